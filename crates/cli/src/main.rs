@@ -1,0 +1,4 @@
+//! The `nnunet` program.
+#![forbid(unsafe_code)]
+
+fn main() {}

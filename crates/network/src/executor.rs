@@ -1,0 +1,25 @@
+//! What the pipeline asks of anything that runs a network. The CPU executor and, later, the
+//! libtorch executor interpret the same graph behind these two traits.
+
+use crate::tensor::Tensor;
+
+/// Runs a network for inference.
+pub trait Executor: Send {
+    /// The error of this executor.
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    /// Logits at full resolution, (n, classes, z, y, x), for `input` (n, channels, z, y, x).
+    /// Deep-supervision heads are not computed.
+    fn run(&mut self, input: &Tensor) -> Result<Tensor, Self::Error>;
+}
+
+/// Runs a network for training: a forward pass that keeps what the backward pass needs.
+pub trait Trainable: Executor {
+    /// Logits of every deep-supervision head, full resolution first.
+    fn forward(&mut self, input: &Tensor) -> Result<Vec<Tensor>, Self::Error>;
+
+    /// Gradients of the loss with respect to the outputs of the last [`Trainable::forward`], in the
+    /// same order; `None` for a head whose loss weight is zero. Leaves the parameter gradients in
+    /// the executor's parameters, overwriting those of the step before.
+    fn backward(&mut self, gradients: &[Option<Tensor>]) -> Result<(), Self::Error>;
+}

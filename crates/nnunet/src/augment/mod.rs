@@ -1,0 +1,1 @@
+//! Random transforms of training patches: spatial, intensity, mirroring.

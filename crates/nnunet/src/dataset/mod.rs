@@ -1,0 +1,1 @@
+//! Raw datasets in nnU-Net's layout: dataset.json, cases, labels, splits, verification.

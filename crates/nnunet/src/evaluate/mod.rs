@@ -1,0 +1,1 @@
+//! Segmentations against references: overlap per case and class, summary.json.

@@ -1,0 +1,17 @@
+//! The nnU-Net v2 pipeline, one module per stage, in the order in which data flows:
+//! dataset, fingerprint, plan, preprocess, augment, train, predict, evaluate.
+//!
+//! A stage uses the ones before it, never one after it. Nothing here prints: stages return data
+//! and report typed progress events.
+#![forbid(unsafe_code)]
+
+pub mod augment;
+pub mod dataset;
+pub mod evaluate;
+pub mod fingerprint;
+pub mod numpy_random;
+pub mod plan;
+pub mod predict;
+pub mod preprocess;
+pub mod progress;
+pub mod train;

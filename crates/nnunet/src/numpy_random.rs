@@ -1,0 +1,1 @@
+//! NumPy's legacy random generator, where results must be bit-equal to the reference's.

@@ -1,0 +1,1 @@
+//! Every planning decision, from a fingerprint to nnUNetPlans.json.

@@ -1,0 +1,66 @@
+//! Progress as typed events and cancellation as a flag: long stages take both, and never print.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// A request to stop, shared between the program and the stages. Stages look at it between units
+/// of work, save what they have and return their `Interrupted` error.
+#[derive(Debug, Clone, Default)]
+pub struct Cancel(Arc<AtomicBool>);
+
+impl Cancel {
+    /// A flag that nobody has raised.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks the running stage to stop at the next safe point.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody asked to stop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// One step of a long job, for a bar, a log line or a JSON record.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum Event<'a> {
+    /// A stage begins; `total` units of work are expected.
+    Started {
+        /// Name of the stage, e.g. `preprocess 3d_fullres`.
+        stage: &'a str,
+        /// Units of work (cases, tiles, iterations).
+        total: u64,
+    },
+    /// `done` of the stage's units are finished.
+    Advanced {
+        /// Units finished so far.
+        done: u64,
+        /// What was just finished, e.g. a case identifier or a line on losses.
+        detail: &'a str,
+    },
+    /// The stage ended.
+    Finished,
+    /// Something worth a line in the log.
+    Message(&'a str),
+    /// Something the user should look at, though the run goes on.
+    Warning(&'a str),
+}
+
+/// Receives events; called from several threads.
+pub trait Progress: Sync {
+    /// Takes one event.
+    fn event(&self, event: Event<'_>);
+}
+
+/// Drops every event.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _event: Event<'_>) {}
+}

@@ -1,0 +1,1 @@
+//! Training: sampling, loss, schedule, state, log, validation.

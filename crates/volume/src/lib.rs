@@ -1,0 +1,11 @@
+//! Images: dense volumes with their geometry, file formats, resampling and morphology.
+//!
+//! This crate knows nothing of networks or of nnU-Net. Axis order is (z, y, x) everywhere except
+//! in [`geometry::Geometry`], whose fields keep the ITK order (x, y, z) of the file headers.
+#![forbid(unsafe_code)]
+
+pub mod geometry;
+pub mod volume;
+
+pub use geometry::Geometry;
+pub use volume::{ChannelVolume, Volume};
