@@ -6,6 +6,12 @@
 /// and into nnU-Net's `sitk_stuff` unchanged. Everything that computes uses [`Geometry::spacing_zyx`].
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Geometry {
+    /// Dimensions of the image in its file: 3, or 2 for a flat image.
+    ///
+    /// A flat image is a volume of shape (1, y, x). Its file knows two spacings, two coordinates of
+    /// the origin and four direction cosines; here they are completed to three dimensions by a
+    /// spacing of 999 times the larger one along z (as nnU-Net does), a zero and the unit axis.
+    pub dimension: u8,
     /// Voxel size in mm along (x, y, z).
     pub spacing: [f64; 3],
     /// Physical position in mm of the first voxel's centre, (x, y, z) in LPS.
@@ -17,11 +23,23 @@ pub struct Geometry {
 impl Geometry {
     /// Identity direction, zero origin and the given spacing (x, y, z) in mm.
     pub fn with_spacing(spacing: [f64; 3]) -> Self {
-        Self { spacing, origin: [0.0; 3], direction: [1., 0., 0., 0., 1., 0., 0., 0., 1.] }
+        Self { dimension: 3, spacing, origin: [0.0; 3], direction: [1., 0., 0., 0., 1., 0., 0., 0., 1.] }
     }
 
     /// Voxel size in mm along (z, y, x), the order of the arrays.
     pub fn spacing_zyx(&self) -> [f64; 3] {
         [self.spacing[2], self.spacing[1], self.spacing[0]]
+    }
+
+    /// Geometry of a flat image from its two-dimensional values: spacing and origin (x, y) in mm,
+    /// direction row-major 2x2.
+    pub fn flat(spacing: [f64; 2], origin: [f64; 2], direction: [f64; 4]) -> Self {
+        let [a, b, c, d] = direction;
+        Self {
+            dimension: 2,
+            spacing: [spacing[0], spacing[1], spacing[0].max(spacing[1]) * 999.0],
+            origin: [origin[0], origin[1], 0.0],
+            direction: [a, b, 0., c, d, 0., 0., 0., 1.],
+        }
     }
 }
