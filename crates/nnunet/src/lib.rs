@@ -8,7 +8,9 @@
 pub mod augment;
 pub mod dataset;
 pub mod evaluate;
+pub mod files;
 pub mod fingerprint;
+pub mod json;
 pub mod numpy_random;
 pub mod plan;
 pub mod predict;
