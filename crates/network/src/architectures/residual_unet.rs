@@ -1,0 +1,147 @@
+//! `ResidualEncoderUNet`: the U-Net of the ResEnc plans. A stem convolution, stages of residual blocks
+//! (ResNet-D: the shortcut is average pooling followed by a 1x1x1 convolution where sizes or channels
+//! change), the decoder of [`super::blocks`]. He et al. 2019, arXiv:1812.01187.
+
+use serde_json::Value;
+
+use super::Surroundings;
+use super::blocks::{self, ConvBlock, ConvSizes, ConvStyle, EncoderStages};
+use super::kwargs::Kwargs;
+use crate::error::NetworkError;
+use crate::graph::{Graph, GraphBuilder, NodeId, Operation};
+
+pub(super) const NAME: &str = "ResidualEncoderUNet";
+
+const KEYS: &[&str] = &[
+    "n_stages",
+    "features_per_stage",
+    "conv_op",
+    "kernel_sizes",
+    "strides",
+    "n_blocks_per_stage",
+    "n_conv_per_stage_decoder",
+    "conv_bias",
+    "norm_op",
+    "norm_op_kwargs",
+    "dropout_op",
+    "dropout_op_kwargs",
+    "nonlin",
+    "nonlin_kwargs",
+    "deep_supervision",
+    "block",
+    "bottleneck_channels",
+    "stem_channels",
+];
+
+pub(super) fn build(arch_kwargs: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
+    let kwargs = Kwargs::new(NAME, arch_kwargs, KEYS)?;
+    let stages = kwargs.stages()?;
+    let channels = kwargs.channels("features_per_stage", stages)?;
+    let dimensions = kwargs.dimensions()?;
+    let kernels = kwargs.kernels(stages, dimensions)?;
+    let strides = kwargs.strides(stages, dimensions)?;
+    let blocks_per_stage = kwargs.repeats("n_blocks_per_stage", stages)?;
+    let convs_decoder = kwargs.repeats("n_conv_per_stage_decoder", stages - 1)?;
+    let stem_channels = kwargs.channel_count("stem_channels")?.unwrap_or(channels[0]);
+    let bottleneck = match (kwargs.get("block"), kwargs.class_name("block")) {
+        (None, _) | (_, Some("BasicBlockD")) => None,
+        (_, Some("BottleneckD")) => Some(kwargs.channels("bottleneck_channels", stages)?),
+        _ => return Err(kwargs.fault("block", "null, BasicBlockD or BottleneckD")),
+    };
+    let style = kwargs.conv_style(dimensions)?;
+
+    let mut builder = GraphBuilder::new(surroundings.input_channels, dimensions);
+    let stem_sizes = ConvSizes {
+        input_channels: surroundings.input_channels,
+        output_channels: stem_channels,
+        kernel: kernels[0],
+        stride: [1; 3],
+    };
+    let stem = blocks::declare_stack(&mut builder, "encoder.stem", style, stem_sizes, 1);
+    let input = builder.input();
+    let mut value = blocks::apply_stack(&mut builder, &stem, input);
+    let mut input_channels = stem_channels;
+    let mut results = Vec::new();
+    for s in 0..stages {
+        for i in 0..blocks_per_stage[s] {
+            let sizes = ConvSizes {
+                input_channels,
+                output_channels: channels[s],
+                kernel: kernels[s],
+                stride: if i == 0 { strides[s] } else { [1; 3] },
+            };
+            let name = format!("encoder.stages.{s}.blocks.{i}");
+            let between = bottleneck.as_ref().map(|b| b[s]);
+            value = residual_block(&mut builder, &name, style, sizes, between, value);
+            input_channels = channels[s];
+        }
+        results.push(value);
+    }
+    let encoder =
+        EncoderStages { channels: &channels, kernels: &kernels, strides: &strides, results: &results };
+    Ok(blocks::finish_with_decoder(
+        builder,
+        style,
+        &encoder,
+        &convs_decoder,
+        surroundings.output_channels,
+        surroundings.deep_supervision,
+    ))
+}
+
+/// One residual block: two convolutions, or with `bottleneck` channels 1x1x1, kernel, 1x1x1.
+fn residual_block(
+    builder: &mut GraphBuilder,
+    name: &str,
+    style: ConvStyle,
+    sizes: ConvSizes,
+    bottleneck: Option<usize>,
+    input: NodeId,
+) -> NodeId {
+    let ConvSizes { input_channels, output_channels, kernel, stride } = sizes;
+    let linear = ConvStyle { slope: None, ..style };
+    let convs: Vec<ConvSizes> = match bottleneck {
+        None => vec![sizes, ConvSizes { input_channels: output_channels, stride: [1; 3], ..sizes }],
+        Some(between) => vec![
+            ConvSizes { input_channels, output_channels: between, kernel: [1; 3], stride: [1; 3] },
+            ConvSizes { input_channels: between, output_channels: between, kernel, stride },
+            ConvSizes { input_channels: between, output_channels, kernel: [1; 3], stride: [1; 3] },
+        ],
+    };
+    let last = convs.len() - 1;
+    let declared: Vec<ConvBlock> = convs
+        .into_iter()
+        .enumerate()
+        .map(|(i, sizes)| {
+            // Nothing follows the last norm before the addition; it starts at zero, so that the block
+            // starts as its shortcut.
+            let (style, norm_start) = if i == last { (linear, 0.0) } else { (style, 1.0) };
+            ConvBlock::declare(builder, format!("{name}.conv{}", i + 1), style, sizes, norm_start)
+        })
+        .collect();
+    let pooled = stride != [1; 3];
+    let projection = (input_channels != output_channels).then(|| {
+        // The projection is the shortcut's second module behind a pooling, else its first.
+        let place = usize::from(pooled);
+        let sizes = ConvSizes { input_channels, output_channels, kernel: [1; 3], stride: [1; 3] };
+        ConvBlock::declare(
+            builder,
+            format!("{name}.skip.{place}"),
+            ConvStyle { bias: false, ..linear },
+            sizes,
+            1.0,
+        )
+    });
+
+    let mut shortcut = input;
+    if pooled {
+        let operation = Operation::AveragePool { input: shortcut, kernel: stride };
+        shortcut = builder.push(format!("{name}.skip.0"), operation);
+    }
+    if let Some(projection) = &projection {
+        shortcut = projection.apply(builder, shortcut);
+    }
+    let residual = blocks::apply_stack(builder, &declared, input);
+    let sum = builder.push(format!("{name}.add"), Operation::Add { inputs: [residual, shortcut] });
+    blocks::activate(builder, format!("{name}.nonlin"), style.slope, sum)
+}

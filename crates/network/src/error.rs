@@ -1,0 +1,104 @@
+//! What can go wrong between an architecture's description and its execution.
+
+/// Errors of graphs, architectures, parameters, executors and optimisers.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum NetworkError {
+    /// The plans name an architecture that is not in the registry.
+    #[error("network class \"{found}\" is not known; known: {known}. Check network_class_name in plans.json")]
+    UnknownArchitecture {
+        /// The name as found.
+        found: String,
+        /// All names of the registry.
+        known: String,
+    },
+    /// A key of `arch_kwargs` that the architecture does not have.
+    #[error("{class}: unknown entry \"{key}\" in arch_kwargs; known: {known}")]
+    UnknownKwarg {
+        /// The architecture.
+        class: &'static str,
+        /// The key as found.
+        key: String,
+        /// All keys of the architecture.
+        known: String,
+    },
+    /// An entry of `arch_kwargs` is missing, has the wrong type or a value that cannot be built.
+    #[error("{class}: arch_kwargs entry \"{key}\" is {found}, expected {expected}")]
+    BadKwarg {
+        /// The architecture.
+        class: &'static str,
+        /// The key.
+        key: String,
+        /// The value as found, as JSON, or "missing".
+        found: String,
+        /// What would be accepted.
+        expected: String,
+    },
+    /// Two values that meet in a node do not fit.
+    #[error("node \"{node}\": {found}; expected {expected}. {hint}")]
+    Shape {
+        /// The node's name.
+        node: String,
+        /// The shapes found.
+        found: String,
+        /// What was expected.
+        expected: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A batch that the graph cannot take.
+    #[error("network input has shape {found:?} (n, c, z, y, x); expected {expected}")]
+    Input {
+        /// Shape as given.
+        found: [usize; 5],
+        /// What the graph expects.
+        expected: String,
+    },
+    /// Parameters and graph do not belong together.
+    #[error(
+        "parameter \"{name}\": {found}; expected {expected}. Weights and plans belong to different networks"
+    )]
+    Parameter {
+        /// The parameter's name.
+        name: String,
+        /// What was found.
+        found: String,
+        /// What the graph expects.
+        expected: String,
+    },
+    /// `backward` without a `forward` before it, or with gradients of other shapes than its outputs.
+    #[error("backward pass: {found}; expected {expected}")]
+    Backward {
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// An optimiser state that does not fit the parameters.
+    #[error("optimiser state of parameter {index}: {found}; expected {expected}")]
+    OptimiserState {
+        /// Index of the parameter in the network's order.
+        index: usize,
+        /// What was found.
+        found: String,
+        /// What was expected.
+        expected: String,
+    },
+    /// A kernel refused a shape.
+    #[error("node \"{node}\": {message}")]
+    Kernel {
+        /// The node's name.
+        node: String,
+        /// The kernel's message.
+        message: String,
+    },
+    /// The buffers of this batch do not fit into memory.
+    #[error(
+        "{bytes} bytes for the activations of a batch of shape {shape:?} (n, c, z, y, x) cannot be allocated; use a smaller patch or batch"
+    )]
+    Memory {
+        /// Bytes asked for.
+        bytes: usize,
+        /// Shape of the batch.
+        shape: [usize; 5],
+    },
+}
