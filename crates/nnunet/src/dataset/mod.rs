@@ -1,1 +1,21 @@
 //! Raw datasets in nnU-Net's layout: dataset.json, cases, labels, splits, verification.
+//!
+//! ```text
+//! nnUNet_raw/Dataset004_Hippocampus/dataset.json
+//!                                   imagesTr/hippocampus_001_0000.nii.gz   one file per channel
+//!                                   labelsTr/hippocampus_001.nii.gz
+//!                                   imagesTs/...
+//! ```
+
+pub mod cases;
+mod error;
+pub mod json;
+pub mod labels;
+pub mod layout;
+pub mod splits;
+
+pub use cases::{Case, Discovery};
+pub use error::DatasetError;
+pub use json::DatasetJson;
+pub use labels::{LabelManager, LabelOrRegion};
+pub use layout::{DatasetName, Folders};
