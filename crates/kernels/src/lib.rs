@@ -1,2 +1,52 @@
-//! SIMD kernels on plain slices, with their scalar versions as the definition of what is right.
+//! SIMD kernels for convolutional networks on plain `f32` slices, with scalar versions as the definition of what is right.
+//!
+//! # Conventions
+//! - Axis order is (n, c, z, y, x); a 2-D network has z = 1 and kernels, strides and pools of size 1 along z.
+//! - Activations live in the *blocked* layout `[n][c/16][z][y][x][16]` ([`layout::LANES`] = 16). Channels are padded with
+//!   zeros to a multiple of 16; every kernel keeps the padding lanes of what it writes at zero (for finite input).
+//! - Per-(sample, channel) vectors (scale, shift, mean, variance) have `n * padded_channels` entries, index
+//!   `n * padded_channels + c`. Per-channel parameters (bias, gamma, beta) and weights are in PyTorch's natural, unpadded layout.
+//! - A convolution writes its *raw* output. Instance norm and LeakyReLU of the producing layer are applied when the next kernel
+//!   loads it: that is what [`conv::Source`] with its [`conv::Affine`] says: `value = leaky(x * scale + shift)`. Zero padding of a
+//!   convolution happens after the activation.
+//! - A convolution takes a list of sources: their channels are concatenated without copying. Each source is padded to whole
+//!   blocks of its own.
+//! - Every function takes a [`Context`] (instruction set level, thread pool, per-thread scratch). For a given level and thread count
+//!   two runs are bit-identical; the work is cut by shape alone and partial sums are merged in a fixed order, so the thread
+//!   count does not change the result either.
+//! - Wrong lengths or shapes outside of what a kernel supports are [`KernelError`]s; nothing panics on them. `grad_*` outputs are
+//!   overwritten unless a [`conv::GradientTarget`] says [`conv::WriteMode::Accumulate`].
+//!
+//! # Map
+//! | what | forward | backward |
+//! |---|---|---|
+//! | convolution | [`conv::forward`] with [`conv::ForwardWeights`] | [`conv::backward_data`] with [`conv::DataWeights`], [`conv::backward_weights`] |
+//! | first layer, few input channels in plain layout | [`first_layer::forward`] | [`first_layer::backward_weights`] |
+//! | transposed convolution, kernel = stride | [`transposed::forward`] | [`transposed::backward_data`], [`transposed::backward_weights`] |
+//! | head, 1x1x1 to few channels in plain layout | [`head::forward`] | [`head::backward_data`], [`head::backward_weights`] |
+//! | instance norm | statistics from the convolution or [`norm::statistics`], then [`norm::scale_shift`] | [`norm::backward`] |
+//! | activation, residual | [`activation::apply`], [`activation::add`] | [`activation::leaky_relu_backward`], [`activation::accumulate`] |
+//! | average pooling, kernel = stride | [`pooling::average_forward`] | [`pooling::average_backward`] |
+//!
+//! Weights are packed once per optimiser step: `ForwardWeights::new(&shape)` allocates, `pack(&ctx, natural)` fills and may be
+//! called again and again without allocating.
 #![warn(unsafe_code)]
+
+pub mod activation;
+mod context;
+pub mod conv;
+mod cpu_level;
+mod error;
+pub mod first_layer;
+pub mod head;
+pub mod layout;
+pub mod norm;
+mod pool;
+pub mod pooling;
+pub mod scalar;
+pub mod transposed;
+
+pub use context::Context;
+pub use cpu_level::CpuLevel;
+pub use error::KernelError;
+pub use pool::Pool;

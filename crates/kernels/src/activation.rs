@@ -1,0 +1,181 @@
+//! LeakyReLU, residual addition and the passes that materialise a fused activation. Memory-bound; one pass each.
+
+use crate::conv::Source;
+use crate::error::{check_length, check_slope};
+use crate::layout::{BlockedShape, LANES, SharedMut};
+use crate::{Context, KernelError};
+
+/// Writes the values of `source` as a consumer sees them: `leaky(x * scale + shift)`.
+///
+/// # Errors
+/// If a length does not fit `shape` or a slope is outside of 0 to 1.
+pub fn apply(
+    ctx: &Context,
+    shape: &BlockedShape,
+    source: &Source<'_>,
+    output: &mut [f32],
+) -> Result<(), KernelError> {
+    source.check(shape)?;
+    check_length("output", output.len(), shape.len())?;
+    for_each_block(ctx, shape, output, |block, first, lanes| {
+        let source = BlockSource::new(source, block);
+        for (voxel, out) in lanes.chunks_exact_mut(LANES).enumerate() {
+            source.load(first + voxel * LANES, out);
+        }
+    });
+    Ok(())
+}
+
+/// Residual addition: `output = leaky(a + b)`, each of the two with its own normalisation and activation first.
+///
+/// # Errors
+/// If a length does not fit `shape` or a slope is outside of 0 to 1.
+pub fn add(
+    ctx: &Context,
+    shape: &BlockedShape,
+    a: &Source<'_>,
+    b: &Source<'_>,
+    negative_slope: f32,
+    output: &mut [f32],
+) -> Result<(), KernelError> {
+    a.check(shape)?;
+    b.check(shape)?;
+    check_length("output", output.len(), shape.len())?;
+    check_slope(negative_slope)?;
+    for_each_block(ctx, shape, output, |block, first, lanes| {
+        let (a, b) = (BlockSource::new(a, block), BlockSource::new(b, block));
+        let mut other = [0.0; LANES];
+        for (voxel, out) in lanes.chunks_exact_mut(LANES).enumerate() {
+            a.load(first + voxel * LANES, out);
+            b.load(first + voxel * LANES, &mut other);
+            for (out, other) in out.iter_mut().zip(&other) {
+                *out = leaky(*out + other, negative_slope);
+            }
+        }
+    });
+    Ok(())
+}
+
+/// Gradient through a LeakyReLU, in place: where `activated` (the output of the activation; its sign is that of the input) is not
+/// positive, `gradient` is multiplied by `negative_slope`.
+///
+/// # Errors
+/// If a length does not fit `shape` or the slope is outside of 0 to 1.
+pub fn leaky_relu_backward(
+    ctx: &Context,
+    shape: &BlockedShape,
+    activated: &[f32],
+    negative_slope: f32,
+    gradient: &mut [f32],
+) -> Result<(), KernelError> {
+    check_length("activated output", activated.len(), shape.len())?;
+    check_length("gradient", gradient.len(), shape.len())?;
+    check_slope(negative_slope)?;
+    for_each_block(ctx, shape, gradient, |_, first, lanes| {
+        for (gradient, activated) in lanes.iter_mut().zip(&activated[first..]) {
+            *gradient *= if *activated > 0.0 { 1.0 } else { negative_slope };
+        }
+    });
+    Ok(())
+}
+
+/// `target += values`: the sum of gradients that reach one tensor from several consumers.
+///
+/// # Errors
+/// If a length does not fit `shape`.
+pub fn accumulate(
+    ctx: &Context,
+    shape: &BlockedShape,
+    values: &[f32],
+    target: &mut [f32],
+) -> Result<(), KernelError> {
+    check_length("values", values.len(), shape.len())?;
+    check_length("target", target.len(), shape.len())?;
+    for_each_block(ctx, shape, target, |_, first, lanes| {
+        for (target, value) in lanes.iter_mut().zip(&values[first..]) {
+            *target += value;
+        }
+    });
+    Ok(())
+}
+
+/// LeakyReLU of one value; NaN passes through.
+pub(crate) fn leaky(value: f32, negative_slope: f32) -> f32 {
+    if value > 0.0 { value } else { value * negative_slope }
+}
+
+/// One block of 16 channels of one sample of a source.
+struct BlockSource<'a> {
+    data: &'a [f32],
+    affine: Option<(&'a [f32], &'a [f32], f32)>,
+}
+
+impl<'a> BlockSource<'a> {
+    fn new(source: &Source<'a>, block: usize) -> Self {
+        let lanes = block * LANES..(block + 1) * LANES;
+        let affine = source.affine.map(|a| (&a.scale[lanes.clone()], &a.shift[lanes], a.negative_slope));
+        Self { data: source.data, affine }
+    }
+
+    fn load(&self, at: usize, out: &mut [f32]) {
+        let data = &self.data[at..at + LANES];
+        match self.affine {
+            None => out.copy_from_slice(data),
+            Some((scale, shift, slope)) => {
+                for lane in 0..LANES {
+                    out[lane] = leaky(data[lane] * scale[lane] + shift[lane], slope);
+                }
+            }
+        }
+    }
+}
+
+/// Runs `work(block over all samples, index of its first value, its values)` over pieces of `data`.
+fn for_each_block(
+    ctx: &Context,
+    shape: &BlockedShape,
+    data: &mut [f32],
+    work: impl Fn(usize, usize, &mut [f32]) + Sync,
+) {
+    const PIECE: usize = 512;
+    let voxels = shape.voxels();
+    let pieces = voxels.div_ceil(PIECE);
+    let data = SharedMut::new(data);
+    ctx.pool().par_for(shape.batch * shape.blocks() * pieces, |_, task| {
+        let (block, piece) = (task / pieces, task % pieces);
+        let count = (voxels - piece * PIECE).min(PIECE);
+        let first = (block * voxels + piece * PIECE) * LANES;
+        // SAFETY: each task has a piece of a block of its own.
+        #[allow(unsafe_code)]
+        work(block, first, unsafe { data.part(first, count * LANES) });
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::CpuLevel;
+    use crate::conv::Affine;
+
+    #[test]
+    fn residual_and_its_gradient() {
+        let ctx = Context::new(CpuLevel::detect(), 2);
+        let shape = BlockedShape { batch: 2, channels: 16, spatial: [1, 1, 1] };
+        let a: Vec<f32> = (0..32).map(|i| i as f32 - 15.0).collect();
+        let (scale, shift) = (vec![2.0; 32], vec![1.0; 32]);
+        let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope: 0.5 });
+        let mut out = vec![0.0; 32];
+        add(&ctx, &shape, &Source { data: &a, affine }, &Source::raw(&a), 0.0, &mut out).unwrap();
+        for (value, out) in a.iter().zip(&out) {
+            let first = if 2.0 * value + 1.0 > 0.0 { 2.0 * value + 1.0 } else { value + 0.5 };
+            assert_eq!(*out, (first + value).max(0.0));
+        }
+        let mut gradient = vec![3.0; 32];
+        leaky_relu_backward(&ctx, &shape, &out, 0.25, &mut gradient).unwrap();
+        assert!(gradient.iter().zip(&out).all(|(g, o)| *g == if *o > 0.0 { 3.0 } else { 0.75 }));
+        accumulate(&ctx, &shape, &a, &mut gradient).unwrap();
+        assert_eq!(gradient[0], 0.75 - 15.0);
+        let message = leaky_relu_backward(&ctx, &shape, &out, 2.0, &mut gradient).unwrap_err().to_string();
+        assert_eq!(message, "negative slope is 2, supported is 0 to 1");
+    }
+}

@@ -1,0 +1,100 @@
+//! Convolution of 1 to 7 taps and stride 1 to 4 per axis, padding (k - 1) / 2, over a list of concatenated sources.
+
+mod shape;
+mod source;
+mod weights;
+
+pub use shape::ConvShape;
+pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
+pub use weights::{DataWeights, ForwardWeights};
+
+use crate::error::check_length;
+use crate::{Context, KernelError, scalar};
+
+/// Forward convolution: raw output (bias added, no activation) in the blocked layout.
+///
+/// `sources` are the concatenated inputs, each with its own normalisation and activation to apply on load. `bias` has
+/// `out_channels` values. `statistics` receives the mean and the biased variance of each (sample, output channel), for the instance
+/// norm that follows; padding channels get 0.
+///
+/// # Errors
+/// If a length does not fit `shape` or `weights` were packed for another one.
+pub fn forward(
+    ctx: &Context,
+    shape: &ConvShape,
+    sources: &[Source<'_>],
+    weights: &ForwardWeights,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    statistics: Option<StatisticsMut<'_>>,
+) -> Result<(), KernelError> {
+    check_sources(shape, sources)?;
+    weights.check(shape)?;
+    check_bias(shape.out_channels, bias)?;
+    check_length("output", output.len(), shape.output().len())?;
+    if let Some(statistics) = &statistics {
+        statistics.check(&shape.output())?;
+    }
+    let _ = ctx;
+    scalar::conv_forward(shape, sources, &weights.natural(shape), bias, output);
+    if let Some(statistics) = statistics {
+        scalar::statistics(&shape.output(), output, statistics);
+    }
+    Ok(())
+}
+
+/// Gradient with respect to the (activated) sources. `grad_sources` has one blocked buffer per source.
+///
+/// # Errors
+/// If a length does not fit `shape` or `weights` were packed for another one.
+pub fn backward_data(
+    ctx: &Context,
+    shape: &ConvShape,
+    grad_output: &[f32],
+    weights: &DataWeights,
+    grad_sources: &mut [GradientTarget<'_>],
+) -> Result<(), KernelError> {
+    check_length("gradient of the output", grad_output.len(), shape.output().len())?;
+    weights.check(shape)?;
+    check_length("list of source gradients", grad_sources.len(), shape.source_channels.len())?;
+    for (index, target) in grad_sources.iter().enumerate() {
+        check_length("gradient of a source", target.data.len(), shape.source(index).len())?;
+    }
+    let _ = ctx;
+    scalar::conv_backward_data(shape, grad_output, &weights.natural(shape), grad_sources);
+    Ok(())
+}
+
+/// Gradient with respect to weights (natural layout `[co][ci][kz][ky][kx]`) and bias (`out_channels`); both are overwritten.
+///
+/// # Errors
+/// If a length does not fit `shape`.
+pub fn backward_weights(
+    ctx: &Context,
+    shape: &ConvShape,
+    sources: &[Source<'_>],
+    grad_output: &[f32],
+    grad_weights: &mut [f32],
+    grad_bias: Option<&mut [f32]>,
+) -> Result<(), KernelError> {
+    check_sources(shape, sources)?;
+    check_length("gradient of the output", grad_output.len(), shape.output().len())?;
+    check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
+    check_bias(shape.out_channels, grad_bias.as_deref())?;
+    let _ = ctx;
+    scalar::conv_backward_weights(shape, sources, grad_output, grad_weights);
+    if let Some(grad_bias) = grad_bias {
+        scalar::bias_gradient(&shape.output(), grad_output, grad_bias);
+    }
+    Ok(())
+}
+
+fn check_sources(shape: &ConvShape, sources: &[Source<'_>]) -> Result<(), KernelError> {
+    check_length("list of sources", sources.len(), shape.source_channels.len())?;
+    sources.iter().enumerate().try_for_each(|(index, source)| source.check(&shape.source(index)))
+}
+
+/// Checks a bias or its gradient.
+pub(crate) fn check_bias(out_channels: usize, bias: Option<&[f32]>) -> Result<(), KernelError> {
+    bias.map_or(Ok(()), |bias| check_length("bias", bias.len(), out_channels))
+}

@@ -1,0 +1,229 @@
+//! Weights in the order in which the kernels read them.
+//!
+//! Result channels (output channels forward, source channels for the data gradient) are taken in groups of two blocks, a last odd
+//! block alone: one group's vectors fill the registers of the microkernel. Packed order: `[group][block of summed channels][tap][16
+//! summed channels][32 or 16 result channels]`. The order is the same at every CPU level. Padding is zero.
+
+use crate::error::check_length;
+use crate::layout::{AlignedBuffer, LANES, SharedMut, blocks};
+use crate::{Context, KernelError};
+
+use super::ConvShape;
+
+/// Two blocks of result channels, or one: what a microkernel computes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Group {
+    /// Which source the result channels belong to (0 for the forward direction).
+    pub(crate) source: usize,
+    /// First result block, counted within the source.
+    pub(crate) block: usize,
+    /// 1 or 2 blocks.
+    pub(crate) blocks: usize,
+    /// First result channel in natural numbering.
+    pub(crate) channel: usize,
+    /// Result channels that are not padding.
+    pub(crate) channels: usize,
+    /// Where the group's packed weights start.
+    pub(crate) offset: usize,
+}
+
+/// A block of 16 summed channels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct SummedBlock {
+    channel: usize,
+    channels: usize,
+}
+
+/// Packed weights with the description of their order; the two directions share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Packed {
+    shape: PackedFor,
+    pub(crate) groups: Vec<Group>,
+    summed: Vec<SummedBlock>,
+    pub(crate) data: AlignedBuffer,
+    packed: bool,
+}
+
+/// What of a convolution its packed weights depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct PackedFor {
+    source_channels: Vec<usize>,
+    out_channels: usize,
+    kernel: [usize; 3],
+}
+
+impl PackedFor {
+    fn fits(&self, shape: &ConvShape) -> bool {
+        self.source_channels == shape.source_channels
+            && self.out_channels == shape.out_channels
+            && self.kernel == shape.kernel
+    }
+}
+
+fn summed_blocks(sources: &[usize]) -> Vec<SummedBlock> {
+    let mut list = Vec::new();
+    let mut first = 0;
+    for &channels in sources {
+        for block in 0..blocks(channels) {
+            list.push(SummedBlock {
+                channel: first + block * LANES,
+                channels: (channels - block * LANES).min(LANES),
+            });
+        }
+        first += channels;
+    }
+    list
+}
+
+impl Packed {
+    fn new(shape: &ConvShape, results: &[usize], sums: &[usize]) -> Self {
+        let summed = summed_blocks(sums);
+        let (mut groups, mut first, mut offset) = (Vec::new(), 0, 0);
+        for (source, &channels) in results.iter().enumerate() {
+            for block in (0..blocks(channels)).step_by(2) {
+                let in_group = (blocks(channels) - block).min(2);
+                groups.push(Group {
+                    source,
+                    block,
+                    blocks: in_group,
+                    channel: first + block * LANES,
+                    channels: (channels - block * LANES).min(in_group * LANES),
+                    offset,
+                });
+                offset += summed.len() * shape.taps() * LANES * in_group * LANES;
+            }
+            first += channels;
+        }
+        let shape = PackedFor {
+            source_channels: shape.source_channels.clone(),
+            out_channels: shape.out_channels,
+            kernel: shape.kernel,
+        };
+        Self { shape, groups, summed, data: AlignedBuffer::new(offset), packed: false }
+    }
+
+    fn taps(&self) -> usize {
+        self.shape.kernel.iter().product()
+    }
+
+    /// `result_stride` and `sum_stride` say where natural weights of the next result and summed channel are.
+    fn pack(
+        &mut self,
+        ctx: &Context,
+        natural: &[f32],
+        result_stride: usize,
+        sum_stride: usize,
+    ) -> Result<(), KernelError> {
+        let taps = self.taps();
+        let expected = self.shape.out_channels * self.shape.source_channels.iter().sum::<usize>() * taps;
+        check_length("weights", natural.len(), expected)?;
+        let summed = &self.summed;
+        let groups = &self.groups;
+        let data = SharedMut::new(&mut self.data);
+        ctx.pool().par_for(groups.len() * summed.len(), |_, task| {
+            let (group, index) = (&groups[task / summed.len()], task % summed.len());
+            let width = group.blocks * LANES;
+            let len = taps * LANES * width;
+            // SAFETY: each task writes the range of its own (group, summed block).
+            #[allow(unsafe_code)]
+            let packed = unsafe { data.part(group.offset + index * len, len) };
+            if group.channels < width || summed[index].channels < LANES {
+                packed.fill(0.0);
+            }
+            for sum in 0..summed[index].channels {
+                for result in 0..group.channels {
+                    let first =
+                        (group.channel + result) * result_stride + (summed[index].channel + sum) * sum_stride;
+                    for (tap, weight) in natural[first..first + taps].iter().enumerate() {
+                        packed[(tap * LANES + sum) * width + result] = *weight;
+                    }
+                }
+            }
+        });
+        self.packed = true;
+        Ok(())
+    }
+
+    fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
+        if self.packed && self.shape.fits(shape) {
+            return Ok(());
+        }
+        let packed = if self.packed { format!("{:?}", self.shape) } else { "nothing yet".to_owned() };
+        Err(KernelError::PackedWeights { packed, asked: format!("{shape:?}") })
+    }
+
+    /// Back to natural order, for the scalar kernels.
+    fn natural(&self, len: usize, result_stride: usize, sum_stride: usize) -> Vec<f32> {
+        let mut natural = vec![0.0; len];
+        let taps = self.taps();
+        for group in &self.groups {
+            let width = group.blocks * LANES;
+            for (index, block) in self.summed.iter().enumerate() {
+                let packed = &self.data[group.offset + index * taps * LANES * width..];
+                for sum in 0..block.channels {
+                    for result in 0..group.channels {
+                        let first =
+                            (group.channel + result) * result_stride + (block.channel + sum) * sum_stride;
+                        for tap in 0..taps {
+                            natural[first + tap] = packed[(tap * LANES + sum) * width + result];
+                        }
+                    }
+                }
+            }
+        }
+        natural
+    }
+}
+
+macro_rules! packed_weights {
+    ($(#[$meta:meta])* $name:ident, $results:expr, $sums:expr, $strides:expr) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone)]
+        pub struct $name(pub(crate) Packed);
+
+        impl $name {
+            /// Allocates for the channels and kernel of `shape` (its batch, input size and stride do not matter).
+            pub fn new(shape: &ConvShape) -> Self {
+                let (results, sums): (fn(&ConvShape) -> Vec<usize>, fn(&ConvShape) -> Vec<usize>) = ($results, $sums);
+                Self(Packed::new(shape, &results(shape), &sums(shape)))
+            }
+
+            /// Packs natural weights `[co][ci][kz][ky][kx]`. May be called again after every optimiser step; allocates nothing.
+            ///
+            /// # Errors
+            /// If `natural` does not have the length of the convolution's weights.
+            pub fn pack(&mut self, ctx: &Context, natural: &[f32]) -> Result<(), KernelError> {
+                let strides: fn(usize, usize) -> (usize, usize) = $strides;
+                let in_channels = self.0.shape.source_channels.iter().sum();
+                let (result, sum) = strides(in_channels, self.0.taps());
+                self.0.pack(ctx, natural, result, sum)
+            }
+
+            pub(crate) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
+                self.0.check(shape)
+            }
+
+            /// The weights in natural order again.
+            pub(crate) fn natural(&self, shape: &ConvShape) -> Vec<f32> {
+                let strides: fn(usize, usize) -> (usize, usize) = $strides;
+                let (result, sum) = strides(shape.in_channels(), shape.taps());
+                self.0.natural(shape.weights_len(), result, sum)
+            }
+        }
+    };
+}
+
+packed_weights!(
+    /// Weights packed for [`super::forward`]: results are output channels, sums run over the sources.
+    ForwardWeights,
+    |shape| vec![shape.out_channels],
+    |shape| shape.source_channels.clone(),
+    |in_channels, taps| (in_channels * taps, taps)
+);
+packed_weights!(
+    /// Weights packed for [`super::backward_data`]: results are source channels, sums run over the output channels.
+    DataWeights,
+    |shape| shape.source_channels.clone(),
+    |shape| vec![shape.out_channels],
+    |in_channels, taps| (taps, in_channels * taps)
+);

@@ -1,0 +1,172 @@
+//! Transposed convolution with kernel = stride: every input voxel becomes a block of `kernel` output voxels, without overlap.
+//! Weights have PyTorch's layout `[ci][co][kz][ky][kx]`.
+
+use crate::conv::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, check_bias};
+use crate::error::{check_length, check_range};
+use crate::layout::BlockedShape;
+use crate::{Context, KernelError, scalar};
+
+/// Sizes of a transposed convolution.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct TransposedShape {
+    /// Samples.
+    pub batch: usize,
+    /// Input voxels (z, y, x).
+    pub input: [usize; 3],
+    /// Input channels.
+    pub in_channels: usize,
+    /// Output channels.
+    pub out_channels: usize,
+    /// Kernel and stride (z, y, x), each 1 to 4.
+    pub kernel: [usize; 3],
+}
+
+impl TransposedShape {
+    /// Checks the sizes.
+    ///
+    /// # Errors
+    /// [`KernelError::Unsupported`] names the size that is not supported.
+    pub fn new(
+        batch: usize,
+        input: [usize; 3],
+        in_channels: usize,
+        out_channels: usize,
+        kernel: [usize; 3],
+    ) -> Result<Self, KernelError> {
+        for size in kernel {
+            check_range("kernel size of a transposed convolution", size, 1..=4, "1 to 4")?;
+        }
+        let shape = Self { batch, input, in_channels, out_channels, kernel };
+        ConvShape::new(batch, input, &[in_channels], out_channels, [1; 3], [1; 3])?;
+        ConvShape::new(batch, shape.output().spatial, &[out_channels], in_channels, [1; 3], [1; 3])?;
+        Ok(shape)
+    }
+
+    /// Shape of the input.
+    pub fn source(&self) -> BlockedShape {
+        BlockedShape { batch: self.batch, channels: self.in_channels, spatial: self.input }
+    }
+
+    /// Shape of the output.
+    pub fn output(&self) -> BlockedShape {
+        let spatial = std::array::from_fn(|axis| self.input[axis] * self.kernel[axis]);
+        BlockedShape { batch: self.batch, channels: self.out_channels, spatial }
+    }
+
+    /// Number of kernel taps.
+    pub fn taps(&self) -> usize {
+        self.kernel.iter().product()
+    }
+
+    /// Values of the natural weights `[ci][co][kz][ky][kx]`.
+    pub fn weights_len(&self) -> usize {
+        self.in_channels * self.out_channels * self.taps()
+    }
+
+    /// Floating point operations of one forward pass.
+    pub fn flops(&self) -> f64 {
+        2.0 * (self.batch * self.source().voxels()) as f64 * self.weights_len() as f64
+    }
+
+    /// The convolution whose data gradient this is: kernel = stride over the output, no padding. Natural weights are the same.
+    fn adjoint(&self) -> ConvShape {
+        ConvShape {
+            batch: self.batch,
+            input: self.output().spatial,
+            source_channels: vec![self.out_channels],
+            out_channels: self.in_channels,
+            kernel: self.kernel,
+            stride: self.kernel,
+        }
+    }
+}
+
+/// Weights packed for both directions of a transposed convolution.
+#[derive(Debug, Clone)]
+pub struct TransposedWeights {
+    forward: DataWeights,
+    data: ForwardWeights,
+}
+
+impl TransposedWeights {
+    /// Allocates for the channels and kernel of `shape`.
+    pub fn new(shape: &TransposedShape) -> Self {
+        let adjoint = shape.adjoint();
+        Self { forward: DataWeights::new(&adjoint), data: ForwardWeights::new(&adjoint) }
+    }
+
+    /// Packs natural weights `[ci][co][kz][ky][kx]`. May be called again after every optimiser step; allocates nothing.
+    ///
+    /// # Errors
+    /// If `natural` does not have the length of the weights.
+    pub fn pack(&mut self, ctx: &Context, natural: &[f32]) -> Result<(), KernelError> {
+        self.forward.pack(ctx, natural)?;
+        self.data.pack(ctx, natural)
+    }
+}
+
+/// Raw output (bias added). `bias` has `out_channels` values.
+///
+/// # Errors
+/// If a length does not fit `shape` or the weights were packed for another one.
+pub fn forward(
+    ctx: &Context,
+    shape: &TransposedShape,
+    source: &Source<'_>,
+    weights: &TransposedWeights,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+) -> Result<(), KernelError> {
+    source.check(&shape.source())?;
+    let adjoint = shape.adjoint();
+    weights.forward.check(&adjoint)?;
+    check_bias(shape.out_channels, bias)?;
+    check_length("output", output.len(), shape.output().len())?;
+    let _ = ctx;
+    scalar::transposed_forward(shape, source, &weights.forward.natural(&adjoint), bias, output);
+    Ok(())
+}
+
+/// Gradient with respect to the (activated) source.
+///
+/// # Errors
+/// If a length does not fit `shape` or the weights were packed for another one.
+pub fn backward_data(
+    ctx: &Context,
+    shape: &TransposedShape,
+    grad_output: &[f32],
+    weights: &TransposedWeights,
+    grad_source: &mut GradientTarget<'_>,
+) -> Result<(), KernelError> {
+    check_length("gradient of the output", grad_output.len(), shape.output().len())?;
+    let adjoint = shape.adjoint();
+    weights.data.check(&adjoint)?;
+    check_length("gradient of the source", grad_source.data.len(), shape.source().len())?;
+    let _ = ctx;
+    scalar::transposed_backward_data(shape, grad_output, &weights.data.natural(&adjoint), grad_source);
+    Ok(())
+}
+
+/// Gradient with respect to weights (natural `[ci][co][kz][ky][kx]`) and bias (`out_channels`); both are overwritten.
+///
+/// # Errors
+/// If a length does not fit `shape`.
+pub fn backward_weights(
+    ctx: &Context,
+    shape: &TransposedShape,
+    source: &Source<'_>,
+    grad_output: &[f32],
+    grad_weights: &mut [f32],
+    grad_bias: Option<&mut [f32]>,
+) -> Result<(), KernelError> {
+    source.check(&shape.source())?;
+    check_length("gradient of the output", grad_output.len(), shape.output().len())?;
+    check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
+    check_bias(shape.out_channels, grad_bias.as_deref())?;
+    let _ = ctx;
+    scalar::transposed_backward_weights(shape, source, grad_output, grad_weights);
+    if let Some(grad_bias) = grad_bias {
+        scalar::bias_gradient(&shape.output(), grad_output, grad_bias);
+    }
+    Ok(())
+}
