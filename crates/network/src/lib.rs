@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod architectures;
+pub mod checkpoint;
 pub mod error;
 pub mod executor;
 pub mod graph;

@@ -1,0 +1,48 @@
+//! What can be wrong with a checkpoint or another pickled file.
+
+use std::path::{Path, PathBuf};
+
+use super::pickle::PickleError;
+
+/// Why a checkpoint, a pickled file or a safetensors file cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckpointError {
+    /// The file cannot be read.
+    #[error("{path}: cannot be read: {source}", path = path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("{path}: cannot be written: {source}", path = path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// The pickle in the file is damaged, hostile or unsupported.
+    #[error("{path}: {source}", path = path.display())]
+    Pickle {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: PickleError,
+    },
+}
+
+impl CheckpointError {
+    pub(super) fn read(path: &Path, source: std::io::Error) -> Self {
+        Self::Read { path: path.to_owned(), source }
+    }
+
+    pub(super) fn write(path: &Path, source: std::io::Error) -> Self {
+        Self::Write { path: path.to_owned(), source }
+    }
+
+    pub(super) fn pickle(path: &Path, source: PickleError) -> Self {
+        Self::Pickle { path: path.to_owned(), source }
+    }
+}
