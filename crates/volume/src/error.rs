@@ -39,6 +39,14 @@ pub enum VolumeError {
         /// What the user can do.
         advice: &'static str,
     },
+    /// The stream of a compressed file ends early or does not decode.
+    #[error("{path}: the compressed data is damaged or incomplete ({source}). Copy or export the file again", path = path.display())]
+    DamagedCompression {
+        /// The file.
+        path: PathBuf,
+        /// What the decoder says.
+        source: std::io::Error,
+    },
     /// Fewer voxels are stored than the header says.
     #[error("{path}: the header says {expected} bytes of voxels but {found}. The file is damaged or incomplete: copy or export it again", path = path.display())]
     Truncated {

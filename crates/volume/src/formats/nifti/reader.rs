@@ -106,10 +106,12 @@ impl<'a> Source<'a> {
     fn describe(&mut self) -> Result<Described> {
         let path = self.path;
         self.head = vec![0; LEN_2];
-        let got = read_up_to(&mut self.reader, &mut self.head).map_err(|e| VolumeError::NotThisFormat {
-            path: path.to_owned(),
-            format: "NIfTI",
-            found: format!("it cannot be decompressed ({e})"),
+        let got = read_up_to(&mut self.reader, &mut self.head).map_err(|source| {
+            if self.compressed {
+                VolumeError::DamagedCompression { path: path.to_owned(), source }
+            } else {
+                VolumeError::io(path, "read it", source)
+            }
         })?;
         self.head.truncate(got);
         let header = Header::parse(path, &self.head)?;
