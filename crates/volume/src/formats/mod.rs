@@ -1,3 +1,0 @@
-//! File formats.
-
-pub mod nifti;
