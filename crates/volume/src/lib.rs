@@ -4,8 +4,14 @@
 //! in [`geometry::Geometry`], whose fields keep the ITK order (x, y, z) of the file headers.
 #![forbid(unsafe_code)]
 
+pub mod atomic_file;
+pub mod error;
+pub mod formats;
 pub mod geometry;
+pub mod image;
 pub mod volume;
 
+pub use error::{Result, VolumeError};
 pub use geometry::Geometry;
+pub use image::{Image, ImageWarning, VoxelType};
 pub use volume::{ChannelVolume, Volume};

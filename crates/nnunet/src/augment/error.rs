@@ -1,0 +1,47 @@
+//! What can go wrong while the augmentation is set up or applied.
+
+/// Errors of the augmentation.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AugmentError {
+    /// The plans ask for a patch that is neither 2-D nor 3-D, or that is empty.
+    #[error(
+        "patch size {found:?} of the configuration: expected two or three positive numbers; correct the plans file"
+    )]
+    PatchSize {
+        /// Patch size as found.
+        found: Vec<usize>,
+    },
+    /// A deep-supervision scale has another number of axes than the patch, or is not in (0, 1].
+    #[error(
+        "deep-supervision scale {found:?}: expected {axes} numbers above 0 and at most 1; correct pool_op_kernel_sizes or strides in the plans file"
+    )]
+    Scale {
+        /// Scale as found.
+        found: Vec<f64>,
+        /// Number of axes of the patch.
+        axes: usize,
+    },
+    /// Image and segmentation of a sample do not share one grid.
+    #[error(
+        "the image of a sample has shape {image:?} but its segmentation {segmentation:?}: preprocess the case again"
+    )]
+    Shapes {
+        /// Shape of the image (z, y, x).
+        image: [usize; 3],
+        /// Shape of the segmentation (z, y, x).
+        segmentation: [usize; 3],
+    },
+    /// A sample has fewer channels than the configuration says.
+    #[error(
+        "a sample has {found} {what} channels, expected {expected}: preprocess the case again with these plans"
+    )]
+    Channels {
+        /// `image` or `segmentation`.
+        what: &'static str,
+        /// Channels found.
+        found: usize,
+        /// Channels expected.
+        expected: usize,
+    },
+}

@@ -1,0 +1,146 @@
+//! What a trainer's name stands for. In the reference a variant of the training is a class; here it
+//! is a set of values, found by the same name, so that folders and checkpoints keep their names.
+
+use thiserror::Error;
+
+/// Every value of a training that a trainer decides.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recipe {
+    /// Name of the trainer, e.g. `nnUNetTrainer_5epochs`; part of the results folder's name.
+    pub trainer: String,
+    /// Number of epochs.
+    pub epochs: usize,
+    /// Training iterations of an epoch.
+    pub iterations_per_epoch: usize,
+    /// Validation iterations of an epoch.
+    pub validation_iterations: usize,
+    /// Learning rate of the first epoch.
+    pub initial_learning_rate: f64,
+    /// Weight decay, added to the gradient of all parameters.
+    pub weight_decay: f64,
+    /// Momentum (Nesterov).
+    pub momentum: f64,
+    /// Largest norm of the gradient of all parameters together.
+    pub gradient_norm_limit: f64,
+    /// Share of a batch that must contain foreground.
+    pub foreground_oversampling: f64,
+    /// Whether patches are mirrored in training and predictions averaged over mirrored inputs.
+    pub mirroring: bool,
+    /// Whether lower-resolution outputs take part in the loss.
+    pub deep_supervision: bool,
+    /// `checkpoint_latest.pth` is written after every so many epochs.
+    pub save_every: usize,
+}
+
+/// The name is not one of the trainers.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "trainer {name:?} is not known; known are nnUNetTrainer, nnUNetTrainer_Nepochs with any number N \
+     (e.g. nnUNetTrainer_250epochs), each also with _NoMirroring, and nnUNetTrainerNoMirroring"
+)]
+pub struct UnknownTrainer {
+    /// The name as given.
+    pub name: String,
+}
+
+impl Recipe {
+    /// nnU-Net's defaults.
+    pub fn default_trainer() -> Self {
+        Self {
+            trainer: "nnUNetTrainer".to_owned(),
+            epochs: 1000,
+            iterations_per_epoch: 250,
+            validation_iterations: 50,
+            initial_learning_rate: 1e-2,
+            weight_decay: 3e-5,
+            momentum: 0.99,
+            gradient_norm_limit: 12.0,
+            foreground_oversampling: 0.33,
+            mirroring: true,
+            deep_supervision: true,
+            save_every: 50,
+        }
+    }
+
+    /// The recipe of a trainer's name.
+    ///
+    /// # Errors
+    /// [`UnknownTrainer`] with the names that exist.
+    pub fn by_name(name: &str) -> Result<Self, UnknownTrainer> {
+        let unknown = || UnknownTrainer { name: name.to_owned() };
+        let mut recipe = Self { trainer: name.to_owned(), ..Self::default_trainer() };
+        let rest = name.strip_prefix("nnUNetTrainer").ok_or_else(unknown)?;
+        let (rest, no_mirroring) = match rest.strip_suffix("_NoMirroring") {
+            Some(rest) => (rest, true),
+            None if rest == "NoMirroring" => ("", true),
+            None => (rest, false),
+        };
+        recipe.mirroring = !no_mirroring;
+        if !rest.is_empty() {
+            let number = rest
+                .strip_prefix('_')
+                .and_then(|r| r.strip_suffix("epochs").or_else(|| r.strip_suffix("epoch")))
+                .ok_or_else(unknown)?;
+            let epochs: usize = number.parse().map_err(|_| unknown())?;
+            if epochs == 0 || number.starts_with(['0', '+']) {
+                return Err(unknown());
+            }
+            recipe.epochs = epochs;
+        }
+        Ok(recipe)
+    }
+
+    /// The same training with another number of epochs, under the name that the reference would give it:
+    /// 1000 is the default and has no suffix, one epoch is `_1epoch`.
+    #[must_use]
+    pub fn with_epochs(mut self, epochs: usize) -> Self {
+        let count = match epochs {
+            1000 => String::new(),
+            1 => "_1epoch".to_owned(),
+            n => format!("_{n}epochs"),
+        };
+        let mirroring = match (self.mirroring, count.is_empty()) {
+            (true, _) => "",
+            (false, true) => "NoMirroring",
+            (false, false) => "_NoMirroring",
+        };
+        self.trainer = format!("nnUNetTrainer{count}{mirroring}");
+        self.epochs = epochs;
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_the_reference_are_understood() {
+        for (name, epochs, mirroring) in [
+            ("nnUNetTrainer", 1000, true),
+            ("nnUNetTrainer_1epoch", 1, true),
+            ("nnUNetTrainer_5epochs", 5, true),
+            ("nnUNetTrainer_8000epochs", 8000, true),
+            ("nnUNetTrainerNoMirroring", 1000, false),
+            ("nnUNetTrainer_250epochs_NoMirroring", 250, false),
+        ] {
+            let recipe = Recipe::by_name(name).unwrap();
+            assert_eq!((recipe.epochs, recipe.mirroring, recipe.trainer.as_str()), (epochs, mirroring, name));
+            assert_eq!(recipe.clone().with_epochs(epochs), recipe, "the name comes back from the number");
+        }
+    }
+
+    #[test]
+    fn unknown_names_are_errors_that_list_the_known_ones() {
+        for name in [
+            "nnUNet",
+            "nnUNetTrainer_0epochs",
+            "nnUNetTrainer_xepochs",
+            "nnUNetTrainerFoo",
+            "nnUNetTrainer_5",
+        ] {
+            let error = Recipe::by_name(name).unwrap_err().to_string();
+            assert!(error.contains(name) && error.contains("nnUNetTrainer_Nepochs"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! NIfTI-1 and NIfTI-2 (`.nii`, `.nii.gz`), read and written as SimpleITK (ITK 5.4) does.
+//!
+//! Voxels run x fastest in the file, which is the (z, y, x) C order of [`crate::Volume`]: they are never moved.
+//! Geometry is converted between the header's RAS axes and the LPS axes of [`crate::Geometry`].
+//! NIfTI-2, which ITK cannot read, follows the same rules in double precision.
+
+mod header;
+mod orientation;
+mod reader;
+mod writer;
+
+pub use reader::{read, read_geometry};
+pub use writer::{StoredVoxel, write, write_labels};
