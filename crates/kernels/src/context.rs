@@ -1,19 +1,36 @@
-//! What every kernel is handed: the instruction set level and the threads.
+//! What every kernel is handed: the instruction set level, the threads, and scratch memory for each thread.
 
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::conv::direct::rows::LaneStatistics;
+use crate::layout::AlignedBuffer;
 use crate::{CpuLevel, Pool};
 
-/// Level and thread pool. One per network or program; kernels take it by shared reference.
+/// Level, thread pool and scratch memory. One per network or program; kernels take it by shared reference.
 #[derive(Debug)]
 pub struct Context {
     level: CpuLevel,
     pool: Pool,
+    /// One buffer per thread; a task locks the one of its thread, so there is never contention.
+    scratch: Vec<Mutex<AlignedBuffer>>,
+    /// Partial sums of one job, written by its tasks and merged in a fixed order afterwards.
+    partial: Mutex<AlignedBuffer>,
+    /// Statistics of the tiles of one job.
+    statistics: Mutex<Vec<LaneStatistics>>,
 }
 
 impl Context {
     /// A context for `level`, lowered to what the machine has, with `threads` threads.
     pub fn new(level: CpuLevel, threads: usize) -> Self {
         let pool = Pool::new(threads);
-        Self { level: level.min(CpuLevel::detect()), pool }
+        let scratch = (0..pool.threads()).map(|_| Mutex::new(AlignedBuffer::default())).collect();
+        Self {
+            level: level.min(CpuLevel::detect()),
+            pool,
+            scratch,
+            partial: Mutex::default(),
+            statistics: Mutex::default(),
+        }
     }
 
     /// The level in use, never above what the machine has.
@@ -24,5 +41,21 @@ impl Context {
     /// The thread pool.
     pub fn pool(&self) -> &Pool {
         &self.pool
+    }
+
+    /// Scratch memory of a thread. Its content is undefined; call [`AlignedBuffer::at_least`] for the length needed. It is
+    /// kept between calls, so nothing is allocated in the steady state.
+    pub(crate) fn scratch(&self, thread: usize) -> MutexGuard<'_, AlignedBuffer> {
+        self.scratch[thread].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The buffer for partial sums of one kernel call, taken by the caller of the job.
+    pub(crate) fn partial(&self) -> MutexGuard<'_, AlignedBuffer> {
+        self.partial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The buffer for statistics of tiles, taken by the caller of the job.
+    pub(crate) fn statistics(&self) -> MutexGuard<'_, Vec<LaneStatistics>> {
+        self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -164,6 +164,11 @@ impl<'a, T> SharedMut<'a, T> {
         // SAFETY: the range lies in the borrowed slice; exclusive by the contract of this function.
         unsafe { std::slice::from_raw_parts_mut(self.first.as_ptr().add(start), len) }
     }
+
+    /// Pointer to the first value, for kernels that check their ranges themselves.
+    pub(crate) fn as_mut_ptr(&self) -> *mut T {
+        self.first.as_ptr()
+    }
 }
 
 /// Zeroed `f32` memory aligned to a cache line, and to huge pages when it is large.

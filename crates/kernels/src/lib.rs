@@ -41,9 +41,11 @@ pub mod first_layer;
 pub mod head;
 pub mod layout;
 pub mod norm;
+pub mod peak;
 mod pool;
 pub mod pooling;
 pub mod scalar;
+mod simd;
 pub mod transposed;
 
 pub use context::Context;

@@ -1,8 +1,9 @@
 //! Convolution of 1 to 7 taps and stride 1 to 4 per axis, padding (k - 1) / 2, over a list of concatenated sources.
 
+pub(crate) mod direct;
 mod shape;
 mod source;
-mod weights;
+pub(crate) mod weights;
 
 pub use shape::ConvShape;
 pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
@@ -35,11 +36,7 @@ pub fn forward(
     if let Some(statistics) = &statistics {
         statistics.check(&shape.output())?;
     }
-    let _ = ctx;
-    scalar::conv_forward(shape, sources, &weights.natural(shape), bias, output);
-    if let Some(statistics) = statistics {
-        scalar::statistics(&shape.output(), output, statistics);
-    }
+    direct::forward(ctx, shape, sources, weights, bias, output, statistics);
     Ok(())
 }
 
@@ -60,8 +57,7 @@ pub fn backward_data(
     for (index, target) in grad_sources.iter().enumerate() {
         check_length("gradient of a source", target.data.len(), shape.source(index).len())?;
     }
-    let _ = ctx;
-    scalar::conv_backward_data(shape, grad_output, &weights.natural(shape), grad_sources);
+    direct::backward_data(ctx, shape, grad_output, weights, grad_sources);
     Ok(())
 }
 

@@ -106,6 +106,11 @@ impl Packed {
         self.shape.kernel.iter().product()
     }
 
+    /// Values from one block of summed channels to the next within a group.
+    pub(crate) fn block_stride(&self, group: &Group) -> usize {
+        self.taps() * LANES * group.blocks * LANES
+    }
+
     /// `result_stride` and `sum_stride` say where natural weights of the next result and summed channel are.
     fn pack(
         &mut self,

@@ -1,0 +1,153 @@
+//! The microkernel of all convolutions by direct summation: 32 (or 16) result channels at up to 12 positions in registers, summed over
+//! a list of taps and 16 channels each, for every block of summed channels in scratch.
+//!
+//! Per summed channel it loads the weights of the result channels and broadcasts the value at each position. Results stay in registers
+//! over all blocks, taps and channels, so memory traffic is one vector of weights per 8 to 12 multiply-adds.
+
+use crate::layout::LANES;
+use crate::simd::Simd;
+
+/// One kernel tap: where its source value is relative to the position's, and where its weights are within a block's.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Tap {
+    pub(super) source: usize,
+    pub(super) weights: usize,
+}
+
+/// Operands of a microkernel. Pointers and distances count `f32` values.
+pub(super) struct Operands<'a> {
+    /// Source value of the first position, first channel, in scratch.
+    pub(super) source: *const f32,
+    /// From one row of positions to the next, and from one block of summed channels to the next.
+    pub(super) source_row: usize,
+    pub(super) source_block: usize,
+    pub(super) blocks: usize,
+    pub(super) taps: &'a [Tap],
+    /// Weights `[block][tap][16][width]`.
+    pub(super) weights: *const f32,
+    pub(super) weights_block: usize,
+    /// Result of the first position; a lower instruction set takes several calls for the channels of a group.
+    pub(super) output: *mut f32,
+    /// From one position, row, or block of result channels to the next.
+    pub(super) output_column: usize,
+    pub(super) output_row: usize,
+    pub(super) output_block: usize,
+    /// What the sums start from: values per result channel, or, if null, what the output holds.
+    pub(super) start: *const f32,
+}
+
+/// A microkernel for a number of rows and columns of positions.
+pub(super) type Micro = unsafe fn(&Operands<'_>);
+
+/// The microkernels of an instruction set.
+pub(super) struct MicroTable {
+    /// Groups of 32 result channels: one row, then two rows; index is the number of columns - 1.
+    pub(super) wide: [&'static [Micro]; 2],
+    /// Groups of 16 result channels.
+    pub(super) narrow: [&'static [Micro]; 2],
+}
+
+/// `WIDTH` result channels as vectors of `S`, `VECTORS` at a time, at `ROWS` x `COLUMNS` positions.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; all addresses that the operands describe are valid, and the output is not shared.
+#[inline(always)]
+pub(super) unsafe fn micro<
+    S: Simd,
+    const WIDTH: usize,
+    const VECTORS: usize,
+    const ROWS: usize,
+    const COLUMNS: usize,
+>(
+    operands: &Operands<'_>,
+) {
+    let Operands { source_row, source_block, blocks, taps, weights_block, .. } = *operands;
+    // SAFETY: all addresses are valid by the contract of this function.
+    unsafe {
+        for part in 0..WIDTH / (VECTORS * S::LANES) {
+            let result = |vector: usize, row: usize, column: usize| {
+                let channel = (part * VECTORS + vector) * S::LANES;
+                operands.output.add(
+                    channel / LANES * operands.output_block
+                        + channel % LANES
+                        + row * operands.output_row
+                        + column * operands.output_column,
+                )
+            };
+            let mut sums = [[[S::zero(); VECTORS]; COLUMNS]; ROWS];
+            for (row, sums) in sums.iter_mut().enumerate() {
+                for (column, sums) in sums.iter_mut().enumerate() {
+                    for (vector, sum) in sums.iter_mut().enumerate() {
+                        *sum = if operands.start.is_null() {
+                            S::load(result(vector, row, column))
+                        } else {
+                            S::load(operands.start.add((part * VECTORS + vector) * S::LANES))
+                        };
+                    }
+                }
+            }
+            for block in 0..blocks {
+                let source = operands.source.add(block * source_block);
+                let weights = operands.weights.add(block * weights_block + part * VECTORS * S::LANES);
+                for tap in taps {
+                    let first = source.add(tap.source);
+                    let second = first.add(source_row * (ROWS - 1));
+                    let weights = weights.add(tap.weights);
+                    for channel in 0..LANES {
+                        let mut factors = [S::zero(); VECTORS];
+                        for (vector, factor) in factors.iter_mut().enumerate() {
+                            *factor = S::load(weights.add(channel * WIDTH + vector * S::LANES));
+                        }
+                        for (row, sums) in sums.iter_mut().enumerate() {
+                            let values = if row == 0 { first } else { second };
+                            for (column, sums) in sums.iter_mut().enumerate() {
+                                let value = S::broadcast(values.add(column * LANES + channel));
+                                for (sum, factor) in sums.iter_mut().zip(factors) {
+                                    *sum = S::fma(value, factor, *sum);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            for (row, sums) in sums.iter().enumerate() {
+                for (column, sums) in sums.iter().enumerate() {
+                    for (vector, sum) in sums.iter().enumerate() {
+                        S::store(result(vector, row, column), *sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Instantiates the microkernels of one instruction set.
+macro_rules! micro_table {
+    ($table:ident, $simd:ty, $vectors:literal, $narrow_vectors:literal, [$($columns:literal)*], [$($half:literal)*] $(, $feature:literal)?) => {
+        pub(super) static $table: MicroTable = {
+            /// # Safety
+            /// As [`micro`].
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn entry<const WIDTH: usize, const VECTORS: usize, const ROWS: usize, const COLUMNS: usize>(operands: &Operands<'_>) {
+                // SAFETY: by the contract of this function.
+                unsafe { micro::<$simd, WIDTH, VECTORS, ROWS, COLUMNS>(operands) }
+            }
+            MicroTable {
+                wide: [
+                    &[$(entry::<32, $vectors, 1, $columns>),*],
+                    &[$(entry::<32, $vectors, 2, $half>),*],
+                ],
+                narrow: [
+                    &[$(entry::<16, $narrow_vectors, 1, $columns>),*],
+                    &[$(entry::<16, $narrow_vectors, 2, $half>),*],
+                ],
+            }
+        };
+    };
+}
+
+micro_table!(PORTABLE, crate::simd::Portable, 2, 2, [1 2 3 4], [1 2]);
+#[cfg(target_arch = "x86_64")]
+micro_table!(AVX2, crate::simd::Avx2, 2, 2, [1 2 3 4 5 6], [1 2 3], "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+micro_table!(AVX512, crate::simd::Avx512, 2, 1, [1 2 3 4 5 6 7 8 9 10 11 12], [1 2 3 4 5 6], "avx512f");

@@ -1,0 +1,157 @@
+//! Direct convolution, forward and data gradient, by one algorithm.
+//!
+//! Both are sums over taps: forward, output j reads sources at `j * stride + tap - padding`; the data gradient at input `r + stride * j`
+//! reads gradients at `j + (r + padding - tap) / stride` for the taps that divide evenly, which differ for each residue r. A [`Pass`]
+//! describes one such sum per axis, so a strided data gradient is one pass per combination of residues, each a stride-1 convolution.
+//!
+//! The result is cut into tiles of rows (z, y). A task packs what its tile reads from up to a few blocks of summed channels into
+//! scratch that fits into the L2 cache, with zeros around the image and the fused activation applied. Along x, scratch is sorted by
+//! the remainder of the stride, so the microkernel always reads neighbouring vectors. Then it runs the microkernel over the tile
+//! for each group of result channels, and continues with the next blocks of summed channels, adding to the result.
+//! Tiles follow from the shape alone, so results do not depend on the number of threads.
+
+#![allow(unsafe_code)]
+
+pub(super) mod micro;
+mod pass;
+pub(crate) mod rows;
+mod task;
+
+use micro::MicroTable;
+use pass::Pass;
+use rows::{LaneStatistics, RowTable};
+use task::{Job, Output, Tiles};
+
+use super::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, WriteMode};
+use crate::layout::{LANES, SharedMut, padded};
+use crate::{Context, CpuLevel};
+
+/// The microkernels of a level.
+fn micro_table(level: CpuLevel) -> &'static MicroTable {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx512 | CpuLevel::Avx512Bf16 => &micro::AVX512,
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx2 => &micro::AVX2,
+        _ => &micro::PORTABLE,
+    }
+}
+
+/// The row passes of a level.
+pub(crate) fn row_table(level: CpuLevel) -> &'static RowTable {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx512 | CpuLevel::Avx512Bf16 => &rows::AVX512,
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx2 => &rows::AVX2,
+        _ => &rows::PORTABLE,
+    }
+}
+
+/// Forward convolution; lengths have been checked.
+pub(super) fn forward(
+    ctx: &Context,
+    shape: &ConvShape,
+    sources: &[Source<'_>],
+    weights: &ForwardWeights,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    statistics: Option<StatisticsMut<'_>>,
+) {
+    let out = shape.output();
+    let passes = [Pass::forward(shape)];
+    let mut start = ctx.partial();
+    let start = start.at_least(padded(shape.out_channels));
+    start.fill(0.0);
+    if let Some(bias) = bias {
+        start[..bias.len()].copy_from_slice(bias);
+    }
+    let targets = [Output { data: SharedMut::new(output), blocks: out.blocks(), start: Some(start) }];
+    let job = Job {
+        batch: shape.batch,
+        sources,
+        source_channels: &shape.source_channels,
+        source_spatial: shape.input,
+        source_blocks: shape.in_blocks(),
+        weights: &weights.0,
+        outputs: &targets,
+        output_spatial: out.spatial,
+        passes: &passes,
+        micro: micro_table(ctx.level()),
+        rows: row_table(ctx.level()),
+    };
+    let tiles = Tiles::new(&job);
+    match statistics {
+        None => job.run(ctx, &tiles, None),
+        Some(statistics) => {
+            let mut partial = ctx.statistics();
+            let len = tiles.count() * out.blocks();
+            if partial.len() < len {
+                partial.resize(len, LaneStatistics::EMPTY);
+            }
+            job.run(ctx, &tiles, Some(SharedMut::new(&mut partial[..len])));
+            merge_statistics(&partial[..len], shape.batch, out.blocks(), statistics);
+        }
+    }
+}
+
+/// Merges the statistics `[sample][tile][block]` of all tiles in their order.
+pub(crate) fn merge_statistics(
+    partial: &[LaneStatistics],
+    batch: usize,
+    blocks: usize,
+    statistics: StatisticsMut<'_>,
+) {
+    let per_sample = partial.len() / batch;
+    for sample in 0..batch {
+        for block in 0..blocks {
+            let mut merged = LaneStatistics::EMPTY;
+            for part in partial[sample * per_sample..][..per_sample].iter().skip(block).step_by(blocks) {
+                merged.merge(part);
+            }
+            let lanes = (sample * blocks + block) * LANES..(sample * blocks + block + 1) * LANES;
+            statistics.mean[lanes.clone()].copy_from_slice(&merged.mean);
+            statistics.variance[lanes].copy_from_slice(&merged.deviation.map(|sum| sum / merged.count));
+        }
+    }
+}
+
+/// Data gradient; lengths have been checked.
+pub(super) fn backward_data(
+    ctx: &Context,
+    shape: &ConvShape,
+    grad_output: &[f32],
+    weights: &DataWeights,
+    grad_sources: &mut [GradientTarget<'_>],
+) {
+    let out = shape.output();
+    let passes = Pass::backward(shape);
+    let widest = shape.source_channels.iter().map(|channels| padded(*channels)).max().unwrap_or(0);
+    let mut start = ctx.partial();
+    let start = start.at_least(widest);
+    start.fill(0.0);
+    let start = &*start;
+    let targets: Vec<_> = grad_sources
+        .iter_mut()
+        .zip(&shape.source_channels)
+        .map(|(target, channels)| Output {
+            start: (target.mode == WriteMode::Overwrite).then_some(start),
+            data: SharedMut::new(target.data),
+            blocks: crate::layout::blocks(*channels),
+        })
+        .collect();
+    let job = Job {
+        batch: shape.batch,
+        sources: &[Source::raw(grad_output)],
+        source_channels: &[shape.out_channels],
+        source_spatial: out.spatial,
+        source_blocks: out.blocks(),
+        weights: &weights.0,
+        outputs: &targets,
+        output_spatial: shape.input,
+        passes: &passes,
+        micro: micro_table(ctx.level()),
+        rows: row_table(ctx.level()),
+    };
+    job.run(ctx, &Tiles::new(&job), None);
+}

@@ -1,0 +1,173 @@
+//! Passes over one row of voxels: packing into scratch with the fused activation, and the statistics of a finished row.
+
+use crate::conv::Source;
+use crate::layout::LANES;
+use crate::simd::Simd;
+
+/// Normalisation and activation of one block of channels; without one, values are copied.
+#[derive(Clone, Copy)]
+pub(crate) struct BlockAffine {
+    /// 16 values each.
+    pub(crate) scale: *const f32,
+    pub(crate) shift: *const f32,
+    pub(crate) negative_slope: f32,
+}
+
+impl BlockAffine {
+    /// That of block `block`, counted over all samples, of a source whose lengths have been checked.
+    pub(crate) fn of(source: &Source<'_>, block: usize) -> Option<Self> {
+        source.affine.map(|affine| {
+            let lanes = block * LANES..(block + 1) * LANES;
+            Self {
+                scale: affine.scale[lanes.clone()].as_ptr(),
+                shift: affine.shift[lanes].as_ptr(),
+                negative_slope: affine.negative_slope,
+            }
+        })
+    }
+}
+
+/// Mean and sum of squared deviations of a number of values, per lane; merged pairwise (Chan) in f64.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LaneStatistics {
+    pub(crate) count: f64,
+    pub(crate) mean: [f64; LANES],
+    pub(crate) deviation: [f64; LANES],
+}
+
+impl LaneStatistics {
+    pub(crate) const EMPTY: Self = Self { count: 0.0, mean: [0.0; LANES], deviation: [0.0; LANES] };
+
+    /// Merges the statistics of further values. Inlined into the row passes, so that it is vectorised with their instruction set.
+    #[inline(always)]
+    pub(crate) fn merge(&mut self, other: &Self) {
+        if other.count == 0.0 {
+            return;
+        }
+        let count = self.count + other.count;
+        let (weight, cross) = (other.count / count, self.count * other.count / count);
+        for lane in 0..LANES {
+            let delta = other.mean[lane] - self.mean[lane];
+            self.mean[lane] += delta * weight;
+            self.deviation[lane] += other.deviation[lane] + delta * delta * cross;
+        }
+        self.count = count;
+    }
+}
+
+/// Copies `count` vectors of 16 lanes from `source`, which advances by `source_step` values per vector, to consecutive vectors of
+/// `target`, with the activation applied.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; source and target are valid for the vectors described, the affine's pointers for 16 values.
+#[inline(always)]
+pub(super) unsafe fn pack<S: Simd>(
+    source: *const f32,
+    target: *mut f32,
+    count: usize,
+    source_step: usize,
+    affine: Option<BlockAffine>,
+) {
+    // SAFETY: by the contract of this function.
+    unsafe {
+        for part in (0..LANES).step_by(S::LANES) {
+            let (source, target) = (source.add(part), target.add(part));
+            match affine {
+                None => {
+                    for at in 0..count {
+                        S::store(target.add(at * LANES), S::load(source.add(at * source_step)));
+                    }
+                }
+                Some(affine) => {
+                    let (scale, shift) = (S::load(affine.scale.add(part)), S::load(affine.shift.add(part)));
+                    let slope = S::splat(affine.negative_slope);
+                    for at in 0..count {
+                        let value = S::fma(S::load(source.add(at * source_step)), scale, shift);
+                        S::store(target.add(at * LANES), S::max(value, S::mul(value, slope)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Statistics of `count` vectors of 16 lanes, merged into `statistics`.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `row` is valid for `count * 16` values; `count` is not 0.
+#[inline(always)]
+pub(super) unsafe fn statistics<S: Simd>(row: *const f32, count: usize, statistics: &mut LaneStatistics) {
+    const CHAINS: usize = 4;
+    let (mut mean, mut deviation) = ([0.0_f32; LANES], [0.0_f32; LANES]);
+    // SAFETY: by the contract of this function; the arrays have 16 values.
+    unsafe {
+        let reciprocal = S::splat(1.0 / count as f32);
+        for part in (0..LANES).step_by(S::LANES) {
+            let row = row.add(part);
+            let whole = count - count % CHAINS;
+            let mut sums = [S::zero(); CHAINS];
+            for at in (0..whole).step_by(CHAINS) {
+                for (chain, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::add(*sum, S::load(row.add((at + chain) * LANES)));
+                }
+            }
+            for at in whole..count {
+                sums[0] = S::add(sums[0], S::load(row.add(at * LANES)));
+            }
+            let average = S::mul(S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3])), reciprocal);
+            let mut sums = [S::zero(); CHAINS];
+            for at in (0..whole).step_by(CHAINS) {
+                for (chain, sum) in sums.iter_mut().enumerate() {
+                    let difference = S::sub(S::load(row.add((at + chain) * LANES)), average);
+                    *sum = S::fma(difference, difference, *sum);
+                }
+            }
+            for at in whole..count {
+                let difference = S::sub(S::load(row.add(at * LANES)), average);
+                sums[0] = S::fma(difference, difference, sums[0]);
+            }
+            let squares = S::add(S::add(sums[0], sums[1]), S::add(sums[2], sums[3]));
+            S::store(mean.as_mut_ptr().add(part), average);
+            S::store(deviation.as_mut_ptr().add(part), squares);
+        }
+    }
+    statistics.merge(&LaneStatistics {
+        count: count as f64,
+        mean: mean.map(f64::from),
+        deviation: deviation.map(f64::from),
+    });
+}
+
+/// Row passes of an instruction set.
+pub(crate) struct RowTable {
+    pub(crate) pack: unsafe fn(*const f32, *mut f32, usize, usize, Option<BlockAffine>),
+    pub(crate) statistics: unsafe fn(*const f32, usize, &mut LaneStatistics),
+}
+
+macro_rules! row_table {
+    ($table:ident, $simd:ty $(, $feature:literal)?) => {
+        pub(super) static $table: RowTable = {
+            /// # Safety
+            /// As [`pack`].
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn pack_entry(source: *const f32, target: *mut f32, count: usize, step: usize, affine: Option<BlockAffine>) {
+                // SAFETY: by the contract of this function.
+                unsafe { pack::<$simd>(source, target, count, step, affine) }
+            }
+            /// # Safety
+            /// As [`statistics`].
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn statistics_entry(row: *const f32, count: usize, sums: &mut LaneStatistics) {
+                // SAFETY: by the contract of this function.
+                unsafe { statistics::<$simd>(row, count, sums) }
+            }
+            RowTable { pack: pack_entry, statistics: statistics_entry }
+        };
+    };
+}
+
+row_table!(PORTABLE, crate::simd::Portable);
+#[cfg(target_arch = "x86_64")]
+row_table!(AVX2, crate::simd::Avx2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+row_table!(AVX512, crate::simd::Avx512, "avx512f");

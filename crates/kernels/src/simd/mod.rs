@@ -1,0 +1,37 @@
+//! A small vector type per instruction set. Kernels are generic bodies over [`Simd`]; entry points with `#[target_feature]` instantiate
+//! them, and a table of those is chosen once per call from the [`crate::CpuLevel`].
+//!
+//! Every method is `unsafe`: the caller guarantees that the CPU has the instruction set of the implementation, and that pointers are
+//! valid for [`Simd::LANES`] values (no alignment needed).
+
+#![allow(unsafe_code)]
+
+mod portable;
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
+pub(crate) use portable::Portable;
+#[cfg(target_arch = "x86_64")]
+pub(crate) use x86::{Avx2, Avx512};
+
+/// A vector of `f32`.
+#[allow(clippy::missing_safety_doc)]
+pub(crate) trait Simd: Copy {
+    /// The vector.
+    type Vector: Copy;
+    /// Values in a vector.
+    const LANES: usize;
+    unsafe fn zero() -> Self::Vector;
+    unsafe fn splat(value: f32) -> Self::Vector;
+    unsafe fn load(from: *const f32) -> Self::Vector;
+    /// One value in all lanes.
+    unsafe fn broadcast(from: *const f32) -> Self::Vector;
+    unsafe fn store(to: *mut f32, vector: Self::Vector);
+    /// `a * b + c`.
+    unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn sub(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `b` where either is NaN, as x86 has it.
+    unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+}
