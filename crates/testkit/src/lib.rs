@@ -4,4 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 pub mod npy;
+pub mod phantom;
 pub mod shared;

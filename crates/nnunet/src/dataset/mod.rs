@@ -12,6 +12,7 @@ mod error;
 pub mod json;
 pub mod labels;
 pub mod layout;
+pub mod reader;
 pub mod splits;
 
 pub use cases::{Case, Discovery};
@@ -19,3 +20,4 @@ pub use error::DatasetError;
 pub use json::DatasetJson;
 pub use labels::{LabelManager, LabelOrRegion};
 pub use layout::{DatasetName, Folders};
+pub use reader::{CaseImages, ImageReader, ReadError};

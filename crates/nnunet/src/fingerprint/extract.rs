@@ -1,0 +1,243 @@
+//! Extracting the fingerprint: every case is read once, cropped in place, its foreground sampled.
+//!
+//! Cases run in parallel on the current rayon pool, each worker holding one case; what stays of a case is
+//! its shape, its spacing and the distinct values drawn. The result does not depend on the number of
+//! threads.
+
+use std::sync::Mutex;
+
+use rayon::prelude::*;
+
+use super::crop::nonzero_box;
+use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
+use super::{Fingerprint, FingerprintError};
+use crate::dataset::{Case, DatasetJson, ImageReader};
+use crate::progress::{Cancel, Event, Progress};
+
+/// What stays of a case.
+struct CaseFacts {
+    spacing: [f64; 3],
+    shape_after_crop: [usize; 3],
+    relative_size: f64,
+}
+
+/// Takes the fingerprint of the training cases.
+///
+/// # Errors
+/// No cases; cases that cannot be read or whose files do not fit together, all of them named; no
+/// foreground anywhere; interrupted.
+pub fn extract(
+    cases: &[Case],
+    json: &DatasetJson,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Fingerprint, FingerprintError> {
+    if cases.is_empty() {
+        return Err(FingerprintError::NoCases);
+    }
+    let reader = ImageReader::for_dataset(json)?;
+    let channels = json.num_channels();
+    let samples = TOTAL_SAMPLES / cases.len();
+    progress.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
+    let gathered = Mutex::new((0u64, (0..channels).map(|_| Pool::default()).collect::<Vec<_>>()));
+    let results: Vec<Option<Result<CaseFacts, String>>> = cases
+        .par_iter()
+        .map(|case| {
+            if cancel.is_cancelled() {
+                return None;
+            }
+            let result = extract_case(case, reader, channels, samples, progress);
+            // A worker that panicked has left the pools whole: additions happen after its work.
+            let mut gathered = gathered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            gathered.0 += 1;
+            progress.event(Event::Advanced { done: gathered.0, detail: &case.identifier });
+            Some(result.map(|(facts, samples)| {
+                gathered.1.iter_mut().zip(samples).for_each(|(pool, samples)| pool.add(samples));
+                facts
+            }))
+        })
+        .collect();
+    progress.event(Event::Finished);
+
+    let mut facts = Vec::with_capacity(cases.len());
+    let mut faults = Vec::new();
+    for result in results {
+        match result.ok_or(FingerprintError::Interrupted)? {
+            Ok(case) => facts.push(case),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(FingerprintError::Cases(faults));
+    }
+    let pools = gathered.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1;
+    let foreground_intensities = pools
+        .into_par_iter()
+        .map(|pool| pool.into_samples().statistics().ok_or(FingerprintError::NoForeground))
+        .collect::<Result<_, _>>()?;
+    Ok(Fingerprint {
+        spacings: facts.iter().map(|case| case.spacing).collect(),
+        shapes_after_crop: facts.iter().map(|case| case.shape_after_crop).collect(),
+        foreground_intensities,
+        median_relative_size_after_cropping: median(facts.iter().map(|case| case.relative_size).collect()),
+    })
+}
+
+fn extract_case(
+    case: &Case,
+    reader: ImageReader,
+    channels: usize,
+    samples: usize,
+    progress: &dyn Progress,
+) -> Result<(CaseFacts, Vec<Samples>), String> {
+    let images = reader.read_images(&case.identifier, &case.images).map_err(|e| e.to_string())?;
+    for (path, warning) in &images.warnings {
+        progress.event(Event::Warning(&format!("{}: {warning}", path.display())));
+    }
+    let found = images.data.channels();
+    if found != channels {
+        return Err(format!("case {}: {found} channel files, expected {channels}", case.identifier));
+    }
+    let label = case.label.as_ref().ok_or_else(|| format!("case {}: no label file", case.identifier))?;
+    let segmentation = reader.read(label).map_err(|e| e.to_string())?.volume;
+    let shape = images.data.shape();
+    if segmentation.shape() != shape {
+        return Err(format!(
+            "{}: shape {:?} (z, y, x), but the images of case {} have {shape:?}",
+            label.display(),
+            segmentation.shape(),
+            case.identifier
+        ));
+    }
+    let crop = nonzero_box(&images.data);
+    let mut sampler = Sampler::default();
+    let mut foreground = Vec::new();
+    let drawn = (0..channels)
+        .map(|c| {
+            let channel = images.data.channel(c);
+            foreground.clear();
+            for row in crop.rows(shape) {
+                let labelled = channel[row.clone()].iter().zip(&segmentation.data()[row]);
+                foreground.extend(labelled.filter(|(_, label)| **label > 0.0).map(|(value, _)| *value));
+            }
+            sampler.sample(&foreground, samples)
+        })
+        .collect();
+    let voxels = |shape: [usize; 3]| shape.iter().product::<usize>() as f64;
+    let facts = CaseFacts {
+        spacing: images.geometry.spacing_zyx(),
+        shape_after_crop: crop.shape(),
+        relative_size: voxels(crop.shape()) / voxels(shape),
+    };
+    Ok((facts, drawn))
+}
+
+/// `numpy.median` of a list that is not empty.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dataset::cases::training_cases;
+    use crate::progress::Silent;
+    use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
+    use nnunet_testkit::shared::shared_path;
+    use std::path::Path;
+
+    fn take(folder: &Path) -> Result<Fingerprint, FingerprintError> {
+        let json = DatasetJson::load(&folder.join("dataset.json"))?;
+        extract(&training_cases(folder, &json)?, &json, &Silent, &Cancel::new())
+    }
+
+    #[test]
+    fn dataset004_equals_the_reference() {
+        let (Some(data), Some(golden)) = (
+            shared_path("data/Dataset004_Hippocampus"),
+            shared_path("reference/dataset004_plans/dataset_fingerprint.json"),
+        ) else {
+            return;
+        };
+        let start = std::time::Instant::now();
+        let ours = take(&data).unwrap();
+        eprintln!("fingerprint of Dataset004: {:?}", start.elapsed());
+        let reference = Fingerprint::load(&golden).unwrap();
+        assert_eq!(ours.spacings, reference.spacings);
+        assert_eq!(ours.shapes_after_crop, reference.shapes_after_crop);
+        assert_eq!(ours.median_relative_size_after_cropping, reference.median_relative_size_after_cropping);
+        let (a, b) = (ours.foreground_intensities[0], reference.foreground_intensities[0]);
+        assert_eq!((a.min, a.max, a.median), (b.min, b.max, b.median));
+        assert_eq!((a.percentile_00_5, a.percentile_99_5), (b.percentile_00_5, b.percentile_99_5));
+        // The reference sums 10^8 values in f32.
+        for (a, b) in [(a.mean, b.mean), (a.std, b.std)] {
+            assert!((a - b).abs() < 1e-5 * b, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn crops_and_keeps_the_order_of_cases_for_any_number_of_threads() {
+        let root = tempfile::tempdir().unwrap();
+        let phantom =
+            PhantomDataset { cases: 6, channels: 2, spacing: [2.5, 1.0, 1.2], ..Default::default() };
+        let folder = phantom.write(root.path(), "Dataset001_Balls");
+        let first = take(&folder).unwrap();
+        assert_eq!(first.spacings[0], [2.5, 1.0, f64::from(1.2f32)]);
+        assert_eq!(first.foreground_intensities.len(), 2);
+        assert!(first.median_relative_size_after_cropping < 0.9);
+        assert!(first.foreground_intensities[0].min >= 50.0, "the zero margin is not foreground");
+        for threads in [1, 3] {
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            assert_eq!(pool.install(|| take(&folder)).unwrap(), first);
+        }
+        let path = root.path().join("fingerprint.json");
+        first.save(&path).unwrap();
+        assert_eq!(Fingerprint::load(&path).unwrap(), first);
+    }
+
+    #[test]
+    fn all_faulty_cases_are_named_and_cancelling_writes_nothing() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = PhantomDataset { cases: 3, ..Default::default() }.write(root.path(), "Dataset001_Balls");
+        NiftiFile::new([2, 2, 2], [1.; 3], Voxels::U8(vec![0; 8]))
+            .write(folder.join("labelsTr/ball_000.nii.gz"));
+        std::fs::write(folder.join("imagesTr/ball_002_0000.nii.gz"), b"no image").unwrap();
+        let message = take(&folder).unwrap_err().to_string();
+        assert!(message.starts_with("2 cases cannot be used"), "{message}");
+        assert!(
+            message.contains("ball_000.nii.gz: shape [2, 2, 2]") && message.contains("ball_002_0000"),
+            "{message}"
+        );
+
+        let json = DatasetJson::load(&folder.join("dataset.json")).unwrap();
+        let cancel = Cancel::new();
+        cancel.cancel();
+        let result = extract(&training_cases(&folder, &json).unwrap(), &json, &Silent, &cancel);
+        assert!(matches!(result, Err(FingerprintError::Interrupted)));
+    }
+
+    #[test]
+    fn a_dataset_without_foreground_is_refused() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = PhantomDataset { cases: 1, ..Default::default() }.write(root.path(), "Dataset001_Balls");
+        NiftiFile::new([3, 3, 3], [1.; 3], Voxels::I16(vec![7; 27]))
+            .write(folder.join("imagesTr/ball_000_0000.nii.gz"));
+        NiftiFile::new([3, 3, 3], [1.; 3], Voxels::U8(vec![0; 27]))
+            .write(folder.join("labelsTr/ball_000.nii.gz"));
+        assert!(matches!(take(&folder), Err(FingerprintError::NoForeground)));
+        assert!(
+            Fingerprint::load(&folder.join("dataset.json"))
+                .unwrap_err()
+                .to_string()
+                .contains("shapes_after_crop")
+        );
+    }
+
+    #[test]
+    fn the_median_is_numpys() {
+        assert_eq!(median(vec![3.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(vec![4.0, 1.0, 2.0, 3.0]), 2.5);
+    }
+}
