@@ -4,7 +4,6 @@
 
 pub mod architectures;
 pub mod checkpoint;
-pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod graph;
@@ -15,10 +14,8 @@ pub mod shapes;
 pub mod tensor;
 
 pub use architectures::build;
-pub use cpu::{CpuExecutor, CpuOptions, MemoryEstimate, Precision};
 pub use error::NetworkError;
 pub use executor::{Executor, Trainable};
 pub use graph::Graph;
-pub use nnunet_kernels::CpuLevel;
 pub use parameters::{Parameter, Parameters};
 pub use tensor::Tensor;

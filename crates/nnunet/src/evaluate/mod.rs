@@ -1,1 +1,12 @@
-//! Segmentations against references: overlap per case and class, summary.json.
+//! How good a segmentation is: overlap with the reference segmentation per case and class, and the
+//! summary over a folder (`summary.json`).
+
+mod error;
+pub mod folder;
+pub mod overlap;
+pub mod summary;
+
+pub use error::EvaluateError;
+pub use folder::{FolderEvaluation, Missing, evaluate_folder, evaluate_simple};
+pub use overlap::{Overlap, overlaps};
+pub use summary::{CaseMetrics, Metrics, Summary};

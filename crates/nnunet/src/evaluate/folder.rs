@@ -1,0 +1,206 @@
+//! Evaluation of a folder of predictions against a folder of reference segmentations, case by case in
+//! parallel. The result does not depend on the number of threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rayon::prelude::*;
+
+use super::EvaluateError;
+use super::overlap::overlaps;
+use super::summary::{CaseMetrics, Summary};
+use crate::dataset::cases::files_with_ending;
+use crate::dataset::reader::ImageReader;
+use crate::dataset::{DatasetJson, LabelManager, LabelOrRegion};
+use crate::json::Json;
+use crate::progress::{Cancel, Event, Progress};
+
+/// What to do about reference segmentations without a prediction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Missing {
+    /// Refuse to evaluate.
+    Refused,
+    /// Evaluate what is there (`--chill`).
+    Tolerated,
+}
+
+/// An evaluation as `nnUNetv2_evaluate_folder` takes it.
+#[derive(Debug, Clone)]
+pub struct FolderEvaluation {
+    /// Folder of reference segmentations.
+    pub reference: PathBuf,
+    /// Folder of predictions.
+    pub prediction: PathBuf,
+    /// Where to write the summary; `summary.json` beside the predictions if not given.
+    pub output: Option<PathBuf>,
+    /// What to do about missing predictions.
+    pub missing: Missing,
+}
+
+/// Evaluates the foreground labels or regions of a dataset and writes the summary.
+///
+/// # Errors
+/// See [`EvaluateError`]; all cases that cannot be read or do not fit are named at once.
+pub fn evaluate_folder(
+    request: &FolderEvaluation,
+    dataset_json: &Path,
+    plans: &Path,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Summary, EvaluateError> {
+    let json = DatasetJson::load(dataset_json)?;
+    if let Some(found) = Json::load(plans)?.get("label_manager").and_then(Json::as_str)
+        && found != "LabelManager"
+    {
+        return Err(EvaluateError::LabelManager { path: plans.to_owned(), found: found.to_owned() });
+    }
+    let labels = LabelManager::new(&json)?;
+    let reader = ImageReader::for_dataset(&json)?;
+    let classes = labels.foreground();
+    evaluate(request, &json.file_ending, reader, &classes, labels.ignore_label(), progress, cancel)
+}
+
+/// Evaluates the given labels and writes the summary (`nnUNetv2_evaluate_simple`). The file ending is
+/// that of the first reference segmentation.
+///
+/// # Errors
+/// As [`evaluate_folder`].
+pub fn evaluate_simple(
+    request: &FolderEvaluation,
+    labels: &[i32],
+    ignore_label: Option<i32>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Summary, EvaluateError> {
+    let mut classes: Vec<LabelOrRegion> = Vec::new();
+    for &label in labels {
+        if !classes.contains(&LabelOrRegion::Label(label)) {
+            classes.push(LabelOrRegion::Label(label));
+        }
+    }
+    let all = files_with_ending(&request.reference, "")?;
+    let first = all.first().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy();
+    // `.nii.gz` has two dots; of other names the last part counts.
+    let ending = [".nii.gz", ".nii"]
+        .into_iter()
+        .find(|e| first.ends_with(e))
+        .map_or_else(|| first.rfind('.').map_or(String::new(), |dot| first[dot..].to_owned()), str::to_owned);
+    if ending.is_empty() {
+        return Err(EvaluateError::NoFiles {
+            path: request.reference.clone(),
+            file_ending: "a known ending".into(),
+        });
+    }
+    let reader = ImageReader::from_file_ending(&ending, &all[0])?;
+    evaluate(request, &ending, reader, &classes, ignore_label, progress, cancel)
+}
+
+fn evaluate(
+    request: &FolderEvaluation,
+    file_ending: &str,
+    reader: ImageReader,
+    classes: &[LabelOrRegion],
+    ignore_label: Option<i32>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Summary, EvaluateError> {
+    let predictions = files_with_ending(&request.prediction, file_ending)?;
+    let references = files_with_ending(&request.reference, file_ending)?;
+    if request.missing == Missing::Refused {
+        let absent: Vec<String> = references
+            .iter()
+            .filter_map(|path| path.file_name())
+            .filter(|name| !request.prediction.join(name).is_file())
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect();
+        if !absent.is_empty() {
+            return Err(EvaluateError::MissingPredictions {
+                path: request.prediction.clone(),
+                count: absent.len(),
+                total: references.len(),
+                names: absent[..absent.len().min(10)].join(", "),
+            });
+        }
+    }
+    if predictions.is_empty() {
+        let path = request.prediction.clone();
+        return Err(EvaluateError::NoFiles { path, file_ending: file_ending.to_owned() });
+    }
+    let pairs: Vec<_> = predictions
+        .into_iter()
+        .map(|prediction| (request.reference.join(prediction.file_name().unwrap_or_default()), prediction))
+        .collect();
+    let summary = evaluate_pairs(&pairs, reader, classes, ignore_label, progress, cancel)?;
+    let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
+    summary.save(&output)?;
+    Ok(summary)
+}
+
+/// Evaluates pairs of (reference, prediction) files; writes nothing.
+///
+/// # Errors
+/// No pairs or classes; files that cannot be read or differ in shape, all of them named; interrupted.
+pub fn evaluate_pairs(
+    pairs: &[(PathBuf, PathBuf)],
+    reader: ImageReader,
+    classes: &[LabelOrRegion],
+    ignore_label: Option<i32>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Summary, EvaluateError> {
+    if classes.is_empty() {
+        return Err(EvaluateError::NoClasses);
+    }
+    progress.event(Event::Started { stage: "evaluate", total: pairs.len() as u64 });
+    let done = AtomicU64::new(0);
+    let results: Vec<Option<Result<CaseMetrics, String>>> = pairs
+        .par_iter()
+        .map(|(reference, prediction)| {
+            if cancel.is_cancelled() {
+                return None;
+            }
+            let result = evaluate_case(reference, prediction, reader, classes, ignore_label);
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            let name = prediction.file_name().unwrap_or_default().to_string_lossy();
+            progress.event(Event::Advanced { done, detail: &name });
+            Some(result)
+        })
+        .collect();
+    progress.event(Event::Finished);
+    let mut cases = Vec::new();
+    let mut faults = Vec::new();
+    for result in results {
+        match result.ok_or(EvaluateError::Interrupted)? {
+            Ok(case) => cases.push(case),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(Summary::new(cases)) } else { Err(EvaluateError::Cases(faults)) }
+}
+
+fn evaluate_case(
+    reference: &Path,
+    prediction: &Path,
+    reader: ImageReader,
+    classes: &[LabelOrRegion],
+    ignore_label: Option<i32>,
+) -> Result<CaseMetrics, String> {
+    let read = |path: &Path| reader.read(path).map_err(|error| error.to_string());
+    let (seen, truth) = (read(prediction)?, read(reference)?);
+    let (found, expected) = (seen.volume.shape(), truth.volume.shape());
+    let counts = match overlaps(truth.volume.data(), seen.volume.data(), classes, ignore_label) {
+        Some(counts) if found == expected => counts,
+        _ => {
+            return Err(format!(
+                "{}: shape {found:?} (z, y, x), but the reference segmentation {} has {expected:?}",
+                prediction.display(),
+                reference.display()
+            ));
+        }
+    };
+    Ok(CaseMetrics {
+        reference_file: reference.display().to_string(),
+        prediction_file: prediction.display().to_string(),
+        metrics: classes.iter().cloned().zip(counts.into_iter().map(Into::into)).collect(),
+    })
+}
