@@ -1,1 +1,44 @@
 //! Every planning decision, from a fingerprint to nnUNetPlans.json.
+//!
+//! [`make_plans`] decides, [`Plans`] is the file, [`Configuration`] the resolved view that all later
+//! stages work with.
+
+mod architecture;
+mod configuration;
+mod document;
+mod error;
+mod lowres;
+mod memory;
+mod normalization_choice;
+mod old_format;
+mod patch_size;
+mod planner;
+mod plans_json;
+mod preset;
+mod reader_writer;
+mod residual;
+mod run;
+mod statistics;
+mod target_spacing;
+mod topology;
+mod values;
+
+pub use architecture::Architecture;
+pub use configuration::{Configuration, Resampling};
+pub use error::PlanError;
+pub use lowres::plan_lowres;
+pub use memory::{EncoderBlocks, NetworkShape, feature_map_elements};
+pub use normalization_choice::{normalization_scheme, uses_mask};
+pub use patch_size::{Limits, PatchPlan, plan_patch};
+pub use planner::{DatasetFacts, Experiment, PlannerOptions, make_plans, plan_experiment};
+pub use plans_json::{IntensityProperties, Plans};
+pub use preset::{DEFAULT, NetworkFamily, PLANNERS, PlannerPreset};
+pub use reader_writer::image_reader_writer;
+pub use residual::{RESENC, RESENC_L, RESENC_M, RESENC_XL};
+pub use run::plan_dataset;
+pub use target_spacing::{
+    ANISOTROPY_THRESHOLD, SpacingRule, TargetSpacing, resampled_shape, target_spacing, transpose_orders,
+    transposed,
+};
+pub use topology::{MINIMAL_EDGE, Topology, topology};
+pub use values::Document;

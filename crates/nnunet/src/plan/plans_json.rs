@@ -1,0 +1,289 @@
+//! nnUNetPlans.json: reading, inheritance between configurations, writing back without loss.
+//!
+//! The file's content is kept as it is, with keys and configurations this program does not know;
+//! [`Plans`] adds typed access to what it does know, and [`Plans::configuration`] the resolved view.
+
+use std::path::Path;
+
+use indexmap::IndexMap;
+
+use super::configuration::Configuration;
+use super::error::PlanError;
+use super::values::{Document, shown, whole};
+use crate::json::{Json, KeyOrder};
+
+/// Intensities of the foreground voxels of one channel over the whole dataset.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct IntensityProperties {
+    /// Largest value.
+    pub max: f64,
+    /// Mean.
+    pub mean: f64,
+    /// Median.
+    pub median: f64,
+    /// Smallest value.
+    pub min: f64,
+    /// 0.5th percentile: lower clip of CT normalisation.
+    pub percentile_00_5: f64,
+    /// 99.5th percentile: upper clip of CT normalisation.
+    pub percentile_99_5: f64,
+    /// Standard deviation.
+    pub std: f64,
+}
+
+impl IntensityProperties {
+    /// Reads the entry of one channel in a plans or fingerprint file; values may be NaN.
+    pub fn from_json(value: &Json) -> Option<Self> {
+        let number = |key: &str| value.get(key).and_then(Json::as_f64);
+        Some(Self {
+            max: number("max")?,
+            mean: number("mean")?,
+            median: number("median")?,
+            min: number("min")?,
+            percentile_00_5: number("percentile_00_5")?,
+            percentile_99_5: number("percentile_99_5")?,
+            std: number("std")?,
+        })
+    }
+}
+
+/// The plans of a dataset.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plans {
+    place: String,
+    dataset_name: String,
+    plans_name: String,
+    image_reader_writer: String,
+    transpose_forward: [usize; 3],
+    transpose_backward: [usize; 3],
+    intensities: IndexMap<String, IntensityProperties>,
+    document: Document,
+}
+
+impl Plans {
+    /// Reads a plans file.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, PlanError> {
+        let path = path.as_ref();
+        Self::from_json(Json::load(path)?, &path.display().to_string())
+    }
+
+    /// Reads plans from JSON, e.g. those inside a checkpoint. `place` names them in errors.
+    pub fn from_json(document: Json, place: &str) -> Result<Self, PlanError> {
+        let Json::Object(document) = document else {
+            return Err(PlanError::value(place, "plans", "are not a JSON object"));
+        };
+        let text = |key: &str| {
+            document
+                .get(key)
+                .and_then(Json::as_str)
+                .map(str::to_owned)
+                .ok_or_else(|| PlanError::value(place, key, "is missing or not a text"))
+        };
+        let configurations = document.get("configurations").and_then(Json::as_object);
+        if !configurations.is_some_and(|map| map.values().all(|v| v.as_object().is_some())) {
+            return Err(PlanError::value(
+                place,
+                "configurations",
+                "is missing or not an object of configurations; is this an nnU-Net v2 plans file?",
+            ));
+        }
+        let transpose_forward = permutation(&document, "transpose_forward", place)?;
+        let transpose_backward = permutation(&document, "transpose_backward", place)?;
+        if (0..3).any(|i| transpose_forward[transpose_backward[i]] != i) {
+            return Err(PlanError::value(
+                place,
+                "transpose_backward",
+                format!("{transpose_backward:?} does not undo transpose_forward {transpose_forward:?}"),
+            ));
+        }
+        // The second name is that of older plans.
+        let (key, intensities) =
+            ["foreground_intensity_properties_per_channel", "foreground_intensity_properties_by_modality"]
+                .into_iter()
+                .find_map(|key| document.get(key).map(|value| (key, value)))
+                .ok_or_else(|| {
+                    PlanError::value(place, "foreground_intensity_properties_per_channel", "is missing")
+                })?;
+        let intensities = intensities
+            .as_object()
+            .and_then(|channels| {
+                channels
+                    .iter()
+                    .map(|(channel, value)| Some((channel.clone(), IntensityProperties::from_json(value)?)))
+                    .collect()
+            })
+            .ok_or_else(|| {
+                let expected = "mean, median, std, min, max, percentile_00_5 and percentile_99_5 per channel";
+                PlanError::value(place, key, format!("is {}; expected {expected}", shown(intensities)))
+            })?;
+        Ok(Self {
+            place: place.to_owned(),
+            dataset_name: text("dataset_name")?,
+            plans_name: text("plans_name")?,
+            image_reader_writer: text("image_reader_writer")?,
+            transpose_forward,
+            transpose_backward,
+            intensities,
+            document,
+        })
+    }
+
+    /// Writes the plans as the reference does (temporary file, flush, rename).
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), PlanError> {
+        let path = path.as_ref();
+        Ok(self.to_json().save(path, KeyOrder::Kept)?)
+    }
+
+    /// The content of the file, with everything this program does not know.
+    pub fn document(&self) -> &Document {
+        &self.document
+    }
+
+    /// The content of the file as one value, e.g. for a checkpoint.
+    pub fn to_json(&self) -> Json {
+        Json::Object(self.document.clone())
+    }
+
+    /// Name of the dataset the plans were made for, e.g. `Dataset004_Hippocampus`.
+    pub fn dataset_name(&self) -> &str {
+        &self.dataset_name
+    }
+
+    /// Name of the plans, e.g. `nnUNetPlans`: stem of the file and part of the results folder.
+    pub fn plans_name(&self) -> &str {
+        &self.plans_name
+    }
+
+    /// The reader of the images by its name in the reference, e.g. `SimpleITKIO`.
+    pub fn image_reader_writer(&self) -> &str {
+        &self.image_reader_writer
+    }
+
+    /// Axis `i` of the transposed data is axis `transpose_forward[i]` of the image (z, y, x).
+    pub fn transpose_forward(&self) -> [usize; 3] {
+        self.transpose_forward
+    }
+
+    /// The inverse of [`Plans::transpose_forward`].
+    pub fn transpose_backward(&self) -> [usize; 3] {
+        self.transpose_backward
+    }
+
+    /// Planner by its name in the reference, if stated.
+    pub fn experiment_planner_used(&self) -> Option<&str> {
+        self.document.get("experiment_planner_used").and_then(Json::as_str)
+    }
+
+    /// Foreground intensities per channel; the key is the channel's number as text.
+    pub fn intensities(&self) -> &IndexMap<String, IntensityProperties> {
+        &self.intensities
+    }
+
+    /// Foreground intensities of channel `channel`.
+    pub fn intensity(&self, channel: usize) -> Option<&IntensityProperties> {
+        self.intensities.get(channel.to_string().as_str())
+    }
+
+    /// Names of all configurations, in the order of the file.
+    pub fn configuration_names(&self) -> Vec<&str> {
+        self.configurations().keys().map(String::as_str).collect()
+    }
+
+    /// Whether there is a configuration of this name.
+    pub fn has_configuration(&self, name: &str) -> bool {
+        self.configurations().contains_key(name)
+    }
+
+    /// The configuration `name` with everything it inherits.
+    pub fn configuration(&self, name: &str) -> Result<Configuration, PlanError> {
+        let mut visited = Vec::new();
+        let document = self.resolve(name, &mut visited)?;
+        Configuration::from_document(name, document, &format!("{}, configuration {name}", self.place))
+    }
+
+    /// Adds or replaces a configuration, e.g. one that inherits from another and changes the batch size.
+    pub fn set_configuration(&mut self, name: &str, configuration: Document) {
+        if let Some(Json::Object(map)) = self.document.get_mut("configurations") {
+            map.insert(name.to_owned(), Json::Object(configuration));
+        }
+    }
+
+    /// Appends the configurations of `older` that these plans do not have: planning again keeps
+    /// what the user added.
+    pub fn keep_configurations_of(&mut self, older: &Plans) {
+        for (name, configuration) in older.configurations() {
+            if let (false, Json::Object(map)) = (self.has_configuration(name), configuration) {
+                self.set_configuration(name, map.clone());
+            }
+        }
+    }
+
+    fn configurations(&self) -> &Document {
+        static EMPTY: std::sync::OnceLock<Document> = std::sync::OnceLock::new();
+        // Checked to be an object on reading.
+        let map = self.document.get("configurations").and_then(Json::as_object);
+        map.unwrap_or_else(|| EMPTY.get_or_init(Document::new))
+    }
+
+    fn resolve(&self, name: &str, visited: &mut Vec<String>) -> Result<Document, PlanError> {
+        let Some(own) = self.configurations().get(name).and_then(Json::as_object) else {
+            return Err(self.unknown(name));
+        };
+        visited.push(name.to_owned());
+        let Some(parent) = own.get("inherits_from") else {
+            return Ok(own.clone());
+        };
+        let Some(parent) = parent.as_str() else {
+            let place = format!("{}, configuration {name}", self.place);
+            return Err(PlanError::value(
+                place,
+                "inherits_from",
+                format!("is {}; expected a name", shown(parent)),
+            ));
+        };
+        if visited.iter().any(|v| v == parent) {
+            visited.push(parent.to_owned());
+            return Err(PlanError::CircularInheritance {
+                name: visited[0].clone(),
+                chain: visited.join(" -> "),
+            });
+        }
+        let mut resolved = self.resolve(parent, visited)?;
+        for (key, value) in own {
+            resolved.insert(key.clone(), value.clone());
+        }
+        Ok(resolved)
+    }
+
+    fn unknown(&self, name: &str) -> PlanError {
+        let names = self.configuration_names();
+        let simplified = |s: &str| s.to_lowercase().replace(['_', '-'], "");
+        let wanted = simplified(name);
+        let hint = names.iter().find(|known| {
+            let known = simplified(known);
+            known == wanted || (!wanted.is_empty() && known.contains(&wanted))
+        });
+        PlanError::UnknownConfiguration {
+            name: name.to_owned(),
+            plans: self.plans_name.clone(),
+            available: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
+            hint: hint.map(|h| format!(" (did you mean `{h}`?)")).unwrap_or_default(),
+        }
+    }
+}
+
+fn permutation(document: &Document, key: &str, place: &str) -> Result<[usize; 3], PlanError> {
+    let value = document
+        .get(key)
+        .ok_or_else(|| PlanError::value(place, key, "is missing; plan the dataset again"))?;
+    let list: Option<Vec<usize>> =
+        value.as_array().and_then(|list| list.iter().map(|v| whole(v, 2)).collect());
+    match list.as_deref() {
+        Some(&[a, b, c]) if a != b && b != c && a != c => Ok([a, b, c]),
+        _ => Err(PlanError::value(
+            place,
+            key,
+            format!("is {}; expected an order of the axes 0, 1, 2", shown(value)),
+        )),
+    }
+}

@@ -1,0 +1,177 @@
+//! Plans of 12 public and phantom datasets with every planner, against those of the reference:
+//! every key, the order of the keys, numbers to 1e-6 relative.
+// A failing helper must fail the test that called it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+
+use nnunet::json::Json;
+use nnunet::plan::{DatasetFacts, PlannerOptions, PlannerPreset, Plans, image_reader_writer, make_plans};
+use nnunet_network::architectures::build;
+use nnunet_testkit::shared::shared_path;
+
+fn load(path: &Path) -> Json {
+    Json::load(path).unwrap_or_else(|e| panic!("{e}"))
+}
+
+fn triples(value: &Json) -> Vec<[f64; 3]> {
+    let list = |v: &Json| v.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect::<Vec<_>>();
+    value.as_array().unwrap().iter().map(|v| list(v).try_into().unwrap()).collect()
+}
+
+fn facts(folder: &Path, dataset_name: &str) -> DatasetFacts {
+    let dataset = load(&folder.join("dataset.json"));
+    let fingerprint = load(&folder.join("dataset_fingerprint.json"));
+    let text = |key: &str| dataset.get(key).and_then(Json::as_str);
+    DatasetFacts {
+        dataset_name: dataset_name.to_owned(),
+        channel_names: dataset
+            .get("channel_names")
+            .and_then(Json::as_object)
+            .unwrap()
+            .values()
+            .map(|v| v.as_str().unwrap().to_owned())
+            .collect(),
+        label_entries: dataset.get("labels").and_then(Json::as_object).unwrap().len(),
+        training_cases: dataset.get("numTraining").and_then(Json::as_i64).unwrap() as usize,
+        image_reader_writer: image_reader_writer(
+            text("file_ending").unwrap(),
+            text("overwrite_image_reader_writer"),
+            false,
+        )
+        .unwrap()
+        .to_owned(),
+        spacings: triples(fingerprint.get("spacings").unwrap()),
+        shapes_after_crop: triples(fingerprint.get("shapes_after_crop").unwrap())
+            .into_iter()
+            .map(|shape| shape.map(|v| v as usize))
+            .collect(),
+        median_relative_size_after_cropping: fingerprint
+            .get("median_relative_size_after_cropping")
+            .and_then(Json::as_f64)
+            .unwrap(),
+        intensities: fingerprint.get("foreground_intensity_properties_per_channel").unwrap().clone(),
+    }
+}
+
+/// Differences of `ours` to `theirs`, each with the way to it.
+fn differences(ours: &Json, theirs: &Json, way: &str, found: &mut Vec<String>) {
+    match (ours, theirs) {
+        (Json::Object(a), Json::Object(b)) => {
+            if a.keys().ne(b.keys()) {
+                found.push(format!(
+                    "{way}: keys {:?} != {:?}",
+                    a.keys().collect::<Vec<_>>(),
+                    b.keys().collect::<Vec<_>>()
+                ));
+            }
+            for (key, value) in a {
+                if let Some(other) = b.get(key) {
+                    differences(value, other, &format!("{way}.{key}"), found);
+                }
+            }
+        }
+        (Json::Array(a), Json::Array(b)) if a.len() == b.len() => {
+            for (i, (a, b)) in a.iter().zip(b).enumerate() {
+                differences(a, b, &format!("{way}[{i}]"), found);
+            }
+        }
+        (Json::Float(a), Json::Float(b)) if (a - b).abs() <= 1e-6 * b.abs() => {}
+        _ if ours == theirs => {}
+        _ => found.push(format!("{way}: {ours:?} != {theirs:?}")),
+    }
+}
+
+/// Plans every file named in `meta.json` of `folder` and compares. Returns how many there were, and
+/// how many came out equal byte for byte.
+fn check_folder(folder: &Path) -> (usize, usize) {
+    let meta = load(&folder.join("meta.json"));
+    let facts = facts(folder, meta.get("dataset_name").and_then(Json::as_str).unwrap());
+    let mut equal_bytes = 0;
+    let plans = meta.get("plans").and_then(Json::as_array).unwrap();
+    for plan in plans {
+        let kwargs = plan.get("kwargs").unwrap();
+        let spacing = kwargs.get("overwrite_target_spacing").map(|v| triples(&vec![v.clone()].into())[0]);
+        let options = PlannerOptions {
+            preset: PlannerPreset::by_name(plan.get("planner").and_then(Json::as_str).unwrap()).unwrap(),
+            gpu_memory_target_gb: plan.get("gpu_memory_target_in_gb").and_then(Json::as_f64),
+            overwrite_target_spacing: spacing,
+            overwrite_plans_name: kwargs.get("plans_name").and_then(Json::as_str).map(str::to_owned),
+            suppress_transpose: kwargs.get("suppress_transpose").and_then(Json::as_bool).unwrap_or(false),
+            ..PlannerOptions::default()
+        };
+        let path = folder.join(plan.get("file").and_then(Json::as_str).unwrap());
+        let ours = make_plans(&facts, &options).unwrap();
+        let theirs = load(&path);
+        let mut found = Vec::new();
+        differences(&ours.to_json(), &theirs, "plans", &mut found);
+        assert!(found.is_empty(), "{}:\n{}", path.display(), found.join("\n"));
+        let text = ours.to_json().to_python(nnunet::json::KeyOrder::Kept);
+        equal_bytes += usize::from(std::fs::read_to_string(&path).unwrap() == text);
+
+        // Every configuration resolves, and its network is one we can read.
+        let read = Plans::read(&path).unwrap();
+        for name in read.configuration_names() {
+            let configuration = read.configuration(name).unwrap();
+            let architecture = &configuration.architecture;
+            let (inputs, outputs) = (configuration.channels(), facts.label_entries);
+            let kwargs = architecture.kwargs_value();
+            build(&architecture.network_class_name, &kwargs, inputs, outputs, true).unwrap();
+            let stages = architecture.arch_kwargs["n_stages"].as_i64().unwrap() as usize;
+            assert_eq!(configuration.strides().unwrap().len(), stages);
+            assert_eq!(configuration.channels(), facts.channel_names.len());
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("plans.json");
+        read.write(&copy).unwrap();
+        assert_eq!(load(&copy), theirs, "reading and writing loses nothing");
+    }
+    (plans.len(), equal_bytes)
+}
+
+#[test]
+fn public_plans_are_equal() {
+    let Some(root) = shared_path("reference/plans_public") else { return };
+    let mut files = 0;
+    let mut equal = 0;
+    let mut datasets = 0;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let (plans, bytes) = check_folder(&entry.unwrap().path());
+        datasets += 1;
+        files += plans;
+        equal += bytes;
+    }
+    eprintln!("{files} plans of {datasets} datasets; {equal} equal byte for byte");
+    assert_eq!((datasets, files), (12, 64));
+}
+
+#[test]
+fn phantom_plans_are_equal() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan");
+    let mut files = 0;
+    for entry in std::fs::read_dir(root).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files += check_folder(&path).0;
+        }
+    }
+    assert_eq!(files, 11);
+}
+
+#[test]
+fn hippocampus_plans_are_equal() {
+    let Some(root) = shared_path("reference/dataset004_plans") else { return };
+    let facts = facts(&root, "Dataset004_Hippocampus");
+    for (planner, file) in [
+        ("ExperimentPlanner", "nnUNetPlans.json"),
+        ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans.json"),
+        ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans.json"),
+    ] {
+        let options =
+            PlannerOptions { preset: PlannerPreset::by_name(planner).unwrap(), ..PlannerOptions::default() };
+        let ours = make_plans(&facts, &options).unwrap();
+        let mut found = Vec::new();
+        differences(&ours.to_json(), &load(&root.join(file)), "plans", &mut found);
+        assert!(found.is_empty(), "{file}:\n{}", found.join("\n"));
+    }
+}

@@ -1,0 +1,200 @@
+//! The plans file as others use it: inheritance, old formats, additions of the user, bad content,
+//! and planning a dataset on disk.
+// A failing helper must fail the test that called it.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use nnunet::json::{Json, KeyOrder};
+use nnunet::plan::{PlanError, PlannerOptions, Plans, plan_dataset};
+use tempfile::TempDir;
+
+const NAME: &str = "Dataset802_oriented";
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan").join(NAME)
+}
+
+fn plans_text() -> String {
+    std::fs::read_to_string(golden().join("nnUNetPlans.json")).unwrap()
+}
+
+/// The golden plans with an additional configuration.
+fn with_configuration(name: &str, body: &str) -> Plans {
+    let text = plans_text().replacen(
+        "\"configurations\": {",
+        &format!("\"configurations\": {{ \"{name}\": {body},"),
+        1,
+    );
+    Plans::from_json(Json::parse(&text).unwrap(), "plans.json").unwrap()
+}
+
+#[test]
+fn a_cascade_inherits_and_knows_its_stages() {
+    let plans = Plans::read(golden().join("nnUNetPlans.json")).unwrap();
+    let cascade = plans.configuration("3d_cascade_fullres").unwrap();
+    let fullres = plans.configuration("3d_fullres").unwrap();
+    assert_eq!(cascade.patch_size, fullres.patch_size);
+    assert_eq!(cascade.data_identifier, "nnUNetPlans_3d_fullres");
+    assert_eq!(cascade.previous_stage.as_deref(), Some("3d_lowres"));
+    assert_eq!(plans.configuration("3d_lowres").unwrap().next_stage, ["3d_cascade_fullres"]);
+    assert_eq!((fullres.batch_dice, fullres.is_2d(), fullres.channels()), (true, false, 2));
+    assert_eq!(fullres.normalization_schemes, ["CTNormalization", "NoNormalization"]);
+    assert_eq!((fullres.resampling_data.order, fullres.resampling_data.is_seg), (3, false));
+    assert_eq!((fullres.resampling_seg.order, fullres.resampling_seg.is_seg), (1, true));
+    assert_eq!(fullres.resampling_probabilities.force_separate_z, None);
+    let flat = plans.configuration("2d").unwrap();
+    assert_eq!(flat.patch_size_zyx(), [1, 448, 384]);
+    assert_eq!(flat.target_spacing_zyx([7.0, 1.0, 1.0]), [7.0, flat.spacing[0], flat.spacing[1]]);
+    assert!(plans.intensity(1).is_some() && plans.intensity(2).is_none());
+}
+
+#[test]
+fn a_configuration_of_the_user_overrides_what_it_names() {
+    let plans = with_configuration("bs4", r#"{"inherits_from": "3d_fullres", "batch_size": 4, "mine": [1]}"#);
+    let configuration = plans.configuration("bs4").unwrap();
+    assert_eq!(configuration.batch_size, 4);
+    assert_eq!(configuration.document["mine"].as_array().unwrap().len(), 1);
+    assert_eq!(configuration.with_batch_size(9).document["batch_size"], Json::Int(9));
+}
+
+#[test]
+fn an_old_configuration_is_converted() {
+    let plans = with_configuration(
+        "old",
+        r#"{"data_identifier": "x", "preprocessor_name": "DefaultPreprocessor", "batch_size": 2,
+            "patch_size": [8, 16, 16], "median_image_size_in_voxels": [9, 17, 17], "spacing": [1.0, 1, 1],
+            "normalization_schemes": ["CTNormalization"], "use_mask_for_norm": [false],
+            "UNet_class_name": "PlainConvUNet", "UNet_base_num_features": 32,
+            "n_conv_per_stage_encoder": [2, 2], "n_conv_per_stage_decoder": [2], "num_pool_per_axis": [1, 1, 1],
+            "pool_op_kernel_sizes": [[1, 1, 1], [2, 2, 2]], "conv_kernel_sizes": [[3, 3, 3], [3, 3, 3]],
+            "unet_max_num_features": 320, "resampling_fn_data": "resample_data_or_seg_to_shape",
+            "resampling_fn_seg": "resample_data_or_seg_to_shape", "batch_dice": true,
+            "resampling_fn_probabilities": "resample_data_or_seg_to_shape"}"#,
+    );
+    let old = plans.configuration("old").unwrap();
+    assert_eq!(old.architecture.class_name(), "PlainConvUNet");
+    assert_eq!(old.strides().unwrap(), [[1, 1, 1], [2, 2, 2]]);
+    // Without options the reference's function runs with its own defaults.
+    assert_eq!((old.resampling_seg.order, old.resampling_seg.force_separate_z), (3, Some(false)));
+}
+
+#[test]
+fn bad_plans_are_refused_with_the_reason() {
+    let unknown = Plans::read(golden().join("nnUNetPlans.json")).unwrap().configuration("3d-fullres");
+    let text = unknown.unwrap_err().to_string();
+    assert!(
+        text.contains("2d, 3d_lowres, 3d_fullres") && text.contains("did you mean `3d_fullres`"),
+        "{text}"
+    );
+
+    let circular = with_configuration("a", r#"{"inherits_from": "b"}, "b": {"inherits_from": "a"}"#);
+    let text = circular.configuration("a").unwrap_err().to_string();
+    assert!(text.contains("a -> b -> a"), "{text}");
+
+    for (body, expected) in [
+        (r#"{"inherits_from": "3d_fullres", "patch_size": [0, 8, 8]}"#, "`patch_size` is [ 0, 8, 8 ]"),
+        (r#"{"inherits_from": "3d_fullres", "patch_size": [8, 8]}"#, "`spacing` has 3 entries"),
+        (r#"{"inherits_from": "3d_fullres", "batch_size": 1e300}"#, "`batch_size` is not a positive"),
+        (r#"{"inherits_from": "3d_fullres", "spacing": [1.0, -1, 1]}"#, "positive numbers in mm"),
+        (
+            r#"{"inherits_from": "3d_fullres", "data_identifier": "../../etc"}"#,
+            "expected the name of a folder",
+        ),
+        (r#"{"inherits_from": "3d_fullres", "use_mask_for_norm": [true]}"#, "one per channel"),
+        (r#"{"inherits_from": "nowhere"}"#, "configuration `nowhere`"),
+        (r#"{"inherits_from": 3}"#, "expected a name"),
+        (r#"{"patch_size": [8, 8]}"#, "UNet_class_name"),
+    ] {
+        let text = with_configuration("x", body).configuration("x").unwrap_err().to_string();
+        assert!(text.contains(expected), "{text}");
+    }
+    for (find, replace, expected) in [
+        ("\"configurations\"", "\"other\"", "`configurations` is missing"),
+        ("\"transpose_backward\"", "\"other\"", "`transpose_backward` is missing"),
+        ("\"foreground_intensity_properties_per_channel\"", "\"other\"", "foreground_intensity"),
+        ("\"percentile_99_5\"", "\"other\"", "percentile_99_5"),
+        ("\"plans_name\"", "\"other\"", "`plans_name`"),
+    ] {
+        let text = plans_text().replacen(find, replace, 1);
+        let error = Plans::from_json(Json::parse(&text).unwrap(), "here.json").unwrap_err().to_string();
+        assert!(error.contains(expected) && error.contains("here.json"), "{error}");
+    }
+}
+
+fn dataset() -> (TempDir, PathBuf, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let (raw, preprocessed) = (folder.path().join("raw"), folder.path().join("preprocessed"));
+    std::fs::create_dir_all(&raw).unwrap();
+    std::fs::create_dir_all(&preprocessed).unwrap();
+    std::fs::copy(golden().join("dataset.json"), raw.join("dataset.json")).unwrap();
+    std::fs::copy(golden().join("dataset_fingerprint.json"), preprocessed.join("dataset_fingerprint.json"))
+        .unwrap();
+    (folder, raw, preprocessed)
+}
+
+#[test]
+fn planning_again_keeps_configurations_of_the_user() {
+    let (_folder, raw, preprocessed) = dataset();
+    let options = PlannerOptions::default();
+    plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    let path = preprocessed.join("nnUNetPlans.json");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), plans_text(), "as the reference writes them");
+    assert!(preprocessed.join("dataset.json").exists());
+
+    let body = r#"{"inherits_from": "3d_fullres", "batch_size": 4}, "2d": {"inherits_from": "mine"}"#;
+    with_configuration("mine", body).write(&path).unwrap();
+    let plans = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    assert_eq!(plans.configuration("mine").unwrap().batch_size, 4);
+    assert!(plans.configuration("2d").unwrap().is_2d(), "planned configurations are renewed");
+    assert_eq!(Plans::read(&path).unwrap().to_json(), plans.to_json());
+}
+
+#[test]
+fn splits_of_the_raw_folder_are_taken_or_checked() {
+    let (_folder, raw, preprocessed) = dataset();
+    let options = PlannerOptions { overwrite_plans_name: Some("mine".into()), ..PlannerOptions::default() };
+    let splits = |train: &str| format!(r#"[{{"train": ["b", "{train}"], "val": ["c"]}}]"#);
+    std::fs::write(raw.join("splits_final.json"), splits("a")).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    assert!(preprocessed.join("splits_final.json").exists() && preprocessed.join("mine.json").exists());
+    plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    std::fs::write(raw.join("splits_final.json"), splits("x")).unwrap();
+    let error = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap_err();
+    assert!(matches!(error, PlanError::SplitsDiffer { fold: 0, .. }), "{error}");
+}
+
+#[test]
+fn what_is_missing_for_planning_is_named() {
+    let (_folder, raw, preprocessed) = dataset();
+    let plan =
+        |options: PlannerOptions| plan_dataset(NAME, &raw, &preprocessed, &options).unwrap_err().to_string();
+    let text = plan(PlannerOptions { gpu_memory_target_gb: Some(-1.0), ..PlannerOptions::default() });
+    assert!(
+        text.contains("gpu_memory_target is -1 GB") || text.contains("gpu_memory_target: is -1"),
+        "{text}"
+    );
+    let text =
+        plan(PlannerOptions { overwrite_plans_name: Some("../x".into()), ..PlannerOptions::default() });
+    assert!(text.contains("file name"), "{text}");
+    let text = plan(PlannerOptions { overwrite_target_spacing: Some([1e9; 3]), ..PlannerOptions::default() });
+    assert!(text.contains("finer target spacing"), "{text}");
+
+    let path = preprocessed.join("dataset_fingerprint.json");
+    let fingerprint = Json::load(&path).unwrap();
+    for (key, value, expected) in [
+        ("spacings", Json::Array(Vec::new()), "0 spacings"),
+        ("spacings", Json::Int(3), "three numbers per case"),
+        ("median_relative_size_after_cropping", Json::Null, "expected a number"),
+        ("foreground_intensity_properties_per_channel", Json::Null, "channel 0"),
+    ] {
+        let Json::Object(mut entries) = fingerprint.clone() else { panic!("no object") };
+        entries.insert(key.to_owned(), value);
+        Json::Object(entries).save(&path, KeyOrder::Kept).unwrap();
+        let text = plan(PlannerOptions::default());
+        assert!(text.contains(expected), "{text}");
+    }
+    std::fs::remove_file(&path).unwrap();
+    let text = plan(PlannerOptions::default());
+    assert!(text.contains("dataset_fingerprint.json") && text.contains("extract the fingerprint"), "{text}");
+}
