@@ -53,6 +53,16 @@ pub enum NetworkError {
         /// What the graph expects.
         expected: String,
     },
+    /// A graph that an executor cannot run.
+    #[error(
+        "node \"{node}\": {what} is not supported by the CPU executor; build the network from one of the known architectures"
+    )]
+    Unsupported {
+        /// The node's name.
+        node: String,
+        /// What is not supported.
+        what: String,
+    },
     /// Parameters and graph do not belong together.
     #[error(
         "parameter \"{name}\": {found}; expected {expected}. Weights and plans belong to different networks"

@@ -4,6 +4,7 @@
 
 pub mod architectures;
 pub mod checkpoint;
+pub mod cpu;
 pub mod error;
 pub mod executor;
 pub mod graph;
@@ -14,8 +15,10 @@ pub mod shapes;
 pub mod tensor;
 
 pub use architectures::build;
+pub use cpu::{CpuExecutor, CpuOptions, MemoryEstimate, Precision, Timing};
 pub use error::NetworkError;
 pub use executor::{Executor, Trainable};
 pub use graph::Graph;
+pub use nnunet_kernels::CpuLevel;
 pub use parameters::{Parameter, Parameters};
 pub use tensor::Tensor;

@@ -172,6 +172,22 @@ impl Parameters {
         self.entries.values().map(|p| p.value.len()).sum()
     }
 
+    /// The memory for the gradient of parameter `id`, to be filled and given back with
+    /// [`Parameters::put_gradient`]. Its content is undefined.
+    pub(crate) fn take_gradient(&mut self, id: ParameterId) -> Vec<f32> {
+        let parameter = &mut self.entries[id.0];
+        let mut gradient = std::mem::take(&mut parameter.gradient);
+        gradient.resize(parameter.value.len(), 0.0);
+        gradient
+    }
+
+    /// Sets the gradient of parameter `id`, which counts as present from now on.
+    pub(crate) fn put_gradient(&mut self, id: ParameterId, gradient: Vec<f32>) {
+        let parameter = &mut self.entries[id.0];
+        parameter.gradient = gradient;
+        parameter.has_gradient = parameter.gradient.len() == parameter.value.len();
+    }
+
     /// Every gradient counts as absent from now on.
     pub fn clear_gradients(&mut self) {
         self.entries.values_mut().for_each(Parameter::clear_gradient);

@@ -17,6 +17,12 @@ impl Tensor {
         Self { shape, data: vec![0.0; shape.iter().product()] }
     }
 
+    /// Gives it another shape, keeping the memory. The content is undefined where the shape changes.
+    pub fn reshape(&mut self, shape: [usize; 5]) {
+        self.shape = shape;
+        self.data.resize(shape.iter().product(), 0.0);
+    }
+
     /// Voxels of one channel of one sample.
     pub fn voxels(&self) -> usize {
         self.shape[2] * self.shape[3] * self.shape[4]

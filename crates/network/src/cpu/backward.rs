@@ -1,0 +1,269 @@
+//! The backward pass: the steps in reverse, each from the gradient of its result to those of its weights
+//! and sources.
+//!
+//! A value's gradient is first that of what its readers see; before its writer is reached all readers
+//! have added theirs, and activation and norm are then undone in place. Whether a reader overwrites or
+//! adds is decided as it comes, since heads without a gradient are left out.
+
+use std::time::Instant;
+
+use nnunet_kernels::conv::{self, GradientTarget, Source, WriteMode};
+use nnunet_kernels::layout::AlignedBuffer;
+use nnunet_kernels::norm::{NormBackward, NormGradients};
+use nnunet_kernels::{KernelError, activation, first_layer, head, norm, pooling, transposed};
+
+use super::binding::{Binding, StepShape};
+use super::forward::{optional, packed};
+use super::program::{Action, Norm, Step, ValueId};
+use super::{CpuExecutor, kernel_fault};
+use crate::error::NetworkError;
+use crate::graph::NodeId;
+use crate::parameters::Parameters;
+use crate::tensor::Tensor;
+
+impl CpuExecutor {
+    pub(super) fn backward_steps(
+        &mut self,
+        binding: &Binding,
+        gradients: &[Option<Tensor>],
+    ) -> Result<(), NetworkError> {
+        let (graph, version) = (&self.graph, self.version);
+        let start = Instant::now();
+        self.weights.refresh_data(&self.context, graph, &self.program, binding, &self.parameters, version)?;
+        self.note_time("pack for backward", NodeId(0), start);
+        self.parameters.clear_gradients();
+        self.written.clear();
+        self.written.resize(self.program.values.len(), false);
+        // The parameters are taken out: values are read while gradients are written.
+        let mut parameters = std::mem::take(&mut self.parameters);
+        let mut done = Ok(());
+        for index in (0..self.program.steps.len()).rev() {
+            done = self.backward_step(index, binding, gradients, &mut parameters);
+            if done.is_err() {
+                break;
+            }
+        }
+        self.parameters = parameters;
+        done
+    }
+
+    fn backward_step(
+        &mut self,
+        index: usize,
+        binding: &Binding,
+        gradients: &[Option<Tensor>],
+        parameters: &mut Parameters,
+    ) -> Result<(), NetworkError> {
+        let Step { node, output, .. } = self.program.steps[index];
+        if let Action::Head { index: which, .. } = self.program.steps[index].action {
+            let Some(gradient) = gradients.get(which).and_then(Option::as_ref) else { return Ok(()) };
+            let done = self.through_step(index, binding, &gradient.data, parameters);
+            return done.map_err(|e| kernel_fault(&self.graph, node, &e));
+        }
+        let Some(value) = output.filter(|&v| self.written[v]) else { return Ok(()) };
+        let Some(slot) = binding.gradient_slot(value) else { return Ok(()) };
+        let mut buffer = std::mem::take(&mut self.slots[slot]);
+        let gradient = &mut buffer[..binding.values[value].len()];
+        let start = Instant::now();
+        let mut done = self.through_norm(value, binding, gradient, parameters);
+        if let (Ok(()), Action::Add { negative_slope }) = (&done, &self.program.steps[index].action) {
+            // The sum was written activated, and its sign is that of what was activated.
+            if *negative_slope != 1.0 {
+                let activated = self.readable(binding).raw(value);
+                let shape = &binding.values[value];
+                done = activation::leaky_relu_backward(
+                    &self.context,
+                    shape,
+                    activated,
+                    *negative_slope,
+                    gradient,
+                );
+            }
+        }
+        self.note_time("norm backward", node, start);
+        let done = done.and_then(|()| self.through_step(index, binding, gradient, parameters));
+        self.slots[slot] = buffer;
+        done.map_err(|e| kernel_fault(&self.graph, node, &e))
+    }
+
+    /// From the gradient of what readers of `value` see to that of its raw content, in place.
+    fn through_norm(
+        &self,
+        value: ValueId,
+        binding: &Binding,
+        gradient: &mut [f32],
+        parameters: &mut Parameters,
+    ) -> Result<(), KernelError> {
+        let readable = self.readable(binding);
+        let (shape, negative_slope) = (&binding.values[value], self.program.values[value].negative_slope);
+        let raw = readable.raw(value);
+        let Some(Norm { affine, epsilon }) = self.program.values[value].norm else {
+            if negative_slope == 1.0 {
+                return Ok(());
+            }
+            return activation::leaky_relu_backward(&self.context, shape, raw, negative_slope, gradient);
+        };
+        let state = &self.norms[value];
+        let mut taken =
+            affine.map(|(gamma, beta)| (parameters.take_gradient(gamma), parameters.take_gradient(beta)));
+        let wanted = match &mut taken {
+            Some((gamma, beta)) => NormGradients { gamma: Some(gamma), beta: Some(beta) },
+            None => NormGradients::default(),
+        };
+        let norm = NormBackward {
+            raw,
+            scale: &state.scale,
+            shift: &state.shift,
+            mean: &state.mean,
+            variance: &state.variance,
+            gamma: optional(parameters, affine.map(|(gamma, _)| gamma)),
+            eps: epsilon,
+            negative_slope,
+        };
+        let done = norm::backward(&self.context, shape, &norm, gradient, wanted);
+        if let (Some((gamma, beta)), Some((gamma_gradient, beta_gradient))) = (affine, taken) {
+            parameters.put_gradient(gamma, gamma_gradient);
+            parameters.put_gradient(beta, beta_gradient);
+        }
+        done
+    }
+
+    /// From the gradient of a step's raw result to those of its weights and sources.
+    fn through_step(
+        &mut self,
+        index: usize,
+        binding: &Binding,
+        gradient: &[f32],
+        parameters: &mut Parameters,
+    ) -> Result<(), KernelError> {
+        let (node, start) = (self.program.steps[index].node, Instant::now());
+        self.weight_gradients(index, binding, gradient, parameters)?;
+        self.note_time("weight gradient", node, start);
+        let start = Instant::now();
+        let sources = self.program.steps[index].sources.clone();
+        if sources.iter().all(|&v| binding.gradient_slot(v).is_none()) {
+            return Ok(());
+        }
+        let output = self.program.steps[index].output;
+        // A source that shares the result's buffer has its gradient already.
+        let shares = |v: ValueId| output.is_some_and(|o| binding.shares_gradient(o, v));
+        let mut buffers: Vec<AlignedBuffer> = Vec::with_capacity(sources.len());
+        for &source in &sources {
+            let slot = binding.gradient_slot(source).filter(|_| !shares(source));
+            buffers.push(slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default());
+        }
+        let done = self.source_gradients(index, binding, gradient, parameters, &mut buffers);
+        for (&source, buffer) in sources.iter().zip(buffers) {
+            self.written[source] = true;
+            if let Some(slot) = binding.gradient_slot(source).filter(|_| !shares(source)) {
+                self.slots[slot] = buffer;
+            }
+        }
+        self.note_time("data gradient", node, start);
+        done
+    }
+
+    fn weight_gradients(
+        &self,
+        index: usize,
+        binding: &Binding,
+        gradient: &[f32],
+        parameters: &mut Parameters,
+    ) -> Result<(), KernelError> {
+        let Step { action, sources, .. } = &self.program.steps[index];
+        let (context, readable) = (&self.context, self.readable(binding));
+        let (weight, bias, cancelled) = match action {
+            Action::FirstLayer(c) | Action::Convolution(c) => (c.weight, c.bias, c.cancelled_bias),
+            Action::Transposed { weight, bias, cancelled_bias, .. } => (*weight, *bias, *cancelled_bias),
+            Action::Head { weight, bias, .. } => (*weight, *bias, None),
+            Action::Import | Action::Add { .. } | Action::AveragePool { .. } | Action::Materialise => {
+                return Ok(());
+            }
+        };
+        if let Some(bias) = cancelled {
+            parameters.by_id_mut(bias).gradient_mut().fill(0.0);
+        }
+        let mut weights = parameters.take_gradient(weight);
+        let mut biases = bias.map(|id| parameters.take_gradient(id));
+        let (w, b) = (&mut weights[..], biases.as_deref_mut());
+        let done = match (action, &binding.steps[index]) {
+            (Action::FirstLayer(_), StepShape::Conv(shape)) => {
+                first_layer::backward_weights(context, shape, &self.batch, gradient, w, b)
+            }
+            (Action::Convolution(_), StepShape::Conv(shape)) => {
+                let all: Vec<Source<'_>> = sources.iter().map(|&v| readable.source(v)).collect();
+                conv::backward_weights(context, shape, &all, gradient, w, b)
+            }
+            (Action::Transposed { .. }, StepShape::Transposed(shape)) => {
+                transposed::backward_weights(context, shape, &readable.source(sources[0]), gradient, w, b)
+            }
+            (Action::Head { .. }, StepShape::Head(shape)) => {
+                head::backward_weights(context, shape, &readable.source(sources[0]), gradient, w, b)
+            }
+            // `Binding::new` gives every action its kind of shape.
+            _ => unreachable!("step and shape of different kinds"),
+        };
+        parameters.put_gradient(weight, weights);
+        if let (Some(id), Some(biases)) = (bias, biases) {
+            parameters.put_gradient(id, biases);
+        }
+        done
+    }
+
+    /// Writes the gradients of the sources to `buffers`, one for each; an empty one needs none.
+    fn source_gradients(
+        &self,
+        index: usize,
+        binding: &Binding,
+        gradient: &[f32],
+        parameters: &Parameters,
+        buffers: &mut [AlignedBuffer],
+    ) -> Result<(), KernelError> {
+        let Step { action, sources, .. } = &self.program.steps[index];
+        let (context, step) = (&self.context, &self.weights.steps[index]);
+        let mut targets: Vec<GradientTarget<'_>> = Vec::with_capacity(sources.len());
+        for (&source, buffer) in sources.iter().zip(buffers) {
+            let len = binding.values[source].len().min(buffer.len());
+            let data = &mut buffer[..len];
+            let written = self.written[source];
+            targets.push(if written {
+                GradientTarget::accumulate(data)
+            } else {
+                GradientTarget::overwrite(data)
+            });
+        }
+        match (action, &binding.steps[index]) {
+            (Action::Convolution(_), StepShape::Conv(shape)) => {
+                conv::backward_data(context, shape, gradient, packed(&step.data)?, &mut targets)
+            }
+            (Action::Transposed { .. }, StepShape::Transposed(shape)) => transposed::backward_data(
+                context,
+                shape,
+                gradient,
+                packed(&step.transposed)?,
+                &mut targets[0],
+            ),
+            (Action::Head { weight, .. }, StepShape::Head(shape)) => {
+                let weights = parameters.by_id(*weight).value();
+                head::backward_data(context, shape, gradient, weights, &mut targets[0])
+            }
+            (Action::AveragePool { .. }, StepShape::Pool(shape)) => {
+                pooling::average_backward(context, shape, gradient, &mut targets[0])
+            }
+            (Action::Add { .. } | Action::Materialise, StepShape::Elementwise(shape)) => {
+                for target in targets.iter_mut().filter(|t| !t.data.is_empty()) {
+                    match target.mode {
+                        WriteMode::Overwrite => target.data.copy_from_slice(gradient),
+                        WriteMode::Accumulate => {
+                            activation::accumulate(context, shape, gradient, target.data)?
+                        }
+                    }
+                }
+                Ok(())
+            }
+            (Action::Import | Action::FirstLayer(_), _) => Ok(()),
+            // `Binding::new` gives every action its kind of shape.
+            _ => unreachable!("step and shape of different kinds"),
+        }
+    }
+}

@@ -1,0 +1,174 @@
+//! The forward pass: one kernel call per step.
+
+use std::time::Instant;
+
+use nnunet_kernels::conv::{self, Affine, Source, StatisticsMut};
+use nnunet_kernels::layout::{self, AlignedBuffer};
+use nnunet_kernels::{KernelError, activation, first_layer, head, norm, pooling, transposed};
+
+use super::binding::{Binding, Purpose, StepShape};
+use super::program::{Action, Norm, Step, Value, ValueId};
+use super::{CpuExecutor, NormState, kernel_fault};
+use crate::error::NetworkError;
+use crate::graph::{NodeId, ParameterId};
+use crate::parameters::Parameters;
+use crate::tensor::Tensor;
+
+/// What readers of values need; borrowed apart from what is written.
+pub(super) struct Readable<'a> {
+    pub(super) values: &'a [Value],
+    pub(super) binding: &'a Binding,
+    pub(super) slots: &'a [AlignedBuffer],
+    pub(super) norms: &'a [NormState],
+    pub(super) ones: &'a [f32],
+    pub(super) zeros: &'a [f32],
+}
+
+impl<'a> Readable<'a> {
+    /// The raw content of a value.
+    pub(super) fn raw(&self, value: ValueId) -> &'a [f32] {
+        let len = self.binding.values[value].len();
+        self.binding.slot(value).and_then(|s| self.slots[s].get(..len)).unwrap_or(&[])
+    }
+
+    /// A value with the norm and activation that its readers apply.
+    pub(super) fn source(&self, value: ValueId) -> Source<'a> {
+        let Value { norm, negative_slope, .. } = self.values[value];
+        let len = self.binding.values[value].vector_len();
+        let affine = match norm {
+            Some(_) => {
+                let state = &self.norms[value];
+                Some(Affine { scale: &state.scale, shift: &state.shift, negative_slope })
+            }
+            None if negative_slope == 1.0 => None,
+            None => Some(Affine { scale: &self.ones[..len], shift: &self.zeros[..len], negative_slope }),
+        };
+        Source { data: self.raw(value), affine }
+    }
+}
+
+/// The value of an optional parameter.
+pub(super) fn optional(parameters: &Parameters, id: Option<ParameterId>) -> Option<&[f32]> {
+    id.map(|id| parameters.by_id(id).value())
+}
+
+/// Weights that were packed before the pass.
+pub(super) fn packed<T>(weights: &Option<T>) -> Result<&T, KernelError> {
+    weights
+        .as_ref()
+        .ok_or_else(|| KernelError::PackedWeights { packed: "nothing yet".into(), asked: "this step".into() })
+}
+
+impl CpuExecutor {
+    /// Runs all steps, or those that the full-resolution output needs. `outputs` have their shapes already.
+    pub(super) fn forward_steps(
+        &mut self,
+        binding: &Binding,
+        input: &[f32],
+        outputs: &mut [&mut Tensor],
+        purpose: Purpose,
+    ) -> Result<(), NetworkError> {
+        let (graph, version) = (&self.graph, self.version);
+        let start = Instant::now();
+        self.weights.refresh_forward(
+            &self.context,
+            graph,
+            &self.program,
+            binding,
+            &self.parameters,
+            version,
+        )?;
+        self.note_time("pack for forward", NodeId(0), start);
+        for index in 0..self.program.steps.len() {
+            let start = Instant::now();
+            let Step { node, output, inference, .. } = self.program.steps[index];
+            if purpose == Purpose::Inference && !inference {
+                continue;
+            }
+            // What is written is taken out of its list while the kernel reads the others.
+            let slot = output.and_then(|v| binding.slot(v));
+            let mut buffer = slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default();
+            let mut state = output.map(|v| std::mem::take(&mut self.norms[v])).unwrap_or_default();
+            let done = self.forward_step(index, binding, input, &mut buffer, &mut state, outputs);
+            if let Some(slot) = slot {
+                self.slots[slot] = buffer;
+            }
+            if let Some(value) = output {
+                self.norms[value] = state;
+            }
+            done.map_err(|e| kernel_fault(&self.graph, node, &e))?;
+            self.note_time("forward", node, start);
+        }
+        Ok(())
+    }
+
+    fn forward_step(
+        &self,
+        index: usize,
+        binding: &Binding,
+        input: &[f32],
+        buffer: &mut AlignedBuffer,
+        state: &mut NormState,
+        outputs: &mut [&mut Tensor],
+    ) -> Result<(), KernelError> {
+        let Step { action, sources, output, .. } = &self.program.steps[index];
+        let (context, parameters, step) = (&self.context, &self.parameters, &self.weights.steps[index]);
+        let readable = self.readable(binding);
+        let source = |i: usize| readable.source(sources[i]);
+        let norm = output.and_then(|v| self.program.values[v].norm);
+        let shape = output.map(|v| binding.values[v]);
+        let raw = shape.map_or(&mut [][..], |s| &mut buffer[..s.len()]);
+        let NormState { mean, variance, scale, shift } = state;
+        let mut statistics = norm.map(|_| StatisticsMut { mean, variance });
+        match (action, &binding.steps[index]) {
+            (Action::Import, StepShape::Elementwise(shape)) => layout::to_blocked(context, shape, input, raw),
+            (Action::FirstLayer(c), StepShape::Conv(shape)) => {
+                let (weights, bias) = (parameters.by_id(c.weight).value(), optional(parameters, c.bias));
+                first_layer::forward(context, shape, input, weights, bias, raw, statistics.take())
+            }
+            (Action::Convolution(c), StepShape::Conv(shape)) => {
+                let all: Vec<Source<'_>> = sources.iter().map(|&v| readable.source(v)).collect();
+                let bias = optional(parameters, c.bias);
+                conv::forward(context, shape, &all, packed(&step.forward)?, bias, raw, statistics.take())
+            }
+            (Action::Transposed { bias, .. }, StepShape::Transposed(shape)) => {
+                let bias = optional(parameters, *bias);
+                transposed::forward(context, shape, &source(0), packed(&step.transposed)?, bias, raw)
+            }
+            (Action::Add { negative_slope }, StepShape::Elementwise(shape)) => {
+                activation::add(context, shape, &source(0), &source(1), *negative_slope, raw)
+            }
+            (Action::Materialise, StepShape::Elementwise(shape)) => {
+                activation::apply(context, shape, &source(0), raw)
+            }
+            (Action::AveragePool { .. }, StepShape::Pool(shape)) => {
+                pooling::average_forward(context, shape, &source(0), raw)
+            }
+            (Action::Head { weight, bias, index }, StepShape::Head(shape)) => {
+                let (weights, bias) = (parameters.by_id(*weight).value(), optional(parameters, *bias));
+                head::forward(context, shape, &source(0), weights, bias, &mut outputs[*index].data)
+            }
+            // `Binding::new` gives every action its kind of shape.
+            _ => unreachable!("step and shape of different kinds"),
+        }?;
+        let (Some(Norm { affine, epsilon }), Some(shape)) = (norm, shape) else { return Ok(()) };
+        if let Some(statistics) = statistics {
+            norm::statistics(context, &shape, raw, statistics)?;
+        }
+        let gamma = optional(parameters, affine.map(|(gamma, _)| gamma));
+        let beta = optional(parameters, affine.map(|(_, beta)| beta));
+        norm::scale_shift(&shape, mean, variance, gamma, beta, epsilon, scale, shift)
+    }
+
+    /// What readers of values need.
+    pub(super) fn readable<'a>(&'a self, binding: &'a Binding) -> Readable<'a> {
+        Readable {
+            values: &self.program.values,
+            binding,
+            slots: &self.slots,
+            norms: &self.norms,
+            ones: &self.ones,
+            zeros: &self.zeros,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The CPU executor against the reference: outputs and parameter gradients of small networks (goldens made in f64)
+//! and of the reference's models and training steps; determinism, memory, and the messages for misuse.
+
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use nnunet_network::optimiser::{Optimiser, Sgd, SgdOptions, clip_gradient_norm};
+use nnunet_network::{
+    CpuExecutor, CpuLevel, CpuOptions, Executor, Precision, Tensor, Trainable, build, init,
+};
+
+const LEVELS: [CpuLevel; 4] = [CpuLevel::Portable, CpuLevel::Avx2, CpuLevel::Avx512, CpuLevel::Avx512Bf16];
+
+fn options(level: CpuLevel, threads: usize, precision: Precision) -> CpuOptions {
+    CpuOptions { threads, precision, level }
+}
+
+/// Largest difference relative to the largest magnitude, for outputs and gradients of f32 arithmetic.
+const TOLERANCE: f64 = 2e-5;
+
+fn check_case(name: &str, options: CpuOptions) {
+    let case = common::case(name);
+    let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), options).unwrap();
+    let what = |part: &str| format!("{name} {options:?}: {part}");
+    let x = case.tensor("x");
+    let outputs = executor.forward(&x).unwrap();
+    let run = executor.run(&x).unwrap();
+    assert_eq!(run, outputs[0], "{}", what("inference and training"));
+    let mut gradients = Vec::new();
+    for (i, output) in outputs.iter().enumerate() {
+        let expected = case.tensor(&format!("y{i}"));
+        assert_eq!(output.shape, expected.shape);
+        let error = common::relative_error(&output.data, &expected.data);
+        assert!(error < TOLERANCE, "{}", what(&format!("output {i} differs by {error:e}")));
+        gradients.push(Some(case.tensor(&format!("d{i}"))));
+    }
+    executor.forward(&x).unwrap();
+    executor.backward(&gradients).unwrap();
+    // One scale for all: the gradient of a bias in front of a norm is zero but for rounding.
+    let expected = |name: &str| case.arrays[&format!("g:{name}")].f32();
+    let names: Vec<String> = executor.parameters().iter().map(|(n, _)| n.to_owned()).collect();
+    let scale = names.iter().flat_map(|n| expected(n)).fold(0f32, |m, v| m.max(v.abs()));
+    for name in names {
+        let found = executor.parameters().get(&name).unwrap().gradient().unwrap();
+        let expected = expected(&name);
+        let own = expected.iter().fold(1e-3 * scale, |m, v| m.max(v.abs()));
+        for (f, e) in found.iter().zip(&expected) {
+            let error = f64::from((f - e).abs() / own);
+            assert!(error < TOLERANCE, "{}", what(&format!("gradient of {name} differs by {error:e}")));
+        }
+    }
+}
+
+#[test]
+fn outputs_and_gradients_of_small_networks() {
+    for name in common::CASES {
+        for level in LEVELS {
+            for precision in [Precision::Exact, Precision::Fast] {
+                check_case(name, options(level, 2, precision));
+            }
+        }
+    }
+}
+
+#[test]
+fn outputs_of_the_reference_models() {
+    for name in ["plain3d", "plain2d", "resenc3d", "regions3d", "ignore3d", "lowres_nobatchdice"] {
+        let Some(step) = common::train_step(name) else { continue };
+        let parameters = common::parameters(&step.graph, "", &step.weights);
+        let mut executor = CpuExecutor::new(step.graph, parameters, CpuOptions::default()).unwrap();
+        let outputs = executor.forward(&step.data).unwrap();
+        for (i, output) in outputs.iter().enumerate() {
+            let file = step.folder.join(format!("output0_ds{i}.npy"));
+            let expected = common::tensor(&nnunet_testkit::npy::read_npy(file));
+            assert_eq!(output.shape, expected.shape);
+            let error = common::relative_error(&output.data, &expected.data);
+            assert!(error < 1e-4, "{name} output {i} differs by {error:e}");
+        }
+    }
+}
+
+/// Gradients against central differences of the forward pass along random directions.
+#[test]
+fn gradients_match_finite_differences() {
+    for name in ["plain3d", "residual3d", "plain2d_not_affine"] {
+        let case = common::case(name);
+        let mut executor =
+            CpuExecutor::new(case.graph(true), case.parameters(), CpuOptions::default()).unwrap();
+        let x = case.tensor("x");
+        let d: Vec<Tensor> = (0..2).map(|i| case.tensor(&format!("d{i}"))).collect();
+        let loss = |executor: &mut CpuExecutor| -> f64 {
+            let outputs = executor.forward(&x).unwrap();
+            let dot = |(y, d): (&Tensor, &Tensor)| -> f64 {
+                y.data.iter().zip(&d.data).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+            };
+            outputs.iter().zip(&d).map(dot).sum()
+        };
+        executor.forward(&x).unwrap();
+        executor.backward(&d.iter().cloned().map(Some).collect::<Vec<_>>()).unwrap();
+        let gradients = executor.parameters().clone();
+        for (name_p, parameter) in gradients.iter() {
+            let g = parameter.gradient().unwrap();
+            let norm = g.iter().map(|&v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+            if norm < 1e-2 {
+                continue;
+            }
+            // Along the gradient itself the slope is its norm.
+            let step = 4e-4 / norm;
+            let mut shifted = |sign: f64| {
+                let target = executor.parameters_mut().get_mut(name_p).unwrap().value_mut();
+                for ((t, &v), &g) in target.iter_mut().zip(parameter.value()).zip(g) {
+                    *t = (f64::from(v) + sign * step * f64::from(g)) as f32;
+                }
+                loss(&mut executor)
+            };
+            let slope = (shifted(1.0) - shifted(-1.0)) / (2.0 * step * norm);
+            executor.parameters_mut().get_mut(name_p).unwrap().value_mut().copy_from_slice(parameter.value());
+            assert!((slope / norm - 1.0).abs() < 0.03, "{name} {name_p}: slope {slope}, gradient {norm}");
+        }
+    }
+}
+
+fn small(precision: Precision, threads: usize) -> CpuExecutor {
+    let graph = build("PlainConvUNet", &common::plain_kwargs(), 1, 2, true).unwrap();
+    let parameters = init::initialise(&graph, 5);
+    CpuExecutor::new(graph, parameters, options(CpuLevel::detect(), threads, precision)).unwrap()
+}
+
+fn ramp(shape: [usize; 5]) -> Tensor {
+    let mut x = Tensor::zeros(shape);
+    x.data.iter_mut().enumerate().for_each(|(i, v)| *v = ((i * 7919) % 613) as f32 / 300.0 - 1.0);
+    x
+}
+
+#[test]
+fn threads_and_repetition_do_not_change_a_bit() {
+    let x = ramp([2, 1, 8, 12, 8]);
+    let mut results = Vec::new();
+    for threads in [1, 2, 2, 3] {
+        let mut executor = small(Precision::Fast, threads);
+        let outputs = executor.forward(&x).unwrap();
+        executor.backward(&outputs.iter().cloned().map(Some).collect::<Vec<_>>()).unwrap();
+        results.push((outputs, executor.into_parameters()));
+    }
+    assert!(results.windows(2).all(|w| w[0] == w[1]));
+}
+
+#[test]
+fn shapes_may_change_between_calls() {
+    let mut executor = small(Precision::Fast, 2);
+    let (one, two, other) = (ramp([1, 1, 8, 8, 8]), ramp([2, 1, 8, 8, 8]), ramp([1, 1, 12, 8, 20]));
+    let first = executor.run(&one).unwrap();
+    let outputs = executor.forward(&two).unwrap();
+    assert_eq!(outputs[0].shape, [2, 2, 8, 8, 8]);
+    assert_eq!(executor.run(&other).unwrap().shape, [1, 2, 12, 8, 20]);
+    assert_eq!(executor.run(&one).unwrap(), first);
+    // The first sample of a batch does not depend on the second.
+    let mut pair = Tensor::zeros([2, 1, 8, 8, 8]);
+    pair.data[..512].copy_from_slice(&one.data);
+    let both = executor.run(&pair).unwrap();
+    assert_eq!(both.data[..1024], first.data);
+}
+
+#[test]
+fn heads_without_gradient_leave_their_parameters_alone() {
+    let mut executor = small(Precision::Fast, 2);
+    let x = ramp([1, 1, 8, 8, 8]);
+    let outputs = executor.forward(&x).unwrap();
+    executor.backward(&[Some(outputs[0].clone()), None]).unwrap();
+    let without: Vec<&str> =
+        executor.parameters().iter().filter(|(_, p)| p.gradient().is_none()).map(|(n, _)| n).collect();
+    assert_eq!(without, ["decoder.seg_layers.0.weight", "decoder.seg_layers.0.bias"]);
+    // As if the lower head had a gradient of zero.
+    let partial = executor.parameters().clone();
+    let outputs = executor.forward(&x).unwrap();
+    let zero = Tensor::zeros(outputs[1].shape);
+    executor.backward(&[Some(outputs[0].clone()), Some(zero)]).unwrap();
+    for (name, parameter) in partial.iter() {
+        if let Some(gradient) = parameter.gradient() {
+            assert_eq!(gradient, executor.parameters().get(name).unwrap().gradient().unwrap(), "{name}");
+        }
+    }
+    // Only the lowest head: what lies above it in the decoder is not reached.
+    executor.forward(&x).unwrap();
+    executor.backward(&[None, Some(outputs[1].clone())]).unwrap();
+    let p = executor.parameters();
+    assert!(p.get("decoder.stages.1.convs.0.conv.weight").unwrap().gradient().is_none());
+    assert!(p.get("encoder.stages.0.0.convs.0.conv.weight").unwrap().gradient().is_some());
+}
+
+#[test]
+fn changed_parameters_are_used() {
+    let mut executor = small(Precision::Fast, 2);
+    let x = ramp([1, 1, 8, 8, 8]);
+    let before = executor.run(&x).unwrap();
+    for (_, parameter) in executor.parameters_mut().iter_mut() {
+        parameter.value_mut().iter_mut().for_each(|v| *v *= 1.25);
+    }
+    let after = executor.run(&x).unwrap();
+    assert_ne!(before, after);
+    let fresh = executor.parameters().clone();
+    let mut other = CpuExecutor::new(executor.graph().clone(), fresh, CpuOptions::default()).unwrap();
+    assert_eq!(other.run(&x).unwrap(), after);
+}
+
+#[test]
+fn misuse_is_an_error() {
+    let mut executor = small(Precision::Fast, 1);
+    let x = ramp([1, 1, 8, 8, 8]);
+    let text = executor.backward(&[None, None]).unwrap_err().to_string();
+    assert!(text.contains("forward"), "{text}");
+    let outputs = executor.forward(&x).unwrap();
+    let text = executor.backward(&[Some(outputs[1].clone()), None]).unwrap_err().to_string();
+    assert!(text.contains("shapes"), "{text}");
+    // The pass before is still good.
+    executor.backward(&[Some(outputs[0].clone()), None]).unwrap();
+    assert!(executor.backward(&[Some(outputs[0].clone()), None]).is_err());
+    executor.forward(&x).unwrap();
+    executor.run(&x).unwrap();
+    assert!(executor.backward(&[Some(outputs[0].clone()), None]).is_err());
+    let text = executor.run(&ramp([1, 1, 8, 9, 8])).unwrap_err().to_string();
+    assert!(text.contains("patch size"), "{text}");
+    let mut wrong = x.clone();
+    wrong.data.pop();
+    assert!(executor.run(&wrong).unwrap_err().to_string().contains("511"));
+    let other = common::case("plain2d").parameters();
+    let text =
+        CpuExecutor::new(executor.graph().clone(), other, CpuOptions::default()).unwrap_err().to_string();
+    assert!(text.contains("encoder.stages.0.0.convs.0.conv.weight"), "{text}");
+}
+
+/// The default 3D U-Net at 128^3: three full-resolution maps are the least that its last stage needs.
+#[test]
+fn inference_memory_is_planned_by_liveness() {
+    let mut kwargs = common::plain_kwargs();
+    kwargs["n_stages"] = 6.into();
+    kwargs["features_per_stage"] = serde_json::json!([32, 64, 128, 256, 320, 320]);
+    kwargs["kernel_sizes"] = 3.into();
+    kwargs["strides"] = serde_json::json!([1, 2, 2, 2, 2, 2]);
+    kwargs["n_conv_per_stage"] = 2.into();
+    kwargs["n_conv_per_stage_decoder"] = 2.into();
+    let graph = build("PlainConvUNet", &kwargs, 1, 4, true).unwrap();
+    assert_eq!(graph.parameter_count(), 31_197_204);
+    let parameters = init::initialise(&graph, 0);
+    let executor = CpuExecutor::new(graph, parameters, CpuOptions::default()).unwrap();
+    let full = 32 * 128 * 128 * 128 * 4;
+    let inference = executor.memory_estimate([1, 1, 128, 128, 128], false).unwrap().activations;
+    assert!((3 * full..3 * full + full / 2).contains(&inference), "{inference} bytes, one map is {full}");
+    let training = executor.memory_estimate([1, 1, 128, 128, 128], true).unwrap().activations;
+    assert!(training < 9 * full, "{training} bytes, one map is {full}");
+}
+
+/// Dice plus cross-entropy of the reference with its gradient with respect to the logits, in f64, as plain as can be.
+fn dice_cross_entropy(logits: &Tensor, target: &[f64], batch_dice: bool) -> (f64, Tensor) {
+    let [n, classes, ..] = logits.shape;
+    let voxels = logits.voxels();
+    let mut probabilities = vec![0f64; logits.data.len()];
+    let at = |s: usize, c: usize, v: usize| (s * classes + c) * voxels + v;
+    let mut cross_entropy = 0.0;
+    for s in 0..n {
+        for v in 0..voxels {
+            let sum: f64 = (0..classes).map(|c| f64::from(logits.data[at(s, c, v)]).exp()).sum();
+            for c in 0..classes {
+                probabilities[at(s, c, v)] = f64::from(logits.data[at(s, c, v)]).exp() / sum;
+            }
+            cross_entropy -=
+                probabilities[at(s, target[s * voxels + v] as usize, v)].ln() / (n * voxels) as f64;
+        }
+    }
+    // Foreground classes, over the batch or for each sample.
+    let groups: Vec<Vec<usize>> =
+        if batch_dice { vec![(0..n).collect()] } else { (0..n).map(|s| vec![s]).collect() };
+    let share = 1.0 / (groups.len() * (classes - 1)) as f64;
+    let mut by_probability = vec![0f64; probabilities.len()];
+    let mut dice = 0.0;
+    for group in &groups {
+        for c in 1..classes {
+            let (mut both, mut all) = (0.0, 1e-5);
+            for &s in group {
+                for v in 0..voxels {
+                    let hit = f64::from(u8::from(target[s * voxels + v] as usize == c));
+                    both += 2.0 * probabilities[at(s, c, v)] * hit;
+                    all += probabilities[at(s, c, v)] + hit;
+                }
+            }
+            both += 1e-5;
+            dice += share * both / all;
+            for &s in group {
+                for v in 0..voxels {
+                    let hit = f64::from(u8::from(target[s * voxels + v] as usize == c));
+                    by_probability[at(s, c, v)] = -share * (2.0 * hit / all - both / (all * all));
+                }
+            }
+        }
+    }
+    let mut gradient = Tensor::zeros(logits.shape);
+    for s in 0..n {
+        for v in 0..voxels {
+            let mean: f64 =
+                (0..classes).map(|c| by_probability[at(s, c, v)] * probabilities[at(s, c, v)]).sum();
+            for c in 0..classes {
+                let p = probabilities[at(s, c, v)];
+                let hit = f64::from(u8::from(target[s * voxels + v] as usize == c));
+                gradient.data[at(s, c, v)] =
+                    (p * (by_probability[at(s, c, v)] - mean) + (p - hit) / (n * voxels) as f64) as f32;
+            }
+        }
+    }
+    (cross_entropy - dice, gradient)
+}
+
+/// Three optimiser steps from the reference's weights: losses, gradient norms, clipped gradients, weights after one and three.
+///
+/// The tolerance of a gradient, relative to the norm of all, is the reference's own distance from the same step in f64 (7e-5,
+/// 1.0e-3, 7e-7, 1.3e-7: in the first two a value close to zero falls on the other side of a leaky ReLU) and a little.
+#[test]
+fn training_steps_of_the_reference() {
+    for (name, batch_dice, tolerance) in [
+        ("plain3d", true, 8e-5),
+        ("plain2d", true, 1.2e-3),
+        ("resenc3d", false, 3e-6),
+        ("lowres_nobatchdice", false, 3e-6),
+    ] {
+        let Some(step) = common::train_step(name) else { continue };
+        let read = |file: &str| nnunet_testkit::npy::read_npz(step.folder.join(file));
+        let info: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(step.folder.join("info.json")).unwrap()).unwrap();
+        assert_eq!(info["batch_dice"], batch_dice);
+        let target = nnunet_testkit::npy::read_npy(step.folder.join("target0.npy")).data;
+        let parameters = common::parameters(&step.graph, "", &step.weights);
+        let mut executor = CpuExecutor::new(step.graph.clone(), parameters, CpuOptions::default()).unwrap();
+        let mut sgd = Sgd::new(SgdOptions::default());
+        for (i, expected) in info["steps"].as_array().unwrap().iter().enumerate() {
+            let outputs = executor.forward(&step.data).unwrap();
+            let (loss, gradient) = dice_cross_entropy(&outputs[0], &target, batch_dice);
+            let expected_loss = expected["loss"].as_f64().unwrap();
+            assert!(
+                (loss - expected_loss).abs() < 2e-5,
+                "{name} step {i}: loss {loss}, expected {expected_loss}"
+            );
+            executor.backward(&[Some(gradient), None]).unwrap();
+            let norm = clip_gradient_norm(executor.parameters_mut(), 12.0);
+            let expected_norm = expected["grad_norm_before_clip"].as_f64().unwrap();
+            assert!(
+                (norm / expected_norm - 1.0).abs() < 1e-4,
+                "{name} step {i}: norm {norm}, expected {expected_norm}"
+            );
+            if i == 0 {
+                let expected = read("grads0_clipped.npz");
+                for (key, parameter) in executor.parameters().iter() {
+                    let Some(gradient) = parameter.gradient() else {
+                        assert!(!expected.contains_key(key), "{name}: no gradient of {key}");
+                        continue;
+                    };
+                    let worst =
+                        gradient.iter().zip(expected[key].f32()).fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+                    assert!(
+                        f64::from(worst) < tolerance * norm,
+                        "{name}: gradient of {key} differs by {worst:e}"
+                    );
+                }
+            }
+            sgd.step(executor.parameters_mut(), info["lr"].as_f64().unwrap());
+            let file = format!("weights{}.npz", i + 1);
+            if step.folder.join(&file).exists() {
+                let expected = read(&file);
+                for (key, parameter) in executor.parameters().iter() {
+                    let error = parameter
+                        .value()
+                        .iter()
+                        .zip(expected[key].f32())
+                        .fold(0f32, |m, (a, b)| m.max((a - b).abs()));
+                    assert!(
+                        f64::from(error) < 1e-7 + 0.1 * tolerance,
+                        "{name} after step {i}: {key} differs by {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
