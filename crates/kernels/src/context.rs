@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::conv::direct::rows::LaneStatistics;
-use crate::layout::AlignedBuffer;
+use crate::layout::{AlignedBuffer, LANES};
 use crate::{CpuLevel, Pool};
 
 /// Level, thread pool and scratch memory. One per network or program; kernels take it by shared reference.
@@ -17,6 +17,8 @@ pub struct Context {
     partial: Mutex<AlignedBuffer>,
     /// Statistics of the tiles of one job.
     statistics: Mutex<Vec<LaneStatistics>>,
+    /// Sums per lane of the tasks of one job.
+    sums: Mutex<Vec<[f64; LANES]>>,
 }
 
 impl Context {
@@ -30,6 +32,7 @@ impl Context {
             scratch,
             partial: Mutex::default(),
             statistics: Mutex::default(),
+            sums: Mutex::default(),
         }
     }
 
@@ -57,5 +60,10 @@ impl Context {
     /// The buffer for statistics of tiles, taken by the caller of the job.
     pub(crate) fn statistics(&self) -> MutexGuard<'_, Vec<LaneStatistics>> {
         self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The buffer for sums per lane, taken by the caller of the job.
+    pub(crate) fn sums(&self) -> MutexGuard<'_, Vec<[f64; LANES]>> {
+        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
 pub use weights::{DataWeights, ForwardWeights};
 
 use crate::error::check_length;
-use crate::{Context, KernelError, scalar};
+use crate::{Context, KernelError};
 
 /// Forward convolution: raw output (bias added, no activation) in the blocked layout.
 ///
@@ -36,7 +36,7 @@ pub fn forward(
     if let Some(statistics) = &statistics {
         statistics.check(&shape.output())?;
     }
-    direct::forward(ctx, shape, sources, weights, bias, output, statistics);
+    direct::forward(ctx, shape, shape.padding(), sources, weights, bias, output, statistics);
     Ok(())
 }
 
@@ -57,7 +57,7 @@ pub fn backward_data(
     for (index, target) in grad_sources.iter().enumerate() {
         check_length("gradient of a source", target.data.len(), shape.source(index).len())?;
     }
-    direct::backward_data(ctx, shape, grad_output, weights, grad_sources);
+    direct::backward_data(ctx, shape, shape.padding(), grad_output, weights, None, grad_sources);
     Ok(())
 }
 
@@ -77,10 +77,9 @@ pub fn backward_weights(
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, grad_bias.as_deref())?;
-    let _ = ctx;
-    scalar::conv_backward_weights(shape, sources, grad_output, grad_weights);
+    direct::backward_weights(ctx, shape, shape.padding(), sources, grad_output, grad_weights);
     if let Some(grad_bias) = grad_bias {
-        scalar::bias_gradient(&shape.output(), grad_output, grad_bias);
+        direct::bias_gradient(ctx, &shape.output(), grad_output, grad_bias);
     }
     Ok(())
 }

@@ -29,17 +29,28 @@ pub(crate) struct Group {
 
 /// A block of 16 summed channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct SummedBlock {
-    channel: usize,
-    channels: usize,
+pub(crate) struct SummedBlock {
+    /// First channel in natural numbering.
+    pub(crate) channel: usize,
+    /// Channels that are not padding.
+    pub(crate) channels: usize,
+}
+
+/// The order of packed weights.
+#[derive(Debug, Clone)]
+pub(crate) struct Order {
+    pub(crate) groups: Vec<Group>,
+    pub(crate) summed: Vec<SummedBlock>,
+    taps: usize,
+    /// Packed values.
+    pub(crate) len: usize,
 }
 
 /// Packed weights with the description of their order; the two directions share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
     shape: PackedFor,
-    pub(crate) groups: Vec<Group>,
-    summed: Vec<SummedBlock>,
+    pub(crate) order: Order,
     pub(crate) data: AlignedBuffer,
     packed: bool,
 }
@@ -75,8 +86,9 @@ fn summed_blocks(sources: &[usize]) -> Vec<SummedBlock> {
     list
 }
 
-impl Packed {
-    fn new(shape: &ConvShape, results: &[usize], sums: &[usize]) -> Self {
+impl Order {
+    /// Results and sums are the channel counts of the tensors on either side.
+    fn new(results: &[usize], sums: &[usize], taps: usize) -> Self {
         let summed = summed_blocks(sums);
         let (mut groups, mut first, mut offset) = (Vec::new(), 0, 0);
         for (source, &channels) in results.iter().enumerate() {
@@ -90,25 +102,37 @@ impl Packed {
                     channels: (channels - block * LANES).min(in_group * LANES),
                     offset,
                 });
-                offset += summed.len() * shape.taps() * LANES * in_group * LANES;
+                offset += summed.len() * taps * LANES * in_group * LANES;
             }
             first += channels;
         }
+        Self { groups, summed, taps, len: offset }
+    }
+
+    /// The order of [`ForwardWeights`], in which weight gradients are summed too.
+    pub(crate) fn forward(shape: &ConvShape) -> Self {
+        Self::new(&[shape.out_channels], &shape.source_channels, shape.taps())
+    }
+
+    /// Values from one block of summed channels to the next within a group.
+    pub(crate) fn block_stride(&self, group: &Group) -> usize {
+        self.taps * LANES * group.blocks * LANES
+    }
+}
+
+impl Packed {
+    fn new(shape: &ConvShape, results: &[usize], sums: &[usize]) -> Self {
+        let order = Order::new(results, sums, shape.taps());
         let shape = PackedFor {
             source_channels: shape.source_channels.clone(),
             out_channels: shape.out_channels,
             kernel: shape.kernel,
         };
-        Self { shape, groups, summed, data: AlignedBuffer::new(offset), packed: false }
+        Self { shape, data: AlignedBuffer::new(order.len), order, packed: false }
     }
 
     fn taps(&self) -> usize {
-        self.shape.kernel.iter().product()
-    }
-
-    /// Values from one block of summed channels to the next within a group.
-    pub(crate) fn block_stride(&self, group: &Group) -> usize {
-        self.taps() * LANES * group.blocks * LANES
+        self.order.taps
     }
 
     /// `result_stride` and `sum_stride` say where natural weights of the next result and summed channel are.
@@ -122,8 +146,7 @@ impl Packed {
         let taps = self.taps();
         let expected = self.shape.out_channels * self.shape.source_channels.iter().sum::<usize>() * taps;
         check_length("weights", natural.len(), expected)?;
-        let summed = &self.summed;
-        let groups = &self.groups;
+        let Order { groups, summed, .. } = &self.order;
         let data = SharedMut::new(&mut self.data);
         ctx.pool().par_for(groups.len() * summed.len(), |_, task| {
             let (group, index) = (&groups[task / summed.len()], task % summed.len());
@@ -161,9 +184,9 @@ impl Packed {
     fn natural(&self, len: usize, result_stride: usize, sum_stride: usize) -> Vec<f32> {
         let mut natural = vec![0.0; len];
         let taps = self.taps();
-        for group in &self.groups {
+        for group in &self.order.groups {
             let width = group.blocks * LANES;
-            for (index, block) in self.summed.iter().enumerate() {
+            for (index, block) in self.order.summed.iter().enumerate() {
                 let packed = &self.data[group.offset + index * taps * LANES * width..];
                 for sum in 0..block.channels {
                     for result in 0..group.channels {

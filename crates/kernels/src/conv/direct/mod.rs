@@ -12,15 +12,23 @@
 
 #![allow(unsafe_code)]
 
+mod bias_gradient;
 pub(super) mod micro;
+mod outer;
 mod pass;
 pub(crate) mod rows;
 mod task;
+mod tiles;
+mod weight_gradient;
 
+pub(crate) use bias_gradient::bias_gradient;
 use micro::MicroTable;
+use outer::OuterTable;
 use pass::Pass;
 use rows::{LaneStatistics, RowTable};
-use task::{Job, Output, Tiles};
+use task::{Job, Output};
+use tiles::{Input, Tiles};
+use weight_gradient::WeightGradient;
 
 use super::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, WriteMode};
 use crate::layout::{LANES, SharedMut, padded};
@@ -37,6 +45,17 @@ fn micro_table(level: CpuLevel) -> &'static MicroTable {
     }
 }
 
+/// The microkernels for weight gradients of a level.
+fn outer_table(level: CpuLevel) -> &'static OuterTable {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx512 | CpuLevel::Avx512Bf16 => &outer::AVX512,
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx2 => &outer::AVX2,
+        _ => &outer::PORTABLE,
+    }
+}
+
 /// The row passes of a level.
 pub(crate) fn row_table(level: CpuLevel) -> &'static RowTable {
     match level {
@@ -48,10 +67,22 @@ pub(crate) fn row_table(level: CpuLevel) -> &'static RowTable {
     }
 }
 
-/// Forward convolution; lengths have been checked.
-pub(super) fn forward(
+fn input<'a>(ctx: &Context, shape: &'a ConvShape, sources: &'a [Source<'a>]) -> Input<'a> {
+    Input {
+        sources,
+        channels: &shape.source_channels,
+        spatial: shape.input,
+        blocks: shape.in_blocks(),
+        rows: row_table(ctx.level()),
+    }
+}
+
+/// Forward convolution; lengths have been checked. `padding` is that of `shape`, or none for the transposed convolution, whose
+/// output size is the same.
+pub(crate) fn forward(
     ctx: &Context,
     shape: &ConvShape,
+    padding: [usize; 3],
     sources: &[Source<'_>],
     weights: &ForwardWeights,
     bias: Option<&[f32]>,
@@ -59,7 +90,7 @@ pub(super) fn forward(
     statistics: Option<StatisticsMut<'_>>,
 ) {
     let out = shape.output();
-    let passes = [Pass::forward(shape)];
+    let passes = [Pass::forward(shape, padding)];
     let mut start = ctx.partial();
     let start = start.at_least(padded(shape.out_channels));
     start.fill(0.0);
@@ -68,19 +99,14 @@ pub(super) fn forward(
     }
     let targets = [Output { data: SharedMut::new(output), blocks: out.blocks(), start: Some(start) }];
     let job = Job {
-        batch: shape.batch,
-        sources,
-        source_channels: &shape.source_channels,
-        source_spatial: shape.input,
-        source_blocks: shape.in_blocks(),
+        input: input(ctx, shape, sources),
         weights: &weights.0,
         outputs: &targets,
         output_spatial: out.spatial,
         passes: &passes,
         micro: micro_table(ctx.level()),
-        rows: row_table(ctx.level()),
     };
-    let tiles = Tiles::new(&job);
+    let tiles = Tiles::new(&job.input, shape.batch, &passes, weights.0.order.groups.len());
     match statistics {
         None => job.run(ctx, &tiles, None),
         Some(statistics) => {
@@ -116,20 +142,26 @@ pub(crate) fn merge_statistics(
     }
 }
 
-/// Data gradient; lengths have been checked.
-pub(super) fn backward_data(
+/// Data gradient; lengths have been checked. `bias` is for the transposed convolution, whose forward direction this is: it is what the
+/// sums of an overwritten target start from.
+pub(crate) fn backward_data(
     ctx: &Context,
     shape: &ConvShape,
+    padding: [usize; 3],
     grad_output: &[f32],
     weights: &DataWeights,
+    bias: Option<&[f32]>,
     grad_sources: &mut [GradientTarget<'_>],
 ) {
     let out = shape.output();
-    let passes = Pass::backward(shape);
+    let passes = Pass::backward(shape, padding);
     let widest = shape.source_channels.iter().map(|channels| padded(*channels)).max().unwrap_or(0);
     let mut start = ctx.partial();
     let start = start.at_least(widest);
     start.fill(0.0);
+    if let Some(bias) = bias {
+        start[..bias.len()].copy_from_slice(bias);
+    }
     let start = &*start;
     let targets: Vec<_> = grad_sources
         .iter_mut()
@@ -141,17 +173,38 @@ pub(super) fn backward_data(
         })
         .collect();
     let job = Job {
-        batch: shape.batch,
-        sources: &[Source::raw(grad_output)],
-        source_channels: &[shape.out_channels],
-        source_spatial: out.spatial,
-        source_blocks: out.blocks(),
+        input: Input {
+            sources: &[Source::raw(grad_output)],
+            channels: &[shape.out_channels],
+            spatial: out.spatial,
+            blocks: out.blocks(),
+            rows: row_table(ctx.level()),
+        },
         weights: &weights.0,
         outputs: &targets,
         output_spatial: shape.input,
         passes: &passes,
         micro: micro_table(ctx.level()),
-        rows: row_table(ctx.level()),
     };
-    job.run(ctx, &Tiles::new(&job), None);
+    let tiles = Tiles::new(&job.input, shape.batch, &passes, weights.0.order.groups.len());
+    job.run(ctx, &tiles, None);
+}
+
+/// Weight gradient; lengths have been checked. `padding` as in [`forward`].
+pub(crate) fn backward_weights(
+    ctx: &Context,
+    shape: &ConvShape,
+    padding: [usize; 3],
+    sources: &[Source<'_>],
+    grad_output: &[f32],
+    grad_weights: &mut [f32],
+) {
+    let gradient = WeightGradient {
+        shape,
+        input: input(ctx, shape, sources),
+        pass: &Pass::forward(shape, padding),
+        grad_output,
+        outer: outer_table(ctx.level()),
+    };
+    gradient.run(ctx, grad_weights);
 }

@@ -24,14 +24,12 @@ pub(super) struct Axis {
 }
 
 impl Axis {
-    fn forward(outputs: usize, kernel: usize, stride: usize) -> Self {
-        let padding = (kernel - 1) / 2;
+    fn forward(outputs: usize, kernel: usize, stride: usize, padding: usize) -> Self {
         let taps = (0..kernel).map(|tap| AxisTap { offset: tap as isize - padding as isize, tap }).collect();
         Self { first: 0, spacing: 1, count: outputs, step: stride, taps }
     }
 
-    fn backward(inputs: usize, kernel: usize, stride: usize, residue: usize) -> Self {
-        let padding = (kernel - 1) / 2;
+    fn backward(inputs: usize, kernel: usize, stride: usize, padding: usize, residue: usize) -> Self {
         let taps = (0..kernel)
             .filter(|tap| (residue + padding + stride * kernel - tap).is_multiple_of(stride))
             .map(|tap| {
@@ -60,21 +58,28 @@ pub(super) struct Pass {
 
 impl Pass {
     /// The forward direction.
-    pub(super) fn forward(shape: &ConvShape) -> Self {
+    pub(super) fn forward(shape: &ConvShape, padding: [usize; 3]) -> Self {
         let out = shape.output().spatial;
-        let axes =
-            std::array::from_fn(|axis| Axis::forward(out[axis], shape.kernel[axis], shape.stride[axis]));
+        let axes = std::array::from_fn(|axis| {
+            Axis::forward(out[axis], shape.kernel[axis], shape.stride[axis], padding[axis])
+        });
         Self { axes, kernel: shape.kernel }
     }
 
     /// The data gradient: one pass per combination of residues.
-    pub(super) fn backward(shape: &ConvShape) -> Vec<Self> {
+    pub(super) fn backward(shape: &ConvShape, padding: [usize; 3]) -> Vec<Self> {
         let [sz, sy, sx] = shape.stride;
         (0..sz * sy * sx)
             .map(|index| {
                 let residue = [index / (sy * sx), index / sx % sy, index % sx];
                 let axes = std::array::from_fn(|axis| {
-                    Axis::backward(shape.input[axis], shape.kernel[axis], shape.stride[axis], residue[axis])
+                    Axis::backward(
+                        shape.input[axis],
+                        shape.kernel[axis],
+                        shape.stride[axis],
+                        padding[axis],
+                        residue[axis],
+                    )
                 });
                 Self { axes, kernel: shape.kernel }
             })
@@ -100,14 +105,14 @@ mod tests {
         {
             let shape = ConvShape::new(1, [size, 1, 1], &[1], 1, [kernel, 1, 1], [stride, 1, 1]).unwrap();
             let mut pairs = Vec::new();
-            let forward = Pass::forward(&shape);
+            let forward = Pass::forward(&shape, shape.padding());
             for output in 0..shape.output().spatial[0] {
                 for tap in forward.axes[0].inside(output, size) {
                     pairs.push((output, (output * stride) as isize + tap.offset, tap.tap));
                 }
             }
             let mut transposed = Vec::new();
-            for pass in Pass::backward(&shape) {
+            for pass in Pass::backward(&shape, shape.padding()) {
                 let axis = &pass.axes[0];
                 for j in 0..axis.count {
                     for tap in axis.inside(j, shape.output().spatial[0]) {

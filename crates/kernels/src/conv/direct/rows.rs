@@ -138,10 +138,48 @@ pub(super) unsafe fn statistics<S: Simd>(row: *const f32, count: usize, statisti
     });
 }
 
+/// Adds `count` vectors of 16 lanes to `sums`: in f32 over [`SUM_RUN`] vectors, beyond that in f64.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; `row` is valid for `count * 16` values.
+#[inline(always)]
+pub(super) unsafe fn sum<S: Simd>(row: *const f32, count: usize, sums: &mut [f64; LANES]) {
+    const CHAINS: usize = 4;
+    for run in (0..count).step_by(SUM_RUN) {
+        let in_run = SUM_RUN.min(count - run);
+        let mut total = [0.0_f32; LANES];
+        // SAFETY: by the contract of this function; `total` has 16 values.
+        unsafe {
+            for part in (0..LANES).step_by(S::LANES) {
+                let row = row.add(run * LANES + part);
+                let mut chains = [S::zero(); CHAINS];
+                let whole = in_run - in_run % CHAINS;
+                for at in (0..whole).step_by(CHAINS) {
+                    for (chain, sum) in chains.iter_mut().enumerate() {
+                        *sum = S::add(*sum, S::load(row.add((at + chain) * LANES)));
+                    }
+                }
+                for at in whole..in_run {
+                    chains[0] = S::add(chains[0], S::load(row.add(at * LANES)));
+                }
+                let all = S::add(S::add(chains[0], chains[1]), S::add(chains[2], chains[3]));
+                S::store(total.as_mut_ptr().add(part), all);
+            }
+        }
+        for (sum, total) in sums.iter_mut().zip(total) {
+            *sum += f64::from(total);
+        }
+    }
+}
+
+/// Vectors that are summed in f32 before the sum goes to f64.
+const SUM_RUN: usize = 128;
+
 /// Row passes of an instruction set.
 pub(crate) struct RowTable {
     pub(crate) pack: unsafe fn(*const f32, *mut f32, usize, usize, Option<BlockAffine>),
     pub(crate) statistics: unsafe fn(*const f32, usize, &mut LaneStatistics),
+    pub(crate) sum: unsafe fn(*const f32, usize, &mut [f64; LANES]),
 }
 
 macro_rules! row_table {
@@ -161,7 +199,14 @@ macro_rules! row_table {
                 // SAFETY: by the contract of this function.
                 unsafe { statistics::<$simd>(row, count, sums) }
             }
-            RowTable { pack: pack_entry, statistics: statistics_entry }
+            /// # Safety
+            /// As [`sum`].
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn sum_entry(row: *const f32, count: usize, sums: &mut [f64; LANES]) {
+                // SAFETY: by the contract of this function.
+                unsafe { sum::<$simd>(row, count, sums) }
+            }
+            RowTable { pack: pack_entry, statistics: statistics_entry, sum: sum_entry }
         };
     };
 }

@@ -1,23 +1,15 @@
-//! Tiles, packing into scratch, and the loops around the microkernel.
+//! The loops around the microkernel.
 
 use super::micro::{MicroTable, Operands, Tap};
-use super::pass::{Axis, Pass, offsets};
-use super::rows::{BlockAffine, LaneStatistics, RowTable};
+use super::pass::{Axis, Pass};
+use super::rows::LaneStatistics;
+use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
-use crate::conv::Source;
 use crate::conv::weights::{Group, Packed};
-use crate::layout::{LANES, SharedMut, blocks};
+use crate::layout::{LANES, SharedMut};
 
 /// Most taps of a kernel: 7 x 7 x 7.
 const MAX_TAPS: usize = 343;
-/// Scratch of a task in values, so that it stays in the L2 cache beside the weights of a few blocks.
-const SCRATCH_VALUES: usize = (360 << 10) / 4;
-/// Values of weights of one group that a chunk of summed blocks may have: 4 blocks of a 3x3x3 kernel.
-const CHUNK_TAPS: usize = 108;
-const MAX_CHUNK: usize = 8;
-/// Tasks to aim for, so that many threads have work and dynamic scheduling evens out.
-const WANTED_TASKS: usize = 32;
-
 /// Result tensors of a job.
 pub(super) struct Output<'a> {
     pub(super) data: SharedMut<'a, f32>,
@@ -29,116 +21,12 @@ pub(super) struct Output<'a> {
 
 /// A convolution as [`super`] describes it.
 pub(super) struct Job<'a> {
-    pub(super) batch: usize,
-    pub(super) sources: &'a [Source<'a>],
-    pub(super) source_channels: &'a [usize],
-    pub(super) source_spatial: [usize; 3],
-    pub(super) source_blocks: usize,
+    pub(super) input: Input<'a>,
     pub(super) weights: &'a Packed,
     pub(super) outputs: &'a [Output<'a>],
     pub(super) output_spatial: [usize; 3],
     pub(super) passes: &'a [Pass],
     pub(super) micro: &'static MicroTable,
-    pub(super) rows: &'static RowTable,
-}
-
-/// How the work is cut. Positions are those of a pass (`j`), the same for all passes.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Tiles {
-    /// Positions (z, y, x) over all passes.
-    grid: [usize; 3],
-    /// Positions (z, y) of a tile.
-    tile: [usize; 2],
-    /// Tiles per sample (z, y).
-    tiles: [usize; 2],
-    batch: usize,
-    /// Tasks that share a tile, each with some of the groups of result channels.
-    shares: usize,
-    /// Summed blocks in scratch at a time.
-    chunk: usize,
-    /// Lowest offset (z, y, x), and extent of what a tile reads.
-    lowest: [isize; 3],
-    span: [usize; 3],
-    /// Source positions per result position along x: scratch rows are sorted by the remainder.
-    step: usize,
-    /// Vectors per remainder in a scratch row.
-    columns: usize,
-}
-
-impl Tiles {
-    pub(super) fn new(job: &Job<'_>) -> Self {
-        let steps: [usize; 3] =
-            std::array::from_fn(|axis| job.passes.first().map_or(1, |pass| pass.axes[axis].step));
-        let grid: [usize; 3] = std::array::from_fn(|axis| {
-            job.passes.iter().map(|pass| pass.axes[axis].count).max().unwrap_or(0)
-        });
-        let ranges: [(isize, isize); 3] = std::array::from_fn(|axis| offsets(job.passes, axis));
-        let extent = |axis: usize, positions: usize| {
-            positions.saturating_sub(1) * steps[axis] + (ranges[axis].1 - ranges[axis].0) as usize + 1
-        };
-        let columns = extent(2, grid[2]).div_ceil(steps[2]);
-        let taps: usize = job.passes.first().map_or(1, |pass| pass.kernel.iter().product());
-        let chunk = (CHUNK_TAPS / taps).clamp(1, MAX_CHUNK).min(job.source_blocks);
-        let values = |tile_z: usize, tile_y: usize| {
-            chunk * extent(0, tile_z) * extent(1, tile_y) * columns * steps[2] * LANES
-        };
-        let [size_z, size_y, size_x] = grid;
-        let count = |tile: [usize; 2]| job.batch * size_z.div_ceil(tile[0]) * size_y.div_ceil(tile[1]);
-        let mut tile = [1, size_y];
-        while tile[1] > 4 && values(1, tile[1]) > SCRATCH_VALUES {
-            tile[1] = tile[1].div_ceil(2);
-        }
-        let deepest = if size_x <= 8 { 4 } else { 2 };
-        while tile[0] * 2 <= size_z.min(deepest)
-            && values(tile[0] * 2, tile[1]) <= SCRATCH_VALUES
-            && (size_x <= 8 || count([tile[0] * 2, tile[1]]) >= WANTED_TASKS)
-        {
-            tile[0] *= 2;
-        }
-        let groups = job.weights.groups.len();
-        let mut shares = 1;
-        while count(tile) * shares < WANTED_TASKS && shares * 2 <= groups {
-            shares *= 2;
-        }
-        Self {
-            grid,
-            tile,
-            tiles: [size_z.div_ceil(tile[0]), size_y.div_ceil(tile[1])],
-            batch: job.batch,
-            shares,
-            chunk,
-            lowest: ranges.map(|range| range.0),
-            span: [extent(0, tile[0]), extent(1, tile[1]), columns * steps[2]],
-            step: steps[2],
-            columns,
-        }
-    }
-
-    /// Tiles of all samples, `[sample][z][y]`.
-    pub(super) fn count(&self) -> usize {
-        self.batch * self.tiles[0] * self.tiles[1]
-    }
-
-    fn scratch_row(&self) -> usize {
-        self.span[2] * LANES
-    }
-
-    fn scratch_block(&self) -> usize {
-        self.span[0] * self.span[1] * self.scratch_row()
-    }
-
-    /// Place of source position `x` in a scratch row, both counted from the lowest offset.
-    fn scratch_column(&self, x: usize) -> usize {
-        (x % self.step * self.columns + x / self.step) * LANES
-    }
-}
-
-/// A tile of a sample: first position and number of positions (z, y).
-#[derive(Clone, Copy)]
-struct Tile {
-    sample: usize,
-    first: [usize; 2],
-    size: [usize; 2],
 }
 
 impl Job<'_> {
@@ -149,17 +37,14 @@ impl Job<'_> {
         tiles: &Tiles,
         statistics: Option<SharedMut<'_, LaneStatistics>>,
     ) {
-        let groups = &self.weights.groups;
+        let groups = &self.weights.order.groups;
         ctx.pool().par_for(tiles.count() * tiles.shares, |thread, task| {
             let (index, share) = (task / tiles.shares, task % tiles.shares);
             let groups =
                 &groups[groups.len() * share / tiles.shares..groups.len() * (share + 1) / tiles.shares];
-            let [tiles_z, tiles_y] = tiles.tiles;
-            let first = [index / tiles_y % tiles_z * tiles.tile[0], index % tiles_y * tiles.tile[1]];
-            let size = std::array::from_fn(|axis| tiles.tile[axis].min(tiles.grid[axis] - first[axis]));
-            let tile = Tile { sample: index / (tiles_y * tiles_z), first, size };
+            let tile = tiles.tile(index);
             let mut scratch = ctx.scratch(thread);
-            let scratch = scratch.at_least(tiles.chunk * tiles.scratch_block());
+            let scratch = scratch.at_least(tiles.scratch_len());
             let all_blocks = self.outputs[0].blocks;
             // SAFETY: this task alone writes the statistics of its groups' blocks; groups are consecutive blocks.
             let mut statistics = statistics.as_ref().map(|statistics| unsafe {
@@ -168,12 +53,17 @@ impl Job<'_> {
                 part.fill(LaneStatistics::EMPTY);
                 part
             });
-            for block in (0..self.source_blocks).step_by(tiles.chunk) {
-                let count = tiles.chunk.min(self.source_blocks - block);
+            for block in (0..self.input.blocks).step_by(tiles.chunk) {
+                let count = tiles.chunk.min(self.input.blocks - block);
                 for within in 0..count {
-                    self.pack(tiles, &tile, block + within, &mut scratch[within * tiles.scratch_block()..]);
+                    self.input.pack(
+                        tiles,
+                        &tile,
+                        block + within,
+                        &mut scratch[within * tiles.scratch_block()..],
+                    );
                 }
-                let is_last = block + count == self.source_blocks;
+                let is_last = block + count == self.input.blocks;
                 for group in groups {
                     let chunk = Chunk { group, block, count, scratch };
                     let statistics = statistics
@@ -184,68 +74,6 @@ impl Job<'_> {
                 }
             }
         });
-    }
-
-    /// Writes what the tile reads of summed block `index` to `scratch`: zeros outside of the image, activation applied.
-    fn pack(&self, tiles: &Tiles, tile: &Tile, index: usize, scratch: &mut [f32]) {
-        let (mut source, mut block) = (0, index);
-        while block >= blocks(self.source_channels[source]) {
-            block -= blocks(self.source_channels[source]);
-            source += 1;
-        }
-        let block = tile.sample * blocks(self.source_channels[source]) + block;
-        let source = &self.sources[source];
-        let affine = BlockAffine::of(source, block);
-        let [size_z, size_y, size_x] = self.source_spatial;
-        let steps = [self.passes[0].axes[0].step, self.passes[0].axes[1].step];
-        let origin: [isize; 2] =
-            std::array::from_fn(|axis| (tile.first[axis] * steps[axis]) as isize + tiles.lowest[axis]);
-        let row_len = tiles.scratch_row();
-        // Columns of the row that lie in the image, counted from the lowest offset.
-        let left = (-tiles.lowest[2]).max(0) as usize;
-        let skipped = tiles.lowest[2].max(0) as usize;
-        let inside = left.min(tiles.span[2])..tiles.span[2].min(left + size_x.saturating_sub(skipped));
-        for z in 0..tiles.span[0] {
-            let Some(source_z) = usize::try_from(origin[0] + z as isize).ok().filter(|z| *z < size_z) else {
-                // Taps outside of the image along z are never read.
-                continue;
-            };
-            for y in 0..tiles.span[1] {
-                let row = &mut scratch[(z * tiles.span[1] + y) * row_len..][..row_len];
-                let Some(source_y) = usize::try_from(origin[1] + y as isize).ok().filter(|y| *y < size_y)
-                else {
-                    row.fill(0.0);
-                    continue;
-                };
-                let from = &source.data[((block * size_z + source_z) * size_y + source_y) * size_x * LANES..]
-                    [..size_x * LANES];
-                if tiles.step == 1 {
-                    row[..inside.start * LANES].fill(0.0);
-                    row[inside.end * LANES..].fill(0.0);
-                } else {
-                    row.fill(0.0);
-                }
-                for remainder in 0..tiles.step {
-                    // First column in the image with this remainder.
-                    let first =
-                        inside.start + (remainder + tiles.step - inside.start % tiles.step) % tiles.step;
-                    if first >= inside.end {
-                        continue;
-                    }
-                    let count = (inside.end - first).div_ceil(tiles.step);
-                    let from = &from[(first - left + skipped) * LANES..];
-                    let to = &mut row[tiles.scratch_column(first)..];
-                    assert!(
-                        from.len() >= ((count - 1) * tiles.step + 1) * LANES && to.len() >= count * LANES
-                    );
-                    // SAFETY: the lengths were just checked; `BlockAffine::of` points to 16 values each; the table is that of a
-                    // level that the CPU has.
-                    unsafe {
-                        (self.rows.pack)(from.as_ptr(), to.as_mut_ptr(), count, tiles.step * LANES, affine)
-                    };
-                }
-            }
-        }
     }
 
     /// Runs the microkernel over all positions of a tile, in all passes, for one group and one chunk of summed blocks.
@@ -269,7 +97,7 @@ impl Job<'_> {
             _ => std::ptr::null(),
         };
         let kernels = if group.blocks == 2 { &self.micro.wide } else { &self.micro.narrow };
-        let weights_block = self.weights.block_stride(group);
+        let weights_block = self.weights.order.block_stride(group);
         let weights =
             &self.weights.data[group.offset + chunk.block * weights_block..][..chunk.count * weights_block];
         let mut taps = [Tap::default(); MAX_TAPS];
@@ -322,7 +150,7 @@ impl Job<'_> {
                                 // rows are contiguous.
                                 unsafe {
                                     let values = group_output.add((within * voxels + row) * LANES);
-                                    (self.rows.statistics)(values, axis_x.count, statistics);
+                                    (self.input.rows.statistics)(values, axis_x.count, statistics);
                                 }
                             }
                         }
@@ -347,10 +175,10 @@ impl Job<'_> {
         let [axis_z, axis_y, axis_x] = &pass.axes;
         let place = |axis: usize, offset: isize| (offset - tiles.lowest[axis]) as usize;
         let mut count = 0;
-        for z in axis_z.inside(position[0], self.source_spatial[0]) {
+        for z in axis_z.inside(position[0], self.input.spatial[0]) {
             for y in
                 axis_y.taps.iter().copied().filter(|tap| {
-                    all_rows || is_inside(axis_y, tap.offset, position[1], self.source_spatial[1])
+                    all_rows || is_inside(axis_y, tap.offset, position[1], self.input.spatial[1])
                 })
             {
                 for x in &axis_x.taps {

@@ -1,0 +1,100 @@
+//! The microkernel of weight gradients: sums of outer products of 16 source channels and 32 (or 16) output channels over rows of
+//! positions. A few source channels at a time, their sums stay in registers over all positions.
+
+use crate::layout::LANES;
+use crate::simd::Simd;
+
+/// Operands of the microkernel. Pointers and distances count `f32` values.
+pub(super) struct Outer {
+    /// Source value of the first position, first channel; positions are consecutive vectors of 16.
+    pub(super) source: *const f32,
+    pub(super) source_row: usize,
+    /// Gradient of the output at the first position, first channel.
+    pub(super) gradient: *const f32,
+    pub(super) gradient_row: usize,
+    pub(super) gradient_block: usize,
+    pub(super) rows: usize,
+    pub(super) columns: usize,
+    /// Sums `[16 source channels][output channels]`, added to.
+    pub(super) sums: *mut f32,
+}
+
+/// A microkernel for weight gradients.
+pub(super) type OuterKernel = unsafe fn(&Outer);
+
+/// Those of an instruction set: for two blocks of output channels, and for one.
+pub(super) struct OuterTable {
+    pub(super) wide: OuterKernel,
+    pub(super) narrow: OuterKernel,
+}
+
+/// `WIDTH` output channels, `VECTORS` vectors of `S` and `CHANNELS` source channels at a time.
+///
+/// # Safety
+/// The CPU has the instruction set of `S`; all addresses that the operands describe are valid, and the sums are not shared.
+#[inline(always)]
+unsafe fn outer<S: Simd, const WIDTH: usize, const VECTORS: usize, const CHANNELS: usize>(operands: &Outer) {
+    // SAFETY: all addresses are valid by the contract of this function.
+    unsafe {
+        for part in 0..WIDTH / (VECTORS * S::LANES) {
+            for first in (0..LANES).step_by(CHANNELS) {
+                let place = |channel: usize, vector: usize| {
+                    operands.sums.add((first + channel) * WIDTH + (part * VECTORS + vector) * S::LANES)
+                };
+                let mut sums = [[S::zero(); VECTORS]; CHANNELS];
+                for (channel, sums) in sums.iter_mut().enumerate() {
+                    for (vector, sum) in sums.iter_mut().enumerate() {
+                        *sum = S::load(place(channel, vector));
+                    }
+                }
+                for row in 0..operands.rows {
+                    let mut source = operands.source.add(row * operands.source_row + first);
+                    let mut gradient = operands.gradient.add(row * operands.gradient_row);
+                    for _ in 0..operands.columns {
+                        let mut gradients = [S::zero(); VECTORS];
+                        for (vector, value) in gradients.iter_mut().enumerate() {
+                            let channel = (part * VECTORS + vector) * S::LANES;
+                            *value = S::load(
+                                gradient.add(channel / LANES * operands.gradient_block + channel % LANES),
+                            );
+                        }
+                        for (channel, sums) in sums.iter_mut().enumerate() {
+                            let value = S::broadcast(source.add(channel));
+                            for (sum, gradient) in sums.iter_mut().zip(gradients) {
+                                *sum = S::fma(value, gradient, *sum);
+                            }
+                        }
+                        source = source.add(LANES);
+                        gradient = gradient.add(LANES);
+                    }
+                }
+                for (channel, sums) in sums.iter().enumerate() {
+                    for (vector, sum) in sums.iter().enumerate() {
+                        S::store(place(channel, vector), *sum);
+                    }
+                }
+            }
+        }
+    }
+}
+
+macro_rules! outer_table {
+    ($table:ident, $simd:ty, $wide:literal $wide_channels:literal, $narrow:literal $narrow_channels:literal $(, $feature:literal)?) => {
+        pub(super) static $table: OuterTable = {
+            /// # Safety
+            /// As [`outer`].
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn entry<const WIDTH: usize, const VECTORS: usize, const CHANNELS: usize>(operands: &Outer) {
+                // SAFETY: by the contract of this function.
+                unsafe { outer::<$simd, WIDTH, VECTORS, CHANNELS>(operands) }
+            }
+            OuterTable { wide: entry::<32, $wide, $wide_channels>, narrow: entry::<16, $narrow, $narrow_channels> }
+        };
+    };
+}
+
+outer_table!(PORTABLE, crate::simd::Portable, 2 4, 2 4);
+#[cfg(target_arch = "x86_64")]
+outer_table!(AVX2, crate::simd::Avx2, 2 4, 2 4, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+outer_table!(AVX512, crate::simd::Avx512, 2 8, 1 16, "avx512f");
