@@ -9,6 +9,7 @@ pub mod error;
 pub mod formats;
 pub mod geometry;
 pub mod image;
+pub mod morphology;
 pub mod resample;
 pub mod volume;
 
