@@ -1,4 +1,5 @@
 //! Evaluation of folders, through the public interface.
+#![allow(clippy::unwrap_used)]
 
 use std::path::Path;
 
