@@ -14,6 +14,7 @@ pub mod labels;
 pub mod layout;
 pub mod reader;
 pub mod splits;
+pub mod verify;
 
 pub use cases::{Case, Discovery};
 pub use error::DatasetError;
