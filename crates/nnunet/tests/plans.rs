@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use nnunet::fingerprint::Fingerprint;
 use nnunet::json::Json;
 use nnunet::plan::{DatasetFacts, PlannerOptions, PlannerPreset, Plans, image_reader_writer, make_plans};
 use nnunet_network::architectures::build;
@@ -21,7 +22,6 @@ fn triples(value: &Json) -> Vec<[f64; 3]> {
 
 fn facts(folder: &Path, dataset_name: &str) -> DatasetFacts {
     let dataset = load(&folder.join("dataset.json"));
-    let fingerprint = load(&folder.join("dataset_fingerprint.json"));
     let text = |key: &str| dataset.get(key).and_then(Json::as_str);
     DatasetFacts {
         dataset_name: dataset_name.to_owned(),
@@ -41,16 +41,7 @@ fn facts(folder: &Path, dataset_name: &str) -> DatasetFacts {
         )
         .unwrap()
         .to_owned(),
-        spacings: triples(fingerprint.get("spacings").unwrap()),
-        shapes_after_crop: triples(fingerprint.get("shapes_after_crop").unwrap())
-            .into_iter()
-            .map(|shape| shape.map(|v| v as usize))
-            .collect(),
-        median_relative_size_after_cropping: fingerprint
-            .get("median_relative_size_after_cropping")
-            .and_then(Json::as_f64)
-            .unwrap(),
-        intensities: fingerprint.get("foreground_intensity_properties_per_channel").unwrap().clone(),
+        fingerprint: Fingerprint::load(&folder.join("dataset_fingerprint.json")).unwrap(),
     }
 }
 

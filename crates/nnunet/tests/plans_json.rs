@@ -184,9 +184,9 @@ fn what_is_missing_for_planning_is_named() {
     let fingerprint = Json::load(&path).unwrap();
     for (key, value, expected) in [
         ("spacings", Json::Array(Vec::new()), "0 spacings"),
-        ("spacings", Json::Int(3), "three numbers per case"),
-        ("median_relative_size_after_cropping", Json::Null, "expected a number"),
-        ("foreground_intensity_properties_per_channel", Json::Null, "channel 0"),
+        ("spacings", Json::Int(3), "three numbers for each case"),
+        ("median_relative_size_after_cropping", Json::Null, "not a number"),
+        ("foreground_intensity_properties_per_channel", Json::object::<String>([]), "0 channels"),
     ] {
         let Json::Object(mut entries) = fingerprint.clone() else { panic!("no object") };
         entries.insert(key.to_owned(), value);

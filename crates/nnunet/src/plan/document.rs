@@ -43,7 +43,7 @@ pub(super) fn plans(facts: &DatasetFacts, options: &PlannerOptions, experiment: 
         ("configurations", Json::Object(configurations)),
         ("experiment_planner_used", options.preset.name.into()),
         ("label_manager", "LabelManager".into()),
-        ("foreground_intensity_properties_per_channel", facts.intensities.clone()),
+        ("foreground_intensity_properties_per_channel", facts.fingerprint.intensities_json()),
     ])
 }
 

@@ -66,9 +66,12 @@ pub enum PlanError {
         /// What there is.
         known: String,
     },
+    /// The fingerprint cannot be read.
+    #[error(transparent)]
+    Fingerprint(#[from] crate::fingerprint::FingerprintError),
     /// The fingerprint cannot be planned from.
     #[error("dataset fingerprint: {problem}")]
-    Fingerprint {
+    BadFingerprint {
         /// What was found and what was expected.
         problem: String,
     },

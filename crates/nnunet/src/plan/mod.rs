@@ -31,7 +31,7 @@ pub use memory::{EncoderBlocks, NetworkShape, feature_map_elements};
 pub use normalization_choice::{normalization_scheme, uses_mask};
 pub use patch_size::{Limits, PatchPlan, plan_patch};
 pub use planner::{DatasetFacts, Experiment, PlannerOptions, make_plans, plan_experiment};
-pub use plans_json::{IntensityProperties, Plans};
+pub use plans_json::Plans;
 pub use preset::{DEFAULT, NetworkFamily, PLANNERS, PlannerPreset};
 pub use reader_writer::image_reader_writer;
 pub use residual::{RESENC, RESENC_L, RESENC_M, RESENC_XL};

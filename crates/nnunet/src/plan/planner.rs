@@ -2,7 +2,7 @@
 //!
 //! Arrays (z, y, x), spacings in mm. Source: the reference's planners, exact (numbers to rounding).
 
-use crate::json::Json;
+use crate::fingerprint::Fingerprint;
 
 use super::document;
 use super::error::PlanError;
@@ -76,7 +76,7 @@ impl PlannerOptions {
     }
 }
 
-/// What planning needs to know of a dataset: parts of dataset.json and of the fingerprint.
+/// What planning needs to know of a dataset: parts of dataset.json, and the fingerprint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetFacts {
     /// Name of the dataset, e.g. `Dataset004_Hippocampus`.
@@ -89,32 +89,34 @@ pub struct DatasetFacts {
     pub training_cases: usize,
     /// Reader of the images by its name in the reference.
     pub image_reader_writer: String,
-    /// Spacing (z, y, x) in mm of each training case.
-    pub spacings: Vec<[f64; 3]>,
-    /// Shape (z, y, x) in voxels of each training case after cropping to nonzero.
-    pub shapes_after_crop: Vec<[usize; 3]>,
-    /// Median ratio of the cropped to the original size.
-    pub median_relative_size_after_cropping: f64,
-    /// `foreground_intensity_properties_per_channel` of the fingerprint, as it is.
-    pub intensities: Json,
+    /// What the cases look like.
+    pub fingerprint: Fingerprint,
 }
 
 impl DatasetFacts {
     fn check(&self) -> Result<(), PlanError> {
-        let problem = |problem: String| Err(PlanError::Fingerprint { problem });
-        if self.spacings.is_empty() || self.spacings.len() != self.shapes_after_crop.len() {
+        let problem = |problem: String| Err(PlanError::BadFingerprint { problem });
+        let Fingerprint { spacings, shapes_after_crop, foreground_intensities, .. } = &self.fingerprint;
+        if foreground_intensities.len() != self.channel_names.len() {
+            return problem(format!(
+                "has intensities of {} channels, dataset.json names {}; extract the fingerprint again",
+                foreground_intensities.len(),
+                self.channel_names.len()
+            ));
+        }
+        if spacings.is_empty() || spacings.len() != shapes_after_crop.len() {
             return problem(format!(
                 "has {} spacings and {} shapes; expected one of each per training case, at least one; \
                  extract the fingerprint again",
-                self.spacings.len(),
-                self.shapes_after_crop.len()
+                spacings.len(),
+                shapes_after_crop.len()
             ));
         }
-        if let Some((case, spacing)) = self.spacings.iter().enumerate().find(|(_, s)| !all_positive(s)) {
+        if let Some((case, spacing)) = spacings.iter().enumerate().find(|(_, s)| !all_positive(s)) {
             return problem(format!("case {case} has spacing {spacing:?} mm; expected positive numbers"));
         }
         if let Some((case, shape)) =
-            self.shapes_after_crop.iter().enumerate().find(|(_, shape)| shape.contains(&0))
+            shapes_after_crop.iter().enumerate().find(|(_, shape)| shape.contains(&0))
         {
             return problem(format!("case {case} has shape {shape:?}; expected at least one voxel per axis"));
         }
@@ -157,6 +159,8 @@ pub struct Experiment {
 pub fn plan_experiment(facts: &DatasetFacts, options: &PlannerOptions) -> Result<Experiment, PlanError> {
     facts.check()?;
     options.check()?;
+    let Fingerprint { spacings, shapes_after_crop, median_relative_size_after_cropping, .. } =
+        &facts.fingerprint;
     let limits = Limits {
         preset: options.preset,
         memory_gb: options.memory_gb(),
@@ -165,22 +169,21 @@ pub fn plan_experiment(facts: &DatasetFacts, options: &PlannerOptions) -> Result
 
     let target = match options.overwrite_target_spacing {
         Some(spacing) => TargetSpacing { spacing, rule: SpacingRule::Given },
-        None => target_spacing(&facts.spacings, &facts.shapes_after_crop),
+        None => target_spacing(spacings, shapes_after_crop),
     };
     let (transpose_forward, transpose_backward) =
         if options.suppress_transpose { ([0, 1, 2], [0, 1, 2]) } else { transpose_orders(target.spacing) };
     let spacing = transposed(target.spacing, transpose_forward);
 
-    let resampled: Vec<[usize; 3]> = facts
-        .spacings
+    let resampled: Vec<[usize; 3]> = spacings
         .iter()
-        .zip(&facts.shapes_after_crop)
+        .zip(shapes_after_crop)
         .map(|(&old, &shape)| resampled_shape(shape, old, target.spacing))
         .collect();
     let median_shape =
         transposed(axis_medians(&resampled, |shape, axis| shape[axis] as f64), transpose_forward);
     if let Some(axis) = median_shape.iter().position(|&edge| edge < 1.0) {
-        return Err(PlanError::Fingerprint {
+        return Err(PlanError::BadFingerprint {
             problem: format!(
                 "the median image would have {median_shape:?} voxels at the target spacing {spacing:?} mm; \
                  expected at least one along axis {axis}: choose a finer target spacing"
@@ -202,7 +205,7 @@ pub fn plan_experiment(facts: &DatasetFacts, options: &PlannerOptions) -> Result
         facts.channel_names.iter().map(|name| normalization_scheme(name)).collect();
     let use_mask_for_norm = normalization_schemes
         .iter()
-        .map(|scheme| uses_mask(scheme, facts.median_relative_size_after_cropping))
+        .map(|scheme| uses_mask(scheme, *median_relative_size_after_cropping))
         .collect();
     Ok(Experiment {
         target_spacing: target,
@@ -210,11 +213,11 @@ pub fn plan_experiment(facts: &DatasetFacts, options: &PlannerOptions) -> Result
         transpose_backward,
         median_shape,
         original_median_spacing: transposed(
-            axis_medians(&facts.spacings, |spacing, axis| spacing[axis]),
+            axis_medians(spacings, |spacing, axis| spacing[axis]),
             transpose_forward,
         ),
         original_median_shape: transposed(
-            axis_medians(&facts.shapes_after_crop, |shape, axis| shape[axis] as f64),
+            axis_medians(shapes_after_crop, |shape, axis| shape[axis] as f64),
             transpose_forward,
         ),
         normalization_schemes,

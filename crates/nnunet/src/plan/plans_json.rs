@@ -10,42 +10,8 @@ use indexmap::IndexMap;
 use super::configuration::Configuration;
 use super::error::PlanError;
 use super::values::{Document, shown, whole};
+use crate::fingerprint::IntensityStatistics;
 use crate::json::{Json, KeyOrder};
-
-/// Intensities of the foreground voxels of one channel over the whole dataset.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct IntensityProperties {
-    /// Largest value.
-    pub max: f64,
-    /// Mean.
-    pub mean: f64,
-    /// Median.
-    pub median: f64,
-    /// Smallest value.
-    pub min: f64,
-    /// 0.5th percentile: lower clip of CT normalisation.
-    pub percentile_00_5: f64,
-    /// 99.5th percentile: upper clip of CT normalisation.
-    pub percentile_99_5: f64,
-    /// Standard deviation.
-    pub std: f64,
-}
-
-impl IntensityProperties {
-    /// Reads the entry of one channel in a plans or fingerprint file; values may be NaN.
-    pub fn from_json(value: &Json) -> Option<Self> {
-        let number = |key: &str| value.get(key).and_then(Json::as_f64);
-        Some(Self {
-            max: number("max")?,
-            mean: number("mean")?,
-            median: number("median")?,
-            min: number("min")?,
-            percentile_00_5: number("percentile_00_5")?,
-            percentile_99_5: number("percentile_99_5")?,
-            std: number("std")?,
-        })
-    }
-}
 
 /// The plans of a dataset.
 #[derive(Debug, Clone, PartialEq)]
@@ -56,7 +22,7 @@ pub struct Plans {
     image_reader_writer: String,
     transpose_forward: [usize; 3],
     transpose_backward: [usize; 3],
-    intensities: IndexMap<String, IntensityProperties>,
+    intensities: IndexMap<String, IntensityStatistics>,
     document: Document,
 }
 
@@ -107,10 +73,7 @@ impl Plans {
         let intensities = intensities
             .as_object()
             .and_then(|channels| {
-                channels
-                    .iter()
-                    .map(|(channel, value)| Some((channel.clone(), IntensityProperties::from_json(value)?)))
-                    .collect()
+                channels.iter().map(|(channel, value)| Some((channel.clone(), statistics(value)?))).collect()
             })
             .ok_or_else(|| {
                 let expected = "mean, median, std, min, max, percentile_00_5 and percentile_99_5 per channel";
@@ -175,12 +138,12 @@ impl Plans {
     }
 
     /// Foreground intensities per channel; the key is the channel's number as text.
-    pub fn intensities(&self) -> &IndexMap<String, IntensityProperties> {
+    pub fn intensities(&self) -> &IndexMap<String, IntensityStatistics> {
         &self.intensities
     }
 
     /// Foreground intensities of channel `channel`.
-    pub fn intensity(&self, channel: usize) -> Option<&IntensityProperties> {
+    pub fn intensity(&self, channel: usize) -> Option<&IntensityStatistics> {
         self.intensities.get(channel.to_string().as_str())
     }
 
@@ -270,6 +233,20 @@ impl Plans {
             hint: hint.map(|h| format!(" (did you mean `{h}`?)")).unwrap_or_default(),
         }
     }
+}
+
+/// The entry of one channel; values may be NaN.
+fn statistics(value: &Json) -> Option<IntensityStatistics> {
+    let number = |key: &str| value.get(key).and_then(Json::as_f64);
+    Some(IntensityStatistics {
+        max: number("max")?,
+        mean: number("mean")?,
+        median: number("median")?,
+        min: number("min")?,
+        percentile_00_5: number("percentile_00_5")?,
+        percentile_99_5: number("percentile_99_5")?,
+        std: number("std")?,
+    })
 }
 
 fn permutation(document: &Document, key: &str, place: &str) -> Result<[usize; 3], PlanError> {

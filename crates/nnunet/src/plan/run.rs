@@ -11,13 +11,13 @@ use std::path::Path;
 use crate::dataset::cases::training_cases;
 use crate::dataset::{DatasetError, DatasetJson};
 use crate::files::write_atomic;
+use crate::fingerprint::Fingerprint;
 use crate::json::Json;
 
 use super::error::PlanError;
 use super::planner::{DatasetFacts, PlannerOptions, make_plans};
-use super::plans_json::{IntensityProperties, Plans};
+use super::plans_json::Plans;
 use super::reader_writer::image_reader_writer;
-use super::values::{shown, whole};
 
 /// Plans the dataset whose raw and preprocessed folders are given and writes
 /// `<preprocessed>/<plans name>.json`, keeping configurations that an existing file has beyond those
@@ -51,42 +51,14 @@ fn read_facts(
     if !path.exists() {
         return Err(PlanError::Missing { path, remedy: "extract the fingerprint of the dataset first" });
     }
-    let fingerprint = Json::load(&path)?;
-    let place = path.display().to_string();
-    let get = |key: &str| {
-        fingerprint.get(key).ok_or_else(|| {
-            PlanError::value(&place, key, "is missing; extract the fingerprint of the dataset again")
-        })
-    };
-    let spacings: Vec<[f64; 3]> = triples(get("spacings")?, Json::as_f64)
-        .ok_or_else(|| PlanError::value(&place, "spacings", "is not a list of three numbers per case"))?;
-    let shapes_after_crop = triples(get("shapes_after_crop")?, |v| whole(v, 1 << 31)).ok_or_else(|| {
-        PlanError::value(&place, "shapes_after_crop", "is not a list of three whole numbers per case")
-    })?;
-    let relative_size = get("median_relative_size_after_cropping")?;
-    let median_relative_size_after_cropping = relative_size.as_f64().ok_or_else(|| {
-        let problem = format!("is {}; expected a number", shown(relative_size));
-        PlanError::value(&place, "median_relative_size_after_cropping", problem)
-    })?;
-    let key = "foreground_intensity_properties_per_channel";
-    let intensities = get(key)?;
-    for channel in 0..dataset.num_channels() {
-        if intensities.get(&channel.to_string()).and_then(IntensityProperties::from_json).is_none() {
-            let problem =
-                format!("lacks channel {channel}, or one of its values; extract the fingerprint again");
-            return Err(PlanError::value(&place, key, problem));
-        }
-    }
+    let fingerprint = Fingerprint::load(&path)?;
     Ok(DatasetFacts {
         dataset_name: dataset_name.to_owned(),
         channel_names: dataset.channel_names.values().cloned().collect(),
         label_entries: dataset.labels.len(),
-        training_cases: dataset.num_training.unwrap_or(spacings.len()),
+        training_cases: dataset.num_training.unwrap_or(fingerprint.spacings.len()),
         image_reader_writer: reader_of(raw, dataset)?.to_owned(),
-        spacings,
-        shapes_after_crop,
-        median_relative_size_after_cropping,
-        intensities: intensities.clone(),
+        fingerprint,
     })
 }
 
@@ -165,12 +137,4 @@ fn copy(source: &Path, target: &Path) -> Result<(), PlanError> {
         })
     })?;
     write_atomic(target, &bytes).map_err(|e| PlanError::write(target, e))
-}
-
-fn triples<T>(value: &Json, read: impl Fn(&Json) -> Option<T>) -> Option<Vec<[T; 3]>> {
-    let triple = |value: &Json| match value.as_array()? {
-        [a, b, c] => Some([read(a)?, read(b)?, read(c)?]),
-        _ => None,
-    };
-    value.as_array()?.iter().map(triple).collect()
 }
