@@ -169,6 +169,11 @@ impl<'a, T> SharedMut<'a, T> {
     pub(crate) fn as_mut_ptr(&self) -> *mut T {
         self.first.as_ptr()
     }
+
+    /// Values of the whole slice.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
 }
 
 /// Zeroed `f32` memory aligned to a cache line, and to huge pages when it is large.

@@ -29,7 +29,8 @@
 //! | average pooling, kernel = stride | [`pooling::average_forward`] | [`pooling::average_backward`] |
 //!
 //! Weights are packed once per optimiser step: `ForwardWeights::new(&shape)` allocates, `pack(&ctx, natural)` fills and may be
-//! called again and again without allocating.
+//! called again and again without allocating. `ForwardWeights::with_algorithm(&shape, algorithm)` with the algorithm that
+//! [`conv::choose`] names makes the same calls use a Winograd convolution where that is faster.
 #![warn(unsafe_code)]
 
 pub mod activation;

@@ -1,10 +1,13 @@
 //! Convolution of 1 to 7 taps and stride 1 to 4 per axis, padding (k - 1) / 2, over a list of concatenated sources.
 
+mod algorithm;
 pub(crate) mod direct;
 mod shape;
 mod source;
 pub(crate) mod weights;
+pub mod winograd;
 
+pub use algorithm::{Algorithm, Precision, WeightsUse, choose};
 pub use shape::ConvShape;
 pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
 pub use weights::{DataWeights, ForwardWeights};
@@ -36,7 +39,14 @@ pub fn forward(
     if let Some(statistics) = &statistics {
         statistics.check(&shape.output())?;
     }
-    direct::forward(ctx, shape, shape.padding(), sources, weights, bias, output, statistics);
+    match weights.0.algorithm() {
+        Algorithm::Direct => {
+            direct::forward(ctx, shape, shape.padding(), sources, weights, bias, output, statistics);
+        }
+        Algorithm::Winograd(variant) => {
+            winograd::forward(ctx, shape, variant, sources, &weights.0, bias, output, statistics);
+        }
+    }
     Ok(())
 }
 
@@ -57,7 +67,14 @@ pub fn backward_data(
     for (index, target) in grad_sources.iter().enumerate() {
         check_length("gradient of a source", target.data.len(), shape.source(index).len())?;
     }
-    direct::backward_data(ctx, shape, shape.padding(), grad_output, weights, None, grad_sources);
+    match weights.0.algorithm() {
+        Algorithm::Direct => {
+            direct::backward_data(ctx, shape, shape.padding(), grad_output, weights, None, grad_sources);
+        }
+        Algorithm::Winograd(variant) => {
+            winograd::backward_data(ctx, shape, variant, grad_output, &weights.0, grad_sources);
+        }
+    }
     Ok(())
 }
 

@@ -2,13 +2,15 @@
 //!
 //! Result channels (output channels forward, source channels for the data gradient) are taken in groups of two blocks, a last odd
 //! block alone: one group's vectors fill the registers of the microkernel. Packed order: `[group][block of summed channels][tap][16
-//! summed channels][32 or 16 result channels]`. The order is the same at every CPU level. Padding is zero.
+//! summed channels][32 or 16 result channels]`. The order is the same at every CPU level. Padding is zero. Weights for a Winograd
+//! convolution are transformed, in the order `[group][point][block of summed channels][tap][16][32 or 16]`.
 
 use crate::error::check_length;
 use crate::layout::{AlignedBuffer, LANES, SharedMut, blocks};
 use crate::{Context, KernelError};
 
-use super::ConvShape;
+use super::winograd::{self, WeightBlock};
+use super::{Algorithm, ConvShape};
 
 /// Two blocks of result channels, or one: what a microkernel computes at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +52,7 @@ pub(crate) struct Order {
 #[derive(Debug, Clone)]
 pub(crate) struct Packed {
     shape: PackedFor,
+    algorithm: Algorithm,
     pub(crate) order: Order,
     pub(crate) data: AlignedBuffer,
     packed: bool,
@@ -87,7 +90,7 @@ fn summed_blocks(sources: &[usize]) -> Vec<SummedBlock> {
 }
 
 impl Order {
-    /// Results and sums are the channel counts of the tensors on either side.
+    /// Results and sums are the channel counts of the tensors on either side, `taps` the packed weights of a pair of channels.
     fn new(results: &[usize], sums: &[usize], taps: usize) -> Self {
         let summed = summed_blocks(sums);
         let (mut groups, mut first, mut offset) = (Vec::new(), 0, 0);
@@ -121,18 +124,18 @@ impl Order {
 }
 
 impl Packed {
-    fn new(shape: &ConvShape, results: &[usize], sums: &[usize]) -> Self {
-        let order = Order::new(results, sums, shape.taps());
+    fn new(shape: &ConvShape, algorithm: Algorithm, results: &[usize], sums: &[usize]) -> Self {
+        let order = Order::new(results, sums, algorithm.packed_taps(shape.kernel));
         let shape = PackedFor {
             source_channels: shape.source_channels.clone(),
             out_channels: shape.out_channels,
             kernel: shape.kernel,
         };
-        Self { shape, data: AlignedBuffer::new(order.len), order, packed: false }
+        Self { shape, algorithm, data: AlignedBuffer::new(order.len), order, packed: false }
     }
 
     fn taps(&self) -> usize {
-        self.order.taps
+        self.shape.kernel.iter().product()
     }
 
     /// `result_stride` and `sum_stride` say where natural weights of the next result and summed channel are.
@@ -142,10 +145,16 @@ impl Packed {
         natural: &[f32],
         result_stride: usize,
         sum_stride: usize,
+        reversed: bool,
     ) -> Result<(), KernelError> {
         let taps = self.taps();
         let expected = self.shape.out_channels * self.shape.source_channels.iter().sum::<usize>() * taps;
         check_length("weights", natural.len(), expected)?;
+        if let Algorithm::Winograd(variant) = self.algorithm {
+            self.transform(ctx, variant, natural, result_stride, sum_stride, reversed);
+            self.packed = true;
+            return Ok(());
+        }
         let Order { groups, summed, .. } = &self.order;
         let data = SharedMut::new(&mut self.data);
         ctx.pool().par_for(groups.len() * summed.len(), |_, task| {
@@ -172,8 +181,42 @@ impl Packed {
         Ok(())
     }
 
+    /// As [`Packed::pack`], for weights in the transform domain.
+    fn transform(
+        &mut self,
+        ctx: &Context,
+        variant: winograd::Variant,
+        natural: &[f32],
+        result_stride: usize,
+        sum_stride: usize,
+        reversed: bool,
+    ) {
+        let Order { groups, summed, .. } = &self.order;
+        let kernel = self.shape.kernel;
+        let data = SharedMut::new(&mut self.data);
+        ctx.pool().par_for(groups.len() * summed.len(), |_, task| {
+            let (group, index) = (&groups[task / summed.len()], task % summed.len());
+            let block = WeightBlock {
+                variant,
+                taps_z: kernel[0],
+                natural,
+                first: group.channel * result_stride + summed[index].channel * sum_stride,
+                results: (result_stride, group.channels),
+                sums: (sum_stride, summed[index].channels),
+                reversed,
+                width: group.blocks * LANES,
+            };
+            block.transform_into(ctx, data, group.offset, index, summed.len());
+        });
+    }
+
+    /// The algorithm that the weights are packed for.
+    pub(crate) fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
     fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
-        if self.packed && self.shape.fits(shape) {
+        if self.packed && self.shape.fits(shape) && self.algorithm.supports(shape) {
             return Ok(());
         }
         let packed = if self.packed { format!("{:?}", self.shape) } else { "nothing yet".to_owned() };
@@ -204,16 +247,23 @@ impl Packed {
 }
 
 macro_rules! packed_weights {
-    ($(#[$meta:meta])* $name:ident, $results:expr, $sums:expr, $strides:expr) => {
+    ($(#[$meta:meta])* $name:ident, $results:expr, $sums:expr, $strides:expr, $reversed:literal) => {
         $(#[$meta])*
         #[derive(Debug, Clone)]
         pub struct $name(pub(crate) Packed);
 
         impl $name {
-            /// Allocates for the channels and kernel of `shape` (its batch, input size and stride do not matter).
+            /// Allocates for the channels and kernel of `shape` (its batch, input size and stride do not matter), for direct sums.
             pub fn new(shape: &ConvShape) -> Self {
+                Self::with_algorithm(shape, Algorithm::Direct)
+            }
+
+            /// As [`Self::new`], for the algorithm that [`super::choose`] names. The convolution then uses it. An algorithm
+            /// that does not support the kernel or stride of `shape` counts as direct.
+            pub fn with_algorithm(shape: &ConvShape, algorithm: Algorithm) -> Self {
+                let algorithm = if algorithm.supports(shape) { algorithm } else { Algorithm::Direct };
                 let (results, sums): (fn(&ConvShape) -> Vec<usize>, fn(&ConvShape) -> Vec<usize>) = ($results, $sums);
-                Self(Packed::new(shape, &results(shape), &sums(shape)))
+                Self(Packed::new(shape, algorithm, &results(shape), &sums(shape)))
             }
 
             /// Packs natural weights `[co][ci][kz][ky][kx]`. May be called again after every optimiser step; allocates nothing.
@@ -224,7 +274,7 @@ macro_rules! packed_weights {
                 let strides: fn(usize, usize) -> (usize, usize) = $strides;
                 let in_channels = self.0.shape.source_channels.iter().sum();
                 let (result, sum) = strides(in_channels, self.0.taps());
-                self.0.pack(ctx, natural, result, sum)
+                self.0.pack(ctx, natural, result, sum, $reversed)
             }
 
             pub(crate) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
@@ -246,12 +296,14 @@ packed_weights!(
     ForwardWeights,
     |shape| vec![shape.out_channels],
     |shape| shape.source_channels.clone(),
-    |in_channels, taps| (in_channels * taps, taps)
+    |in_channels, taps| (in_channels * taps, taps),
+    false
 );
 packed_weights!(
     /// Weights packed for [`super::backward_data`]: results are source channels, sums run over the output channels.
     DataWeights,
     |shape| shape.source_channels.clone(),
     |shape| vec![shape.out_channels],
-    |in_channels, taps| (taps, in_channels * taps)
+    |in_channels, taps| (taps, in_channels * taps),
+    true
 );

@@ -1,0 +1,632 @@
+//! The Winograd convolution: transform of the input, products, inverse transform with bias and statistics.
+//!
+//! Two schedules, chosen by shape alone so that results never depend on the number of threads:
+//! - *fused*, for few input channels: a task owns a band of tile rows of one sample, walks along z, and keeps the last three
+//!   transformed planes in a ring in its own L2 cache. Every input value is transformed once (twice at the borders of bands).
+//! - *layered*, for many input channels: all threads transform a slab of planes into shared memory, then all threads compute products;
+//!   a task takes one group of result channels and some hundred tiles, so that the (large) weights are read from memory only
+//!   once or twice per slab.
+
+#![allow(unsafe_code)]
+
+use crate::Context;
+use crate::layout::{LANES, SharedMut};
+use crate::simd::Simd;
+
+use super::super::direct::rows::BlockAffine;
+use super::super::source::{Source, StatisticsMut};
+use super::super::weights::{Group, Packed};
+use super::input::{Plane, transform_plane};
+use super::multiply::{Product, multiply};
+use super::output::{OutputTile, inverse_tile};
+use super::region::{Slots, Strips, Tiling, odd};
+use super::vectors::Isa;
+use super::{Variant, at_level};
+
+/// Values of V that a task of the fused schedule keeps in its L2 cache (half a megabyte).
+const FUSED_INPUT: usize = 140_000;
+/// Fewest tiles of a plane that a band of the fused schedule is worth it for: below, weights are read too often.
+const FUSED_TILES: usize = 24;
+/// Values of V that the layered schedule holds at a time (12 MiB: part of a shared cache).
+const LAYERED_INPUT: usize = 3 << 20;
+/// Tiles of a task of the layered schedule: M then takes some 300 KB.
+const LAYERED_TILES: usize = 96;
+/// Tasks that a schedule aims for, enough to keep many threads evenly busy.
+const TASKS: usize = 32;
+
+/// A tensor that receives results.
+#[derive(Clone, Copy)]
+pub(in crate::conv) struct Target<'a> {
+    /// Values in the blocked layout.
+    pub(in crate::conv) data: SharedMut<'a, f32>,
+    /// Blocks of a sample.
+    pub(in crate::conv) blocks: usize,
+    /// Add to what is there.
+    pub(in crate::conv) accumulate: bool,
+}
+
+/// One convolution.
+#[derive(Clone, Copy)]
+pub(in crate::conv) struct Correlation<'a> {
+    pub(super) tiling: Tiling,
+    /// Concatenated inputs.
+    pub(in crate::conv) sources: &'a [Source<'a>],
+    /// Channels of each source.
+    pub(in crate::conv) channels: &'a [usize],
+    /// Transformed weights.
+    pub(in crate::conv) weights: &'a Packed,
+    /// Bias of the result channels.
+    pub(in crate::conv) bias: Option<&'a [f32]>,
+    /// One tensor per source of the weights' groups.
+    pub(in crate::conv) targets: &'a [Target<'a>],
+}
+
+/// How the work is cut.
+#[derive(Debug, Clone, Copy)]
+enum Schedule {
+    /// Rows of tiles of a band, planes of a segment.
+    Fused { rows: usize, segment: usize },
+    /// Where planes are kept, planes computed at a time, strips, strips of a task.
+    Layered { slots: Slots, slab: usize, strips: Strips, strips_per_task: usize },
+}
+
+impl Schedule {
+    fn new(tiling: &Tiling, groups: usize) -> Self {
+        let (columns, depth) = (tiling.columns(), tiling.size[0]);
+        let whole = Slots::whole(tiling);
+        let per_row = tiling.blocks * tiling.variant.points() * tiling.taps_z * columns * LANES;
+        let rows = (FUSED_INPUT / per_row).saturating_sub(tiling.halo()).clamp(1, tiling.rows());
+        let small = whole.len(tiling.blocks) <= LAYERED_INPUT / 2 && tiling.blocks * groups >= 4;
+        if !small
+            && (rows * columns >= FUSED_TILES || rows == tiling.rows())
+            && (rows + tiling.halo()) * per_row <= 2 * FUSED_INPUT
+        {
+            let bands = tiling.rows().div_ceil(rows);
+            let segments = TASKS.div_ceil(tiling.batch * bands).clamp(1, depth.div_ceil(8));
+            return Self::Fused { rows: tiling.rows().div_ceil(bands), segment: depth.div_ceil(segments) };
+        }
+        let (slots, slab) = if whole.len(tiling.blocks) <= LAYERED_INPUT {
+            (whole, tiling.batch * depth)
+        } else {
+            let plane = Slots::ring(tiling, 1, tiling.rows()).len(tiling.blocks);
+            let padded = depth + 2 * tiling.padding_z();
+            let count = (LAYERED_INPUT / plane).clamp(tiling.taps_z, padded);
+            (Slots::ring(tiling, count, tiling.rows()), count + 1 - tiling.taps_z)
+        };
+        let joined = slots.per_sample > 0 && tiling.halo() == 0 && 2 * tiling.tiles() <= LAYERED_TILES;
+        let rows = if joined { tiling.rows() } else { (LAYERED_TILES / columns).clamp(1, tiling.rows()) };
+        let per_plane = tiling.rows().div_ceil(rows);
+        let strips = Strips { first_plane: 0, rows: tiling.rows().div_ceil(per_plane), per_plane, joined };
+        let all = slab * strips.per_plane;
+        let by_tiles = (LAYERED_TILES / (strips.rows * columns)).max(1);
+        let by_tasks = (all * groups).div_ceil(TASKS);
+        Self::Layered { slots, slab, strips, strips_per_task: by_tiles.min(by_tasks).max(1) }
+    }
+
+    /// Strips of a plane: the units of the statistics.
+    fn strips_per_plane(&self, tiling: &Tiling) -> (usize, usize) {
+        match self {
+            Self::Fused { rows, .. } => (tiling.rows().div_ceil(*rows), *rows),
+            Self::Layered { strips, .. } => (strips.per_plane, strips.rows),
+        }
+    }
+}
+
+/// Mean and sum of squared deviations of 16 channels over one strip of one plane.
+const MOMENTS: usize = 2 * LANES;
+
+impl Correlation<'_> {
+    /// Computes the convolution and, if asked for, the statistics of its output (of the first target).
+    pub(in crate::conv) fn run(&self, ctx: &Context, statistics: Option<StatisticsMut<'_>>) {
+        let tiling = &self.tiling;
+        let schedule = Schedule::new(tiling, self.weights.order.groups.len());
+        let (strips, rows) = schedule.strips_per_plane(tiling);
+        let out_blocks = self.targets.first().map_or(0, |target| target.blocks);
+        let units = tiling.size[0] * strips;
+        let moments_len = if statistics.is_some() { tiling.batch * out_blocks * units * MOMENTS } else { 0 };
+        let shared_len = match &schedule {
+            Schedule::Fused { .. } => 0,
+            Schedule::Layered { slots, .. } => slots.len(tiling.blocks),
+        };
+        let mut shared = ctx.partial();
+        let (transformed, moments) = shared.at_least(shared_len + moments_len).split_at_mut(shared_len);
+        let pass = Pass {
+            job: self,
+            strips_per_plane: strips,
+            moments: statistics.is_some().then(|| SharedMut::new(moments)),
+        };
+        match schedule {
+            Schedule::Fused { rows, segment } => pass.fused(ctx, rows, segment),
+            Schedule::Layered { slots, slab, strips, strips_per_task } => {
+                pass.layered(ctx, &slots, slab, strips, strips_per_task, transformed);
+            }
+        }
+        if let Some(statistics) = statistics {
+            self.merge_moments(ctx, moments, strips, rows, statistics);
+        }
+    }
+
+    /// The plane of a block of the concatenated sources.
+    fn plane(&self, sample: usize, block: usize, z: usize) -> Plane {
+        let [depth, height, width] = self.tiling.size;
+        let mut block = block;
+        let mut source = 0;
+        while block >= self.channels[source].div_ceil(LANES) {
+            block -= self.channels[source].div_ceil(LANES);
+            source += 1;
+        }
+        let at = sample * self.channels[source].div_ceil(LANES) + block;
+        let source = &self.sources[source];
+        let data = &source.data[(at * depth + z) * height * width * LANES..][..height * width * LANES];
+        Plane { data: data.as_ptr(), height, width, affine: BlockAffine::of(source, at) }
+    }
+
+    /// Merges the moments of all strips (Chan's formula) in a fixed order, in f64.
+    fn merge_moments(
+        &self,
+        ctx: &Context,
+        moments: &[f32],
+        strips: usize,
+        rows: usize,
+        statistics: StatisticsMut<'_>,
+    ) {
+        let [depth, height, width] = self.tiling.size;
+        let rows = rows * self.tiling.variant.rows();
+        let (mean, variance) = (SharedMut::new(statistics.mean), SharedMut::new(statistics.variance));
+        let units = depth * strips;
+        ctx.pool().par_for(moments.len() / (units * MOMENTS), |_, task| {
+            // SAFETY: each task writes the statistics of its own block.
+            let (mean, variance) =
+                unsafe { (mean.part(task * LANES, LANES), variance.part(task * LANES, LANES)) };
+            mean.fill(0.0);
+            variance.fill(0.0);
+            let mut count = 0.0;
+            for (unit, part) in
+                moments[task * units * MOMENTS..][..units * MOMENTS].chunks_exact(MOMENTS).enumerate()
+            {
+                let first = unit % strips * rows;
+                let added = ((height - first).min(rows) * width) as f64;
+                let total = count + added;
+                for lane in 0..LANES {
+                    let difference = f64::from(part[lane]) - mean[lane];
+                    mean[lane] += difference * added / total;
+                    variance[lane] +=
+                        f64::from(part[LANES + lane]) + difference * difference * count * added / total;
+                }
+                count = total;
+            }
+            variance.iter_mut().for_each(|value| *value /= count);
+        });
+    }
+}
+
+/// A correlation with the place of its moments: `[sample][block][plane][strip][mean, squares][16]`.
+struct Pass<'a> {
+    job: &'a Correlation<'a>,
+    strips_per_plane: usize,
+    moments: Option<SharedMut<'a, f32>>,
+}
+
+impl Pass<'_> {
+    fn fused(&self, ctx: &Context, rows: usize, segment: usize) {
+        let tiling = &self.job.tiling;
+        let slots = Slots::ring(tiling, tiling.taps_z, rows);
+        let input_len = slots.len(tiling.blocks);
+        let m_stride = products_stride(rows * tiling.columns());
+        let len = input_len + tiling.variant.points() * m_stride;
+        let segments = tiling.size[0].div_ceil(segment);
+        let bands = tiling.rows().div_ceil(rows);
+        ctx.pool().par_for(tiling.batch * segments * bands, |thread, task| {
+            let mut scratch = ctx.scratch(thread);
+            let (transformed, products) = scratch.at_least(len).split_at_mut(input_len);
+            let (sample, segment_index, band) =
+                (task / (segments * bands), task / bands % segments, task % bands);
+            let first = segment_index * segment;
+            let last = (first + segment).min(tiling.size[0]);
+            let strips =
+                Strips { first_plane: sample * tiling.size[0], rows, per_plane: bands, joined: false };
+            for z in first..last {
+                // The first plane of a segment needs all planes of its taps, a later one has all but the last from before.
+                let low = if z == first { 0 } else { tiling.taps_z - 1 };
+                for padded in z + low..z + tiling.taps_z {
+                    for block in 0..tiling.blocks {
+                        let shared = SharedMut::new(&mut *transformed);
+                        self.transform(
+                            ctx,
+                            &slots,
+                            sample,
+                            padded,
+                            block,
+                            band * rows,
+                            rows.min(tiling.rows() - band * rows),
+                            shared,
+                        );
+                    }
+                }
+                let strip = z * bands + band;
+                for group in &self.job.weights.order.groups {
+                    self.products(
+                        ctx,
+                        &slots,
+                        transformed,
+                        band * rows,
+                        group,
+                        &strips,
+                        strip..strip + 1,
+                        products,
+                        m_stride,
+                    );
+                }
+            }
+        });
+    }
+
+    fn layered(
+        &self,
+        ctx: &Context,
+        slots: &Slots,
+        slab: usize,
+        mut strips: Strips,
+        strips_per_task: usize,
+        transformed: &mut [f32],
+    ) {
+        let tiling = &self.job.tiling;
+        let depth = tiling.size[0];
+        let m_stride = products_stride(strips_per_task * strips.rows * tiling.columns());
+        let groups = &self.job.weights.order.groups;
+        let planes = tiling.batch * depth;
+        let mut first = 0;
+        while first < planes {
+            // Without room for everything, a slab ends with its sample.
+            let end =
+                if slots.per_sample > 0 { planes } else { (first + slab).min((first / depth + 1) * depth) };
+            let (sample, z) = (first / depth, first % depth);
+            let low = if z == 0 { 0 } else { z + tiling.taps_z - 1 };
+            let padded = if slots.per_sample > 0 {
+                tiling.batch * slots.per_sample
+            } else {
+                z + end - first + tiling.taps_z - 1 - low
+            };
+            let shared = SharedMut::new(&mut *transformed);
+            ctx.pool().par_for(padded * tiling.blocks, |_, task| {
+                let (block, index) = (task / padded, task % padded);
+                let (sample, plane) = match index.checked_div(slots.per_sample) {
+                    Some(sample) => (sample, index % slots.per_sample),
+                    None => (sample, low + index),
+                };
+                self.transform(ctx, slots, sample, plane, block, 0, tiling.rows(), shared);
+            });
+            strips.first_plane = first;
+            let all = (end - first) * strips.per_plane;
+            let tasks = all.div_ceil(strips_per_task);
+            let transformed = &*transformed;
+            ctx.pool().par_for(groups.len() * tasks, |thread, task| {
+                let mut scratch = ctx.scratch(thread);
+                let products = scratch.at_least(tiling.variant.points() * m_stride);
+                // Even parts, in the order of the groups: threads that run at the same time share weights.
+                let part = task % tasks;
+                let range = all * part / tasks..all * (part + 1) / tasks;
+                self.products(
+                    ctx,
+                    slots,
+                    transformed,
+                    0,
+                    &groups[task / tasks],
+                    &strips,
+                    range,
+                    products,
+                    m_stride,
+                );
+            });
+            first = end;
+        }
+    }
+}
+
+/// Values of M from one point to the next.
+fn products_stride(positions: usize) -> usize {
+    odd(positions * 2) * LANES
+}
+
+/// Rows of tiles of one plane of one block to V.
+struct InputTask {
+    variant: Variant,
+    plane: Plane,
+    first_row: usize,
+    rows: usize,
+    output: *mut f32,
+    point_stride: usize,
+}
+
+at_level! {
+    /// # Safety
+    /// As [`transform_plane`].
+    unsafe fn transform_input = transform_input_of(task: &InputTask)
+}
+
+#[inline(always)]
+unsafe fn transform_input_of<S: Simd>(s: Isa<S>, task: &InputTask) {
+    let InputTask { plane, first_row, rows, output, point_stride, .. } = *task;
+    // SAFETY: by the contract of this function.
+    unsafe {
+        match task.variant {
+            Variant::W1 => transform_plane::<S, 1, 1>(s, &plane, first_row, rows, output, point_stride),
+            Variant::W2 => transform_plane::<S, 2, 4>(s, &plane, first_row, rows, output, point_stride),
+            Variant::W4 => transform_plane::<S, 4, 6>(s, &plane, first_row, rows, output, point_stride),
+        }
+    }
+}
+
+/// Results of one group of channels for consecutive strips of tiles.
+struct ProductTask<'a> {
+    tiling: Tiling,
+    slots: Slots,
+    transformed: &'a [f32],
+    /// Row of tiles that V begins with.
+    first_row: usize,
+    weights: &'a [f32],
+    /// Values of U from one point to the next.
+    weights_point_stride: usize,
+    /// Values of U from one block to the next.
+    weights_block_stride: usize,
+    width: usize,
+    strips: Strips,
+    range: std::ops::Range<usize>,
+    products: &'a mut [f32],
+    products_stride: usize,
+    bias: [f32; 2 * LANES],
+    target: *mut f32,
+    target_blocks: usize,
+    target_block: usize,
+    accumulate: bool,
+    /// Moments of the first sample, block and plane, and strips of a plane.
+    moments: Option<(*mut f32, usize)>,
+}
+
+at_level! {
+    /// # Safety
+    /// The target is valid for its tensor, and nobody else uses the strips of the task's blocks or their moments.
+    unsafe fn compute_products = compute_products_of(task: &mut ProductTask<'_>)
+}
+
+#[inline(always)]
+unsafe fn compute_products_of<S: Simd>(s: Isa<S>, task: &mut ProductTask<'_>) {
+    // SAFETY: by the contract of this function.
+    unsafe {
+        task.multiply(s);
+        match task.tiling.variant {
+            Variant::W1 => task.inverse::<S, 1, 1>(s),
+            Variant::W2 => task.inverse::<S, 2, 4>(s),
+            Variant::W4 => task.inverse::<S, 4, 6>(s),
+        }
+    }
+}
+
+impl ProductTask<'_> {
+    /// Fills M, point by point, so that the weights of a point are read once and then stay in cache.
+    #[inline(always)]
+    unsafe fn multiply<S: Simd>(&mut self, s: Isa<S>) {
+        let tiling = self.tiling;
+        let (columns, taps_y) = (tiling.columns(), tiling.variant.taps_y());
+        let mut taps = [0; 9];
+        for point in 0..tiling.variant.points() {
+            let (mut strip, mut position) = (self.range.start, 0);
+            while strip < self.range.end {
+                let (run, next) = self.strips.run(&tiling, strip, self.range.end);
+                for (tap, offset) in taps.iter_mut().enumerate().take(tiling.taps()) {
+                    let tiles = self.slots.position(run.sample, run.z + tap / taps_y)
+                        + (run.row - self.first_row + tap % taps_y) * columns;
+                    *offset = tiles * LANES;
+                }
+                let positions = run.positions(&tiling);
+                let per_plane = run.rows * columns;
+                // SAFETY: V, U and M have room for all points; the offsets of taps inside the image lie in V.
+                unsafe {
+                    let product = Product {
+                        input: self.transformed.as_ptr().add(point * self.slots.point_stride),
+                        block_stride: self.slots.block_stride,
+                        blocks: tiling.blocks,
+                        taps: &taps[..tiling.taps()],
+                        weights: self.weights.as_ptr().add(point * self.weights_point_stride),
+                        weights_stride: self.weights_block_stride,
+                        width: self.width,
+                        output: self
+                            .products
+                            .as_mut_ptr()
+                            .add(point * self.products_stride + position * self.width),
+                    };
+                    multiply(s, &product, positions, |first, count| {
+                        let planes = (run.z + first / per_plane, run.z + (first + count - 1) / per_plane);
+                        let (low, high) = tiling.taps_z_inside(planes.0, planes.1);
+                        (low * taps_y, high * taps_y)
+                    });
+                }
+                position += positions;
+                strip = next;
+            }
+        }
+    }
+
+    /// Transforms M back, tile by tile, and takes the moments of what was written while it is in cache.
+    #[inline(always)]
+    unsafe fn inverse<S: Simd, const ROWS: usize, const POINTS: usize>(&mut self, s: Isa<S>) {
+        let tiling = self.tiling;
+        let [depth, height, width] = tiling.size;
+        let columns = tiling.columns();
+        let (mut strip, mut position) = (self.range.start, 0);
+        while strip < self.range.end {
+            let (run, next) = self.strips.run(&tiling, strip, self.range.end);
+            for plane in 0..run.planes {
+                let z = run.z + plane;
+                for block in 0..self.width / LANES {
+                    let tensor_block = run.sample * self.target_blocks + self.target_block + block;
+                    let data = self.target.wrapping_add((tensor_block * depth + z) * height * width * LANES);
+                    for tile in 0..run.rows * columns {
+                        let (row, column) = ((run.row + tile / columns) * ROWS, tile % columns * 4);
+                        // SAFETY: the tile lies in the image; M holds its products.
+                        unsafe {
+                            let tile_out = OutputTile {
+                                data: data.add((row * width + column) * LANES),
+                                row_stride: width * LANES,
+                                rows: (height - row).min(ROWS),
+                                columns: (width - column).min(4),
+                                accumulate: self.accumulate,
+                            };
+                            let products =
+                                self.products.as_ptr().add((position + tile) * self.width + block * LANES);
+                            let bias = self.bias.as_ptr().add(block * LANES);
+                            inverse_tile::<S, ROWS, POINTS>(
+                                s,
+                                products,
+                                self.products_stride,
+                                bias,
+                                &tile_out,
+                            );
+                        }
+                    }
+                    if let Some((moments, per_plane)) = self.moments {
+                        let rows = (run.row * ROWS, ((run.row + run.rows) * ROWS).min(height));
+                        let unit = (tensor_block * depth + z) * per_plane + run.row / self.strips.rows;
+                        // SAFETY: the rows were just written; each strip has moments of its own.
+                        unsafe {
+                            let voxels = data.add(rows.0 * width * LANES);
+                            moments_of(s, voxels, (rows.1 - rows.0) * width, moments.add(unit * MOMENTS));
+                        }
+                    }
+                }
+                position += run.rows * columns;
+            }
+            strip = next;
+        }
+    }
+}
+
+/// Adds up `count` terms in four interleaved sums.
+#[inline(always)]
+fn sum_of<S: Simd>(s: Isa<S>, count: usize, add: impl Fn(usize, S::Vector) -> S::Vector) -> S::Vector {
+    let mut sums = [s.zero(); 4];
+    let whole = count - count % 4;
+    for first in (0..whole).step_by(4) {
+        for (chain, sum) in sums.iter_mut().enumerate() {
+            *sum = add(first + chain, *sum);
+        }
+    }
+    for last in whole..count {
+        sums[0] = add(last, sums[0]);
+    }
+    s.add(s.add(sums[0], sums[1]), s.add(sums[2], sums[3]))
+}
+
+/// Mean and sum of squared deviations of 16 channels over `count` voxels.
+#[inline(always)]
+unsafe fn moments_of<S: Simd>(s: Isa<S>, data: *const f32, count: usize, moments: *mut f32) {
+    let share = s.splat(1.0 / count as f32);
+    for lane in (0..LANES).step_by(S::LANES) {
+        // SAFETY: the caller vouches for `count` voxels.
+        let value = |voxel: usize| unsafe { s.load(data.add(voxel * LANES + lane)) };
+        let mean = s.mul(share, sum_of(s, count, |voxel, sum| s.add(value(voxel), sum)));
+        let squares = sum_of(s, count, |voxel, sum| {
+            let difference = s.sub(value(voxel), mean);
+            s.mul_add(difference, difference, sum)
+        });
+        // SAFETY: the moments of a strip are two vectors of 16 values.
+        unsafe {
+            s.store(moments.add(lane), mean);
+            s.store(moments.add(LANES + lane), squares);
+        }
+    }
+}
+
+impl Pass<'_> {
+    /// Transforms the plane with padded index `padded` of a block into its slot; a plane outside of the image becomes zero where
+    /// all planes are kept (groups of positions may span it), and is left alone in a ring (it is never read).
+    fn transform(
+        &self,
+        ctx: &Context,
+        slots: &Slots,
+        sample: usize,
+        padded: usize,
+        block: usize,
+        first_row: usize,
+        rows: usize,
+        transformed: SharedMut<'_, f32>,
+    ) {
+        let tiling = &self.job.tiling;
+        let start = block * slots.block_stride + slots.position(sample, padded) * LANES;
+        let tiles = (rows + tiling.halo()) * tiling.columns() * LANES;
+        assert!(start + (tiling.variant.points() - 1) * slots.point_stride + tiles <= transformed.len());
+        let z = padded.wrapping_sub(tiling.padding_z());
+        if z >= tiling.size[0] {
+            for point in 0..tiling.variant.points() * usize::from(slots.per_sample > 0) {
+                // SAFETY: the slot of this plane and block is used by this task alone.
+                unsafe { transformed.part(start + point * slots.point_stride, tiles) }.fill(0.0);
+            }
+            return;
+        }
+        let task = InputTask {
+            variant: tiling.variant,
+            plane: self.job.plane(sample, block, z),
+            first_row: first_row * tiling.variant.rows(),
+            rows: rows + tiling.halo(),
+            output: transformed.as_mut_ptr().wrapping_add(start),
+            point_stride: slots.point_stride,
+        };
+        // SAFETY: the plane was checked against its source; the slot lies in V as asserted and is used by this task alone.
+        unsafe {
+            transform_input(ctx.level(), &task);
+        }
+    }
+
+    fn products(
+        &self,
+        ctx: &Context,
+        slots: &Slots,
+        transformed: &[f32],
+        first_row: usize,
+        group: &Group,
+        strips: &Strips,
+        range: std::ops::Range<usize>,
+        products: &mut [f32],
+        products_stride: usize,
+    ) {
+        let tiling = self.job.tiling;
+        let width = group.blocks * LANES;
+        let target = &self.job.targets[group.source];
+        let mut bias = [0.0; 2 * LANES];
+        if let Some(values) = self.job.bias {
+            bias[..group.channels].copy_from_slice(&values[group.channel..group.channel + group.channels]);
+        }
+        let block_stride = tiling.taps() * LANES * width;
+        let point_stride = tiling.blocks * block_stride;
+        let weights = &self.job.weights.data[group.offset..][..tiling.variant.points() * point_stride];
+        let voxels: usize = tiling.size.iter().product();
+        assert!(tiling.batch * target.blocks * voxels * LANES <= target.data.len());
+        assert!(group.block + group.blocks <= target.blocks);
+        assert!(slots.len(tiling.blocks) <= transformed.len());
+        assert!(tiling.variant.points() * products_stride <= products.len());
+        let mut task = ProductTask {
+            tiling,
+            slots: *slots,
+            transformed,
+            first_row,
+            weights,
+            weights_point_stride: point_stride,
+            weights_block_stride: block_stride,
+            width,
+            strips: *strips,
+            range,
+            products,
+            products_stride,
+            bias,
+            target: target.data.as_mut_ptr(),
+            target_blocks: target.blocks,
+            target_block: group.block,
+            accumulate: target.accumulate,
+            moments: self.moments.as_ref().map(|moments| (moments.as_mut_ptr(), self.strips_per_plane)),
+        };
+        // SAFETY: lengths as asserted; tasks differ in group or strips, so no other task writes the same voxels or moments.
+        unsafe {
+            compute_products(ctx.level(), &mut task);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! The transform of the input: rows of a plane to `V[point][tile][16]`, with normalisation and activation applied on load.
+
+#![allow(unsafe_code)]
+
+use crate::conv::direct::rows::BlockAffine;
+use crate::layout::LANES;
+use crate::simd::Simd;
+
+use super::transform::{input2, input4};
+use super::vectors::Isa;
+
+/// One plane (z fixed) of one block of 16 channels.
+#[derive(Clone, Copy)]
+pub(super) struct Plane {
+    /// The plane's first value.
+    pub(super) data: *const f32,
+    /// Rows.
+    pub(super) height: usize,
+    /// Voxels in a row.
+    pub(super) width: usize,
+    /// Normalisation and activation of the block.
+    pub(super) affine: Option<BlockAffine>,
+}
+
+/// Normalisation and activation of one vector of channels.
+#[derive(Clone, Copy)]
+pub(super) struct Activation<V> {
+    scale: V,
+    shift: V,
+    slope: V,
+}
+
+impl<V: Copy> Activation<V> {
+    /// That of the channels `lane..lane + S::LANES`.
+    ///
+    /// # Safety
+    /// The pointers of `plane.affine` are valid for 16 values.
+    #[inline(always)]
+    pub(super) unsafe fn of<S: Simd<Vector = V>>(s: Isa<S>, plane: &Plane, lane: usize) -> Option<Self> {
+        plane.affine.map(|affine| {
+            // SAFETY: by the contract of this function.
+            let (scale, shift) = unsafe { (s.load(affine.scale.add(lane)), s.load(affine.shift.add(lane))) };
+            Self { scale, shift, slope: s.splat(affine.negative_slope) }
+        })
+    }
+
+    #[inline(always)]
+    fn apply<S: Simd<Vector = V>>(self, s: Isa<S>, value: V) -> V {
+        let value = s.mul_add(value, self.scale, self.shift);
+        s.max(value, s.mul(value, self.slope))
+    }
+}
+
+/// Transforms `rows` rows of tiles, the first of which has its first output row at `first_row`; `ROWS` is the number of output rows of
+/// a tile, `POINTS` of its points along y (`ROWS` 1, `POINTS` 1: y is not transformed, and the input row above `first_row` is
+/// the first row written). Tile `(row, column)` and point `p` go to `output + p * point_stride + (row * columns + column) * 16`.
+///
+/// # Safety
+/// `plane` is valid, `output` is valid for all points and tiles, and nobody else uses it.
+#[inline(always)]
+pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: usize>(
+    s: Isa<S>,
+    plane: &Plane,
+    first_row: usize,
+    rows: usize,
+    output: *mut f32,
+    point_stride: usize,
+) {
+    for lane in (0..LANES).step_by(S::LANES) {
+        // SAFETY: `plane` is valid.
+        match unsafe { Activation::of(s, plane, lane) } {
+            // SAFETY: by the contract of this function.
+            Some(activation) => unsafe {
+                transform_lanes::<S, ROWS, POINTS>(
+                    s,
+                    plane,
+                    lane,
+                    first_row,
+                    rows,
+                    output,
+                    point_stride,
+                    |value| activation.apply(s, value),
+                );
+            },
+            // SAFETY: as above.
+            None => unsafe {
+                transform_lanes::<S, ROWS, POINTS>(
+                    s,
+                    plane,
+                    lane,
+                    first_row,
+                    rows,
+                    output,
+                    point_stride,
+                    |value| value,
+                );
+            },
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn transform_lanes<S: Simd, const ROWS: usize, const POINTS: usize>(
+    s: Isa<S>,
+    plane: &Plane,
+    lane: usize,
+    first_row: usize,
+    rows: usize,
+    output: *mut f32,
+    point_stride: usize,
+    activate: impl Fn(S::Vector) -> S::Vector,
+) {
+    let columns = plane.width.div_ceil(4);
+    let zero = s.zero();
+    for row in 0..rows {
+        for column in 0..columns {
+            let left = (column * 4) as isize - 1;
+            let inside = left >= 0 && left + 6 <= plane.width as isize;
+            let mut lines = [[zero; 6]; POINTS];
+            for (line, values) in lines.iter_mut().enumerate() {
+                let y = first_row + row * ROWS + line;
+                if y == 0 || y > plane.height {
+                    continue;
+                }
+                let mut voxels = [zero; 6];
+                // SAFETY: row y - 1 lies in the plane, and only columns of the plane are read.
+                unsafe {
+                    let start = plane.data.add((y - 1) * plane.width * LANES + lane);
+                    if inside {
+                        for (x, voxel) in voxels.iter_mut().enumerate() {
+                            *voxel = activate(s.load(start.offset((left + x as isize) * LANES as isize)));
+                        }
+                    } else {
+                        for (x, voxel) in voxels.iter_mut().enumerate() {
+                            let x = left + x as isize;
+                            if x >= 0 && x < plane.width as isize {
+                                *voxel = activate(s.load(start.offset(x * LANES as isize)));
+                            }
+                        }
+                    }
+                }
+                *values = input4(s, voxels);
+            }
+            // SAFETY: the tile and all points lie in `output`.
+            unsafe {
+                let tile = output.add((row * columns + column) * LANES + lane);
+                let columns: [[S::Vector; POINTS]; 6] = std::array::from_fn(|x| lines.map(|line| line[x]));
+                for (x, column) in columns.into_iter().enumerate() {
+                    for (y, point) in along_y::<S, POINTS>(s, column).into_iter().enumerate() {
+                        s.store(tile.add((y * 6 + x) * point_stride), point);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The transform along y: F(2, 3) for 4 points, F(4, 3) for 6, none for 1.
+#[inline(always)]
+fn along_y<S: Simd, const POINTS: usize>(s: Isa<S>, column: [S::Vector; POINTS]) -> [S::Vector; POINTS] {
+    let mut points = column;
+    let values = &column[..];
+    if POINTS == 4 {
+        points.copy_from_slice(&input2(s, std::array::from_fn(|i| values[i])));
+    } else if POINTS == 6 {
+        points.copy_from_slice(&input4(s, std::array::from_fn(|i| values[i])));
+    }
+    points
+}

@@ -1,0 +1,151 @@
+//! Winograd convolutions for kernels 3x3x3 and 1x3x3 of stride 1: forward, data gradient and weight gradient.
+//!
+//! x is always transformed by F(4, 3); y by F(2, 3) ([`Variant::W2`], the default: its error is that of direct sums), by F(4, 3)
+//! ([`Variant::W4`], a little faster on large planes, error twice as large), or not at all ([`Variant::W1`]). The taps along z are summed
+//! in the transform domain. Sizes that are no multiple of a tile are padded with zeros on the fly.
+//!
+//! Unlike a direct sum, an infinity or NaN in the input reaches all voxels of the tiles that read it, not only those in reach
+//! of the kernel.
+
+mod forward;
+mod input;
+mod multiply;
+mod output;
+mod region;
+mod transform;
+mod vectors;
+mod weights;
+
+use super::ConvShape;
+use super::source::{GradientTarget, Source, StatisticsMut};
+use super::weights::Packed;
+use crate::Context;
+use crate::layout::{SharedMut, blocks};
+use forward::{Correlation, Target};
+use region::Tiling;
+
+pub(super) use weights::WeightBlock;
+
+/// What is transformed along y.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Variant {
+    /// Nothing: 6 points for 4 outputs, half of the products of a direct sum.
+    W1,
+    /// F(2, 3): 24 points for 8 outputs, a third.
+    W2,
+    /// F(4, 3): 36 points for 16 outputs, a quarter.
+    W4,
+}
+
+impl Variant {
+    /// Output rows of a tile.
+    pub(super) fn rows(self) -> usize {
+        match self {
+            Self::W1 => 1,
+            Self::W2 => 2,
+            Self::W4 => 4,
+        }
+    }
+
+    /// Points of a tile.
+    pub(super) fn points(self) -> usize {
+        match self {
+            Self::W1 => 6,
+            Self::W2 => 24,
+            Self::W4 => 36,
+        }
+    }
+
+    /// Taps along y that are summed in the transform domain.
+    pub(super) fn taps_y(self) -> usize {
+        match self {
+            Self::W1 => 3,
+            Self::W2 | Self::W4 => 1,
+        }
+    }
+}
+
+/// Forward convolution with transformed weights; lengths were checked by the caller.
+pub(super) fn forward(
+    ctx: &Context,
+    shape: &ConvShape,
+    variant: Variant,
+    sources: &[Source<'_>],
+    weights: &Packed,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    statistics: Option<StatisticsMut<'_>>,
+) {
+    let tiling = Tiling {
+        batch: shape.batch,
+        size: shape.input,
+        blocks: shape.in_blocks(),
+        taps_z: shape.kernel[0],
+        variant,
+    };
+    let target = Target { data: SharedMut::new(output), blocks: shape.out_blocks(), accumulate: false };
+    let channels = &shape.source_channels;
+    Correlation { tiling, sources, channels, weights, bias, targets: &[target] }.run(ctx, statistics);
+}
+
+/// Data gradient: the convolution of the output's gradient with the reversed, transposed weights.
+pub(super) fn backward_data(
+    ctx: &Context,
+    shape: &ConvShape,
+    variant: Variant,
+    grad_output: &[f32],
+    weights: &Packed,
+    grad_sources: &mut [GradientTarget<'_>],
+) {
+    let tiling = Tiling {
+        batch: shape.batch,
+        size: shape.input,
+        blocks: shape.out_blocks(),
+        taps_z: shape.kernel[0],
+        variant,
+    };
+    let targets: Vec<_> = grad_sources
+        .iter_mut()
+        .zip(&shape.source_channels)
+        .map(|(target, channels)| Target {
+            accumulate: target.mode == super::WriteMode::Accumulate,
+            data: SharedMut::new(target.data),
+            blocks: blocks(*channels),
+        })
+        .collect();
+    let sources = &[Source::raw(grad_output)];
+    let channels = &[shape.out_channels];
+    Correlation { tiling, sources, channels, weights, bias: None, targets: &targets }.run(ctx, None);
+}
+
+/// Defines a function that runs a generic body with the features of a level enabled.
+macro_rules! at_level {
+    ($(#[$meta:meta])* unsafe fn $name:ident = $body:ident($argument:ident: $type:ty)) => {
+        $(#[$meta])*
+        unsafe fn $name(level: crate::CpuLevel, $argument: $type) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+                unsafe fn avx512($argument: $type) {
+                    // SAFETY: the features are enabled here; the rest is the contract of the function.
+                    unsafe { $body(crate::conv::winograd::vectors::Isa::<crate::simd::Avx512>::new(), $argument) }
+                }
+                #[target_feature(enable = "avx2,fma")]
+                unsafe fn avx2($argument: $type) {
+                    // SAFETY: as above.
+                    unsafe { $body(crate::conv::winograd::vectors::Isa::<crate::simd::Avx2>::new(), $argument) }
+                }
+                match level {
+                    crate::CpuLevel::Portable => {}
+                    // SAFETY: a context never has a level above what the machine has.
+                    crate::CpuLevel::Avx2 => return unsafe { avx2($argument) },
+                    // SAFETY: as above.
+                    crate::CpuLevel::Avx512 | crate::CpuLevel::Avx512Bf16 => return unsafe { avx512($argument) },
+                }
+            }
+            // SAFETY: the portable level is always available; the rest is the contract of the function.
+            unsafe { $body(crate::conv::winograd::vectors::Isa::<crate::simd::Portable>::new(), $argument) }
+        }
+    };
+}
+use at_level;

@@ -1,0 +1,143 @@
+//! The transform of weights: `U[point][block][tap][16][width]` of one group of result channels.
+
+#![allow(unsafe_code)]
+
+use crate::Context;
+use crate::layout::{LANES, SharedMut};
+use crate::simd::Simd;
+
+use super::transform::{weight2, weight4};
+use super::vectors::Isa;
+use super::{Variant, at_level};
+
+/// One block of 16 summed channels of a group of result channels.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::conv) struct WeightBlock<'a> {
+    /// How y is transformed.
+    pub(in crate::conv) variant: Variant,
+    /// Taps along z: 1 or 3.
+    pub(in crate::conv) taps_z: usize,
+    /// Natural weights; the taps of a channel pair are consecutive.
+    pub(in crate::conv) natural: &'a [f32],
+    /// Index of the first tap of the block's first channel pair.
+    pub(in crate::conv) first: usize,
+    /// From one result channel to the next, and their number.
+    pub(in crate::conv) results: (usize, usize),
+    /// From one summed channel to the next, and their number.
+    pub(in crate::conv) sums: (usize, usize),
+    /// Take the taps in reverse order (data gradient).
+    pub(in crate::conv) reversed: bool,
+    /// Result channels including padding: 16 or 32.
+    pub(in crate::conv) width: usize,
+}
+
+/// A block and its place in U.
+struct WeightTask<'a> {
+    block: &'a WeightBlock<'a>,
+    output: *mut f32,
+    point_stride: usize,
+}
+
+at_level! {
+    /// # Safety
+    /// As [`WeightBlock::transform`].
+    unsafe fn transform_block = transform_block_of(task: &WeightTask<'_>)
+}
+
+#[inline(always)]
+unsafe fn transform_block_of<S: Simd>(s: Isa<S>, task: &WeightTask<'_>) {
+    // SAFETY: by the contract of this function.
+    unsafe { task.block.transform(s, task.output, task.point_stride) }
+}
+
+impl WeightBlock<'_> {
+    /// Transforms block `index` of the `blocks` blocks of a group whose weights begin at `offset` of `data`. No other task may
+    /// write the same block.
+    pub(in crate::conv) fn transform_into(
+        &self,
+        ctx: &Context,
+        data: SharedMut<'_, f32>,
+        offset: usize,
+        index: usize,
+        blocks: usize,
+    ) {
+        let block_stride = self.taps_z * self.variant.taps_y() * LANES * self.width;
+        let point_stride = blocks * block_stride;
+        assert!(index < blocks && offset + self.variant.points() * point_stride <= data.len());
+        assert!(self.results.1 <= self.width && self.sums.1 <= LANES && matches!(self.taps_z, 1 | 3));
+        let output = data.as_mut_ptr().wrapping_add(offset + index * block_stride);
+        // SAFETY: the block lies in `data` as asserted, and belongs to this task.
+        unsafe { transform_block(ctx.level(), &WeightTask { block: self, output, point_stride }) }
+    }
+
+    /// Transforms the block to `output + point * point_stride`, padding channels as zeros.
+    ///
+    /// # Safety
+    /// `output` is valid for `taps * 16 * width` values at each point and nobody else uses it.
+    #[inline(always)]
+    unsafe fn transform<S: Simd>(&self, s: Isa<S>, output: *mut f32, point_stride: usize) {
+        let taps = self.taps_z * 9;
+        // One summed channel: [tap][result channel].
+        let mut tile = [0.0_f32; 27 * 2 * LANES];
+        for sum in 0..LANES {
+            if sum < self.sums.1 {
+                for result in 0..self.results.1 {
+                    let first = self.first + result * self.results.0 + sum * self.sums.0;
+                    let weights = &self.natural[first..first + taps];
+                    if self.reversed {
+                        for (tap, weight) in weights.iter().rev().enumerate() {
+                            tile[tap * 2 * LANES + result] = *weight;
+                        }
+                    } else {
+                        for (tap, weight) in weights.iter().enumerate() {
+                            tile[tap * 2 * LANES + result] = *weight;
+                        }
+                    }
+                }
+            } else {
+                tile.fill(0.0);
+            }
+            for lane in (0..self.width).step_by(S::LANES) {
+                for z in 0..self.taps_z {
+                    let line = |y: usize| {
+                        let values = &tile[(z * 9 + y * 3) * 2 * LANES + lane..][..4 * LANES + S::LANES];
+                        // SAFETY: the slice holds a vector at each of the three offsets.
+                        let taps =
+                            std::array::from_fn(|x| unsafe { s.load(values.as_ptr().add(x * 2 * LANES)) });
+                        weight4(s, taps)
+                    };
+                    let lines = [line(0), line(1), line(2)];
+                    // SAFETY: point, tap, channels lie in the output.
+                    let store = |point: usize, tap: usize, value: S::Vector| unsafe {
+                        s.store(
+                            output.add(point * point_stride + (tap * LANES + sum) * self.width + lane),
+                            value,
+                        );
+                    };
+                    for (x, ((top, middle), bottom)) in
+                        lines[0].into_iter().zip(lines[1]).zip(lines[2]).enumerate()
+                    {
+                        let column = [top, middle, bottom];
+                        match self.variant {
+                            Variant::W1 => {
+                                for (y, value) in column.into_iter().enumerate() {
+                                    store(x, z * 3 + y, value);
+                                }
+                            }
+                            Variant::W2 => {
+                                for (y, value) in weight2(s, column).into_iter().enumerate() {
+                                    store(y * 6 + x, z, value);
+                                }
+                            }
+                            Variant::W4 => {
+                                for (y, value) in weight4(s, column).into_iter().enumerate() {
+                                    store(y * 6 + x, z, value);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
