@@ -85,6 +85,18 @@ pub enum VolumeError {
         /// Number of voxels.
         voxels: u64,
     },
+    /// A part of an array was asked for that is not in the file, or as another number type.
+    #[error("{path}: {asked} cannot be read from an array of {stored} and shape {shape:?}", path = path.display())]
+    NotInArray {
+        /// The file.
+        path: PathBuf,
+        /// What was asked for, in words.
+        asked: String,
+        /// Number type of the array.
+        stored: String,
+        /// Shape of the array in its axis order.
+        shape: Vec<usize>,
+    },
     /// Resampling was asked for something that has no meaning.
     #[error("cannot resample from shape {from:?} to {to:?} (z, y, x): {reason}")]
     Resample {

@@ -1,3 +1,4 @@
 //! File formats.
 
+pub mod b2nd;
 pub mod nifti;
