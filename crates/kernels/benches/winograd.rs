@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nnunet_kernels::conv::winograd::Variant;
 use nnunet_kernels::conv::{
     Algorithm, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, backward_data,
-    forward,
+    backward_weights_with, forward,
 };
 use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::{Context, CpuLevel};
@@ -96,7 +96,7 @@ fn main() {
         arguments.iter().find_map(|argument| CpuLevel::parse(argument).ok()).unwrap_or(CpuLevel::detect());
     let ctx = Context::new(level, threads);
     println!(
-        "{:?}, {} threads; GFLOP/s of forward, data gradient; pack in ms",
+        "{:?}, {} threads; GFLOP/s of forward, data gradient, weight gradient; pack in ms",
         ctx.level(),
         ctx.pool().threads()
     );
@@ -117,8 +117,13 @@ fn main() {
         let (mut mean, mut variance) = (vec![0.0; vectors], vec![0.0; vectors]);
         let giga = shape.flops() / 1e9;
         let mut line = format!("{name:42}");
-        for variant in [Variant::W1, Variant::W2, Variant::W4] {
-            let algorithm = Algorithm::Winograd(variant);
+        let algorithms = [
+            ("direct", Algorithm::Direct),
+            ("W1", Algorithm::Winograd(Variant::W1)),
+            ("W2", Algorithm::Winograd(Variant::W2)),
+            ("W4", Algorithm::Winograd(Variant::W4)),
+        ];
+        for (name, algorithm) in algorithms {
             let mut weights = ForwardWeights::with_algorithm(&shape, algorithm);
             let pack = measure(&ctx, || weights.pack(&ctx, &natural).unwrap());
             let seconds = measure(&ctx, || {
@@ -132,10 +137,16 @@ fn main() {
                     gradients.iter_mut().map(|data| GradientTarget::overwrite(data)).collect();
                 backward_data(&ctx, &shape, &grad_output, &weights, &mut targets).unwrap();
             });
+            let mut gradient = natural.clone();
+            let seconds_weights = measure(&ctx, || {
+                backward_weights_with(&ctx, &shape, algorithm, &sources, &grad_output, &mut gradient, None)
+                    .unwrap();
+            });
             line += &format!(
-                " | {variant:?} {:4.0} {:4.0} pack {:5.2}",
+                " | {name} {:4.0} {:4.0} {:4.0} {:5.2}",
                 giga / seconds,
                 giga / seconds_data,
+                giga / seconds_weights,
                 pack * 1e3
             );
         }

@@ -9,7 +9,7 @@
 use nnunet_kernels::conv::winograd::Variant;
 use nnunet_kernels::conv::{
     Affine, Algorithm, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut,
-    WriteMode, backward_data, forward,
+    WriteMode, backward_data, backward_weights, backward_weights_with, forward,
 };
 use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, LANES};
 use nnunet_kernels::{Context, CpuLevel, scalar};
@@ -145,6 +145,24 @@ impl Case {
     }
 }
 
+impl Case {
+    fn weight_gradient(&self, ctx: &Context, algorithm: Algorithm) -> (Vec<f32>, Vec<f32>) {
+        let (mut weights, mut bias) =
+            (vec![f32::NAN; self.shape.weights_len()], vec![f32::NAN; self.shape.out_channels]);
+        let (sources, gradient) = (self.sources(), &self.grad_output);
+        let bias_out = Some(&mut bias[..]);
+        backward_weights_with(ctx, &self.shape, algorithm, &sources, gradient, &mut weights, bias_out)
+            .unwrap();
+        (weights, bias)
+    }
+
+    fn weight_gradient_expected(&self) -> Vec<f32> {
+        let mut expected = vec![0.0; self.shape.weights_len()];
+        scalar::conv_backward_weights(&self.shape, &self.sources(), &self.grad_output, &mut expected);
+        expected
+    }
+}
+
 fn assert_close(what: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len(), "{what}");
     let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
@@ -164,6 +182,7 @@ fn check(case: &Case) {
     let (mut mean, mut variance) = (vec![0.0; output.vector_len()], vec![0.0; output.vector_len()]);
     scalar::statistics(&output, &expected, StatisticsMut { mean: &mut mean, variance: &mut variance });
     let gradients = case.backward_data_expected();
+    let weight_gradient = case.weight_gradient_expected();
     for level in CpuLevel::available() {
         let ctx = Context::new(level, 2);
         for variant in VARIANTS {
@@ -190,6 +209,8 @@ fn check(case: &Case) {
                     tolerance(variant),
                 );
             }
+            let found = case.weight_gradient(&ctx, Algorithm::Winograd(variant)).0;
+            assert_close(&format!("weight gradient, {what}"), &found, &weight_gradient, tolerance(variant));
         }
     }
 }
@@ -239,6 +260,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
             let one = Context::new(CpuLevel::detect(), 1);
             let (result, mean, variance) = case.forward(&one, algorithm);
             let gradient = case.backward_data(&one, algorithm);
+            let weight_gradient = case.weight_gradient(&one, algorithm);
             for threads in [1, 2, 5] {
                 let ctx = Context::new(CpuLevel::detect(), threads);
                 let again = case.forward(&ctx, algorithm);
@@ -247,6 +269,7 @@ fn the_number_of_threads_does_not_change_a_bit() {
                     "{threads} threads"
                 );
                 assert!(case.backward_data(&ctx, algorithm)[0][..] == gradient[0][..], "{threads} threads");
+                assert!(case.weight_gradient(&ctx, algorithm) == weight_gradient, "{threads} threads");
             }
         }
     }
@@ -310,6 +333,21 @@ fn error_is_that_of_direct_sums() {
     }
 }
 
+/// Long sums: the hierarchy of partial sums must hold errors down at least as well as that of the direct weight gradient.
+#[test]
+fn error_of_weight_gradients_is_not_above_that_of_direct_sums() {
+    let ctx = Context::new(CpuLevel::detect(), 2);
+    let case = Case::new(conv(1, [32, 40, 40], &[16], 16, 3), 13);
+    let expected = case.weight_gradient_expected();
+    let mut direct = vec![0.0; expected.len()];
+    backward_weights(&ctx, &case.shape, &case.sources(), &case.grad_output, &mut direct, None).unwrap();
+    let direct = rms_error(&direct, &expected);
+    let errors = [Variant::W1, Variant::W2]
+        .map(|variant| rms_error(&case.weight_gradient(&ctx, Algorithm::Winograd(variant)).0, &expected));
+    let message = format!("direct {direct:.2e}, W1 {:.2e}, W2 {:.2e}", errors[0], errors[1]);
+    assert!(errors[0] <= direct && errors[1] <= direct, "{message}");
+}
+
 #[test]
 fn unsupported_kernels_stay_direct_and_foreign_weights_are_refused() {
     let ctx = Context::new(CpuLevel::detect(), 1);
@@ -318,6 +356,7 @@ fn unsupported_kernels_stay_direct_and_foreign_weights_are_refused() {
     assert!(!algorithm.supports(&strided));
     let case = Case::new(strided, 5);
     assert_close("strided", &case.forward(&ctx, algorithm).0, &case.forward_expected(), 2e-5);
+    assert_close("strided", &case.weight_gradient(&ctx, algorithm).0, &case.weight_gradient_expected(), 2e-5);
 
     let mut weights = ForwardWeights::with_algorithm(&conv(1, [4, 4, 4], &[16], 16, 3), algorithm);
     weights.pack(&ctx, &vec![0.0; 16 * 16 * 27]).unwrap();

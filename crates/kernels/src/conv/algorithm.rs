@@ -92,6 +92,11 @@ pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> A
         .unwrap_or(Algorithm::Direct)
 }
 
+/// The algorithm for the weight gradient of a convolution.
+pub fn choose_weight_gradient(shape: &ConvShape, precision: Precision) -> Algorithm {
+    choose(shape, precision, WeightsUse::Changing)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ mod source;
 pub(crate) mod weights;
 pub mod winograd;
 
-pub use algorithm::{Algorithm, Precision, WeightsUse, choose};
+pub use algorithm::{Algorithm, Precision, WeightsUse, choose, choose_weight_gradient};
 pub use shape::ConvShape;
 pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
 pub use weights::{DataWeights, ForwardWeights};
@@ -78,7 +78,8 @@ pub fn backward_data(
     Ok(())
 }
 
-/// Gradient with respect to weights (natural layout `[co][ci][kz][ky][kx]`) and bias (`out_channels`); both are overwritten.
+/// Gradient with respect to weights (natural layout `[co][ci][kz][ky][kx]`) and bias (`out_channels`), by direct sums; both are
+/// overwritten.
 ///
 /// # Errors
 /// If a length does not fit `shape`.
@@ -90,11 +91,33 @@ pub fn backward_weights(
     grad_weights: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) -> Result<(), KernelError> {
+    backward_weights_with(ctx, shape, Algorithm::Direct, sources, grad_output, grad_weights, grad_bias)
+}
+
+/// As [`backward_weights`], by the algorithm that [`choose_weight_gradient`] names. One that does not support the kernel or stride
+/// of `shape` counts as direct.
+///
+/// # Errors
+/// If a length does not fit `shape`.
+pub fn backward_weights_with(
+    ctx: &Context,
+    shape: &ConvShape,
+    algorithm: Algorithm,
+    sources: &[Source<'_>],
+    grad_output: &[f32],
+    grad_weights: &mut [f32],
+    grad_bias: Option<&mut [f32]>,
+) -> Result<(), KernelError> {
     check_sources(shape, sources)?;
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, grad_bias.as_deref())?;
-    direct::backward_weights(ctx, shape, shape.padding(), sources, grad_output, grad_weights);
+    match algorithm {
+        Algorithm::Winograd(variant) if algorithm.supports(shape) => {
+            winograd::backward_weights(ctx, shape, variant, sources, grad_output, grad_weights);
+        }
+        _ => direct::backward_weights(ctx, shape, shape.padding(), sources, grad_output, grad_weights),
+    }
     if let Some(grad_bias) = grad_bias {
         direct::bias_gradient(ctx, &shape.output(), grad_output, grad_bias);
     }

@@ -19,7 +19,7 @@ mod pass;
 pub(crate) mod rows;
 mod task;
 mod tiles;
-mod weight_gradient;
+pub(super) mod weight_gradient;
 
 pub(crate) use bias_gradient::bias_gradient;
 use micro::MicroTable;

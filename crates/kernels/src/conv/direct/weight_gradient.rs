@@ -82,7 +82,7 @@ impl WeightGradient<'_> {
                 }
             }
         });
-        self.reduce(ctx, &order, &partial[..parts * order.len], grad_weights);
+        reduce(ctx, self.shape, &order, &partial[..parts * order.len], grad_weights);
     }
 
     /// Adds a tile's contributions to the sums `[tap][16][output channels]` of one pair of blocks.
@@ -133,30 +133,36 @@ impl WeightGradient<'_> {
             }
         }
     }
+}
 
-    /// Adds the parts in their order and writes natural weights.
-    fn reduce(&self, ctx: &Context, order: &Order, partial: &[f32], grad_weights: &mut [f32]) {
-        let (taps, in_channels) = (self.shape.taps(), self.shape.in_channels());
-        let target = SharedMut::new(grad_weights);
-        ctx.pool().par_for(order.groups.len() * order.summed.len(), |_, task| {
-            let (group, index) = (&order.groups[task / order.summed.len()], task % order.summed.len());
-            let summed = &order.summed[index];
-            let width = group.blocks * LANES;
-            let first = group.offset + index * order.block_stride(group);
-            for result in 0..group.channels {
-                let start = ((group.channel + result) * in_channels + summed.channel) * taps;
-                // SAFETY: each task writes the weights of its own pair of blocks.
-                let weights = unsafe { target.part(start, summed.channels * taps) };
-                weights.fill(0.0);
-                for sums in partial.chunks_exact(order.len) {
-                    let sums = &sums[first..];
-                    for (sum, weights) in weights.chunks_exact_mut(taps).enumerate() {
-                        for (tap, weight) in weights.iter_mut().enumerate() {
-                            *weight += sums[(tap * LANES + sum) * width + result];
-                        }
+/// Adds the parts in their order and writes natural weights.
+pub(in crate::conv) fn reduce(
+    ctx: &Context,
+    shape: &ConvShape,
+    order: &Order,
+    partial: &[f32],
+    grad_weights: &mut [f32],
+) {
+    let (taps, in_channels) = (shape.taps(), shape.in_channels());
+    let target = SharedMut::new(grad_weights);
+    ctx.pool().par_for(order.groups.len() * order.summed.len(), |_, task| {
+        let (group, index) = (&order.groups[task / order.summed.len()], task % order.summed.len());
+        let summed = &order.summed[index];
+        let width = group.blocks * LANES;
+        let first = group.offset + index * order.block_stride(group);
+        for result in 0..group.channels {
+            let start = ((group.channel + result) * in_channels + summed.channel) * taps;
+            // SAFETY: each task writes the weights of its own pair of blocks.
+            let weights = unsafe { target.part(start, summed.channels * taps) };
+            weights.fill(0.0);
+            for sums in partial.chunks_exact(order.len) {
+                let sums = &sums[first..];
+                for (sum, weights) in weights.chunks_exact_mut(taps).enumerate() {
+                    for (tap, weight) in weights.iter_mut().enumerate() {
+                        *weight += sums[(tap * LANES + sum) * width + result];
                     }
                 }
             }
-        });
-    }
+        }
+    });
 }

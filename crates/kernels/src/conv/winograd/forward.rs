@@ -13,10 +13,9 @@ use crate::Context;
 use crate::layout::{LANES, SharedMut};
 use crate::simd::Simd;
 
-use super::super::direct::rows::BlockAffine;
-use super::super::source::{Source, StatisticsMut};
+use super::super::source::StatisticsMut;
 use super::super::weights::{Group, Packed};
-use super::input::{Plane, transform_plane};
+use super::input::{Inputs, Plane, transform_plane};
 use super::multiply::{Product, multiply};
 use super::output::{OutputTile, inverse_tile};
 use super::region::{Slots, Strips, Tiling, odd};
@@ -49,10 +48,7 @@ pub(in crate::conv) struct Target<'a> {
 #[derive(Clone, Copy)]
 pub(in crate::conv) struct Correlation<'a> {
     pub(super) tiling: Tiling,
-    /// Concatenated inputs.
-    pub(in crate::conv) sources: &'a [Source<'a>],
-    /// Channels of each source.
-    pub(in crate::conv) channels: &'a [usize],
+    pub(super) inputs: Inputs<'a>,
     /// Transformed weights.
     pub(in crate::conv) weights: &'a Packed,
     /// Bias of the result channels.
@@ -144,21 +140,6 @@ impl Correlation<'_> {
         if let Some(statistics) = statistics {
             self.merge_moments(ctx, moments, strips, rows, statistics);
         }
-    }
-
-    /// The plane of a block of the concatenated sources.
-    fn plane(&self, sample: usize, block: usize, z: usize) -> Plane {
-        let [depth, height, width] = self.tiling.size;
-        let mut block = block;
-        let mut source = 0;
-        while block >= self.channels[source].div_ceil(LANES) {
-            block -= self.channels[source].div_ceil(LANES);
-            source += 1;
-        }
-        let at = sample * self.channels[source].div_ceil(LANES) + block;
-        let source = &self.sources[source];
-        let data = &source.data[(at * depth + z) * height * width * LANES..][..height * width * LANES];
-        Plane { data: data.as_ptr(), height, width, affine: BlockAffine::of(source, at) }
     }
 
     /// Merges the moments of all strips (Chan's formula) in a fixed order, in f64.
@@ -565,7 +546,7 @@ impl Pass<'_> {
         }
         let task = InputTask {
             variant: tiling.variant,
-            plane: self.job.plane(sample, block, z),
+            plane: self.job.inputs.plane(sample, block, z),
             first_row: first_row * tiling.variant.rows(),
             rows: rows + tiling.halo(),
             output: transformed.as_mut_ptr().wrapping_add(start),

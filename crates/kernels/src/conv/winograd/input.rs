@@ -2,12 +2,40 @@
 
 #![allow(unsafe_code)]
 
+use crate::conv::Source;
 use crate::conv::direct::rows::BlockAffine;
-use crate::layout::LANES;
+use crate::layout::{LANES, blocks};
 use crate::simd::Simd;
 
 use super::transform::{input2, input4};
 use super::vectors::Isa;
+
+/// The concatenated sources of a convolution.
+#[derive(Clone, Copy)]
+pub(super) struct Inputs<'a> {
+    /// Sources whose lengths have been checked.
+    pub(super) sources: &'a [Source<'a>],
+    /// Channels of each source.
+    pub(super) channels: &'a [usize],
+    /// Voxels (z, y, x).
+    pub(super) size: [usize; 3],
+}
+
+impl Inputs<'_> {
+    /// A plane of a block, counted over all sources.
+    pub(super) fn plane(&self, sample: usize, block: usize, z: usize) -> Plane {
+        let [depth, height, width] = self.size;
+        let (mut block, mut source) = (block, 0);
+        while block >= blocks(self.channels[source]) {
+            block -= blocks(self.channels[source]);
+            source += 1;
+        }
+        let at = sample * blocks(self.channels[source]) + block;
+        let source = &self.sources[source];
+        let data = &source.data[(at * depth + z) * height * width * LANES..][..height * width * LANES];
+        Plane { data: data.as_ptr(), height, width, affine: BlockAffine::of(source, at) }
+    }
+}
 
 /// One plane (z fixed) of one block of 16 channels.
 #[derive(Clone, Copy)]

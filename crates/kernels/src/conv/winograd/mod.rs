@@ -8,12 +8,15 @@
 //! of the kernel.
 
 mod forward;
+mod gradient;
 mod input;
 mod multiply;
+mod outer;
 mod output;
 mod region;
 mod transform;
 mod vectors;
+mod weight_gradient;
 mod weights;
 
 use super::ConvShape;
@@ -22,7 +25,9 @@ use super::weights::Packed;
 use crate::Context;
 use crate::layout::{SharedMut, blocks};
 use forward::{Correlation, Target};
+use input::Inputs;
 use region::Tiling;
+use weight_gradient::WeightGradient;
 
 pub(super) use weights::WeightBlock;
 
@@ -84,8 +89,8 @@ pub(super) fn forward(
         variant,
     };
     let target = Target { data: SharedMut::new(output), blocks: shape.out_blocks(), accumulate: false };
-    let channels = &shape.source_channels;
-    Correlation { tiling, sources, channels, weights, bias, targets: &[target] }.run(ctx, statistics);
+    let inputs = Inputs { sources, channels: &shape.source_channels, size: shape.input };
+    Correlation { tiling, inputs, weights, bias, targets: &[target] }.run(ctx, statistics);
 }
 
 /// Data gradient: the convolution of the output's gradient with the reversed, transposed weights.
@@ -113,9 +118,29 @@ pub(super) fn backward_data(
             blocks: blocks(*channels),
         })
         .collect();
-    let sources = &[Source::raw(grad_output)];
-    let channels = &[shape.out_channels];
-    Correlation { tiling, sources, channels, weights, bias: None, targets: &targets }.run(ctx, None);
+    let inputs =
+        Inputs { sources: &[Source::raw(grad_output)], channels: &[shape.out_channels], size: shape.input };
+    Correlation { tiling, inputs, weights, bias: None, targets: &targets }.run(ctx, None);
+}
+
+/// Weight gradient in natural order; lengths were checked by the caller.
+pub(super) fn backward_weights(
+    ctx: &Context,
+    shape: &ConvShape,
+    variant: Variant,
+    sources: &[Source<'_>],
+    grad_output: &[f32],
+    grad_weights: &mut [f32],
+) {
+    let tiling = Tiling {
+        batch: shape.batch,
+        size: shape.input,
+        blocks: shape.in_blocks(),
+        taps_z: shape.kernel[0],
+        variant,
+    };
+    let inputs = Inputs { sources, channels: &shape.source_channels, size: shape.input };
+    WeightGradient { shape, tiling, inputs, grad_output }.run(ctx, grad_weights);
 }
 
 /// Defines a function that runs a generic body with the features of a level enabled.

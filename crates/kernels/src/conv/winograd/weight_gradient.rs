@@ -1,0 +1,351 @@
+//! The weight gradient in the transform domain: `dW = G^T [(A dy) o (B^T x)] G`, summed over tiles before the last transform.
+//!
+//! The tiles of all samples are cut into units: a band of tile rows over a segment of planes. A task sums the units of one part (a
+//! fixed run of units) for a pair of source blocks and a group of output channels: it walks along z, keeps the transformed planes
+//! that the taps reach in a ring in its L2 cache, and adds outer products to sums in the transform domain, which it transforms back
+//! at the end. The parts are then added in their order. Parts follow from the shape alone, so the result does not depend on threads.
+//!
+//! Sums are hierarchical, which keeps f32 errors below those of the direct form: some fifty tiles in registers, these in the sums of
+//! a part, and the parts.
+
+#![allow(unsafe_code)]
+
+use super::gradient::{GradientPlane, transform_gradient, transform_sums};
+use super::input::{Inputs, transform_plane};
+use super::outer::{Outer, outer};
+use super::region::{Slots, Tiling, odd};
+use super::vectors::Isa;
+use super::{Variant, at_level};
+use crate::Context;
+use crate::conv::ConvShape;
+use crate::conv::direct::weight_gradient::reduce;
+use crate::conv::weights::{Group, Order};
+use crate::layout::{LANES, SharedMut};
+use crate::simd::Simd;
+
+/// Source blocks of a task: the transform of the gradient is shared by them.
+const BLOCKS: usize = 2;
+/// Values of V and E together that a task keeps in its L2 cache, beside the sums.
+const OPERANDS: usize = 150_000;
+/// Positions that a call of the microkernel should have at least.
+const POSITIONS: usize = 40;
+/// Tasks to aim for.
+const WANTED_TASKS: usize = 32;
+/// Sums of all parts together, in values.
+const MAX_PARTIAL: usize = (32 << 20) / 4;
+
+/// A weight gradient; lengths have been checked.
+pub(super) struct WeightGradient<'a> {
+    pub(super) shape: &'a ConvShape,
+    pub(super) tiling: Tiling,
+    pub(super) inputs: Inputs<'a>,
+    pub(super) grad_output: &'a [f32],
+}
+
+/// How the tiles are cut.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    /// Rows of tiles of a band, and bands.
+    rows: usize,
+    bands: usize,
+    /// Planes of a segment, and segments.
+    segment: usize,
+    segments: usize,
+    /// Planes summed by one call of the microkernel.
+    step: usize,
+    slots: Slots,
+    /// Values of E from one point to the next.
+    gradient_stride: usize,
+}
+
+impl Cut {
+    fn new(tiling: &Tiling, wanted_parts: usize) -> Self {
+        let (columns, depth, points) = (tiling.columns(), tiling.size[0], tiling.variant.points());
+        // Values per tile of a plane: V of two blocks for each tap along z, E of two blocks.
+        let per_tile = points * LANES * (BLOCKS * tiling.taps_z + 2);
+        let most = (OPERANDS / per_tile / columns).saturating_sub(tiling.halo()).clamp(1, tiling.rows());
+        let bands = tiling.rows().div_ceil(most);
+        let rows = tiling.rows().div_ceil(bands);
+        // Small planes are taken several at a time, where their tiles are consecutive.
+        let tiles = rows * columns;
+        let step = if bands == 1 && tiling.halo() == 0 { POSITIONS.div_ceil(tiles).min(depth) } else { 1 };
+        let planes = depth.div_ceil(step);
+        let segments = wanted_parts.div_ceil(tiling.batch * bands).clamp(1, planes.div_ceil(4));
+        let segment = planes.div_ceil(segments) * step;
+        let slots = Slots::ring(tiling, step - 1 + tiling.taps_z, rows);
+        let gradient_stride = odd(2 * step * tiles) * LANES;
+        Self { rows, bands, segment, segments: depth.div_ceil(segment), step, slots, gradient_stride }
+    }
+
+    /// The unit `index`: sample, first row of tiles, rows, first plane, plane after the last.
+    fn unit(&self, tiling: &Tiling, index: usize) -> Unit {
+        let (sample, segment, band) =
+            (index / (self.segments * self.bands), index / self.bands % self.segments, index % self.bands);
+        let row = band * self.rows;
+        let first = segment * self.segment;
+        Unit {
+            sample,
+            row,
+            rows: self.rows.min(tiling.rows() - row),
+            first,
+            end: (first + self.segment).min(tiling.size[0]),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Unit {
+    sample: usize,
+    row: usize,
+    rows: usize,
+    first: usize,
+    end: usize,
+}
+
+impl WeightGradient<'_> {
+    /// Writes the gradient in natural order.
+    pub(super) fn run(&self, ctx: &Context, grad_weights: &mut [f32]) {
+        let tiling = &self.tiling;
+        let order = Order::forward(self.shape);
+        let chunks = tiling.blocks.div_ceil(BLOCKS);
+        let pairs = chunks * order.groups.len();
+        let wanted = WANTED_TASKS.div_ceil(pairs);
+        let cut = Cut::new(tiling, wanted);
+        let units = tiling.batch * cut.segments * cut.bands;
+        // Parts of one unit are the most even, parts of several cost less memory and fewer transforms.
+        let parts = if units < 2 * wanted { units } else { wanted };
+        let parts = parts.min(MAX_PARTIAL / order.len).clamp(1, units);
+        let points = tiling.variant.points();
+        let input_len = cut.slots.len(BLOCKS);
+        let gradient_len = points * cut.gradient_stride;
+        let sums_stride = points * tiling.taps() * LANES * 2 * LANES;
+        let mut partial = ctx.partial();
+        let partial = &mut partial.at_least(parts * order.len)[..];
+        let results = SharedMut::new(partial);
+        ctx.pool().par_for(parts * pairs, |thread, index| {
+            let (part, chunk, group) = (
+                index / pairs,
+                index / order.groups.len() % chunks,
+                &order.groups[index % order.groups.len()],
+            );
+            let mut scratch = ctx.scratch(thread);
+            let scratch = scratch.at_least(input_len + gradient_len + BLOCKS * sums_stride);
+            let (input, rest) = scratch.split_at_mut(input_len);
+            let (gradient, sums) = rest.split_at_mut(gradient_len);
+            let first_block = chunk * BLOCKS;
+            let blocks = BLOCKS.min(tiling.blocks - first_block);
+            let stride = order.block_stride(group);
+            let start = part * order.len + group.offset + first_block * stride;
+            // SAFETY: each task writes the results of its own part, group and blocks.
+            let result = unsafe { results.part(start, blocks * stride) };
+            let mut task = Task {
+                job: self,
+                cut,
+                units: units * part / parts..units * (part + 1) / parts,
+                first_block,
+                blocks,
+                group,
+                width: group.blocks * LANES,
+                input,
+                gradient,
+                sums,
+                sums_stride,
+                result,
+            };
+            // SAFETY: the buffers have the lengths that the task asserts, and belong to it.
+            unsafe { run_task(ctx.level(), &mut task) };
+        });
+        reduce(ctx, self.shape, &order, partial, grad_weights);
+    }
+}
+
+/// One part for one group and up to two source blocks.
+struct Task<'a> {
+    job: &'a WeightGradient<'a>,
+    cut: Cut,
+    units: std::ops::Range<usize>,
+    first_block: usize,
+    blocks: usize,
+    group: &'a Group,
+    width: usize,
+    /// V: `[block][point][slot][tile][16]`.
+    input: &'a mut [f32],
+    /// E: `[point][position][width]`.
+    gradient: &'a mut [f32],
+    /// Sums: `[block][point][tap][16][width]`.
+    sums: &'a mut [f32],
+    /// Values of the sums from one block to the next.
+    sums_stride: usize,
+    /// `[block][27 or 9 taps][16][width]`.
+    result: &'a mut [f32],
+}
+
+at_level! {
+    /// # Safety
+    /// None beyond that of the level: the task checks its buffers.
+    unsafe fn run_task = run_task_of(task: &mut Task<'_>)
+}
+
+#[inline(always)]
+unsafe fn run_task_of<S: Simd>(s: Isa<S>, task: &mut Task<'_>) {
+    match task.job.tiling.variant {
+        Variant::W1 => task.run::<S, 1, 1>(s),
+        Variant::W2 => task.run::<S, 2, 4>(s),
+        Variant::W4 => task.run::<S, 4, 6>(s),
+    }
+}
+
+impl Task<'_> {
+    #[inline(always)]
+    fn run<S: Simd, const ROWS: usize, const POINTS: usize>(&mut self, s: Isa<S>) {
+        let tiling = self.job.tiling;
+        let points = tiling.variant.points();
+        let tap = LANES * self.width;
+        assert!(self.cut.slots.len(self.blocks) <= self.input.len());
+        assert!(points * self.cut.gradient_stride <= self.gradient.len());
+        assert!(points * tiling.taps() * tap <= self.sums_stride);
+        assert!(self.blocks * self.sums_stride <= self.sums.len());
+        assert!(self.blocks * tiling.taps_z * 9 * tap <= self.result.len());
+        self.sums[..self.blocks * self.sums_stride].fill(0.0);
+        for index in self.units.clone() {
+            let unit = self.cut.unit(&tiling, index);
+            let mut z = unit.first;
+            while z < unit.end {
+                let planes = self.cut.step.min(unit.end - z);
+                self.load_input::<S, ROWS, POINTS>(s, &unit, z, planes);
+                self.load_gradient::<S, ROWS, POINTS>(s, &unit, z, planes);
+                self.accumulate(s, &unit, z, planes);
+                z += planes;
+            }
+        }
+        for block in 0..self.blocks {
+            // SAFETY: lengths as asserted.
+            unsafe {
+                let sums = self.sums.as_ptr().add(block * self.sums_stride);
+                let result = self.result.as_mut_ptr().add(block * tiling.taps_z * 9 * tap);
+                transform_sums::<S, POINTS>(s, sums, tiling.taps_z, self.width, result);
+            }
+        }
+    }
+
+    /// Slot of a plane (padding planes counted) in V. With several planes a step, positions of a step must be consecutive, so every
+    /// step begins at slot 0.
+    #[inline(always)]
+    fn slot(&self, z: usize, padded: usize) -> usize {
+        if self.cut.step > 1 { padded - z } else { padded % self.cut.slots.count }
+    }
+
+    /// Transforms the source planes that the step beginning at plane `z` needs and the ring does not have.
+    #[inline(always)]
+    fn load_input<S: Simd, const ROWS: usize, const POINTS: usize>(
+        &mut self,
+        s: Isa<S>,
+        unit: &Unit,
+        z: usize,
+        planes: usize,
+    ) {
+        let tiling = self.job.tiling;
+        let slots = self.cut.slots;
+        let low = if z == unit.first || self.cut.step > 1 { 0 } else { tiling.taps_z - 1 };
+        for padded in z + low..z + planes + tiling.taps_z - 1 {
+            let source_z = padded.wrapping_sub(tiling.padding_z());
+            if source_z >= tiling.size[0] {
+                continue;
+            }
+            let position = self.slot(z, padded) * slots.tiles;
+            for block in 0..self.blocks {
+                let plane = self.job.inputs.plane(unit.sample, self.first_block + block, source_z);
+                // SAFETY: the slot lies in V as asserted in `run`; a band has at most the rows that slots have room for.
+                unsafe {
+                    let output = self.input.as_mut_ptr().add(block * slots.block_stride + position * LANES);
+                    let rows = unit.rows + tiling.halo();
+                    transform_plane::<S, ROWS, POINTS>(
+                        s,
+                        &plane,
+                        unit.row * ROWS,
+                        rows,
+                        output,
+                        slots.point_stride,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Transforms the planes of the output's gradient of a step.
+    #[inline(always)]
+    fn load_gradient<S: Simd, const ROWS: usize, const POINTS: usize>(
+        &mut self,
+        s: Isa<S>,
+        unit: &Unit,
+        z: usize,
+        planes: usize,
+    ) {
+        let [depth, height, width] = self.job.tiling.size;
+        let plane_len = height * width * LANES;
+        for plane in 0..planes {
+            for block in 0..self.group.blocks {
+                let tensor_block = unit.sample * self.job.shape.out_blocks() + self.group.block + block;
+                let data =
+                    &self.job.grad_output[(tensor_block * depth + z + plane) * plane_len..][..plane_len];
+                let position = plane * unit.rows * self.job.tiling.columns();
+                // SAFETY: E has room for the tiles of all planes of a step, as asserted in `run`.
+                unsafe {
+                    let plane = GradientPlane {
+                        data: data.as_ptr(),
+                        height,
+                        width,
+                        first_row: unit.row * ROWS,
+                        rows: unit.rows,
+                        output: self.gradient.as_mut_ptr().add(position * self.width + block * LANES),
+                        position_stride: self.width,
+                        point_stride: self.cut.gradient_stride,
+                    };
+                    transform_gradient::<S, ROWS, POINTS>(s, &plane);
+                }
+            }
+        }
+    }
+
+    /// Adds the outer products of a step to the sums.
+    #[inline(always)]
+    fn accumulate<S: Simd>(&mut self, s: Isa<S>, unit: &Unit, z: usize, planes: usize) {
+        let tiling = self.job.tiling;
+        let slots = self.cut.slots;
+        let (columns, taps_y, depth) = (tiling.columns(), tiling.variant.taps_y(), tiling.size[0]);
+        let tiles = unit.rows * columns;
+        for block in 0..self.blocks {
+            for point in 0..tiling.variant.points() {
+                for tap in 0..tiling.taps() {
+                    let (tap_z, tap_y) = (tap / taps_y, tap % taps_y);
+                    // Planes of the step whose tap lies in the image.
+                    let first = tiling.padding_z().saturating_sub(z + tap_z).min(planes);
+                    let end = (depth + tiling.padding_z()).saturating_sub(z + tap_z).min(planes);
+                    if first >= end {
+                        continue;
+                    }
+                    let source = (self.slot(z, z + first + tap_z) * slots.tiles + tap_y * columns) * LANES;
+                    // SAFETY: point, tap and positions lie in the buffers, as asserted in `run`.
+                    unsafe {
+                        let operands = Outer {
+                            source: self
+                                .input
+                                .as_ptr()
+                                .add(block * slots.block_stride + point * slots.point_stride + source),
+                            gradient: self
+                                .gradient
+                                .as_ptr()
+                                .add(point * self.cut.gradient_stride + first * tiles * self.width),
+                            width: self.width,
+                            positions: (end - first) * tiles,
+                            sums: self.sums.as_mut_ptr().add(
+                                block * self.sums_stride + (point * tiling.taps() + tap) * LANES * self.width,
+                            ),
+                        };
+                        outer(s, &operands);
+                    }
+                }
+            }
+        }
+    }
+}
