@@ -16,8 +16,14 @@ fn options(level: CpuLevel, threads: usize, precision: Precision) -> CpuOptions 
     CpuOptions { threads, precision, level }
 }
 
-/// Largest difference relative to the largest magnitude, for outputs and gradients of f32 arithmetic.
-const TOLERANCE: f64 = 2e-5;
+/// Largest difference relative to the largest magnitude, for outputs and gradients of f32 arithmetic. The transforms of
+/// [`Precision::Fast`] round a few times more than direct sums do.
+fn tolerance(precision: Precision) -> f64 {
+    match precision {
+        Precision::Exact => 2e-5,
+        Precision::Fast => 5e-5,
+    }
+}
 
 fn check_case(name: &str, options: CpuOptions) {
     let case = common::case(name);
@@ -26,13 +32,23 @@ fn check_case(name: &str, options: CpuOptions) {
     let x = case.tensor("x");
     let outputs = executor.forward(&x).unwrap();
     let run = executor.run(&x).unwrap();
-    assert_eq!(run, outputs[0], "{}", what("inference and training"));
+    match options.precision {
+        Precision::Exact => assert_eq!(run, outputs[0], "{}", what("inference and training")),
+        // The two may use other algorithms.
+        Precision::Fast => {
+            assert!(common::relative_error(&run.data, &outputs[0].data) < tolerance(Precision::Fast))
+        }
+    }
     let mut gradients = Vec::new();
     for (i, output) in outputs.iter().enumerate() {
         let expected = case.tensor(&format!("y{i}"));
         assert_eq!(output.shape, expected.shape);
         let error = common::relative_error(&output.data, &expected.data);
-        assert!(error < TOLERANCE, "{}", what(&format!("output {i} differs by {error:e}")));
+        assert!(
+            error < tolerance(options.precision),
+            "{}",
+            what(&format!("output {i} differs by {error:e}"))
+        );
         gradients.push(Some(case.tensor(&format!("d{i}"))));
     }
     executor.forward(&x).unwrap();
@@ -47,7 +63,11 @@ fn check_case(name: &str, options: CpuOptions) {
         let own = expected.iter().fold(1e-3 * scale, |m, v| m.max(v.abs()));
         for (f, e) in found.iter().zip(&expected) {
             let error = f64::from((f - e).abs() / own);
-            assert!(error < TOLERANCE, "{}", what(&format!("gradient of {name} differs by {error:e}")));
+            assert!(
+                error < tolerance(options.precision),
+                "{}",
+                what(&format!("gradient of {name} differs by {error:e}"))
+            );
         }
     }
 }

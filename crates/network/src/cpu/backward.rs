@@ -13,7 +13,7 @@ use nnunet_kernels::norm::{NormBackward, NormGradients};
 use nnunet_kernels::{KernelError, activation, first_layer, head, norm, pooling, transposed};
 
 use super::binding::{Binding, StepShape};
-use super::forward::{optional, packed};
+use super::forward::optional;
 use super::program::{Action, Norm, Step, ValueId};
 use super::{CpuExecutor, kernel_fault};
 use crate::error::NetworkError;
@@ -187,10 +187,10 @@ impl CpuExecutor {
         let mut biases = bias.map(|id| parameters.take_gradient(id));
         let (w, b) = (&mut weights[..], biases.as_deref_mut());
         let done = match (action, &binding.steps[index]) {
-            (Action::FirstLayer(_), StepShape::Conv(shape)) => {
+            (Action::FirstLayer(_), StepShape::Conv(shape, _)) => {
                 first_layer::backward_weights(context, shape, &self.batch, gradient, w, b)
             }
-            (Action::Convolution(_), StepShape::Conv(shape)) => {
+            (Action::Convolution(_), StepShape::Conv(shape, _)) => {
                 let all: Vec<Source<'_>> = sources.iter().map(|&v| readable.source(v)).collect();
                 conv::backward_weights(context, shape, &all, gradient, w, b)
             }
@@ -233,16 +233,12 @@ impl CpuExecutor {
             });
         }
         match (action, &binding.steps[index]) {
-            (Action::Convolution(_), StepShape::Conv(shape)) => {
-                conv::backward_data(context, shape, gradient, packed(&step.data)?, &mut targets)
+            (Action::Convolution(_), StepShape::Conv(shape, algorithm)) => {
+                conv::backward_data(context, shape, gradient, step.data(*algorithm)?, &mut targets)
             }
-            (Action::Transposed { .. }, StepShape::Transposed(shape)) => transposed::backward_data(
-                context,
-                shape,
-                gradient,
-                packed(&step.transposed)?,
-                &mut targets[0],
-            ),
+            (Action::Transposed { .. }, StepShape::Transposed(shape)) => {
+                transposed::backward_data(context, shape, gradient, step.transposed()?, &mut targets[0])
+            }
             (Action::Head { weight, .. }, StepShape::Head(shape)) => {
                 let weights = parameters.by_id(*weight).value();
                 head::backward_data(context, shape, gradient, weights, &mut targets[0])

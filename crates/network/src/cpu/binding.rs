@@ -1,6 +1,6 @@
 //! A program bound to the shape of a batch: shapes of all values and kernels, and the memory plan.
 
-use nnunet_kernels::conv::ConvShape;
+use nnunet_kernels::conv::{self, Algorithm, ConvShape, Precision, WeightsUse};
 use nnunet_kernels::head::HeadShape;
 use nnunet_kernels::layout::BlockedShape;
 use nnunet_kernels::pooling::PoolShape;
@@ -25,7 +25,8 @@ pub(super) enum Purpose {
 /// The shape that a step's kernel takes.
 #[derive(Debug, Clone)]
 pub(super) enum StepShape {
-    Conv(ConvShape),
+    /// With the algorithm of the forward pass and the data gradient.
+    Conv(ConvShape, Algorithm),
     Transposed(TransposedShape),
     Pool(PoolShape),
     Head(HeadShape),
@@ -36,6 +37,7 @@ pub(super) enum StepShape {
 /// Shapes and memory for one shape of batch.
 #[derive(Debug, Clone)]
 pub(super) struct Binding {
+    pub(super) purpose: Purpose,
     /// Shape (n, c, z, y, x) of the batch.
     pub(super) input: [usize; 5],
     /// By value.
@@ -58,16 +60,22 @@ impl Binding {
         program: &Program,
         input: [usize; 5],
         purpose: Purpose,
+        precision: Precision,
     ) -> Result<Self, NetworkError> {
         let nodes = shapes::infer(graph, input)?;
         let blocked =
             |s: [usize; 5]| BlockedShape { batch: s[0], channels: s[1], spatial: [s[2], s[3], s[4]] };
         let values: Vec<BlockedShape> = program.values.iter().map(|v| blocked(nodes[v.node.0])).collect();
+        let weights_use = match purpose {
+            Purpose::Inference => WeightsUse::Fixed,
+            Purpose::Training => WeightsUse::Changing,
+        };
+        let choose = |shape: &ConvShape| conv::choose(shape, precision, weights_use);
         let steps = program
             .steps
             .iter()
             .map(|step| {
-                step_shape(step, &values, blocked(nodes[step.node.0]), blocked(input))
+                step_shape(step, &values, blocked(nodes[step.node.0]), blocked(input), &choose)
                     .map_err(|e| kernel_fault(graph, step.node, &e))
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -77,7 +85,7 @@ impl Binding {
             Purpose::Training => training_lifetimes(program, &values),
         };
         let memory = memory_plan::assign(&lifetimes);
-        Ok(Self { input, values, steps, outputs, memory, gradient_buffer })
+        Ok(Self { purpose, input, values, steps, outputs, memory, gradient_buffer })
     }
 
     /// Slot of a value.
@@ -101,23 +109,23 @@ fn step_shape(
     values: &[BlockedShape],
     output: BlockedShape,
     input: BlockedShape,
+    choose: &dyn Fn(&ConvShape) -> Algorithm,
 ) -> Result<StepShape, nnunet_kernels::KernelError> {
     let source = |i: usize| values[step.sources[i]];
     Ok(match &step.action {
-        Action::FirstLayer(c) => StepShape::Conv(ConvShape::new(
-            input.batch,
-            input.spatial,
-            &[input.channels],
-            output.channels,
-            c.kernel,
-            c.stride,
-        )?),
+        Action::FirstLayer(c) => {
+            let channels = [input.channels];
+            let shape =
+                ConvShape::new(input.batch, input.spatial, &channels, output.channels, c.kernel, c.stride)?;
+            StepShape::Conv(shape, Algorithm::Direct)
+        }
         Action::Convolution(c) => {
             let channels: Vec<usize> = step.sources.iter().map(|&v| values[v].channels).collect();
             let first = source(0);
             let shape =
                 ConvShape::new(first.batch, first.spatial, &channels, output.channels, c.kernel, c.stride)?;
-            StepShape::Conv(shape)
+            let algorithm = choose(&shape);
+            StepShape::Conv(shape, algorithm)
         }
         Action::Transposed { stride, .. } => {
             let s = source(0);

@@ -52,13 +52,6 @@ pub(super) fn optional(parameters: &Parameters, id: Option<ParameterId>) -> Opti
     id.map(|id| parameters.by_id(id).value())
 }
 
-/// Weights that were packed before the pass.
-pub(super) fn packed<T>(weights: &Option<T>) -> Result<&T, KernelError> {
-    weights
-        .as_ref()
-        .ok_or_else(|| KernelError::PackedWeights { packed: "nothing yet".into(), asked: "this step".into() })
-}
-
 impl CpuExecutor {
     /// Runs all steps, or those that the full-resolution output needs. `outputs` have their shapes already.
     pub(super) fn forward_steps(
@@ -122,18 +115,18 @@ impl CpuExecutor {
         let mut statistics = norm.map(|_| StatisticsMut { mean, variance });
         match (action, &binding.steps[index]) {
             (Action::Import, StepShape::Elementwise(shape)) => layout::to_blocked(context, shape, input, raw),
-            (Action::FirstLayer(c), StepShape::Conv(shape)) => {
+            (Action::FirstLayer(c), StepShape::Conv(shape, _)) => {
                 let (weights, bias) = (parameters.by_id(c.weight).value(), optional(parameters, c.bias));
                 first_layer::forward(context, shape, input, weights, bias, raw, statistics.take())
             }
-            (Action::Convolution(c), StepShape::Conv(shape)) => {
+            (Action::Convolution(c), StepShape::Conv(shape, algorithm)) => {
                 let all: Vec<Source<'_>> = sources.iter().map(|&v| readable.source(v)).collect();
                 let bias = optional(parameters, c.bias);
-                conv::forward(context, shape, &all, packed(&step.forward)?, bias, raw, statistics.take())
+                conv::forward(context, shape, &all, step.forward(*algorithm)?, bias, raw, statistics.take())
             }
             (Action::Transposed { bias, .. }, StepShape::Transposed(shape)) => {
                 let bias = optional(parameters, *bias);
-                transposed::forward(context, shape, &source(0), packed(&step.transposed)?, bias, raw)
+                transposed::forward(context, shape, &source(0), step.transposed()?, bias, raw)
             }
             (Action::Add { negative_slope }, StepShape::Elementwise(shape)) => {
                 activation::add(context, shape, &source(0), &source(1), *negative_slope, raw)

@@ -16,10 +16,11 @@ mod weights;
 
 use std::time::{Duration, Instant};
 
+pub use nnunet_kernels::conv::Precision;
 use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::{Context, CpuLevel, KernelError};
 
-use binding::{Binding, Purpose};
+use binding::{Binding, Purpose, StepShape};
 use program::Program;
 use weights::PackedWeights;
 
@@ -28,16 +29,6 @@ use crate::executor::{Executor, Trainable};
 use crate::graph::{Graph, NodeId};
 use crate::parameters::Parameters;
 use crate::tensor::Tensor;
-
-/// How convolutions are computed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Precision {
-    /// Direct sums in f32.
-    Exact,
-    /// f32 with transforms whose error is that of the direct sums.
-    #[default]
-    Fast,
-}
 
 /// Settings of a [`CpuExecutor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -212,14 +203,24 @@ impl CpuExecutor {
     /// Memory that batches of shape `input` (n, c, z, y, x) take, for inference or for training.
     pub fn memory_estimate(&self, input: [usize; 5], training: bool) -> Result<MemoryEstimate, NetworkError> {
         let purpose = if training { Purpose::Training } else { Purpose::Inference };
-        let binding = Binding::new(&self.graph, &self.program, input, purpose)?;
+        let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
         let float = size_of::<f32>();
         let count = self.parameters.total_count();
+        let packed: usize = binding
+            .steps
+            .iter()
+            .map(|step| match step {
+                StepShape::Conv(shape, algorithm) => weights::packed_elements(shape, *algorithm),
+                StepShape::Transposed(shape) => 2 * shape.weights_len(),
+                _ => 0,
+            })
+            .sum();
         let outputs = if training { &binding.outputs[..] } else { &binding.outputs[..1] };
         let border = outputs.iter().chain([&input]).map(|s| s.iter().product::<usize>()).sum::<usize>();
         Ok(MemoryEstimate {
             activations: binding.memory.total() * float,
-            weights: count * float * if training { 4 } else { 2 },
+            // Training adds gradients, and weights packed for the data gradient.
+            weights: float * if training { 2 * (count + packed) } else { count + packed },
             border: border * float,
         })
     }
@@ -234,7 +235,7 @@ impl CpuExecutor {
         if let Some(binding) = slot.take_if(|b| b.input == input) {
             return Ok(binding);
         }
-        let binding = Binding::new(&self.graph, &self.program, input, purpose)?;
+        let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
         Ok(binding)
     }
 
