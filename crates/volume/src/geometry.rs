@@ -31,6 +31,14 @@ impl Geometry {
         [self.spacing[2], self.spacing[1], self.spacing[0]]
     }
 
+    /// Largest entry of |D Dᵀ - 1| of the direction matrix D: zero for axes at right angles.
+    pub fn deviation_from_orthonormal(&self) -> f64 {
+        let d = |row: usize, k: usize| self.direction[3 * row + k];
+        let entry =
+            |r: usize, c: usize| (0..3).map(|k| d(r, k) * d(c, k)).sum::<f64>() - f64::from(u8::from(r == c));
+        (0..9).map(|i| entry(i / 3, i % 3).abs()).fold(0.0, f64::max)
+    }
+
     /// Geometry of a flat image from its two-dimensional values: spacing and origin (x, y) in mm,
     /// direction row-major 2x2.
     pub fn flat(spacing: [f64; 2], origin: [f64; 2], direction: [f64; 4]) -> Self {

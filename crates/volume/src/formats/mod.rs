@@ -1,4 +1,13 @@
-//! File formats.
+//! File formats. Image formats read into [`crate::Image`] and write label images and other volumes with their
+//! geometry; `b2nd` is the format of preprocessed arrays.
 
 pub mod b2nd;
+pub mod metaimage;
 pub mod nifti;
+pub mod nrrd;
+
+mod labels;
+mod text_header;
+mod voxels;
+
+pub use voxels::StoredVoxel;

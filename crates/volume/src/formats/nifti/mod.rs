@@ -10,4 +10,6 @@ mod reader;
 mod writer;
 
 pub use reader::{read, read_geometry};
-pub use writer::{StoredVoxel, write, write_labels};
+pub use writer::{write, write_labels};
+
+pub use super::voxels::StoredVoxel;

@@ -10,39 +10,13 @@ use flate2::{Compression, GzBuilder};
 use super::header::{Header, LEN_1, LEN_2};
 use super::orientation;
 use crate::atomic_file::write_atomically;
-use crate::error::{Result, VolumeError};
-use crate::{Geometry, Volume};
+use crate::error::Result;
+use crate::formats::labels::{self, WriteVolume, check_flat};
+use crate::formats::voxels::{StoredVoxel, write_voxels};
+use crate::{Geometry, Volume, VoxelType};
 
-/// Voxels encoded at a time.
-const CHUNK: usize = 1 << 15;
 /// Deflate level. Label maps hardly shrink further above it, and the time is a fraction of level 6.
 const LEVEL: u32 = 4;
-
-/// A voxel type that can be stored.
-pub trait StoredVoxel: Copy + Send + Sync + private::Sealed {
-    /// NIfTI's `datatype` code.
-    const DATATYPE: i16;
-    /// Appends the voxel in low-byte-first order.
-    fn encode(self, out: &mut Vec<u8>);
-}
-
-mod private {
-    /// Keeps the trait to the types of the format.
-    pub trait Sealed {}
-}
-
-macro_rules! stored {
-    ($($t:ty = $code:literal),*) => {$(
-        impl private::Sealed for $t {}
-        impl StoredVoxel for $t {
-            const DATATYPE: i16 = $code;
-            fn encode(self, out: &mut Vec<u8>) {
-                out.extend_from_slice(&self.to_le_bytes());
-            }
-        }
-    )*};
-}
-stored!(u8 = 2, i16 = 4, i32 = 8, f32 = 16, f64 = 64, i8 = 256, u16 = 512, u32 = 768, i64 = 1024, u64 = 1280);
 
 /// Writes `volume` (z, y, x) with `geometry` to `path`, compressed if the name ends in `.gz`.
 ///
@@ -67,51 +41,36 @@ pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometr
     })
 }
 
+struct Writer<'a>(&'a Path, &'a Geometry);
+
+impl WriteVolume for Writer<'_> {
+    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
+        write(self.0, volume, self.1)
+    }
+}
+
 /// Writes a label image as the reference does: u8 if every label is below 255, else u16.
 ///
 /// # Errors
 /// As [`write`]; a label above 65535.
-pub fn write_labels<T: Copy + Into<u32> + Sync>(
+pub fn write_labels<L: Copy + Into<u32>>(
     path: impl AsRef<Path>,
-    labels: &Volume<T>,
+    labels: &Volume<L>,
     geometry: &Geometry,
 ) -> Result<()> {
-    let path = path.as_ref();
-    let largest: u32 = labels.data().iter().map(|&v| v.into()).max().unwrap_or(0);
-    let unfit = || VolumeError::Unsupported {
-        path: path.to_owned(),
-        found: format!("label {largest}"),
-        expected: "labels up to 65535",
-        advice: "Renumber the labels.",
-    };
-    if largest < 255 {
-        let bytes = labels.data().iter().map(|&v| v.into() as u8).collect();
-        write(path, &Volume::new(labels.shape(), bytes).ok_or_else(unfit)?, geometry)
-    } else if largest <= u32::from(u16::MAX) {
-        let words = labels.data().iter().map(|&v| v.into() as u16).collect();
-        write(path, &Volume::new(labels.shape(), words).ok_or_else(unfit)?, geometry)
-    } else {
-        Err(unfit())
-    }
+    labels::write_labels(path.as_ref(), labels, &Writer(path.as_ref(), geometry))
 }
 
 fn header_for<T: StoredVoxel>(path: &Path, shape: [usize; 3], geometry: &Geometry) -> Result<Header> {
     let flat = geometry.dimension == 2;
-    if flat && shape[0] != 1 {
-        return Err(VolumeError::Unsupported {
-            path: path.to_owned(),
-            found: format!("a flat geometry for a volume of {} slices", shape[0]),
-            expected: "one slice",
-            advice: "Write it with the geometry of a volume.",
-        });
-    }
+    check_flat(path, shape, geometry.dimension)?;
     let single = shape.iter().all(|&d| d <= i16::MAX as usize);
     let [z, y, x] = shape.map(|d| d as i64);
     let mut header = Header {
         single,
         big_endian: false,
         dim: [if flat { 2 } else { 3 }, x, y, z, 1, 1, 1, 1],
-        datatype: T::DATATYPE,
+        datatype: datatype(T::TYPE),
         pixdim: [0.0; 8],
         vox_offset: (if single { LEN_1 } else { LEN_2 }) as u64 + 4,
         slope: 1.0,
@@ -128,13 +87,23 @@ fn header_for<T: StoredVoxel>(path: &Path, shape: [usize; 3], geometry: &Geometr
     Ok(header)
 }
 
+/// NIfTI's `datatype` code.
+fn datatype(voxel_type: VoxelType) -> i16 {
+    match voxel_type {
+        VoxelType::U8 => 2,
+        VoxelType::I16 => 4,
+        VoxelType::I32 => 8,
+        VoxelType::F32 => 16,
+        VoxelType::F64 => 64,
+        VoxelType::I8 => 256,
+        VoxelType::U16 => 512,
+        VoxelType::U32 => 768,
+        VoxelType::I64 => 1024,
+        VoxelType::U64 => 1280,
+    }
+}
+
 fn write_parts<T: StoredVoxel>(out: &mut impl Write, header: &[u8], data: &[T]) -> std::io::Result<()> {
     out.write_all(header)?;
-    let mut buffer = Vec::with_capacity(CHUNK * size_of::<T>());
-    for chunk in data.chunks(CHUNK) {
-        buffer.clear();
-        chunk.iter().for_each(|v| v.encode(&mut buffer));
-        out.write_all(&buffer)?;
-    }
-    Ok(())
+    write_voxels(out, data)
 }

@@ -1,0 +1,202 @@
+//! MetaImage (`.mha`: header and voxels in one file), as SimpleITK reads and writes it.
+//!
+//! The header is `key = value` lines up to `ElementDataFile = LOCAL`. `TransformMatrix` lists the directions of the
+//! axes one after the other, so it is the transposed direction matrix; coordinates are LPS in mm. Numbers are written
+//! with as many digits as they need, so a geometry survives to the bit. Compressed voxels are one zlib stream.
+
+use std::io::Write;
+use std::path::Path;
+
+use flate2::write::ZlibEncoder;
+
+use super::labels::{self, WriteVolume, check_flat};
+use super::text_header::{Compression, Described, Start, spaced};
+use super::voxels::{Encoding, StoredVoxel, write_voxels};
+use crate::atomic_file::write_atomically;
+use crate::error::{Result, VolumeError};
+use crate::{Geometry, Image, Volume, VoxelType};
+
+/// The element types that are read, in MetaImage's words.
+const TYPES: [(&str, VoxelType); 13] = [
+    ("MET_CHAR", VoxelType::I8),
+    ("MET_UCHAR", VoxelType::U8),
+    ("MET_SHORT", VoxelType::I16),
+    ("MET_USHORT", VoxelType::U16),
+    ("MET_INT", VoxelType::I32),
+    ("MET_UINT", VoxelType::U32),
+    ("MET_LONG_LONG", VoxelType::I64),
+    ("MET_ULONG_LONG", VoxelType::U64),
+    ("MET_FLOAT", VoxelType::F32),
+    ("MET_DOUBLE", VoxelType::F64),
+    // As some writers call them.
+    ("MET_ASCII_CHAR", VoxelType::I8),
+    ("MET_LONG", VoxelType::I32),
+    ("MET_ULONG", VoxelType::U32),
+];
+
+/// Reads the image in `path`.
+///
+/// # Errors
+/// As [`super::nifti::read`]; voxels of several components, voxels in another file.
+pub fn read(path: impl AsRef<Path>) -> Result<Image> {
+    let start = Start::open(path.as_ref())?;
+    let described = describe(&start)?;
+    start.image(described)
+}
+
+fn describe(start: &Start) -> Result<Described> {
+    let mut fields: Vec<(String, String)> = Vec::new();
+    let mut at = 0;
+    loop {
+        let Some((line, next)) = start.line(at) else {
+            return Err(
+                start.not_this_format("MetaImage", "no line \"ElementDataFile = LOCAL\" in its beginning")
+            );
+        };
+        let Some((key, value)) = line.split_once('=') else {
+            return Err(start.not_this_format("MetaImage", format!("a line {:?}", shortened(&line))));
+        };
+        at = next;
+        fields.push((key.trim().to_owned(), value.trim().to_owned()));
+        if key.trim() == "ElementDataFile" {
+            break;
+        }
+    }
+    let field = |keys: &[&str]| {
+        let found = fields.iter().find(|(k, _)| keys.contains(&k.as_str()));
+        found.map(|(_, v)| v.as_str())
+    };
+    let is_true = |keys: &[&str]| field(keys).is_some_and(|v| v.starts_with(['T', 't', '1']));
+    let data_file = field(&["ElementDataFile"]).unwrap_or_default();
+    if data_file != "LOCAL" {
+        return Err(start.unsupported(
+            format!("a header whose voxels are in {data_file:?}"),
+            "header and voxels in one file (.mha)",
+            "Convert it to .mha or .nii.gz.",
+        ));
+    }
+    if field(&["BinaryData"]).is_some() && !is_true(&["BinaryData"]) {
+        return Err(start.unsupported("voxels as text".into(), "binary voxels", "Convert it to .nii.gz."));
+    }
+    let channels = field(&["ElementNumberOfChannels"]).unwrap_or("1");
+    if channels != "1" {
+        return Err(start.unsupported(
+            format!("an image with {channels} values per voxel"),
+            "one value per voxel",
+            "Store each component as a file of its own.",
+        ));
+    }
+    if field(&["HeaderSize"]).is_some_and(|v| v != "0") {
+        return Err(start.unsupported(
+            "HeaderSize".into(),
+            "voxels right behind the header",
+            "Convert it to .nii.gz.",
+        ));
+    }
+    let (shape, dimension) = start.shape("DimSize", field(&["DimSize"]).unwrap_or_default())?;
+    let written = field(&["NDims"]).and_then(|v| v.parse::<usize>().ok()).unwrap_or(usize::from(dimension));
+    let listed = field(&["DimSize"]).unwrap_or_default().split_whitespace().count();
+    if written != listed {
+        return Err(start.bad("NDims", &written.to_string(), format!("{listed}, the length of DimSize")));
+    }
+    let type_name = field(&["ElementType"]).unwrap_or_default();
+    let voxel_type = TYPES
+        .iter()
+        .find(|(name, _)| *name == type_name)
+        .ok_or_else(|| start.bad("ElementType", type_name, "a type of one integer or real number"))?
+        .1;
+    let n = usize::from(dimension);
+    // Dimensions of length one behind the third are dropped from every list.
+    let list = |keys: &[&str]| -> Result<Option<Vec<f64>>> {
+        field(keys).map(|text| start.numbers(keys[0], text, listed)).transpose()
+    };
+    let spacing = match list(&["ElementSpacing"])? {
+        Some(spacing) => spacing,
+        None => list(&["ElementSize"])?.unwrap_or(vec![1.0; listed]),
+    };
+    if let Some(v) = spacing[..n].iter().find(|v| **v <= 0.0) {
+        return Err(start.bad("ElementSpacing", &v.to_string(), "lengths above 0 in mm"));
+    }
+    let origin = list(&["Offset", "Position", "Origin"])?.unwrap_or(vec![0.0; listed]);
+    let matrix = match field(&["TransformMatrix", "Rotation", "Orientation"]) {
+        Some(text) => start.numbers("TransformMatrix", text, listed * listed)?,
+        None => (0..listed * listed).map(|i| if i % (listed + 1) == 0 { 1.0 } else { 0.0 }).collect(),
+    };
+    let direction = |row: usize, axis: usize| matrix[axis * listed + row];
+    Ok(Described {
+        offset: at,
+        shape,
+        geometry: if n == 2 {
+            let matrix = [direction(0, 0), direction(0, 1), direction(1, 0), direction(1, 1)];
+            Geometry::flat([spacing[0], spacing[1]], [origin[0], origin[1]], matrix)
+        } else {
+            Geometry {
+                dimension: 3,
+                spacing: [spacing[0], spacing[1], spacing[2]],
+                origin: [origin[0], origin[1], origin[2]],
+                direction: std::array::from_fn(|i| direction(i / 3, i % 3)),
+            }
+        },
+        encoding: Encoding {
+            voxel_type,
+            big_endian: is_true(&["BinaryDataByteOrderMSB", "ElementByteOrderMSB"]),
+            scaling: None,
+        },
+        compression: if is_true(&["CompressedData"]) { Compression::Zlib } else { Compression::None },
+    })
+}
+
+fn shortened(line: &str) -> String {
+    line.chars().take(40).collect()
+}
+
+/// Writes `volume` (z, y, x) with `geometry` to `path`, compressed. The same image gives the same bytes.
+///
+/// # Errors
+/// As [`super::nifti::write`].
+pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometry: &Geometry) -> Result<()> {
+    let path = path.as_ref();
+    check_flat(path, volume.shape(), geometry.dimension)?;
+    let name = TYPES.iter().find(|(_, t)| *t == T::TYPE).map_or("MET_OTHER", |(name, _)| name);
+    let mut packed = ZlibEncoder::new(Vec::new(), flate2::Compression::new(4));
+    let full = |e| VolumeError::io(path, "compress it", e);
+    write_voxels(&mut packed, volume.data()).map_err(full)?;
+    let packed = packed.finish().map_err(full)?;
+    let n = usize::from(geometry.dimension);
+    let matrix: Vec<f64> = (0..n * n).map(|i| geometry.direction[3 * (i % n) + i / n]).collect();
+    let [z, y, x] = volume.shape();
+    let shape = if n == 2 { format!("{x} {y}") } else { format!("{x} {y} {z}") };
+    let header = format!(
+        "ObjectType = Image\nNDims = {n}\nBinaryData = True\nBinaryDataByteOrderMSB = False\n\
+         CompressedData = True\nCompressedDataSize = {}\nTransformMatrix = {}\nOffset = {}\nElementSpacing = {}\n\
+         DimSize = {shape}\nElementType = {name}\nElementDataFile = LOCAL\n",
+        packed.len(),
+        spaced(&matrix),
+        spaced(&geometry.origin[..n]),
+        spaced(&geometry.spacing[..n]),
+    );
+    write_atomically(path, |file| {
+        file.write_all(header.as_bytes())?;
+        file.write_all(&packed)
+    })
+}
+
+struct Writer<'a>(&'a Path, &'a Geometry);
+
+impl WriteVolume for Writer<'_> {
+    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
+        write(self.0, volume, self.1)
+    }
+}
+
+/// Writes a label image: u8 if every label is below 255, else u16.
+///
+/// # Errors
+/// As [`write`]; a label above 65535.
+pub fn write_labels<L: Copy + Into<u32>>(
+    path: impl AsRef<Path>,
+    labels: &Volume<L>,
+    geometry: &Geometry,
+) -> Result<()> {
+    labels::write_labels(path.as_ref(), labels, &Writer(path.as_ref(), geometry))
+}
