@@ -62,6 +62,16 @@ fn summaries_equal_the_references_byte_for_byte() {
     }
 }
 
+#[test]
+fn regions_with_an_ignore_label_equal_the_reference_byte_for_byte() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/evaluate"));
+    let out = tempfile::tempdir().unwrap();
+    let output = out.path().join("summary.json");
+    folder(root, &request(root, &output)).unwrap();
+    let ours = without_folders(&std::fs::read_to_string(&output).unwrap());
+    assert_eq!(ours, without_folders(&std::fs::read_to_string(root.join("summary.json")).unwrap()));
+}
+
 /// Two cases of 8 voxels; class 2 is nowhere in the first, class 3 nowhere at all.
 fn small(root: &Path) {
     let write = |part: &str, case: &str, voxels: [u8; 8]| {
