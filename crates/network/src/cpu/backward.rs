@@ -190,9 +190,9 @@ impl CpuExecutor {
             (Action::FirstLayer(_), StepShape::Conv(shape, _)) => {
                 first_layer::backward_weights(context, shape, &self.batch, gradient, w, b)
             }
-            (Action::Convolution(_), StepShape::Conv(shape, _)) => {
+            (Action::Convolution(_), StepShape::Conv(shape, algorithms)) => {
                 let all: Vec<Source<'_>> = sources.iter().map(|&v| readable.source(v)).collect();
-                conv::backward_weights(context, shape, &all, gradient, w, b)
+                conv::backward_weights_with(context, shape, algorithms.weights, &all, gradient, w, b)
             }
             (Action::Transposed { .. }, StepShape::Transposed(shape)) => {
                 transposed::backward_weights(context, shape, &readable.source(sources[0]), gradient, w, b)
@@ -233,8 +233,8 @@ impl CpuExecutor {
             });
         }
         match (action, &binding.steps[index]) {
-            (Action::Convolution(_), StepShape::Conv(shape, algorithm)) => {
-                conv::backward_data(context, shape, gradient, step.data(*algorithm)?, &mut targets)
+            (Action::Convolution(_), StepShape::Conv(shape, algorithms)) => {
+                conv::backward_data(context, shape, gradient, step.data(algorithms.data)?, &mut targets)
             }
             (Action::Transposed { .. }, StepShape::Transposed(shape)) => {
                 transposed::backward_data(context, shape, gradient, step.transposed()?, &mut targets[0])

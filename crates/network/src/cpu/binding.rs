@@ -22,11 +22,19 @@ pub(super) enum Purpose {
     Training,
 }
 
+/// How a convolution is computed.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Algorithms {
+    /// Forward pass and data gradient.
+    pub(super) data: Algorithm,
+    /// Weight gradient.
+    pub(super) weights: Algorithm,
+}
+
 /// The shape that a step's kernel takes.
 #[derive(Debug, Clone)]
 pub(super) enum StepShape {
-    /// With the algorithm of the forward pass and the data gradient.
-    Conv(ConvShape, Algorithm),
+    Conv(ConvShape, Algorithms),
     Transposed(TransposedShape),
     Pool(PoolShape),
     Head(HeadShape),
@@ -70,7 +78,10 @@ impl Binding {
             Purpose::Inference => WeightsUse::Fixed,
             Purpose::Training => WeightsUse::Changing,
         };
-        let choose = |shape: &ConvShape| conv::choose(shape, precision, weights_use);
+        let choose = |shape: &ConvShape| Algorithms {
+            data: conv::choose(shape, precision, weights_use),
+            weights: conv::choose_weight_gradient(shape, precision),
+        };
         let steps = program
             .steps
             .iter()
@@ -109,7 +120,7 @@ fn step_shape(
     values: &[BlockedShape],
     output: BlockedShape,
     input: BlockedShape,
-    choose: &dyn Fn(&ConvShape) -> Algorithm,
+    choose: &dyn Fn(&ConvShape) -> Algorithms,
 ) -> Result<StepShape, nnunet_kernels::KernelError> {
     let source = |i: usize| values[step.sources[i]];
     Ok(match &step.action {
@@ -117,15 +128,15 @@ fn step_shape(
             let channels = [input.channels];
             let shape =
                 ConvShape::new(input.batch, input.spatial, &channels, output.channels, c.kernel, c.stride)?;
-            StepShape::Conv(shape, Algorithm::Direct)
+            StepShape::Conv(shape, Algorithms { data: Algorithm::Direct, weights: Algorithm::Direct })
         }
         Action::Convolution(c) => {
             let channels: Vec<usize> = step.sources.iter().map(|&v| values[v].channels).collect();
             let first = source(0);
             let shape =
                 ConvShape::new(first.batch, first.spatial, &channels, output.channels, c.kernel, c.stride)?;
-            let algorithm = choose(&shape);
-            StepShape::Conv(shape, algorithm)
+            let algorithms = choose(&shape);
+            StepShape::Conv(shape, algorithms)
         }
         Action::Transposed { stride, .. } => {
             let s = source(0);

@@ -119,10 +119,18 @@ impl CpuExecutor {
                 let (weights, bias) = (parameters.by_id(c.weight).value(), optional(parameters, c.bias));
                 first_layer::forward(context, shape, input, weights, bias, raw, statistics.take())
             }
-            (Action::Convolution(c), StepShape::Conv(shape, algorithm)) => {
+            (Action::Convolution(c), StepShape::Conv(shape, algorithms)) => {
                 let all: Vec<Source<'_>> = sources.iter().map(|&v| readable.source(v)).collect();
                 let bias = optional(parameters, c.bias);
-                conv::forward(context, shape, &all, step.forward(*algorithm)?, bias, raw, statistics.take())
+                conv::forward(
+                    context,
+                    shape,
+                    &all,
+                    step.forward(algorithms.data)?,
+                    bias,
+                    raw,
+                    statistics.take(),
+                )
             }
             (Action::Transposed { bias, .. }, StepShape::Transposed(shape)) => {
                 let bias = optional(parameters, *bias);

@@ -210,7 +210,7 @@ impl CpuExecutor {
             .steps
             .iter()
             .map(|step| match step {
-                StepShape::Conv(shape, algorithm) => weights::packed_elements(shape, *algorithm),
+                StepShape::Conv(shape, algorithms) => weights::packed_elements(shape, algorithms.data),
                 StepShape::Transposed(shape) => 2 * shape.weights_len(),
                 _ => 0,
             })

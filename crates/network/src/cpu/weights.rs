@@ -114,10 +114,10 @@ impl PackedWeights {
             }
             let natural = parameters.by_id(weight).value();
             let result = match (&step.action, shape) {
-                (Action::Convolution(_), StepShape::Conv(shape, algorithm)) => packed.forward.refresh(
-                    *algorithm,
+                (Action::Convolution(_), StepShape::Conv(shape, algorithms)) => packed.forward.refresh(
+                    algorithms.data,
                     version,
-                    || ForwardWeights::with_algorithm(shape, *algorithm),
+                    || ForwardWeights::with_algorithm(shape, algorithms.data),
                     |w| w.pack(context, natural),
                 ),
                 (Action::Transposed { .. }, StepShape::Transposed(shape)) => packed.transposed.refresh(
@@ -144,15 +144,15 @@ impl PackedWeights {
         version: u64,
     ) -> Result<(), NetworkError> {
         for ((step, shape), packed) in program.steps.iter().zip(&binding.steps).zip(&mut self.steps) {
-            let (Action::Convolution(c), StepShape::Conv(shape, algorithm)) = (&step.action, shape) else {
+            let (Action::Convolution(c), StepShape::Conv(shape, algorithms)) = (&step.action, shape) else {
                 continue;
             };
             if step.sources.iter().all(|&v| binding.gradient_slot(v).is_none()) {
                 continue;
             }
             let natural = parameters.by_id(c.weight).value();
-            let new = || DataWeights::with_algorithm(shape, *algorithm);
-            let result = packed.data.refresh(*algorithm, version, new, |w| w.pack(context, natural));
+            let new = || DataWeights::with_algorithm(shape, algorithms.data);
+            let result = packed.data.refresh(algorithms.data, version, new, |w| w.pack(context, natural));
             result.map_err(|e| kernel_fault(graph, step.node, &e))?;
         }
         Ok(())
