@@ -1,6 +1,8 @@
 //! LeakyReLU, residual addition and the passes that materialise a fused activation. Memory-bound; one pass each.
 
 use crate::conv::Source;
+use crate::conv::direct::row_table;
+use crate::conv::direct::rows::BlockAffine;
 use crate::error::{check_length, check_slope};
 use crate::layout::{BlockedShape, LANES, SharedMut};
 use crate::{Context, KernelError};
@@ -17,10 +19,14 @@ pub fn apply(
 ) -> Result<(), KernelError> {
     source.check(shape)?;
     check_length("output", output.len(), shape.len())?;
+    let rows = row_table(ctx.level());
     for_each_block(ctx, shape, output, |block, first, lanes| {
-        let source = BlockSource::new(source, block);
-        for (voxel, out) in lanes.chunks_exact_mut(LANES).enumerate() {
-            source.load(first + voxel * LANES, out);
+        let values = &source.data[first..][..lanes.len()];
+        let affine = BlockAffine::of(source, block);
+        // SAFETY: both slices have the length that is given, and are blocks of 16 channels; the level is one that the CPU has.
+        #[allow(unsafe_code)]
+        unsafe {
+            (rows.pack)(values.as_ptr(), lanes.as_mut_ptr(), lanes.len() / LANES, LANES, affine);
         }
     });
     Ok(())

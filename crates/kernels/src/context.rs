@@ -4,6 +4,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::conv::direct::rows::LaneStatistics;
 use crate::layout::{AlignedBuffer, LANES};
+use crate::norm::rows::NormSums;
 use crate::{CpuLevel, Pool};
 
 /// Level, thread pool and scratch memory. One per network or program; kernels take it by shared reference.
@@ -15,10 +16,14 @@ pub struct Context {
     scratch: Vec<Mutex<AlignedBuffer>>,
     /// Partial sums of one job, written by its tasks and merged in a fixed order afterwards.
     partial: Mutex<AlignedBuffer>,
+    /// A tensor that one kernel call prepares for another.
+    staging: Mutex<AlignedBuffer>,
     /// Statistics of the tiles of one job.
     statistics: Mutex<Vec<LaneStatistics>>,
     /// Sums per lane of the tasks of one job.
     sums: Mutex<Vec<[f64; LANES]>>,
+    /// The same for the gradient of a norm.
+    norm_sums: Mutex<Vec<NormSums>>,
 }
 
 impl Context {
@@ -31,8 +36,10 @@ impl Context {
             pool,
             scratch,
             partial: Mutex::default(),
+            staging: Mutex::default(),
             statistics: Mutex::default(),
             sums: Mutex::default(),
+            norm_sums: Mutex::default(),
         }
     }
 
@@ -57,6 +64,11 @@ impl Context {
         self.partial.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The buffer for a tensor in another layout or activated, taken by a kernel call that runs others.
+    pub(crate) fn staging(&self) -> MutexGuard<'_, AlignedBuffer> {
+        self.staging.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The buffer for statistics of tiles, taken by the caller of the job.
     pub(crate) fn statistics(&self) -> MutexGuard<'_, Vec<LaneStatistics>> {
         self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
@@ -65,5 +77,10 @@ impl Context {
     /// The buffer for sums per lane, taken by the caller of the job.
     pub(crate) fn sums(&self) -> MutexGuard<'_, Vec<[f64; LANES]>> {
         self.sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The buffer for the sums of a norm's gradient, taken by the caller of the job.
+    pub(crate) fn norm_sums(&self) -> MutexGuard<'_, Vec<NormSums>> {
+        self.norm_sums.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,10 +1,10 @@
 //! The head of a segmentation network: 1x1x1 convolution to few channels, logits in plain layout (n, c, z, y, x).
 //! Weights are natural `[co][ci]`; they are small, so they are not packed ahead.
 
-use crate::conv::{ConvShape, GradientTarget, Source, check_bias};
+use crate::conv::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, check_bias, direct};
 use crate::error::check_length;
-use crate::layout::BlockedShape;
-use crate::{Context, KernelError, scalar};
+use crate::layout::{BlockedShape, to_blocked, to_plain};
+use crate::{Context, KernelError};
 
 /// Sizes of a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -23,6 +23,18 @@ impl HeadShape {
     pub fn new(source: BlockedShape, out_channels: usize) -> Result<Self, KernelError> {
         ConvShape::new(source.batch, source.spatial, &[source.channels], out_channels, [1; 3], [1; 3])?;
         Ok(Self { source, out_channels })
+    }
+
+    /// The head as a convolution with blocked output.
+    fn conv(&self) -> ConvShape {
+        ConvShape {
+            batch: self.source.batch,
+            input: self.source.spatial,
+            source_channels: vec![self.source.channels],
+            out_channels: self.out_channels,
+            kernel: [1; 3],
+            stride: [1; 3],
+        }
     }
 
     /// Values of the plain output (n, c, z, y, x).
@@ -52,9 +64,14 @@ pub fn forward(
     check_length("weights", weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, bias)?;
     check_length("output", output.len(), shape.output_len())?;
-    let _ = ctx;
-    scalar::head_forward(shape, source, weights, bias, output);
-    Ok(())
+    let conv = shape.conv();
+    let mut packed = ForwardWeights::new(&conv);
+    packed.pack(ctx, weights)?;
+    let mut staging = ctx.staging();
+    let blocked = staging.at_least(conv.output().len());
+    let target = GradientTarget::overwrite(blocked);
+    direct::forward(ctx, &conv, conv.padding(), &[*source], &packed, bias, target, None);
+    to_plain(ctx, &conv.output(), blocked, output)
 }
 
 /// Gradient with respect to the (activated) source from the plain gradient of the logits.
@@ -71,8 +88,15 @@ pub fn backward_data(
     check_length("gradient of the output", grad_output.len(), shape.output_len())?;
     check_length("weights", weights.len(), shape.weights_len())?;
     check_length("gradient of the source", grad_source.data.len(), shape.source.len())?;
-    let _ = ctx;
-    scalar::head_backward_data(shape, grad_output, weights, grad_source);
+    let conv = shape.conv();
+    let mut packed = DataWeights::new(&conv);
+    packed.pack(ctx, weights)?;
+    let mut staging = ctx.staging();
+    let blocked = staging.at_least(conv.output().len());
+    to_blocked(ctx, &conv.output(), grad_output, blocked)?;
+    let mut targets = [GradientTarget { data: &mut *grad_source.data, mode: grad_source.mode }];
+    let gradient = Source::raw(blocked);
+    direct::backward_data(ctx, &conv, conv.padding(), &gradient, &packed, None, &mut targets);
     Ok(())
 }
 
@@ -92,7 +116,13 @@ pub fn backward_weights(
     check_length("gradient of the output", grad_output.len(), shape.output_len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, grad_bias.as_deref())?;
-    let _ = ctx;
-    scalar::head_backward_weights(shape, source, grad_output, grad_weights, grad_bias);
+    let conv = shape.conv();
+    let mut staging = ctx.staging();
+    let blocked = staging.at_least(conv.output().len());
+    to_blocked(ctx, &conv.output(), grad_output, blocked)?;
+    direct::backward_weights(ctx, &conv, conv.padding(), &[*source], blocked, grad_weights);
+    if let Some(grad_bias) = grad_bias {
+        direct::bias_gradient(ctx, &conv.output(), blocked, grad_bias);
+    }
     Ok(())
 }

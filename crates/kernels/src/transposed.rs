@@ -1,10 +1,16 @@
 //! Transposed convolution with kernel = stride: every input voxel becomes a block of `kernel` output voxels, without overlap.
 //! Weights have PyTorch's layout `[ci][co][kz][ky][kx]`.
+//!
+//! It is the data gradient of a convolution without padding that has the kernel as its stride, and its own data gradient is that
+//! convolution; the kernels of the direct convolution do all the work.
 
-use crate::conv::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, check_bias};
+use crate::conv::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, check_bias, direct};
 use crate::error::{check_length, check_range};
 use crate::layout::BlockedShape;
-use crate::{Context, KernelError, scalar};
+use crate::{Context, KernelError, activation};
+
+/// The adjoint convolution has no padding, whatever its kernel.
+const NO_PADDING: [usize; 3] = [0; 3];
 
 /// Sizes of a transposed convolution.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -122,8 +128,8 @@ pub fn forward(
     weights.forward.check(&adjoint)?;
     check_bias(shape.out_channels, bias)?;
     check_length("output", output.len(), shape.output().len())?;
-    let _ = ctx;
-    scalar::transposed_forward(shape, source, &weights.forward.natural(&adjoint), bias, output);
+    let mut targets = [GradientTarget::overwrite(output)];
+    direct::backward_data(ctx, &adjoint, NO_PADDING, source, &weights.forward, bias, &mut targets);
     Ok(())
 }
 
@@ -142,8 +148,9 @@ pub fn backward_data(
     let adjoint = shape.adjoint();
     weights.data.check(&adjoint)?;
     check_length("gradient of the source", grad_source.data.len(), shape.source().len())?;
-    let _ = ctx;
-    scalar::transposed_backward_data(shape, grad_output, &weights.data.natural(&adjoint), grad_source);
+    let target = GradientTarget { data: &mut *grad_source.data, mode: grad_source.mode };
+    let sources = [Source::raw(grad_output)];
+    direct::forward(ctx, &adjoint, NO_PADDING, &sources, &weights.data, None, target, None);
     Ok(())
 }
 
@@ -163,10 +170,19 @@ pub fn backward_weights(
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, grad_bias.as_deref())?;
-    let _ = ctx;
-    scalar::transposed_backward_weights(shape, source, grad_output, grad_weights);
+    let sources = [Source::raw(grad_output)];
+    let mut staging = ctx.staging();
+    let values = match source.affine {
+        None => source.data,
+        Some(_) => {
+            let values = staging.at_least(source.data.len());
+            activation::apply(ctx, &shape.source(), source, values)?;
+            values
+        }
+    };
+    direct::backward_weights(ctx, &shape.adjoint(), NO_PADDING, &sources, values, grad_weights);
     if let Some(grad_bias) = grad_bias {
-        scalar::bias_gradient(&shape.output(), grad_output, grad_bias);
+        direct::bias_gradient(ctx, &shape.output(), grad_output, grad_bias);
     }
     Ok(())
 }

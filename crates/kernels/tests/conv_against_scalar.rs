@@ -4,43 +4,16 @@
 // A failing helper must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
+use common::{Random, assert_close};
 use nnunet_kernels::conv::{
     Affine, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, WriteMode,
     backward_data, backward_weights, forward,
 };
-use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_blocked};
+use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::{Context, CpuLevel, scalar};
 use proptest::prelude::*;
-
-/// Reproducible values in -1..1.
-struct Random(u64);
-
-impl Random {
-    fn value(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1_u64 << 23) as f32 - 1.0
-    }
-
-    fn values(&mut self, len: usize) -> Vec<f32> {
-        (0..len).map(|_| self.value()).collect()
-    }
-
-    fn blocked(&mut self, ctx: &Context, shape: &BlockedShape) -> AlignedBuffer {
-        let mut buffer = AlignedBuffer::new(shape.len());
-        to_blocked(ctx, shape, &self.values(shape.plain_len()), &mut buffer).unwrap();
-        buffer
-    }
-}
-
-fn assert_close(what: &str, found: &[f32], expected: &[f32], magnitude: f32) {
-    assert_eq!(found.len(), expected.len());
-    for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
-        let close = (found - expected).abs() <= 1e-5 * magnitude.max(1.0);
-        assert!(close, "{what}[{at}] is {found}, the scalar kernel has {expected}");
-    }
-}
 
 struct Case {
     sources: Vec<AlignedBuffer>,
@@ -59,15 +32,7 @@ impl Case {
         for index in 0..shape.source_channels.len() {
             let source = shape.source(index);
             affine.push((seed >> index & 2 == 0).then(|| {
-                let mut vectors = [random.values(source.vector_len()), random.values(source.vector_len())];
-                for vector in &mut vectors {
-                    for (at, value) in vector.iter_mut().enumerate() {
-                        if at % source.padded_channels() >= source.channels {
-                            *value = 0.0;
-                        }
-                    }
-                }
-                let [scale, shift] = vectors;
+                let [scale, shift] = random.affine(&source);
                 (scale, shift)
             }));
         }

@@ -41,6 +41,7 @@ pub fn forward(
     }
     match weights.0.algorithm() {
         Algorithm::Direct => {
+            let output = GradientTarget::overwrite(output);
             direct::forward(ctx, shape, shape.padding(), sources, weights, bias, output, statistics);
         }
         Algorithm::Winograd(variant) => {
@@ -69,7 +70,8 @@ pub fn backward_data(
     }
     match weights.0.algorithm() {
         Algorithm::Direct => {
-            direct::backward_data(ctx, shape, shape.padding(), grad_output, weights, None, grad_sources);
+            let gradient = Source::raw(grad_output);
+            direct::backward_data(ctx, shape, shape.padding(), &gradient, weights, None, grad_sources);
         }
         Algorithm::Winograd(variant) => {
             winograd::backward_data(ctx, shape, variant, grad_output, &weights.0, grad_sources);

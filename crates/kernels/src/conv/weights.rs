@@ -222,28 +222,6 @@ impl Packed {
         let packed = if self.packed { format!("{:?}", self.shape) } else { "nothing yet".to_owned() };
         Err(KernelError::PackedWeights { packed, asked: format!("{shape:?}") })
     }
-
-    /// Back to natural order, for the scalar kernels.
-    fn natural(&self, len: usize, result_stride: usize, sum_stride: usize) -> Vec<f32> {
-        let mut natural = vec![0.0; len];
-        let taps = self.taps();
-        for group in &self.order.groups {
-            let width = group.blocks * LANES;
-            for (index, block) in self.order.summed.iter().enumerate() {
-                let packed = &self.data[group.offset + index * taps * LANES * width..];
-                for sum in 0..block.channels {
-                    for result in 0..group.channels {
-                        let first =
-                            (group.channel + result) * result_stride + (block.channel + sum) * sum_stride;
-                        for tap in 0..taps {
-                            natural[first + tap] = packed[(tap * LANES + sum) * width + result];
-                        }
-                    }
-                }
-            }
-        }
-        natural
-    }
 }
 
 macro_rules! packed_weights {
@@ -279,13 +257,6 @@ macro_rules! packed_weights {
 
             pub(crate) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
                 self.0.check(shape)
-            }
-
-            /// The weights in natural order again.
-            pub(crate) fn natural(&self, shape: &ConvShape) -> Vec<f32> {
-                let strides: fn(usize, usize) -> (usize, usize) = $strides;
-                let (result, sum) = strides(shape.in_channels(), shape.taps());
-                self.0.natural(shape.weights_len(), result, sum)
             }
         }
     };

@@ -34,4 +34,6 @@ pub(crate) trait Simd: Copy {
     unsafe fn mul(a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `b` where either is NaN, as x86 has it.
     unsafe fn max(a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `yes` where `value > 0`, else `no`.
+    unsafe fn positive(value: Self::Vector, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
 }

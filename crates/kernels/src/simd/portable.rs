@@ -83,4 +83,9 @@ impl Simd for Portable {
     unsafe fn max(a: Four, b: Four) -> Four {
         map(a, b, |a, b| if a > b { a } else { b })
     }
+
+    #[inline(always)]
+    unsafe fn positive(value: Four, yes: Four, no: Four) -> Four {
+        Four(std::array::from_fn(|lane| if value.0[lane] > 0.0 { yes.0[lane] } else { no.0[lane] }))
+    }
 }

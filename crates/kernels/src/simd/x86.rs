@@ -71,6 +71,12 @@ impl Simd for Avx512 {
         // SAFETY: instruction set by the contract of the trait.
         unsafe { _mm512_max_ps(a, b) }
     }
+
+    #[inline(always)]
+    unsafe fn positive(value: __m512, yes: __m512, no: __m512) -> __m512 {
+        // SAFETY: instruction set by the contract of the trait.
+        unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_GT_OQ>(value, _mm512_setzero_ps()), no, yes) }
+    }
 }
 
 /// AVX2 with FMA: eight values.
@@ -139,5 +145,11 @@ impl Simd for Avx2 {
     unsafe fn max(a: __m256, b: __m256) -> __m256 {
         // SAFETY: instruction set by the contract of the trait.
         unsafe { _mm256_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    unsafe fn positive(value: __m256, yes: __m256, no: __m256) -> __m256 {
+        // SAFETY: instruction set by the contract of the trait.
+        unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(value, _mm256_setzero_ps())) }
     }
 }

@@ -77,7 +77,7 @@ fn input<'a>(ctx: &Context, shape: &'a ConvShape, sources: &'a [Source<'a>]) -> 
     }
 }
 
-/// Forward convolution; lengths have been checked. `padding` is that of `shape`, or none for the transposed convolution, whose
+/// Forward convolution; lengths have been checked. An output that is added to takes no bias. `padding` is that of `shape`, or none for the transposed convolution, whose
 /// output size is the same.
 pub(crate) fn forward(
     ctx: &Context,
@@ -86,7 +86,7 @@ pub(crate) fn forward(
     sources: &[Source<'_>],
     weights: &ForwardWeights,
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: GradientTarget<'_>,
     statistics: Option<StatisticsMut<'_>>,
 ) {
     let out = shape.output();
@@ -97,7 +97,8 @@ pub(crate) fn forward(
     if let Some(bias) = bias {
         start[..bias.len()].copy_from_slice(bias);
     }
-    let targets = [Output { data: SharedMut::new(output), blocks: out.blocks(), start: Some(start) }];
+    let start = (output.mode == WriteMode::Overwrite).then_some(&*start);
+    let targets = [Output { data: SharedMut::new(output.data), blocks: out.blocks(), start }];
     let job = Job {
         input: input(ctx, shape, sources),
         weights: &weights.0,
@@ -148,7 +149,7 @@ pub(crate) fn backward_data(
     ctx: &Context,
     shape: &ConvShape,
     padding: [usize; 3],
-    grad_output: &[f32],
+    grad_output: &Source<'_>,
     weights: &DataWeights,
     bias: Option<&[f32]>,
     grad_sources: &mut [GradientTarget<'_>],
@@ -174,7 +175,7 @@ pub(crate) fn backward_data(
         .collect();
     let job = Job {
         input: Input {
-            sources: &[Source::raw(grad_output)],
+            sources: std::slice::from_ref(grad_output),
             channels: &[shape.out_channels],
             spatial: out.spatial,
             blocks: out.blocks(),

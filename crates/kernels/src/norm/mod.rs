@@ -3,10 +3,23 @@
 //! Forward: `y = leaky((x - mean) / sqrt(variance + eps) * gamma + beta)`, with mean and biased variance over the voxels of one
 //! (sample, channel), as in PyTorch's `InstanceNorm3d` without running statistics. Statistics are f64.
 
+#![allow(unsafe_code)]
+
+pub(crate) mod rows;
+
+use rows::{NormBlock, NormSums, norm_table};
+
 use crate::conv::StatisticsMut;
+use crate::conv::direct::rows::LaneStatistics;
+use crate::conv::direct::{merge_statistics, row_table};
 use crate::error::{check_length, check_slope};
-use crate::layout::BlockedShape;
-use crate::{Context, KernelError, scalar};
+use crate::layout::{BlockedShape, LANES, SharedMut};
+use crate::{Context, KernelError};
+
+/// Voxels of a task.
+const PIECE: usize = 4096;
+/// Voxels whose statistics are taken in f32 before they are merged in f64.
+const RUN: usize = 128;
 
 /// What the gradient through an instance norm and the activation after it needs.
 #[derive(Debug, Clone, Copy)]
@@ -50,8 +63,30 @@ pub fn statistics(
 ) -> Result<(), KernelError> {
     check_length("tensor", data.len(), shape.len())?;
     statistics.check(shape)?;
-    let _ = ctx;
-    scalar::statistics(shape, data, statistics);
+    let pieces = shape.voxels().div_ceil(PIECE);
+    let table = row_table(ctx.level());
+    let mut partial = ctx.statistics();
+    let len = shape.batch * shape.blocks() * pieces;
+    if partial.len() < len {
+        partial.resize(len, LaneStatistics::EMPTY);
+    }
+    let shared = SharedMut::new(&mut partial[..len]);
+    // Laid out as the convolution has it for its tiles: [sample][piece][block].
+    ctx.pool().par_for(len, |_, task| {
+        let (rest, block) = (task / shape.blocks(), task % shape.blocks());
+        let (sample, piece) = (rest / pieces, rest % pieces);
+        let first = sample * shape.blocks() + block;
+        let count = PIECE.min(shape.voxels() - piece * PIECE);
+        let values = &data[(first * shape.voxels() + piece * PIECE) * LANES..][..count * LANES];
+        // SAFETY: each task has an entry of its own.
+        let merged = unsafe { &mut shared.part(task, 1)[0] };
+        *merged = LaneStatistics::EMPTY;
+        for run in values.chunks(RUN * LANES) {
+            // SAFETY: the run is not empty and has the length that is given; the level is one that the CPU has.
+            unsafe { (table.statistics)(run.as_ptr(), run.len() / LANES, merged) };
+        }
+    });
+    merge_statistics(&partial[..len], shape.batch, shape.blocks(), statistics);
     Ok(())
 }
 
@@ -113,9 +148,106 @@ pub fn backward(
     check_parameter("gradient of gamma", parameters.gamma.as_deref(), shape)?;
     check_parameter("gradient of beta", parameters.beta.as_deref(), shape)?;
     check_slope(norm.negative_slope)?;
-    let _ = ctx;
-    scalar::norm_backward(shape, norm, gradient, parameters);
+    let voxels = shape.voxels();
+    let pieces = voxels.div_ceil(PIECE);
+    let blocks = shape.batch * shape.blocks();
+    let table = norm_table(ctx.level());
+    let mut sums = ctx.norm_sums();
+    let len = blocks * pieces;
+    if sums.len() < len {
+        sums.resize(len, NormSums::default());
+    }
+    let range = |piece: usize, block: usize| {
+        let count = PIECE.min(voxels - piece * PIECE);
+        let first = (block * voxels + piece * PIECE) * LANES;
+        first..first + count * LANES
+    };
+    let shared = SharedMut::new(&mut sums[..len]);
+    let before = &*gradient;
+    ctx.pool().par_for(len, |_, task| {
+        let (block, piece) = (task / pieces, task % pieces);
+        let range = range(piece, block);
+        let (raw, gradient) = (&norm.raw[range.clone()], &before[range]);
+        // SAFETY: each task has an entry of its own; both slices have the length that is given; the level is one that the CPU has.
+        unsafe {
+            let sums = &mut shared.part(task, 1)[0];
+            *sums = NormSums::default();
+            (table.sums)(
+                raw.as_ptr(),
+                gradient.as_ptr(),
+                raw.len() / LANES,
+                &norm.block(shape, block, None),
+                sums,
+            );
+        }
+    });
+    // Pieces are added in their order; the first entry of a block then holds its total.
+    for block in sums[..len].chunks_exact_mut(pieces) {
+        for piece in 1..pieces {
+            let other = block[piece];
+            for lane in 0..LANES {
+                block[0].gradient[lane] += other.gradient[lane];
+                block[0].product[lane] += other.product[lane];
+            }
+        }
+    }
+    let sums = &sums[..len];
+    let shared = SharedMut::new(gradient);
+    ctx.pool().par_for(len, |_, task| {
+        let (block, piece) = (task / pieces, task % pieces);
+        let range = range(piece, block);
+        let raw = &norm.raw[range.clone()];
+        let constants = norm.block(shape, block, Some(&sums[block * pieces]));
+        // SAFETY: each task has a range of its own; both have the length that is given; the level is one that the CPU has.
+        unsafe {
+            let gradient = shared.part(range.start, range.len());
+            (table.write)(raw.as_ptr(), gradient.as_mut_ptr(), raw.len() / LANES, &constants);
+        }
+    });
+    let total = |channel: usize, value: fn(&NormSums) -> &[f64; LANES]| {
+        let of_sample = |sample: usize| &sums[(sample * shape.blocks() + channel / LANES) * pieces];
+        (0..shape.batch).map(|sample| value(of_sample(sample))[channel % LANES]).sum::<f64>() as f32
+    };
+    for (channel, target) in parameters.gamma.into_iter().flatten().enumerate() {
+        *target = total(channel, |sums| &sums.product);
+    }
+    for (channel, target) in parameters.beta.into_iter().flatten().enumerate() {
+        *target = total(channel, |sums| &sums.gradient);
+    }
     Ok(())
+}
+
+impl NormBackward<'_> {
+    /// Constants of one block, counted over all samples; `sums` are those of the whole block, for the second pass.
+    fn block(&self, shape: &BlockedShape, block: usize, sums: Option<&NormSums>) -> NormBlock {
+        let zero = [0.0; LANES];
+        let mut constants = NormBlock {
+            scale: zero,
+            shift: zero,
+            mean: zero,
+            rstd: zero,
+            negative_slope: self.negative_slope,
+            factor: zero,
+            slant: zero,
+            offset: zero,
+        };
+        let first = block % shape.blocks() * LANES;
+        for lane in 0..LANES.min(shape.channels - first) {
+            let at = block * LANES + lane;
+            let rstd = 1.0 / (self.variance[at] + self.eps).sqrt();
+            constants.scale[lane] = self.scale[at];
+            constants.shift[lane] = self.shift[at];
+            constants.mean[lane] = self.mean[at] as f32;
+            constants.rstd[lane] = rstd as f32;
+            if let Some(sums) = sums {
+                let factor = rstd * self.gamma.map_or(1.0, |gamma| f64::from(gamma[first + lane]));
+                constants.factor[lane] = factor as f32;
+                constants.slant[lane] = (factor * rstd * sums.product[lane] / shape.voxels() as f64) as f32;
+                constants.offset[lane] = (factor * sums.gradient[lane] / shape.voxels() as f64) as f32;
+            }
+        }
+        constants
+    }
 }
 
 fn check_parameter(
@@ -130,7 +262,7 @@ fn check_parameter(
 mod tests {
     use super::*;
     use crate::conv::{Affine, Source};
-    use crate::{CpuLevel, layout};
+    use crate::{CpuLevel, layout, scalar};
 
     /// The gradient against central differences of the forward pass.
     #[test]
