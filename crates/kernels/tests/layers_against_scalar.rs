@@ -64,6 +64,12 @@ proptest! {
         let (mut scale, mut shift) = (vec![0.0; vector], vec![0.0; vector]);
         let (g, b) = (Some(&gamma[..]), Some(&beta[..]));
         norm::scale_shift(&shape, &mean, &variance, g, b, 1e-5, &mut scale, &mut shift).unwrap();
+        // Within rounding of zero the sign of the activation's input is not defined: with and without a fused multiply-add differ.
+        let defined = raw.iter().enumerate().all(|(at, value)| {
+            let vector = at / (shape.voxels() * 16) * 16 + at % 16;
+            vector % shape.padded_channels() >= shape.channels || (value * scale[vector] + shift[vector]).abs() > 5e-7
+        });
+        prop_assume!(defined || shape.voxels() == 1);
         let backward = NormBackward {
             raw: &raw, scale: &scale, shift: &shift, mean: &mean, variance: &variance, gamma: g, eps: 1e-5, negative_slope: slope,
         };
