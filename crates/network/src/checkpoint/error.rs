@@ -31,6 +31,28 @@ pub enum CheckpointError {
         /// What is wrong.
         source: PickleError,
     },
+    /// The file is something else.
+    #[error("{path}: {found}, expected {expected}. Check that this is the right file and that it was copied completely", path = path.display())]
+    NotThisFormat {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        found: String,
+        /// What it ought to be.
+        expected: &'static str,
+    },
+    /// A part of the file contradicts another.
+    #[error("{path}: {part} has {found}, expected {expected}. The file is damaged or was not written by nnU-Net", path = path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The member, tensor or entry.
+        part: String,
+        /// What it has.
+        found: String,
+        /// What it ought to have.
+        expected: String,
+    },
 }
 
 impl CheckpointError {
@@ -44,5 +66,19 @@ impl CheckpointError {
 
     pub(super) fn pickle(path: &Path, source: PickleError) -> Self {
         Self::Pickle { path: path.to_owned(), source }
+    }
+
+    pub(super) fn damaged(
+        path: &Path,
+        part: impl Into<String>,
+        found: impl Into<String>,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Damaged {
+            path: path.to_owned(),
+            part: part.into(),
+            found: found.into(),
+            expected: expected.into(),
+        }
     }
 }
