@@ -9,44 +9,47 @@ use crate::simd::Simd;
 
 /// One kernel tap: where its source value is relative to the position's, and where its weights are within a block's.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Tap {
-    pub(super) source: usize,
-    pub(super) weights: usize,
+pub(crate) struct Tap {
+    pub(crate) source: usize,
+    pub(crate) weights: usize,
 }
 
 /// Operands of a microkernel. Pointers and distances count `f32` values.
-pub(super) struct Operands<'a> {
+pub(crate) struct Operands<'a> {
     /// Source value of the first position, first channel, in scratch.
-    pub(super) source: *const f32,
+    pub(crate) source: *const f32,
     /// From one row of positions to the next, and from one block of summed channels to the next.
-    pub(super) source_row: usize,
-    pub(super) source_block: usize,
-    pub(super) blocks: usize,
-    pub(super) taps: &'a [Tap],
+    pub(crate) source_row: usize,
+    pub(crate) source_block: usize,
+    pub(crate) blocks: usize,
+    pub(crate) taps: &'a [Tap],
     /// Weights `[block][tap][16][width]`.
-    pub(super) weights: *const f32,
-    pub(super) weights_block: usize,
+    pub(crate) weights: *const f32,
+    pub(crate) weights_block: usize,
     /// Result of the first position; a lower instruction set takes several calls for the channels of a group.
-    pub(super) output: *mut f32,
+    pub(crate) output: *mut f32,
     /// From one position, row, or block of result channels to the next.
-    pub(super) output_column: usize,
-    pub(super) output_row: usize,
-    pub(super) output_block: usize,
+    pub(crate) output_column: usize,
+    pub(crate) output_row: usize,
+    pub(crate) output_block: usize,
     /// What the sums start from: values per result channel, or, if null, what the output holds.
-    pub(super) start: *const f32,
+    pub(crate) start: *const f32,
 }
 
 /// A microkernel for a number of rows and columns of positions.
-pub(super) type Micro = unsafe fn(&Operands<'_>);
+pub(crate) type Micro = unsafe fn(&Operands<'_>);
 
 /// The microkernels of an instruction set.
-pub(super) struct MicroTable {
+pub(crate) struct MicroTable {
     /// Groups of 32 result channels: one row, then two rows; index is the number of columns - 1.
-    pub(super) wide: [&'static [Micro]; 2],
+    pub(crate) wide: [&'static [Micro]; 2],
     /// Groups of 16 result channels.
-    pub(super) narrow: [&'static [Micro]; 2],
+    pub(crate) narrow: [&'static [Micro]; 2],
+    /// Plain scratch, one row: groups of 16 and of 32 result channels.
+    pub(crate) plain: [&'static [Micro]; 2],
 }
 
+/// Positions are `CHANNELS` values apart in scratch, and that many channels are summed per tap: 16, or 1 for plain scratch.
 /// `WIDTH` result channels as vectors of `S`, `VECTORS` at a time, at `ROWS` x `COLUMNS` positions.
 ///
 /// # Safety
@@ -54,6 +57,7 @@ pub(super) struct MicroTable {
 #[inline(always)]
 pub(super) unsafe fn micro<
     S: Simd,
+    const CHANNELS: usize,
     const WIDTH: usize,
     const VECTORS: usize,
     const ROWS: usize,
@@ -93,7 +97,7 @@ pub(super) unsafe fn micro<
                     let first = source.add(tap.source);
                     let second = first.add(source_row * (ROWS - 1));
                     let weights = weights.add(tap.weights);
-                    for channel in 0..LANES {
+                    for channel in 0..CHANNELS {
                         let mut factors = [S::zero(); VECTORS];
                         for (vector, factor) in factors.iter_mut().enumerate() {
                             *factor = S::load(weights.add(channel * WIDTH + vector * S::LANES));
@@ -101,7 +105,7 @@ pub(super) unsafe fn micro<
                         for (row, sums) in sums.iter_mut().enumerate() {
                             let values = if row == 0 { first } else { second };
                             for (column, sums) in sums.iter_mut().enumerate() {
-                                let value = S::broadcast(values.add(column * LANES + channel));
+                                let value = S::broadcast(values.add(column * CHANNELS + channel));
                                 for (sum, factor) in sums.iter_mut().zip(factors) {
                                     *sum = S::fma(value, factor, *sum);
                                 }
@@ -128,18 +132,24 @@ macro_rules! micro_table {
             /// # Safety
             /// As [`micro`].
             $(#[target_feature(enable = $feature)])?
-            unsafe fn entry<const WIDTH: usize, const VECTORS: usize, const ROWS: usize, const COLUMNS: usize>(operands: &Operands<'_>) {
+            unsafe fn entry<
+                const CHANNELS: usize,
+                const WIDTH: usize, const VECTORS: usize, const ROWS: usize, const COLUMNS: usize>(operands: &Operands<'_>) {
                 // SAFETY: by the contract of this function.
-                unsafe { micro::<$simd, WIDTH, VECTORS, ROWS, COLUMNS>(operands) }
+                unsafe { micro::<$simd, CHANNELS, WIDTH, VECTORS, ROWS, COLUMNS>(operands) }
             }
             MicroTable {
                 wide: [
-                    &[$(entry::<32, $vectors, 1, $columns>),*],
-                    &[$(entry::<32, $vectors, 2, $half>),*],
+                    &[$(entry::<16, 32, $vectors, 1, $columns>),*],
+                    &[$(entry::<16, 32, $vectors, 2, $half>),*],
                 ],
                 narrow: [
-                    &[$(entry::<16, $narrow_vectors, 1, $columns>),*],
-                    &[$(entry::<16, $narrow_vectors, 2, $half>),*],
+                    &[$(entry::<16, 16, $narrow_vectors, 1, $columns>),*],
+                    &[$(entry::<16, 16, $narrow_vectors, 2, $half>),*],
+                ],
+                plain: [
+                    &[$(entry::<1, 16, $narrow_vectors, 1, $columns>),*],
+                    &[$(entry::<1, 32, $vectors, 1, $columns>),*],
                 ],
             }
         };

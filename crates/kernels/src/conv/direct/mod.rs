@@ -13,7 +13,8 @@
 #![allow(unsafe_code)]
 
 mod bias_gradient;
-pub(super) mod micro;
+pub(crate) mod columns;
+pub(crate) mod micro;
 mod outer;
 mod pass;
 pub(crate) mod rows;
@@ -35,7 +36,7 @@ use crate::layout::{LANES, SharedMut, padded};
 use crate::{Context, CpuLevel};
 
 /// The microkernels of a level.
-fn micro_table(level: CpuLevel) -> &'static MicroTable {
+pub(crate) fn micro_table(level: CpuLevel) -> &'static MicroTable {
     match level {
         #[cfg(target_arch = "x86_64")]
         CpuLevel::Avx512 | CpuLevel::Avx512Bf16 => &micro::AVX512,

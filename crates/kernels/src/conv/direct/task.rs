@@ -1,5 +1,6 @@
 //! The loops around the microkernel.
 
+use super::columns::Columns;
 use super::micro::{MicroTable, Operands, Tap};
 use super::pass::{Axis, Pass};
 use super::rows::LaneStatistics;
@@ -205,30 +206,4 @@ struct Chunk<'a> {
     block: usize,
     count: usize,
     scratch: &'a [f32],
-}
-
-/// Cuts a row into chunks that are as equal as possible and no longer than a microkernel is wide.
-#[derive(Clone, Copy)]
-struct Columns {
-    rest: usize,
-    chunks: usize,
-}
-
-impl Columns {
-    fn new(columns: usize, widest: usize) -> Self {
-        Self { rest: columns, chunks: columns.div_ceil(widest) }
-    }
-}
-
-impl Iterator for Columns {
-    type Item = usize;
-
-    fn next(&mut self) -> Option<usize> {
-        (self.chunks > 0).then(|| {
-            let columns = self.rest.div_ceil(self.chunks);
-            self.rest -= columns;
-            self.chunks -= 1;
-            columns
-        })
-    }
 }

@@ -1,9 +1,23 @@
 //! The first convolution of a network: few input channels in plain layout (n, c, z, y, x), blocked output. It needs no data gradient.
-//! Its [`ConvShape`] has one source, the image. Weights are natural `[co][ci][kz][ky][kx]`; they are small, so they are not packed ahead.
+//! Its [`ConvShape`] has one source, the image. Weights are natural `[co][ci][kz][ky][kx]`; they are small, so they are
+//! not packed ahead.
+//!
+//! One input channel in the blocked layout would be fifteen parts padding. Here a tap of one channel is one multiply-add per
+//! result vector; rows of the image are copied to scratch with zeros around them, sorted along x by the remainder of the stride.
 
-use crate::conv::{ConvShape, StatisticsMut, check_bias};
+#![allow(unsafe_code)]
+
+mod forward;
+mod plain;
+mod weight_gradient;
+
+use crate::conv::{self, ConvShape, ForwardWeights, Source, StatisticsMut, check_bias, direct};
 use crate::error::check_length;
-use crate::{Context, KernelError, scalar};
+use crate::layout::to_blocked;
+use crate::{Context, KernelError};
+
+/// Up to so many input channels are read from the plain layout; for more, the image is converted to the blocked one.
+const MOST_CHANNELS: usize = 4;
 
 /// Raw output (bias added) in the blocked layout, and its statistics, as [`crate::conv::forward`] has them.
 ///
@@ -25,12 +39,16 @@ pub fn forward(
     if let Some(statistics) = &statistics {
         statistics.check(&shape.output())?;
     }
-    let _ = ctx;
-    scalar::first_layer_forward(shape, input, weights, bias, output);
-    if let Some(statistics) = statistics {
-        scalar::statistics(&shape.output(), output, statistics);
+    if shape.in_channels() <= MOST_CHANNELS {
+        forward::run(ctx, shape, input, weights, bias, output, statistics);
+        return Ok(());
     }
-    Ok(())
+    let mut staging = ctx.staging();
+    let blocked = staging.at_least(shape.source(0).len());
+    to_blocked(ctx, &shape.source(0), input, blocked)?;
+    let mut packed = ForwardWeights::new(shape);
+    packed.pack(ctx, weights)?;
+    conv::forward(ctx, shape, &[Source::raw(blocked)], &packed, bias, output, statistics)
 }
 
 /// Gradient with respect to weights (natural layout) and bias (`out_channels`); both are overwritten.
@@ -49,10 +67,17 @@ pub fn backward_weights(
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, grad_bias.as_deref())?;
-    let _ = ctx;
-    scalar::first_layer_backward_weights(shape, input, grad_output, grad_weights);
+    if shape.in_channels() <= MOST_CHANNELS {
+        weight_gradient::run(ctx, shape, input, grad_output, grad_weights);
+    } else {
+        let mut staging = ctx.staging();
+        let blocked = staging.at_least(shape.source(0).len());
+        to_blocked(ctx, &shape.source(0), input, blocked)?;
+        let sources = [Source::raw(blocked)];
+        direct::backward_weights(ctx, shape, shape.padding(), &sources, grad_output, grad_weights);
+    }
     if let Some(grad_bias) = grad_bias {
-        scalar::bias_gradient(&shape.output(), grad_output, grad_bias);
+        direct::bias_gradient(ctx, &shape.output(), grad_output, grad_bias);
     }
     Ok(())
 }

@@ -1,0 +1,117 @@
+//! Forward convolution of a plain image.
+
+use super::plain::{PlainTiles, groups};
+use crate::Context;
+use crate::conv::direct::columns::Columns;
+use crate::conv::direct::micro::Operands;
+use crate::conv::direct::rows::LaneStatistics;
+use crate::conv::direct::{merge_statistics, micro_table, row_table};
+use crate::conv::{ConvShape, StatisticsMut};
+use crate::layout::{LANES, SharedMut, padded};
+
+/// Lengths have been checked.
+pub(super) fn run(
+    ctx: &Context,
+    shape: &ConvShape,
+    input: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    statistics: Option<StatisticsMut<'_>>,
+) {
+    let out = shape.output();
+    let tiles = PlainTiles::new(shape);
+    let per_channel = shape.in_channels() * shape.taps();
+    let width = padded(shape.out_channels);
+    let mut partial = ctx.partial();
+    let (start, packed) = partial.at_least(width * (per_channel + 1)).split_at_mut(width);
+    start.fill(0.0);
+    if let Some(bias) = bias {
+        start[..bias.len()].copy_from_slice(bias);
+    }
+    pack(shape, weights, packed);
+    let (start, packed) = (&*start, &*packed);
+
+    let mut partial_statistics = ctx.statistics();
+    let len = if statistics.is_some() { tiles.count() * out.blocks() } else { 0 };
+    if partial_statistics.len() < len {
+        partial_statistics.resize(len, LaneStatistics::EMPTY);
+    }
+    let shared_statistics = SharedMut::new(&mut partial_statistics[..len]);
+    let shared = SharedMut::new(output);
+    let (micro, rows) = (micro_table(ctx.level()), row_table(ctx.level()));
+    let all_taps = [tiles.taps(LANES), tiles.taps(2 * LANES)];
+    let [_, size_y, size_x] = out.spatial;
+    let voxels = out.voxels();
+    ctx.pool().par_for(tiles.count(), |thread, index| {
+        let tile = tiles.tile(index);
+        let mut scratch = ctx.scratch(thread);
+        let scratch = scratch.at_least(tiles.scratch_len());
+        tiles.pack(&tile, input, scratch);
+        for group in groups(out.blocks(), per_channel) {
+            let kernels = micro.plain[group.blocks - 1];
+            let taps = &all_taps[group.blocks - 1];
+            let mut statistics = [LaneStatistics::EMPTY; 2];
+            for row in 0..tile.rows {
+                let first = (tile.z * size_y + tile.first_row + row) * size_x;
+                let block = tile.sample * out.blocks() + group.block;
+                // SAFETY: the row lies in the blocks of the group, and only this task writes it.
+                let result = unsafe { shared.as_mut_ptr().add((block * voxels + first) * LANES) };
+                let mut x = 0;
+                for columns in Columns::new(size_x, kernels.len()) {
+                    let operands = Operands {
+                        source: scratch[row * tiles.row_step() + x..].as_ptr(),
+                        source_row: 0,
+                        source_block: 0,
+                        blocks: 1,
+                        taps,
+                        weights: packed[group.offset..].as_ptr(),
+                        weights_block: 0,
+                        // SAFETY: the columns lie in the row.
+                        output: unsafe { result.add(x * LANES) },
+                        output_column: LANES,
+                        output_row: 0,
+                        output_block: voxels * LANES,
+                        start: start[group.block * LANES..].as_ptr(),
+                    };
+                    // SAFETY: every tap of every position of the tile lies in scratch; the group has weights for every tap and
+                    // a start for every channel; the positions lie in the output, which is written by this task alone; the
+                    // level is one that the CPU has.
+                    unsafe { kernels[columns - 1](&operands) };
+                    x += columns;
+                }
+                if len > 0 {
+                    for (within, statistics) in statistics[..group.blocks].iter_mut().enumerate() {
+                        // SAFETY: the row was just written by this task.
+                        unsafe { (rows.statistics)(result.add(within * voxels * LANES), size_x, statistics) };
+                    }
+                }
+            }
+            if len > 0 {
+                // SAFETY: only this task writes the entries of its tile.
+                let target =
+                    unsafe { shared_statistics.part(index * out.blocks() + group.block, group.blocks) };
+                target.copy_from_slice(&statistics[..group.blocks]);
+            }
+        }
+    });
+    if let Some(statistics) = statistics {
+        merge_statistics(&partial_statistics[..len], shape.batch, out.blocks(), statistics);
+    }
+}
+
+/// Packs natural weights as `[group][channel, tap][16 or 32 output channels]`, zeros for padding.
+fn pack(shape: &ConvShape, weights: &[f32], packed: &mut [f32]) {
+    let per_channel = shape.in_channels() * shape.taps();
+    packed.fill(0.0);
+    for group in groups(shape.out_blocks(), per_channel) {
+        let width = group.blocks * LANES;
+        let first = group.block * LANES;
+        for channel in 0..width.min(shape.out_channels - first) {
+            let natural = &weights[(first + channel) * per_channel..][..per_channel];
+            for (tap, weight) in natural.iter().enumerate() {
+                packed[group.offset + tap * width + channel] = *weight;
+            }
+        }
+    }
+}
