@@ -1,1 +1,25 @@
 //! Crop, normalise, resample and store the cases as the network will see them.
+
+mod class_locations;
+mod crop;
+mod error;
+mod memory_budget;
+mod normalize;
+mod pipeline;
+mod properties;
+mod read_case;
+mod run;
+mod store;
+
+pub use class_locations::{ClassLocations, sample_locations, sampled_classes};
+pub use crop::{OUTSIDE, mark_outside, transpose};
+pub use error::PreprocessError;
+pub use normalize::{NormalizationInput, NormalizationScheme, SCHEMES};
+pub use pipeline::{PreprocessedCase, Preprocessor, RawCase};
+pub use properties::Properties;
+pub use read_case::{read_case, read_labels};
+pub use run::{
+    DatasetFolders, Existing, PreprocessOptions, Preprocessed, copy_segmentations, preprocess_configuration,
+    preprocess_dataset,
+};
+pub use store::{CaseFiles, StoredCase, stored_cases, write_case};

@@ -1,0 +1,163 @@
+//! What can go wrong while cases are preprocessed or preprocessed cases are read.
+
+use std::path::{Path, PathBuf};
+
+use nnunet_network::checkpoint::CheckpointError;
+use nnunet_volume::VolumeError;
+
+use crate::dataset::DatasetError;
+use crate::dataset::reader::ReadError;
+use crate::plan::PlanError;
+
+/// Errors of the preprocess stage. Each names the case or file, what was found and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PreprocessError {
+    /// Images of a case cannot be read or do not fit together.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// An image or array file cannot be read or written, or an image cannot be resampled.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// A properties file cannot be read or written.
+    #[error(transparent)]
+    Pickle(#[from] CheckpointError),
+    /// dataset.json, its labels or its cases.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The plans.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A file or folder could not be read, written or removed.
+    #[error("{path}: cannot {action}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The case has another number of channels than the plans.
+    #[error("case {case}: has {found} image channels, the plans expect {expected}")]
+    Channels {
+        /// The case.
+        case: String,
+        /// Channels of the case.
+        found: usize,
+        /// Channels of the plans.
+        expected: usize,
+    },
+    /// Image and segmentation have different shapes.
+    #[error("case {case}: the segmentation has shape {segmentation:?} (z, y, x), the images have {images:?}")]
+    SegmentationShape {
+        /// The case.
+        case: String,
+        /// Shape (z, y, x) of the segmentation.
+        segmentation: [usize; 3],
+        /// Shape (z, y, x) of the images.
+        images: [usize; 3],
+    },
+    /// A segmentation has values that are no labels.
+    #[error("{path}: voxel {index:?} (z, y, x) has value {value}; labels are whole numbers from 0 to {largest}", path = path.display())]
+    NotLabels {
+        /// The file.
+        path: PathBuf,
+        /// The first such voxel (z, y, x).
+        index: [usize; 3],
+        /// Its value.
+        value: f32,
+        /// Largest label.
+        largest: i16,
+    },
+    /// The plans ask for something this program does not have.
+    #[error("{place}: {key} `{found}` is not known; known: {known}")]
+    Unknown {
+        /// The configuration.
+        place: String,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What there is.
+        known: String,
+    },
+    /// CT normalisation needs the intensities of the dataset.
+    #[error(
+        "channel {channel}: {scheme} needs foreground intensities, which the plans do not have for it; plan again"
+    )]
+    NoIntensities {
+        /// The channel.
+        channel: usize,
+        /// The scheme.
+        scheme: &'static str,
+    },
+    /// Intensities that a normalisation scheme does not allow.
+    #[error(
+        "channel {channel}: intensities from {lowest} to {highest}; RGBTo01Normalization expects 0 to 255"
+    )]
+    NotRgb {
+        /// The channel.
+        channel: usize,
+        /// Smallest value.
+        lowest: f32,
+        /// Largest value.
+        highest: f32,
+    },
+    /// A case would vanish or explode at the target spacing.
+    #[error(
+        "{shape:?} voxels (z, y, x) at {from:?} mm would become {to:?} at {target:?} mm; check the spacing in the file's header"
+    )]
+    ResampledShape {
+        /// Shape after cropping.
+        shape: [usize; 3],
+        /// Spacing of the case.
+        from: [f64; 3],
+        /// Shape after resampling.
+        to: [usize; 3],
+        /// Target spacing.
+        target: [f64; 3],
+    },
+    /// A properties file lacks something.
+    #[error("{path}: `{key}` {problem}; preprocess the case again", path = path.display())]
+    Properties {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The arrays of a preprocessed case do not fit together.
+    #[error("{path}: shape {found:?}, expected {expected}; preprocess the case again", path = path.display())]
+    StoredShape {
+        /// The file.
+        path: PathBuf,
+        /// Its shape.
+        found: Vec<usize>,
+        /// What belongs there.
+        expected: String,
+    },
+    /// Some cases could not be preprocessed; all of them are named.
+    #[error("{} of {total} cases could not be preprocessed:\n{}", .faults.len(), .faults.join("\n"))]
+    Cases {
+        /// One line per case.
+        faults: Vec<String>,
+        /// Number of cases.
+        total: usize,
+    },
+    /// The user asked to stop.
+    #[error("interrupted after {done} of {total} cases; the finished ones are complete and can be kept")]
+    Interrupted {
+        /// Finished cases.
+        done: usize,
+        /// Number of cases.
+        total: usize,
+    },
+}
+
+impl PreprocessError {
+    pub(super) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), action, source }
+    }
+}
