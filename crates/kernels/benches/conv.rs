@@ -7,13 +7,13 @@
 // A bench reports on the terminal, and a failing one must stop.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::expect_used)]
 
-use std::time::Instant;
+mod common;
 
+use common::{best, values};
 use nnunet_kernels::conv::{
     Affine, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, backward_data,
     backward_weights, forward,
 };
-use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::{Context, CpuLevel, peak};
 
 /// Name, batch, input, source channels, output channels, kernel, stride.
@@ -69,49 +69,6 @@ fn options() -> Options {
     options
 }
 
-/// CPU time of the calling thread in seconds: with one thread it measures the kernel and not the load of the machine.
-#[cfg(target_os = "linux")]
-fn cpu_seconds() -> f64 {
-    const CLOCK_THREAD_CPUTIME_ID: std::ffi::c_int = 3;
-    unsafe extern "C" {
-        fn clock_gettime(clock: std::ffi::c_int, time: *mut [i64; 2]) -> std::ffi::c_int;
-    }
-    let mut time = [0_i64; 2];
-    // SAFETY: a `timespec` is two 64-bit integers on 64-bit Linux, and the call writes only that.
-    #[allow(unsafe_code)]
-    unsafe {
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &mut time);
-    }
-    time[0] as f64 + time[1] as f64 * 1e-9
-}
-
-/// Elsewhere only the wall clock is at hand.
-#[cfg(not(target_os = "linux"))]
-fn cpu_seconds() -> f64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
-}
-
-/// Shortest time of repetitions that take `options.seconds` in all, at least three.
-fn best(options: &Options, mut run: impl FnMut()) -> f64 {
-    let (all, mut best, mut count) = (Instant::now(), f64::INFINITY, 0);
-    while count < 3 || all.elapsed().as_secs_f64() < options.seconds {
-        let (start, cpu) = (Instant::now(), cpu_seconds());
-        run();
-        let wall = start.elapsed().as_secs_f64();
-        best = best.min(if options.threads == 1 { cpu_seconds() - cpu } else { wall });
-        count += 1;
-    }
-    best
-}
-
-fn values(len: usize) -> AlignedBuffer {
-    let mut buffer = AlignedBuffer::new(len);
-    for (at, value) in buffer.iter_mut().enumerate() {
-        *value = ((at * 7919 + 13) % 1009) as f32 / 504.5 - 1.0;
-    }
-    buffer
-}
-
 fn main() {
     let options = options();
     let ctx = Context::new(options.level, options.threads);
@@ -151,21 +108,21 @@ fn main() {
         let mut output = values(shape.output().len());
         let vector = shape.output().vector_len();
         let (mut mean, mut variance) = (vec![0.0; vector], vec![0.0; vector]);
-        let plain = best(&options, || {
+        let plain = best(options.threads, options.seconds, || {
             forward(&ctx, &shape, &raw, &packed, Some(&bias), &mut output, None).unwrap();
         });
-        let fused = best(&options, || {
+        let fused = best(options.threads, options.seconds, || {
             let statistics = StatisticsMut { mean: &mut mean, variance: &mut variance };
             forward(&ctx, &shape, &normalised, &packed, Some(&bias), &mut output, Some(statistics)).unwrap();
         });
         let mut gradients = data.clone();
-        let data_gradient = best(&options, || {
+        let data_gradient = best(options.threads, options.seconds, || {
             let mut targets: Vec<_> =
                 gradients.iter_mut().map(|data| GradientTarget::overwrite(data)).collect();
             backward_data(&ctx, &shape, &output, &packed_data, &mut targets).unwrap();
         });
         let (mut grad_weights, mut grad_bias) = (values(weights.len()), values(out));
-        let weight_gradient = best(&options, || {
+        let weight_gradient = best(options.threads, options.seconds, || {
             backward_weights(&ctx, &shape, &normalised, &output, &mut grad_weights, Some(&mut grad_bias))
                 .unwrap();
         });

@@ -102,16 +102,19 @@ impl Job<'_> {
         let weights =
             &self.weights.data[group.offset + chunk.block * weights_block..][..chunk.count * weights_block];
         let mut taps = [Tap::default(); MAX_TAPS];
-        for pass in self.passes {
-            let [axis_z, axis_y, axis_x] = &pass.axes;
-            let columns = Columns::new(axis_x.count, kernels[0].len());
-            let rows_z = tile.size[0].min(axis_z.count.saturating_sub(tile.first[0]));
-            let rows_y = tile.size[1].min(axis_y.count.saturating_sub(tile.first[1]));
-            for z in 0..rows_z {
-                let mut y = 0;
-                while y < rows_y {
-                    let rows = if axis_x.count <= kernels[1].len() && y + 1 < rows_y { 2 } else { 1 };
+        // All passes over a row before the next row: their results interleave, so they share cache lines and pages. Rows are
+        // taken in pairs if they are short.
+        let widest = self.passes.iter().map(|pass| pass.axes[2].count).max().unwrap_or(0);
+        let row_step = if widest <= kernels[1].len() { 2 } else { 1 };
+        for z in 0..tile.size[0] {
+            for y in (0..tile.size[1]).step_by(row_step) {
+                for pass in self.passes {
+                    let [axis_z, axis_y, axis_x] = &pass.axes;
                     let position = [tile.first[0] + z, tile.first[1] + y];
+                    let rows = row_step.min(tile.size[1] - y).min(axis_y.count.saturating_sub(position[1]));
+                    if rows == 0 || position[0] >= axis_z.count {
+                        continue;
+                    }
                     let count = self.list_taps(tiles, pass, position, rows == 2, width, &mut taps);
                     let result_z = axis_z.first + axis_z.spacing * position[0];
                     let result_y = axis_y.first + axis_y.spacing * position[1];
@@ -119,7 +122,7 @@ impl Job<'_> {
                     let scratch_row =
                         (z * axis_z.step * tiles.span[1] + y * axis_y.step) * tiles.scratch_row();
                     let mut x = 0;
-                    for chunk_columns in columns {
+                    for chunk_columns in Columns::new(axis_x.count, kernels[0].len()) {
                         let operands = Operands {
                             source: chunk.scratch[scratch_row + x * LANES..].as_ptr(),
                             source_row: axis_y.step * tiles.scratch_row(),
@@ -156,7 +159,6 @@ impl Job<'_> {
                             }
                         }
                     }
-                    y += rows;
                 }
             }
         }
