@@ -1,6 +1,6 @@
 //! An image as read from a file: voxels, geometry, and what the reader noticed.
 
-use crate::{Geometry, Volume};
+use crate::{ChannelVolume, Geometry, Volume};
 
 /// Type of a voxel in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,4 +114,15 @@ impl Image {
             .find(|(_, v)| v.fract() != 0.0 || !limits.contains(v))
             .map(|(i, &v)| (i, v))
     }
+}
+
+/// An image with one or more values per pixel, e.g. a photograph.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ChannelImage {
+    /// Values (c, z, y, x); a flat image has one slice.
+    pub channels: ChannelVolume<f32>,
+    /// Where the image lies.
+    pub geometry: Geometry,
+    /// Type of a value in the file.
+    pub stored_type: VoxelType,
 }

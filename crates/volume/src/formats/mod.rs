@@ -3,8 +3,10 @@
 
 pub mod b2nd;
 pub mod metaimage;
+pub mod natural_image;
 pub mod nifti;
 pub mod nrrd;
+pub mod tiff3d;
 
 mod labels;
 mod text_header;
