@@ -16,7 +16,7 @@ use nnunet::dataset::{DatasetJson, LabelOrRegion};
 use nnunet::fingerprint::extract;
 use nnunet::plan::{PlannerOptions, Plans, plan_dataset};
 use nnunet::preprocess::{
-    DatasetFolders, Existing, PreprocessError, PreprocessOptions, Preprocessed, StoredCase,
+    DatasetFolders, Existing, PreprocessError, PreprocessOptions, Preprocessed, Properties, StoredCase,
     preprocess_dataset, stored_cases,
 };
 use nnunet::progress::{Cancel, Event, Progress, Silent};
@@ -286,7 +286,37 @@ fn a_configuration_that_is_not_planned_is_skipped_with_a_message() {
     assert!(watcher.lines.lock().unwrap()[0].contains("3d_lowres is not in nnUNetPlans"));
 }
 
-/// Several minutes with the reference, seconds here: run with `--ignored`.
+#[test]
+fn cases_of_the_reference_are_read() {
+    let Some(folder) = shared_path("reference/b2nd_sample") else { return };
+    for case in stored_cases(&folder).unwrap() {
+        let stored = StoredCase::open(&folder, &case).unwrap();
+        let shape = stored.shape();
+        let expected =
+            |name: &str| nnunet_testkit::npy::read_npy(folder.join(format!("{case}{name}.npy"))).data;
+        let data = stored.read_data([0; 3], shape).unwrap();
+        assert!(data.data().iter().zip(expected("")).all(|(a, b)| f64::from(*a) == b));
+        let labels = stored.read_segmentation([0; 3], shape).unwrap();
+        assert!(labels.data().iter().zip(expected("_seg")).all(|(a, b)| f64::from(*a) == b));
+
+        let properties = stored.properties().unwrap();
+        assert_eq!(properties.shape_before_cropping, shape);
+        let locations = properties.class_locations.as_ref().unwrap();
+        assert_eq!(locations.len(), 2);
+        for (class, voxels) in locations.iter() {
+            for &[z, y, x] in voxels {
+                let index = labels.index(z as usize, y as usize, x as usize);
+                assert!(class.contains(labels.data()[index].into()));
+            }
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let copy = temporary.path().join("case.pkl");
+        properties.write(&copy).unwrap();
+        assert_eq!(Properties::read(&copy).unwrap(), properties);
+    }
+}
+
+/// Three quarters of a minute with the reference, seconds here: run with `--ignored`.
 #[test]
 #[ignore = "long: the whole of Dataset004_Hippocampus"]
 fn hippocampus_from_raw_to_preprocessed() {
