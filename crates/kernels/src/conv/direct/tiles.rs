@@ -41,6 +41,18 @@ pub(super) struct Tiles {
 impl Tiles {
     /// Cuts the positions of `passes`. `groups` is the number of groups of result channels that tasks may share out.
     pub(super) fn new(input: &Input<'_>, batch: usize, passes: &[Pass], groups: usize) -> Self {
+        let taps: usize = passes.first().map_or(1, |pass| pass.kernel.iter().product());
+        let chunk = (CHUNK_TAPS / taps).clamp(1, MAX_CHUNK).min(input.blocks);
+        Self::with_chunk(batch, passes, groups, chunk, 2)
+    }
+
+    /// The same for weight gradients. Their sums are per summed block, so one block at a time leaves room for large tiles, and the
+    /// larger a tile, the more often the sums are used while they are in the cache. Blocks and groups are tasks of their own.
+    pub(super) fn for_weights(input: &Input<'_>, batch: usize, passes: &[Pass], groups: usize) -> Self {
+        Self::with_chunk(batch, passes, groups * input.blocks, 1, usize::MAX)
+    }
+
+    fn with_chunk(batch: usize, passes: &[Pass], groups: usize, chunk: usize, deepest: usize) -> Self {
         let steps: [usize; 3] =
             std::array::from_fn(|axis| passes.first().map_or(1, |pass| pass.axes[axis].step));
         let grid: [usize; 3] =
@@ -50,8 +62,6 @@ impl Tiles {
             positions.saturating_sub(1) * steps[axis] + (ranges[axis].1 - ranges[axis].0) as usize + 1
         };
         let columns = extent(2, grid[2]).div_ceil(steps[2]);
-        let taps: usize = passes.first().map_or(1, |pass| pass.kernel.iter().product());
-        let chunk = (CHUNK_TAPS / taps).clamp(1, MAX_CHUNK).min(input.blocks);
         let values = |tile_z: usize, tile_y: usize| {
             chunk * extent(0, tile_z) * extent(1, tile_y) * columns * steps[2] * LANES
         };
@@ -61,12 +71,16 @@ impl Tiles {
         while tile[1] > 4 && values(1, tile[1]) > SCRATCH_VALUES {
             tile[1] = tile[1].div_ceil(2);
         }
-        let deepest = if size_x <= 8 { 4 } else { 2 };
-        while tile[0] * 2 <= size_z.min(deepest)
-            && values(tile[0] * 2, tile[1]) <= SCRATCH_VALUES
-            && (size_x <= 8 || count([tile[0] * 2, tile[1]]) >= WANTED_TASKS)
-        {
-            tile[0] *= 2;
+        let deepest = if size_x <= 8 { deepest.max(4) } else { deepest };
+        // Tiles of a result are all the tasks there are if its groups are not shared out; sums are tasks anyway.
+        let shared_out = if deepest == usize::MAX { groups } else { 1 };
+        loop {
+            let deeper = (tile[0] * 2).min(size_z).min(deepest);
+            let enough = size_x <= 8 || count([deeper, tile[1]]) * shared_out >= WANTED_TASKS;
+            if deeper == tile[0] || !enough || values(deeper, tile[1]) > SCRATCH_VALUES {
+                break;
+            }
+            tile[0] = deeper;
         }
         let mut shares = 1;
         while count(tile) * shares < WANTED_TASKS && shares * 2 <= groups {

@@ -38,8 +38,10 @@ impl WeightGradient<'_> {
     pub(super) fn run(&self, ctx: &Context, grad_weights: &mut [f32]) {
         let order = Order::forward(self.shape);
         let groups = &order.groups;
-        let tiles = Tiles::new(&self.input, self.shape.batch, std::slice::from_ref(self.pass), 1);
+        let passes = std::slice::from_ref(self.pass);
+        let tiles = Tiles::for_weights(&self.input, self.shape.batch, passes, groups.len());
         let chunks = self.input.blocks.div_ceil(tiles.chunk);
+        // Sharing out groups costs a second packing of the tile, a further part costs a pass over all sums, which is more.
         let mut shares = 1;
         while chunks * shares < WANTED_TASKS && shares * 2 <= groups.len() {
             shares *= 2;
