@@ -4,6 +4,8 @@
 //! Geometry is converted between the header's RAS axes and the LPS axes of [`crate::Geometry`].
 //! NIfTI-2, which ITK cannot read, follows the same rules in double precision.
 
+pub mod nibabel;
+
 mod header;
 mod orientation;
 mod reader;

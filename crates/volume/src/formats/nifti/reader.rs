@@ -27,6 +27,19 @@ pub fn read(path: impl AsRef<Path>) -> Result<Image> {
     let path = path.as_ref();
     let mut source = Source::open(path)?;
     let described = source.describe()?;
+    let (geometry, stored_type) = (described.geometry, described.voxel_type);
+    let scaling = described.header.scaling();
+    let (volume, warnings) = voxels(path, &mut source, described, scaling)?;
+    Ok(Image { volume, geometry, stored_type, scaled: scaling.is_some(), warnings })
+}
+
+/// Reads the voxels behind the header and completes the warnings.
+pub(super) fn voxels(
+    path: &Path,
+    source: &mut Source<'_>,
+    described: Described,
+    scaling: Option<(f64, f64)>,
+) -> Result<(Volume<f32>, Vec<ImageWarning>)> {
     let [x, y, z] = described.shape_xyz;
     let mut warnings = described.warnings;
     let header = &described.header;
@@ -34,25 +47,18 @@ pub fn read(path: impl AsRef<Path>) -> Result<Image> {
     let expected = described.voxels.saturating_mul(described.voxel_type.bytes() as u64);
     check_room(path, expected, source.room(offset), source.compressed)?;
     let head = source.skip_to(offset, expected)?;
-    let scaling = header.scaling();
     let encoding = Encoding { voxel_type: described.voxel_type, big_endian: header.big_endian, scaling };
     let (data, non_finite) = read_voxels(path, &head, &mut source.reader, &encoding, described.voxels)?;
     if non_finite > 0 {
         warnings.push(ImageWarning::NonFiniteVoxels { count: non_finite });
     }
-    let found = data.len();
+    let found = format!("there are {} voxels", data.len());
     let volume = Volume::new([z, y, x], data).ok_or_else(|| VolumeError::Truncated {
         path: path.to_owned(),
-        expected: described.voxels,
-        found: format!("there are {found} voxels"),
+        expected,
+        found,
     })?;
-    Ok(Image {
-        volume,
-        geometry: described.geometry,
-        stored_type: described.voxel_type,
-        scaled: scaling.is_some(),
-        warnings,
-    })
+    Ok((volume, warnings))
 }
 
 /// Reads only the header of `path`: shape (z, y, x) and geometry.
@@ -67,17 +73,17 @@ pub fn read_geometry(path: impl AsRef<Path>) -> Result<([usize; 3], Geometry)> {
 }
 
 /// What the header says, checked.
-struct Described {
-    header: Header,
-    shape_xyz: [usize; 3],
+pub(super) struct Described {
+    pub(super) header: Header,
+    pub(super) shape_xyz: [usize; 3],
     voxels: u64,
-    voxel_type: VoxelType,
-    geometry: Geometry,
+    pub(super) voxel_type: VoxelType,
+    pub(super) geometry: Geometry,
     warnings: Vec<ImageWarning>,
 }
 
 /// An open file, decompressed where it is compressed.
-struct Source<'a> {
+pub(super) struct Source<'a> {
     path: &'a Path,
     reader: Box<dyn Read>,
     file_len: u64,
@@ -87,7 +93,7 @@ struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    fn open(path: &'a Path) -> Result<Self> {
+    pub(super) fn open(path: &'a Path) -> Result<Self> {
         let mut file = File::open(path).map_err(|e| VolumeError::io(path, "open it", e))?;
         let file_len = file.metadata().map_err(|e| VolumeError::io(path, "read its size", e))?.len();
         let mut magic = [0u8; 2];
@@ -100,7 +106,7 @@ impl<'a> Source<'a> {
         Ok(Self { path, reader, file_len, compressed, head: Vec::new() })
     }
 
-    fn describe(&mut self) -> Result<Described> {
+    pub(super) fn describe(&mut self) -> Result<Described> {
         let path = self.path;
         self.head = vec![0; LEN_2];
         let got = read_up_to(&mut self.reader, &mut self.head).map_err(|source| {

@@ -27,8 +27,19 @@ const LEVEL: u32 = 4;
 /// A flat geometry for a volume of several slices, and whatever the operating system refuses. A file that was at
 /// `path` stays as it was on an error.
 pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometry: &Geometry) -> Result<()> {
-    let path = path.as_ref();
-    let header = header_for::<T>(path, volume.shape(), geometry)?.to_bytes(8 * size_of::<T>() as i16);
+    write_with_header(path.as_ref(), volume, geometry, |_| ())
+}
+
+/// As [`write`], after `change` had its way with the header.
+pub(super) fn write_with_header<T: StoredVoxel>(
+    path: &Path,
+    volume: &Volume<T>,
+    geometry: &Geometry,
+    change: impl FnOnce(&mut Header),
+) -> Result<()> {
+    let mut header = header_for::<T>(path, volume.shape(), geometry)?;
+    change(&mut header);
+    let header = header.to_bytes(8 * size_of::<T>() as i16);
     let compress = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
     write_atomically(path, |file| {
         if compress {
