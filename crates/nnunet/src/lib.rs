@@ -11,6 +11,7 @@ pub mod evaluate;
 pub mod files;
 pub mod fingerprint;
 pub mod json;
+pub mod model;
 pub mod numpy_random;
 pub mod plan;
 pub mod predict;

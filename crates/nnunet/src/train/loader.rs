@@ -19,6 +19,8 @@ pub struct LoaderSettings {
     pub iterations_per_epoch: u64,
     /// Epoch of the first batch, counted from 0; a resumed run continues where it stopped.
     pub first_epoch: u64,
+    /// Iteration of that epoch at which to begin, counted from 0.
+    pub first_iteration: u64,
     /// Number of threads.
     pub threads: NonZeroUsize,
     /// Finished batches that wait for the trainer, per thread.
@@ -69,7 +71,10 @@ impl BatchLoader {
             let worker = Worker {
                 composer: Arc::clone(&composer),
                 iterations_per_epoch: settings.iterations_per_epoch.max(1),
-                first_epoch: settings.first_epoch,
+                first: settings
+                    .first_epoch
+                    .saturating_mul(settings.iterations_per_epoch.max(1))
+                    .saturating_add(settings.first_iteration),
                 cancel: cancel.clone(),
                 stop: loader.stop.clone(),
             };
@@ -107,7 +112,8 @@ impl Drop for BatchLoader {
 struct Worker {
     composer: Arc<BatchComposer>,
     iterations_per_epoch: u64,
-    first_epoch: u64,
+    /// Number of the first batch, over all epochs.
+    first: u64,
     cancel: Cancel,
     stop: Cancel,
 }
@@ -116,8 +122,8 @@ impl Worker {
     fn run(&self, first: usize, step: usize, batches: &Sender<Result<Batch, BatchError>>) {
         let mut scratch = Scratch::default();
         let stop = || self.stop.is_cancelled() || self.cancel.is_cancelled();
-        for index in (first as u64..).step_by(step) {
-            let epoch = self.first_epoch + index / self.iterations_per_epoch;
+        for index in (self.first + first as u64..).step_by(step) {
+            let epoch = index / self.iterations_per_epoch;
             let iteration = index % self.iterations_per_epoch;
             let batch = self.composer.compose(epoch, iteration, &mut scratch, stop);
             let last = batch.is_err();
@@ -173,6 +179,7 @@ mod tests {
         let settings = LoaderSettings {
             iterations_per_epoch: 4,
             first_epoch,
+            first_iteration: 0,
             threads: NonZeroUsize::new(threads).unwrap(),
             ahead: NonZeroUsize::new(2).unwrap(),
         };

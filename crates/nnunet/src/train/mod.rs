@@ -2,11 +2,22 @@
 
 pub mod batch;
 pub mod case_source;
+mod engine;
+mod error;
 pub mod history;
 pub mod loader;
 pub mod log_file;
 pub mod loss;
 pub mod progress_plot;
-pub mod recipe;
+mod run_folder;
 pub mod sampler;
 pub mod schedule;
+mod state;
+mod stored_source;
+mod trainer;
+mod validate;
+
+pub use engine::{Engine, StepError};
+pub use error::TrainError;
+pub use run_folder::RunFolder;
+pub use trainer::{Start, TrainRequest, Training};

@@ -90,6 +90,15 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The same training with another number of iterations per epoch; validation takes a fifth as many,
+    /// at most the default's 50.
+    #[must_use]
+    pub fn with_iterations(mut self, iterations: usize) -> Self {
+        self.iterations_per_epoch = iterations;
+        self.validation_iterations = iterations.div_ceil(5).min(50);
+        self
+    }
+
     /// The same training with another number of epochs, under the name that the reference would give it:
     /// 1000 is the default and has no suffix, one epoch is `_1epoch`.
     #[must_use]

@@ -1,0 +1,135 @@
+//! Flags that the verbs on raw and preprocessed datasets share, and the requests they turn into.
+
+use anyhow::Context;
+use nnunet::dataset::{DatasetJson, DatasetName, cases};
+use nnunet::fingerprint::extract;
+use nnunet::plan::{PlannerOptions, PlannerPreset, plan_dataset};
+
+use crate::flags::{Flag, Matches};
+use crate::messages::UsageError;
+use crate::session::Session;
+
+pub(super) const DATASETS: Flag =
+    Flag::many(&["-d"], "DATASET", "one or more datasets, by id (4) or name (Dataset004_Hippocampus)");
+pub(super) const CLEAN: Flag =
+    Flag::switch(&["--clean"], "take the fingerprint anew; without this an existing one is kept");
+pub(super) const VERIFY: Flag = Flag::switch(
+    &["--verify_dataset_integrity"],
+    "check the dataset first and stop if it has faults; all of them are listed",
+);
+pub(super) const THREADS: Flag =
+    Flag::many(&["-np", "--threads"], "N", "number of threads (default: all cores, or $nnUNet_def_n_proc)");
+pub(super) const NO_PROGRESS_BAR: Flag = Flag::switch(&["--no_pbar"], "no progress; same as --progress none");
+pub(super) const CONFIGURATIONS: Flag = Flag::many(
+    &["-c"],
+    "CONFIGURATION",
+    "configurations to preprocess (default: 2d 3d_fullres 3d_lowres); those that a dataset does not have are skipped",
+);
+
+/// The flags that decide a plan.
+pub(super) const PLANNER_FLAGS: &[Flag] = &[
+    Flag::one(
+        &["-pl"],
+        "PLANNER",
+        "ExperimentPlanner (default), nnUNetPlannerResEncM, nnUNetPlannerResEncL, nnUNetPlannerResEncXL or ResEncUNetPlanner",
+    ),
+    Flag::one(
+        &["-gpu_memory_target"],
+        "GB",
+        "memory that the patch and batch size are planned for (default: the planner's)",
+    ),
+    Flag::one(
+        &["-preprocessor_name"],
+        "NAME",
+        "preprocessor to name in the plans (default: DefaultPreprocessor)",
+    ),
+    Flag::many(
+        &["-overwrite_target_spacing"],
+        "MM",
+        "target spacing (z y x) of 3d_fullres instead of the planned one",
+    ),
+    Flag::one(
+        &["-overwrite_plans_name"],
+        "NAME",
+        "name of the plans file instead of the planner's; use it with the flags above",
+    ),
+];
+
+/// The datasets named with `-d`.
+pub(super) fn datasets(matches: &Matches, session: &Session) -> anyhow::Result<Vec<DatasetName>> {
+    let asked = matches.texts("-d");
+    if asked.is_empty() {
+        return Err(UsageError("the argument -d is required".to_owned()).into());
+    }
+    asked.iter().map(|text| Ok(session.folders.find(text)?)).collect()
+}
+
+/// The planner's options.
+pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOptions> {
+    let mut options = PlannerOptions::default();
+    if let Some(name) = matches.text("-pl") {
+        options.preset = PlannerPreset::by_name(name)?;
+    }
+    options.gpu_memory_target_gb = matches.parsed("-gpu_memory_target", "a number of gigabytes")?;
+    if let Some(name) = matches.text("-preprocessor_name") {
+        options.preprocessor_name = name.to_owned();
+    }
+    if matches.has("-overwrite_target_spacing") {
+        let spacing: Vec<f64> = matches.all_parsed("-overwrite_target_spacing", "a spacing in mm")?;
+        let spacing: [f64; 3] = spacing.try_into().map_err(|found: Vec<f64>| {
+            UsageError(format!(
+                "argument -overwrite_target_spacing: found {} numbers, expected 3 (z y x)",
+                found.len()
+            ))
+        })?;
+        if !spacing.iter().all(|s| s.is_finite() && *s > 0.0) {
+            return Err(UsageError(
+                "argument -overwrite_target_spacing: spacings must be above 0".to_owned(),
+            )
+            .into());
+        }
+        options.overwrite_target_spacing = Some(spacing);
+    }
+    options.overwrite_plans_name = matches.text("-overwrite_plans_name").map(str::to_owned);
+    Ok(options)
+}
+
+/// Takes the fingerprint of a dataset, unless there is one and `clean` is not set.
+pub(super) fn fingerprint(
+    dataset: &DatasetName,
+    verify: bool,
+    clean: bool,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let raw = session.folders.raw()?.join(dataset.as_str());
+    if verify {
+        super::verify::check(&raw, session)?;
+    }
+    let path = session.folders.preprocessed()?.join(dataset.as_str()).join("dataset_fingerprint.json");
+    if path.exists() && !clean {
+        session.message(&format!("{}: kept (--clean takes it anew)", path.display()));
+        return Ok(());
+    }
+    let json = DatasetJson::load(&raw.join("dataset.json"))?;
+    let cases = cases::training_cases(&raw, &json)?;
+    extract(&cases, &json, &session.display, &session.cancel)
+        .with_context(|| format!("fingerprint of {dataset}"))?
+        .save(&path)?;
+    session.message(&format!("wrote {}", path.display()));
+    Ok(())
+}
+
+/// Plans a dataset; returns the name of its plans.
+pub(super) fn plan(
+    dataset: &DatasetName,
+    options: &PlannerOptions,
+    session: &Session,
+) -> anyhow::Result<String> {
+    let raw = session.folders.raw()?.join(dataset.as_str());
+    let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
+    let plans = plan_dataset(dataset.as_str(), &raw, &preprocessed, options)
+        .with_context(|| format!("plans of {dataset}"))?;
+    let name = plans.plans_name().to_owned();
+    session.message(&format!("wrote {}", preprocessed.join(format!("{name}.json")).display()));
+    Ok(name)
+}

@@ -1,0 +1,73 @@
+//! `evaluate`: segmentations against references.
+
+use anyhow::Context;
+use nnunet::evaluate::{FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple};
+
+use super::Entry;
+use super::dataset_flags::THREADS;
+use crate::flags::{Command, Flag, Matches, Positional};
+use crate::messages::UsageError;
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::Session;
+
+const FLAGS: &[Flag] = &[
+    Flag::one(&["-djfile"], "FILE", "dataset.json of the dataset; with -pfile"),
+    Flag::one(&["-pfile"], "FILE", "plans.json of the predictions; with -djfile"),
+    Flag::many(&["-l"], "LABEL", "labels to evaluate, instead of -djfile and -pfile"),
+    Flag::one(&["-il"], "LABEL", "label to leave out of the evaluation; with -l"),
+    Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json beside the predictions)"),
+    Flag::switch(&["--chill"], "do not fail if predictions are missing; evaluate what is there"),
+    THREADS,
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "evaluate",
+        reference_names: &["nnUNetv2_evaluate_folder", "nnUNetv2_evaluate_simple"],
+        summary: "compare segmentations with references: Dice, IoU, counts",
+        description: "Compares every reference segmentation with the prediction of the same name and writes \
+                      Dice, IoU and voxel counts per case and class to summary.json. Classes come from \
+                      dataset.json (-djfile, -pfile) or from the list of labels (-l).",
+        positionals: &[
+            Positional { name: "GT", help: "folder of reference segmentations" },
+            Positional { name: "PRED", help: "folder of predicted segmentations" },
+        ],
+        flags: &[FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let request = FolderEvaluation {
+        reference: matches.required("GT")?.into(),
+        prediction: matches.required("PRED")?.into(),
+        output: matches.path("-o"),
+        missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
+    };
+    let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
+    let ignore = matches.parsed("-il", "a label (whole number)")?;
+    let (display, cancel) = (&session.display, &session.cancel);
+    let summary = match (matches.path("-djfile"), matches.path("-pfile"), labels.is_empty()) {
+        (Some(json), Some(plans), true) if ignore.is_none() => {
+            evaluate_folder(&request, &json, &plans, display, cancel)
+        }
+        (None, None, false) => evaluate_simple(&request, &labels, ignore, display, cancel),
+        _ => {
+            let text = "give either -djfile and -pfile, or -l (and -il where a label is to be left out)";
+            return Err(UsageError(text.to_owned()).into());
+        }
+    }
+    .with_context(|| format!("evaluation of {}", request.prediction.display()))?;
+    print_table(&summary);
+    Ok(())
+}
+
+/// Mean Dice and IoU per class on stdout.
+pub(super) fn print_table(summary: &Summary) {
+    println!("{:<24}{:>10}{:>10}", "class", "Dice", "IoU");
+    for (class, metrics) in &summary.mean {
+        println!("{:<24}{:>10.4}{:>10.4}", class.key(), metrics.dice, metrics.iou);
+    }
+    let foreground = &summary.foreground_mean;
+    println!("{:<24}{:>10.4}{:>10.4}", "mean of foreground", foreground.dice, foreground.iou);
+}

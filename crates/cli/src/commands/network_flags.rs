@@ -1,0 +1,58 @@
+//! Flags that decide how a network is computed.
+
+use anyhow::Context;
+use nnunet_network::{CpuLevel, CpuOptions, Precision};
+
+use crate::environment::variable;
+use crate::flags::{Flag, Matches};
+use crate::messages::UsageError;
+use crate::session::Session;
+
+pub(super) const NETWORK_FLAGS: &[Flag] = &[
+    Flag::one(&["-device"], "DEVICE", "cpu or auto; both mean the processor in this build"),
+    Flag::one(
+        &["--precision"],
+        "PRECISION",
+        "fast (default: 32-bit with transforms whose error is that of direct sums) or exact (direct sums)",
+    ),
+];
+
+/// The options of the CPU executor.
+pub(super) fn cpu_options(matches: &Matches, session: &Session) -> anyhow::Result<CpuOptions> {
+    match matches.text("-device").unwrap_or("auto") {
+        "cpu" | "auto" => {}
+        device @ ("cuda" | "mps") => {
+            let text = format!("argument -device: this build has no {device}; it has: cpu");
+            return Err(UsageError(text).into());
+        }
+        other => {
+            let text = format!("argument -device: found {other:?}, expected cpu or auto");
+            return Err(UsageError(text).into());
+        }
+    }
+    let precision = match matches.text("--precision").unwrap_or("fast") {
+        "fast" => Precision::Fast,
+        "exact" => Precision::Exact,
+        other => {
+            let text = format!("argument --precision: found {other:?}, expected fast or exact");
+            return Err(UsageError(text).into());
+        }
+    };
+    Ok(CpuOptions { threads: session.threads, precision, level: cpu_level()? })
+}
+
+/// The machine's instruction set, lowered by `NNUNET_CPU_LEVEL`.
+pub(crate) fn cpu_level() -> anyhow::Result<CpuLevel> {
+    let detected = CpuLevel::detect();
+    match variable("NNUNET_CPU_LEVEL") {
+        None => Ok(detected),
+        Some(name) => {
+            let limit = CpuLevel::parse(&name).with_context(|| {
+                format!(
+                    "environment variable NNUNET_CPU_LEVEL: found {name:?}, expected portable, avx2 or avx512"
+                )
+            })?;
+            Ok(detected.min(limit))
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! `plan-and-preprocess`: fingerprint, plan and preprocess in one go.
+
+use super::Entry;
+use super::dataset_flags::{
+    self, CLEAN, CONFIGURATIONS, DATASETS, NO_PROGRESS_BAR, PLANNER_FLAGS, THREADS, VERIFY, datasets,
+    planner_options,
+};
+use super::preprocess::preprocess;
+use crate::environment::FOLDER_FLAGS;
+use crate::flags::{Command, Flag, Matches};
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::Session;
+
+const FLAGS: &[Flag] = &[
+    DATASETS,
+    VERIFY,
+    CLEAN,
+    Flag::switch(&["--no_pp"], "stop after the plans"),
+    CONFIGURATIONS,
+    THREADS,
+    NO_PROGRESS_BAR,
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "plan-and-preprocess",
+        reference_names: &["nnUNetv2_plan_and_preprocess"],
+        summary: "fingerprint, plan and preprocess in one go",
+        description: "Everything from raw data to what training needs: takes the fingerprint (unless there is \
+                      one), plans, and preprocesses the configurations.",
+        positionals: &[],
+        flags: &[FLAGS, PLANNER_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let options = planner_options(matches)?;
+    let datasets = datasets(matches, session)?;
+    let verify = matches.has("--verify_dataset_integrity");
+    for dataset in &datasets {
+        dataset_flags::fingerprint(dataset, verify, matches.has("--clean"), session)?;
+    }
+    for dataset in &datasets {
+        let plans = dataset_flags::plan(dataset, &options, session)?;
+        if !matches.has("--no_pp") {
+            preprocess(dataset, &plans, matches, session)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! `preprocess`: the cases as the network will see them.
+
+use anyhow::Context;
+use nnunet::dataset::{DatasetJson, DatasetName};
+use nnunet::plan::Plans;
+use nnunet::preprocess::{DatasetFolders, PreprocessOptions, preprocess_dataset};
+
+use super::Entry;
+use super::dataset_flags::{CONFIGURATIONS, DATASETS, NO_PROGRESS_BAR, THREADS, datasets};
+use crate::environment::FOLDER_FLAGS;
+use crate::flags::{Command, Flag, Matches};
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::Session;
+
+const FLAGS: &[Flag] = &[
+    DATASETS,
+    Flag::one(&["-plans_name"], "NAME", "name of the plans (default: nnUNetPlans)"),
+    CONFIGURATIONS,
+    THREADS,
+    NO_PROGRESS_BAR,
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "preprocess",
+        reference_names: &["nnUNetv2_preprocess"],
+        summary: "crop, normalise and resample the training cases",
+        description: "Makes the cases of each configuration as its network will see them and stores them in \
+                      the dataset's folder of preprocessed data, in the reference's own format.",
+        positionals: &[],
+        flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    for dataset in datasets(matches, session)? {
+        preprocess(&dataset, matches.text("-plans_name").unwrap_or("nnUNetPlans"), matches, session)?;
+    }
+    Ok(())
+}
+
+/// Preprocesses the configurations of `-c` with the plans `plans_name`.
+pub(super) fn preprocess(
+    dataset: &DatasetName,
+    plans_name: &str,
+    matches: &Matches,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let configurations: Vec<&str> = match matches.texts("-c") {
+        [] => vec!["2d", "3d_fullres", "3d_lowres"],
+        given => given.iter().map(String::as_str).collect(),
+    };
+    preprocess_configurations(dataset, plans_name, &configurations, session)
+}
+
+/// Preprocesses `configurations` of a dataset.
+pub(super) fn preprocess_configurations(
+    dataset: &DatasetName,
+    plans_name: &str,
+    configurations: &[&str],
+    session: &Session,
+) -> anyhow::Result<()> {
+    let raw = session.folders.raw()?.join(dataset.as_str());
+    let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
+    let plans = Plans::read(preprocessed.join(format!("{plans_name}.json")))?;
+    let json = DatasetJson::load(&raw.join("dataset.json"))?;
+    preprocess_dataset(
+        DatasetFolders { raw: &raw, preprocessed: &preprocessed },
+        &json,
+        &plans,
+        configurations,
+        &PreprocessOptions::default(),
+        &session.display,
+        &session.cancel,
+    )
+    .with_context(|| format!("preprocessing of {dataset}"))?;
+    Ok(())
+}

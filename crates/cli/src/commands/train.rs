@@ -1,0 +1,149 @@
+//! `train`: one fold of one configuration.
+
+use anyhow::Context;
+use nnunet::dataset::splits::Fold;
+use nnunet::model::Recipe;
+use nnunet::train::{RunFolder, Start, TrainRequest, Training};
+
+use super::Entry;
+use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use crate::environment::FOLDER_FLAGS;
+use crate::flags::{Command, Flag, Matches, Positional};
+use crate::messages::UsageError;
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::{Session, THREAD_FLAGS};
+
+const FLAGS: &[Flag] = &[
+    Flag::one(
+        &["-tr"],
+        "TRAINER",
+        "nnUNetTrainer (default), nnUNetTrainer_Nepochs, each also with _NoMirroring, or nnUNetTrainerNoMirroring",
+    ),
+    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)"),
+    Flag::one(
+        &["-pretrained_weights"],
+        "FILE",
+        "checkpoint whose weights to start with, all but the segmentation heads",
+    ),
+    Flag::one(&["-num_gpus"], "N", "1; training on several GPUs is not in this build"),
+    Flag::switch(&["--npz"], "save the probabilities of the final validation too"),
+    Flag::switch(&["--c"], "continue an earlier run from its last checkpoint"),
+    Flag::switch(&["--val"], "only run the validation, with the final checkpoint"),
+    Flag::switch(&["--val_best"], "validate with the best checkpoint instead of the final one"),
+    Flag::switch(&["--disable_checkpointing"], "write no checkpoints"),
+];
+
+const OWN_FLAGS: &[Flag] = &[
+    Flag::one(&["--epochs"], "N", "number of epochs; results go under the name nnUNetTrainer_Nepochs"),
+    Flag::one(
+        &["--iterations-per-epoch"],
+        "N",
+        "training iterations of an epoch (default: 250); validation takes a fifth as many, at most 50",
+    ),
+    Flag::one(&["--batch-size"], "N", "patches per iteration instead of the planned number"),
+    Flag::one(&["--seed"], "N", "seed of weights, patches and augmentation (default: 0)"),
+    Flag::one(&["--save-every"], "N", "write checkpoint_latest.pth after every N epochs (default: 50)"),
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "train",
+        reference_names: &["nnUNetv2_train"],
+        summary: "train one fold of a configuration and validate it",
+        description: "Trains a fold and then predicts and evaluates its validation cases. Ctrl-C saves the \
+                      state; the same command with --c goes on from there.",
+        positionals: &[
+            Positional { name: "DATASET", help: "dataset by id or name" },
+            Positional { name: "CONFIGURATION", help: "2d, 3d_fullres, 3d_lowres or one of your own plans" },
+            Positional { name: "FOLD", help: "fold of the cross-validation: 0, 1, 2, 3, 4 or all" },
+        ],
+        flags: &[FLAGS, OWN_FLAGS, NETWORK_FLAGS, THREAD_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let request = request(matches, session)?;
+    train(request, matches, session)
+}
+
+fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest> {
+    let positive = "a number of at least 1";
+    if let Some(gpus) = matches.parsed::<usize>("-num_gpus", positive)?
+        && gpus != 1
+    {
+        let text = format!("argument -num_gpus: found {gpus}; this build trains on the processor only");
+        return Err(UsageError(text).into());
+    }
+    let mut recipe = Recipe::by_name(matches.text("-tr").unwrap_or("nnUNetTrainer"))?;
+    if let Some(epochs) = at_least_one(matches, "--epochs")? {
+        recipe = recipe.with_epochs(epochs);
+    }
+    if let Some(iterations) = at_least_one(matches, "--iterations-per-epoch")? {
+        recipe = recipe.with_iterations(iterations);
+    }
+    if let Some(epochs) = at_least_one(matches, "--save-every")? {
+        recipe.save_every = epochs;
+    }
+    let start = match (matches.has("--c"), matches.path("-pretrained_weights")) {
+        (true, Some(_)) => {
+            let text = "--c and -pretrained_weights exclude each other: a run either goes on or starts anew";
+            return Err(UsageError(text.to_owned()).into());
+        }
+        (true, None) => Start::Resume,
+        (false, Some(path)) => Start::Pretrained(path),
+        (false, None) => Start::New,
+    };
+    Ok(TrainRequest {
+        dataset: session.folders.find(matches.required("DATASET")?)?,
+        configuration: matches.required("CONFIGURATION")?.to_owned(),
+        fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,
+        plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
+        recipe,
+        batch_size: at_least_one(matches, "--batch-size")?,
+        seed: matches.parsed("--seed", "a whole number")?.unwrap_or(0),
+        cpu: cpu_options(matches, session)?,
+        start,
+        checkpointing: !matches.has("--disable_checkpointing"),
+    })
+}
+
+fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageError> {
+    match matches.parsed::<usize>(key, "a number of at least 1")? {
+        Some(0) => Err(UsageError(format!("argument {key}: found 0, expected a number of at least 1"))),
+        given => Ok(given),
+    }
+}
+
+fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let (display, cancel) = (&session.display, &session.cancel);
+    let what = format!("training of {} {} fold {}", request.dataset, request.configuration, request.fold);
+    let (only_validation, best) = (matches.has("--val"), matches.has("--val_best"));
+    let folder = RunFolder::new(
+        session.folders.results()?,
+        request.dataset.as_str(),
+        &request.recipe.trainer,
+        &request.plans,
+        &request.configuration,
+        request.fold,
+    );
+    if only_validation && !best {
+        request.start = Start::From(folder.final_checkpoint());
+    }
+    let mut best_request = request.clone();
+    if !(only_validation && best) {
+        let mut training = Training::prepare(request, &session.folders, display).context(what.clone())?;
+        if !only_validation {
+            training.run(display, cancel).context(what.clone())?;
+        }
+        if !best {
+            training.validate(matches.has("--npz"), display, cancel).context(what)?;
+            return Ok(());
+        }
+    }
+    best_request.start = Start::From(folder.best_checkpoint());
+    Training::prepare(best_request, &session.folders, display)
+        .and_then(|mut training| training.validate(matches.has("--npz"), display, cancel))
+        .context(what)?;
+    Ok(())
+}

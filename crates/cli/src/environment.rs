@@ -1,0 +1,65 @@
+//! The environment variables, read here and nowhere else; from here on they are values.
+
+use std::path::PathBuf;
+
+use crate::flags::{Flag, Matches};
+
+/// One environment variable of the program.
+pub(crate) struct Variable {
+    /// Its name.
+    pub(crate) name: &'static str,
+    /// What it does.
+    pub(crate) help: &'static str,
+}
+
+/// Every environment variable the program reads.
+pub(crate) const VARIABLES: &[Variable] = &[
+    Variable { name: "nnUNet_raw", help: "folder of the raw datasets; --raw wins over it" },
+    Variable {
+        name: "nnUNet_preprocessed",
+        help: "folder of plans and preprocessed cases; --preprocessed wins over it",
+    },
+    Variable { name: "nnUNet_results", help: "folder of trained models; --results wins over it" },
+    Variable { name: "nnUNet_def_n_proc", help: "default number of threads; -np and --threads win over it" },
+    Variable {
+        name: "NNUNET_CPU_LEVEL",
+        help: "portable, avx2 or avx512: lowers the instruction set that the kernels use, never raises it",
+    },
+];
+
+/// Flags of the three folders, for every verb that works in them.
+pub(crate) const FOLDER_FLAGS: &[Flag] = &[
+    Flag::one(&["--raw"], "DIR", "folder of the raw datasets (default: $nnUNet_raw)"),
+    Flag::one(
+        &["--preprocessed"],
+        "DIR",
+        "folder of plans and preprocessed cases (default: $nnUNet_preprocessed)",
+    ),
+    Flag::one(&["--results"], "DIR", "folder of trained models (default: $nnUNet_results)"),
+];
+
+/// The value of a variable, without the quotes that shells on Windows leave around it; `None` if empty.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let value = std::env::var(name).ok()?;
+    let value = value.trim().trim_matches(['"', '\'']).trim();
+    (!value.is_empty()).then(|| value.to_owned())
+}
+
+/// A folder from its flag, else from its variable.
+pub(crate) fn folder(matches: &Matches, flag: &str, name: &str) -> Option<PathBuf> {
+    matches
+        .text(flag)
+        .map(|text| text.trim_matches(['"', '\'']).to_owned())
+        .or_else(|| variable(name))
+        .map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_variable_is_explained() {
+        assert!(VARIABLES.iter().all(|v| !v.name.is_empty() && v.help.len() > 10));
+    }
+}

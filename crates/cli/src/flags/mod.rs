@@ -1,0 +1,16 @@
+//! The command line as data: one table of flags per verb gives the parser and the help page.
+//!
+//! The grammar is that of Python's argparse, because scripts written for the reference rely on it:
+//! long options with one dash (`-step_size`), unambiguous prefixes (`--disable_p`), values attached
+//! with `=` or directly (`-d4`), options that take several values until the next option, negative
+//! numbers as values, `--` to end the options.
+
+mod help;
+mod matches;
+mod parse;
+mod spec;
+
+pub(crate) use help::{command_help, program_help};
+pub(crate) use matches::Matches;
+pub(crate) use parse::parse;
+pub(crate) use spec::{Command, Flag, Positional};

@@ -1,0 +1,201 @@
+//! Progress on the terminal: a bar with the time left, plain lines, or JSON records for machines.
+
+use std::io::{IsTerminal, Write};
+use std::str::FromStr;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nnunet::progress::{Event, Progress};
+use serde_json::json;
+
+use crate::flags::Flag;
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// A bar with the time left.
+    Bar,
+    /// A line now and then.
+    Plain,
+    /// One JSON object a line on stdout.
+    Json,
+    /// Warnings and messages only.
+    None,
+}
+
+impl Style {
+    /// A bar on a terminal, plain lines otherwise.
+    pub(crate) fn default_for_terminal() -> Self {
+        if std::io::stderr().is_terminal() { Style::Bar } else { Style::Plain }
+    }
+}
+
+impl FromStr for Style {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "bar" => Ok(Style::Bar),
+            "plain" => Ok(Style::Plain),
+            "json" => Ok(Style::Json),
+            "none" => Ok(Style::None),
+            _ => Err(()),
+        }
+    }
+}
+
+/// The flag for it, for every verb that takes time.
+pub(crate) const PROGRESS_FLAGS: &[Flag] = &[Flag::one(
+    &["--progress"],
+    "STYLE",
+    "bar, plain, json (one record a line on stdout) or none; default: bar on a terminal, plain otherwise",
+)];
+
+/// Shows events. Messages go to stderr, JSON records to stdout.
+pub(crate) struct Display {
+    style: Style,
+    stage: Mutex<Stage>,
+}
+
+struct Stage {
+    name: String,
+    total: u64,
+    started: Instant,
+    last_line: Option<Instant>,
+    bar: Option<ProgressBar>,
+}
+
+/// Plain lines come at most this often.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
+
+impl Display {
+    /// A display of the given style.
+    pub(crate) fn new(style: Style) -> Self {
+        let stage =
+            Stage { name: String::new(), total: 0, started: Instant::now(), last_line: None, bar: None };
+        Self { style, stage: Mutex::new(stage) }
+    }
+}
+
+impl Progress for Display {
+    fn event(&self, event: Event<'_>) {
+        // A poisoned lock only means that another thread failed while it printed.
+        let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        match self.style {
+            Style::Json => json_record(&mut stage, &event),
+            Style::Bar => stage.bar_event(&event),
+            Style::Plain => stage.plain_event(&event),
+            Style::None => match event {
+                Event::Message(text) => line(text),
+                Event::Warning(text) => line(&format!("warning: {text}")),
+                _ => {}
+            },
+        }
+    }
+}
+
+impl Stage {
+    fn start(&mut self, name: &str, total: u64) {
+        self.name = name.to_owned();
+        self.total = total;
+        self.started = Instant::now();
+        self.last_line = None;
+    }
+
+    fn bar_event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { stage, total } => {
+                self.finish_bar();
+                self.start(stage, *total);
+                let bar = ProgressBar::with_draw_target(Some(*total), ProgressDrawTarget::stderr());
+                if let Ok(style) = ProgressStyle::with_template(
+                    "{prefix} [{bar:30}] {pos}/{len} {elapsed_precise} eta {eta_precise} {wide_msg}",
+                ) {
+                    bar.set_style(style.progress_chars("=> "));
+                }
+                bar.set_prefix((*stage).to_owned());
+                bar.enable_steady_tick(Duration::from_millis(500));
+                self.bar = Some(bar);
+            }
+            Event::Advanced { done, detail } => {
+                if let Some(bar) = &self.bar {
+                    bar.set_position(*done);
+                    bar.set_message((*detail).to_owned());
+                }
+            }
+            Event::Finished => self.finish_bar(),
+            Event::Message(text) => self.above_bar(text),
+            Event::Warning(text) => self.above_bar(&format!("warning: {text}")),
+            _ => {}
+        }
+    }
+
+    fn above_bar(&self, text: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| line(text)),
+            None => line(text),
+        }
+    }
+
+    fn finish_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish();
+        }
+    }
+
+    fn plain_event(&mut self, event: &Event<'_>) {
+        match event {
+            Event::Started { stage, total } => {
+                self.start(stage, *total);
+                line(&format!("{stage}: 0/{total}"));
+            }
+            Event::Advanced { done, detail } => {
+                let last = *done >= self.total;
+                let due = self.last_line.is_none_or(|at| at.elapsed() >= LINE_INTERVAL);
+                if last || due {
+                    self.last_line = Some(Instant::now());
+                    let seconds = self.started.elapsed().as_secs_f64();
+                    let left = seconds / (*done).max(1) as f64 * self.total.saturating_sub(*done) as f64;
+                    line(&format!(
+                        "{}: {done}/{} after {seconds:.0} s, {left:.0} s left {detail}",
+                        self.name, self.total
+                    ));
+                }
+            }
+            Event::Finished => {
+                line(&format!("{}: done in {:.1} s", self.name, self.started.elapsed().as_secs_f64()));
+            }
+            Event::Message(text) => line(text),
+            Event::Warning(text) => line(&format!("warning: {text}")),
+            _ => {}
+        }
+    }
+}
+
+fn json_record(stage: &mut Stage, event: &Event<'_>) {
+    let record = match event {
+        Event::Started { stage: name, total } => {
+            stage.start(name, *total);
+            json!({"event": "started", "stage": name, "total": total})
+        }
+        Event::Advanced { done, detail } => json!({
+            "event": "advanced", "stage": stage.name, "done": done, "total": stage.total,
+            "seconds": stage.started.elapsed().as_secs_f64(), "detail": detail
+        }),
+        Event::Finished => json!({
+            "event": "finished", "stage": stage.name, "seconds": stage.started.elapsed().as_secs_f64()
+        }),
+        Event::Message(text) => json!({"event": "message", "text": text}),
+        Event::Warning(text) => json!({"event": "warning", "text": text}),
+        _ => return,
+    };
+    let mut out = std::io::stdout().lock();
+    // Whoever closed the pipe does not want the records; the job itself goes on.
+    let _ = writeln!(out, "{record}").and_then(|()| out.flush());
+}
+
+fn line(text: &str) {
+    // A closed stderr must not end a training of hours.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

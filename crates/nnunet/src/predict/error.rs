@@ -1,0 +1,112 @@
+//! Why a prediction failed.
+
+use std::path::PathBuf;
+
+use nnunet_network::NetworkError;
+use nnunet_network::checkpoint::CheckpointError;
+use nnunet_volume::VolumeError;
+
+use super::export::ExportError;
+use super::sliding_window::SlidingWindowError;
+use crate::dataset::DatasetError;
+use crate::json::JsonError;
+use crate::plan::PlanError;
+use crate::preprocess::PreprocessError;
+
+/// Errors of the prediction stage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The folder of the model does not exist.
+    #[error(
+        "{path}: no such folder; expected a model folder named TRAINER__PLANS__CONFIGURATION with plans.json, \
+         dataset.json and fold_X/checkpoint_final.pth",
+        path = path.display()
+    )]
+    NoModel {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// No fold has the checkpoint.
+    #[error("{path}: no fold_X/{checkpoint}; train the model, or name another checkpoint with -chk", path = path.display())]
+    NoFolds {
+        /// The model folder.
+        path: PathBuf,
+        /// Name of the checkpoint.
+        checkpoint: String,
+    },
+    /// A fold lacks the checkpoint.
+    #[error("{path}: no such checkpoint; there: {there}. Name folds with -f and the checkpoint with -chk", path = path.display())]
+    NoCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What is there.
+        there: String,
+    },
+    /// The weights of a checkpoint are not those of the network that the plans describe.
+    #[error("{path}: the weights do not fit the network of plans.json: {source}", path = path.display())]
+    Weights {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Which tensors.
+        source: NetworkError,
+    },
+    /// A case has no prediction of the previous stage.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The dataset or its cases.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The plans.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Preprocessing of a case.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The network cannot be built.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The sliding window.
+    #[error(transparent)]
+    Window(SlidingWindowError<NetworkError>),
+    /// The way back to the original grid.
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    /// An image file.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+    /// One of the JSON files beside the predictions.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// A file or folder of the output.
+    #[error("{path}: {source}; predictions are written there", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Some cases failed, the others are done.
+    #[error("{} of {total} cases failed:\n{}", faults.len(), faults.join("\n"))]
+    Cases {
+        /// One line per failed case.
+        faults: Vec<String>,
+        /// Number of cases.
+        total: usize,
+    },
+    /// The user asked to stop.
+    #[error("interrupted; predictions that are complete stay, --continue_prediction goes on")]
+    Interrupted,
+}
+
+impl From<SlidingWindowError<NetworkError>> for PredictError {
+    fn from(error: SlidingWindowError<NetworkError>) -> Self {
+        match error {
+            SlidingWindowError::Interrupted => Self::Interrupted,
+            other => Self::Window(other),
+        }
+    }
+}

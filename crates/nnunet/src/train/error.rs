@@ -1,0 +1,102 @@
+//! Why a training ended early.
+
+use std::path::PathBuf;
+
+use nnunet_network::NetworkError;
+use nnunet_network::checkpoint::CheckpointError;
+
+use super::batch::BatchError;
+use super::engine::StepError;
+use super::loader::LoaderError;
+use crate::augment::AugmentError;
+use crate::dataset::DatasetError;
+use crate::evaluate::EvaluateError;
+use crate::model::UnknownTrainer;
+use crate::plan::PlanError;
+use crate::predict::PredictError;
+use crate::preprocess::PreprocessError;
+
+/// Errors of the training stage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The trainer's name is not known.
+    #[error(transparent)]
+    Recipe(#[from] UnknownTrainer),
+    /// The dataset, its splits or its labels.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The plans.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Preprocessed cases.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// The augmentation cannot be made for this configuration.
+    #[error(transparent)]
+    Augment(#[from] AugmentError),
+    /// A batch could not be made.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The loader.
+    #[error(transparent)]
+    Loader(LoaderError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A step of learning or validation.
+    #[error("epoch {epoch}, iteration {iteration}: {source}")]
+    Step {
+        /// Epoch, from 0.
+        epoch: usize,
+        /// Iteration of the epoch, from 0.
+        iteration: usize,
+        /// What happened.
+        source: StepError,
+    },
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A checkpoint lacks what is needed to go on.
+    #[error("{path}: {problem}", path = path.display())]
+    Resume {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is missing or wrong, and what to do.
+        problem: String,
+    },
+    /// The final validation could not predict a case.
+    #[error("validation of case {case}: {source}")]
+    Validation {
+        /// The case.
+        case: String,
+        /// What happened.
+        source: Box<PredictError>,
+    },
+    /// The final validation could not be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// A file or folder of the results.
+    #[error("{path}: {source}; the training needs to write there", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something that this version does not do.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The user asked to stop; the state is saved.
+    #[error("interrupted; the state is saved in {path}, continue with --c", path = path.display())]
+    Interrupted {
+        /// The checkpoint.
+        path: PathBuf,
+    },
+}
+
+impl From<LoaderError> for TrainError {
+    fn from(error: LoaderError) -> Self {
+        Self::Loader(error)
+    }
+}

@@ -1,0 +1,600 @@
+//! A training from its request to its final checkpoint: what is put together, and the loop over epochs.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nnunet_network::checkpoint::pickle::Value;
+use nnunet_network::optimiser::{Sgd, SgdOptions};
+use nnunet_network::{CpuExecutor, CpuOptions, init};
+
+use super::batch::{BatchComposer, BatchError, Preparation};
+use super::case_source::{CachedCase, CaseSource, MemoryBudget};
+use super::engine::Engine;
+use super::error::TrainError;
+use super::loader::{BatchLoader, LoaderError, LoaderSettings};
+use super::log_file::LogFile;
+use super::loss::{DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Loss, OverlapCounts};
+use super::progress_plot::write_progress_plot;
+use super::run_folder::RunFolder;
+use super::schedule::PolynomialDecay;
+use super::state::{self, Identity, Rates};
+use super::stored_source::StoredSource;
+use super::validate::Validation;
+use crate::augment::{AugmentationPolicy, ConfigurationFacts};
+use crate::dataset::splits::{Fold, split_for_fold};
+use crate::dataset::{DatasetJson, DatasetName, Folders, LabelManager};
+use crate::evaluate::Summary;
+use crate::files::write_atomic;
+use crate::json::{Json, KeyOrder};
+use crate::model::{Recipe, deep_supervision_scales, network_graph};
+use crate::plan::{Configuration, Plans};
+use crate::preprocess::stored_cases;
+use crate::progress::{Cancel, Event, Progress};
+
+/// Preprocessed cases stay in memory up to this many bytes.
+const CASE_MEMORY: usize = 2 << 30;
+
+/// What to train.
+#[derive(Debug, Clone)]
+pub struct TrainRequest {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Name of the configuration, e.g. `3d_fullres`.
+    pub configuration: String,
+    /// The fold.
+    pub fold: Fold,
+    /// Name of the plans, e.g. `nnUNetPlans`.
+    pub plans: String,
+    /// What the trainer decides.
+    pub recipe: Recipe,
+    /// Batch size instead of the plans'.
+    pub batch_size: Option<usize>,
+    /// Seed of the weights and of all random choices.
+    pub seed: u64,
+    /// How the network is computed, and with how many threads.
+    pub cpu: CpuOptions,
+    /// Where the weights come from.
+    pub start: Start,
+    /// Whether checkpoints are written.
+    pub checkpointing: bool,
+}
+
+/// Where a training begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With random weights.
+    New,
+    /// Where an earlier run stopped; with random weights if there was none.
+    Resume,
+    /// With the weights of a checkpoint, but the segmentation heads.
+    Pretrained(PathBuf),
+    /// With everything of one checkpoint, for validation.
+    From(PathBuf),
+}
+
+/// A training that is put together and can run.
+pub struct Training {
+    request: TrainRequest,
+    folder: RunFolder,
+    plans: Plans,
+    configuration: Configuration,
+    dataset: DatasetJson,
+    labels: LabelManager,
+    preprocessed: PathBuf,
+    train_cases: Vec<String>,
+    validation_cases: Vec<String>,
+    policy: AugmentationPolicy,
+    engine: Engine,
+    optimiser_options: SgdOptions,
+    schedule: PolynomialDecay,
+    identity: Identity,
+    state: state::Progress,
+    log: LogFile,
+}
+
+impl Training {
+    /// Reads plans, dataset and splits, builds the network and puts the starting state into it.
+    ///
+    /// # Errors
+    /// Anything missing, damaged or contradictory; nothing of an earlier run is changed then.
+    pub fn prepare(
+        request: TrainRequest,
+        folders: &Folders,
+        progress: &dyn Progress,
+    ) -> Result<Self, TrainError> {
+        let name = request.dataset.as_str();
+        let preprocessed = folders.preprocessed()?.join(name);
+        let plans = Plans::read(preprocessed.join(format!("{}.json", request.plans)))?;
+        let mut configuration = plans.configuration(&request.configuration)?;
+        if let Some(previous) = &configuration.previous_stage {
+            return Err(TrainError::Unsupported(format!(
+                "configuration {} needs the segmentations of {previous} as input; this version does not train \
+                 cascades, train 3d_fullres instead",
+                configuration.name
+            )));
+        }
+        if let Some(batch_size) = request.batch_size {
+            configuration = configuration.with_batch_size(batch_size);
+        }
+        let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
+        let labels = LabelManager::new(&dataset)?;
+        let cases_folder = preprocessed.join(&configuration.data_identifier);
+        let identifiers = stored_cases(&cases_folder)?;
+        let chosen = split_for_fold(&preprocessed.join("splits_final.json"), &identifiers, request.fold)?;
+        let recipe = &request.recipe;
+        let mut policy = AugmentationPolicy::default_for(&facts(&configuration, &labels, recipe)?)?;
+        if !recipe.mirroring {
+            policy.mirror.axes = [false; 3];
+        }
+        let mirroring_axes = recipe.mirroring.then(|| policy.geometry.mirror_axes());
+
+        let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
+        let parameters = init::initialise(&graph, request.seed);
+        let executor = CpuExecutor::new(graph, parameters, request.cpu)?;
+        let optimiser_options =
+            SgdOptions { momentum: recipe.momentum, weight_decay: recipe.weight_decay, nesterov: true };
+        let outputs = executor.graph().outputs().len();
+        let mut engine = Engine::new(
+            executor,
+            Box::new(Sgd::new(optimiser_options)),
+            loss(&configuration, &labels, outputs),
+            recipe.gradient_norm_limit,
+            labels.ignore_label().map(|label| label as i16),
+        );
+
+        let folder = RunFolder::new(
+            folders.results()?,
+            name,
+            &recipe.trainer,
+            plans.plans_name(),
+            &configuration.name,
+            request.fold,
+        );
+        let state = starting_state(&request.start, &folder, &mut engine, progress)?;
+        let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
+        let log = LogFile::create(folder.fold(), &jiff::Zoned::now()).map_err(|e| io(folder.fold(), e))?;
+        let identity = Identity {
+            trainer: recipe.trainer.clone(),
+            init_args: init_args(&plans, &request, &dataset),
+            mirroring_axes,
+        };
+        let training = Self {
+            schedule: PolynomialDecay::new(recipe.initial_learning_rate, recipe.epochs),
+            folder,
+            plans,
+            configuration,
+            dataset,
+            labels,
+            preprocessed,
+            train_cases: chosen.split.train,
+            validation_cases: chosen.split.val,
+            policy,
+            engine,
+            optimiser_options,
+            identity,
+            state,
+            log,
+            request,
+        };
+        training.say(&format!("splits: {}", chosen.origin), progress)?;
+        for warning in &chosen.warnings {
+            progress.event(Event::Warning(warning));
+            training.log_line(&format!("WARNING: {warning}"))?;
+        }
+        let counts = (training.train_cases.len(), training.validation_cases.len());
+        let line = format!(
+            "fold {}: {} training and {} validation cases",
+            training.request.fold, counts.0, counts.1
+        );
+        training.say(&line, progress)?;
+        Ok(training)
+    }
+
+    /// Where the results go.
+    pub fn folder(&self) -> &RunFolder {
+        &self.folder
+    }
+
+    /// Epochs that are complete.
+    pub fn completed_epochs(&self) -> usize {
+        self.state.epoch
+    }
+
+    /// Trains the epochs that are left and writes the final checkpoint.
+    ///
+    /// # Errors
+    /// What goes wrong; [`TrainError::Interrupted`] after `cancel`, with the state saved.
+    pub fn run(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<(), TrainError> {
+        let recipe = self.request.recipe.clone();
+        if self.state.epoch >= recipe.epochs {
+            return self.say("all epochs are done already", progress);
+        }
+        self.write_companions()?;
+        self.state_memory(progress)?;
+        let mut training_batches = self.training_loader(cancel)?;
+        let mut validation_batches = self.validation_loader(cancel)?;
+        let stage = format!("train {} fold {}", self.configuration.name, self.request.fold);
+        let total = (recipe.epochs * recipe.iterations_per_epoch) as u64;
+        progress.event(Event::Started { stage: &stage, total });
+        while self.state.epoch < recipe.epochs {
+            let epoch = self.state.epoch;
+            let started = now();
+            let rate = self.schedule.rate(epoch);
+            self.log_line("")?;
+            self.log_line(&format!("Epoch {epoch}"))?;
+            self.log_line(&format!("Current learning rate: {}", rounded(rate, 5)))?;
+
+            for iteration in self.state.epoch_losses.len()..recipe.iterations_per_epoch {
+                let batch = match training_batches.next_batch() {
+                    Ok(batch) if !cancel.is_cancelled() => batch,
+                    outcome => return Err(self.stop(rate, outcome.err(), cancel)?),
+                };
+                let step = self.engine.train(&batch, rate);
+                let step = step.map_err(|source| TrainError::Step { epoch, iteration, source })?;
+                self.state.epoch_losses.push(step.loss);
+                let done = (epoch * recipe.iterations_per_epoch + iteration + 1) as u64;
+                let detail = self.iteration_detail(step.loss);
+                progress.event(Event::Advanced { done, detail: &detail });
+            }
+
+            let mut losses = Vec::with_capacity(recipe.validation_iterations);
+            let mut overlap: Vec<OverlapCounts> = Vec::new();
+            for iteration in 0..recipe.validation_iterations {
+                let batch = match validation_batches.next_batch() {
+                    Ok(batch) if !cancel.is_cancelled() => batch,
+                    outcome => return Err(self.stop(rate, outcome.err(), cancel)?),
+                };
+                let step = self.engine.validate(&batch);
+                let step = step.map_err(|source| TrainError::Step { epoch, iteration, source })?;
+                losses.push(step.loss);
+                overlap.resize(step.overlap.len(), OverlapCounts::default());
+                overlap.iter_mut().zip(step.overlap).for_each(|(sum, counts)| sum.add(counts));
+            }
+            self.finish_epoch(started, rate, &losses, &overlap, progress)?;
+        }
+        progress.event(Event::Finished);
+        self.save(&self.folder.final_checkpoint(), self.schedule.rate(recipe.epochs - 1))?;
+        let latest = self.folder.latest_checkpoint();
+        if self.request.checkpointing && latest.exists() {
+            std::fs::remove_file(&latest).map_err(|source| TrainError::Io { path: latest, source })?;
+        }
+        self.log_line("Training done.")
+    }
+
+    /// Predicts and evaluates the validation cases with the present weights.
+    ///
+    /// # Errors
+    /// A case that cannot be predicted; an output that cannot be written; `cancel`.
+    pub fn validate(
+        &mut self,
+        save_probabilities: bool,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Summary, TrainError> {
+        let summary = Validation {
+            plans: &self.plans,
+            configuration: &self.configuration,
+            dataset: &self.dataset,
+            labels: &self.labels,
+            mirroring_axes: self.identity.mirroring_axes.as_deref().unwrap_or(&[]),
+            cases_folder: &self.preprocessed.join(&self.configuration.data_identifier),
+            cases: &self.validation_cases,
+            references: &self.preprocessed.join("gt_segmentations"),
+            output: &self.folder.validation(),
+            save_probabilities,
+        }
+        .run(&mut self.engine.executor, progress, cancel)?;
+        self.log_line("Validation complete")?;
+        self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), progress)?;
+        Ok(summary)
+    }
+
+    fn finish_epoch(
+        &mut self,
+        started: f64,
+        rate: f64,
+        validation_losses: &[f64],
+        overlap: &[OverlapCounts],
+        progress: &dyn Progress,
+    ) -> Result<(), TrainError> {
+        let history = &mut self.state.history;
+        history.epoch_start_timestamps.push(started);
+        history.lrs.push(rate);
+        history.train_losses.push(mean(&self.state.epoch_losses));
+        history.push_validation(mean(validation_losses), overlap.iter().map(OverlapCounts::dice).collect());
+        history.epoch_end_timestamps.push(now());
+        let last = |values: &[f64]| values.last().copied().unwrap_or(f64::NAN);
+        let train_loss = last(&history.train_losses);
+        let validation_loss = last(&history.val_losses);
+        let ema = last(&history.ema_fg_dice);
+        let dice = history.dice_per_class_or_region.last().cloned().unwrap_or_default();
+        let seconds = last(&history.epoch_end_timestamps) - started;
+        self.state.epoch_losses.clear();
+        let epoch = self.state.epoch;
+        self.state.epoch += 1;
+
+        let dice = dice.iter().map(|&d| rounded(d, 4).to_string()).collect::<Vec<_>>().join(", ");
+        self.log_line(&format!("train_loss {}", rounded(train_loss, 4)))?;
+        self.log_line(&format!("val_loss {}", rounded(validation_loss, 4)))?;
+        self.log_line(&format!("Pseudo dice [{dice}]"))?;
+        self.log_line(&format!("Epoch time: {} s", rounded(seconds, 2)))?;
+        let message = format!(
+            "epoch {epoch}: train loss {}, validation loss {}, pseudo Dice [{dice}], moving average {}, {} s",
+            rounded(train_loss, 4),
+            rounded(validation_loss, 4),
+            rounded(ema, 4),
+            rounded(seconds, 1)
+        );
+        progress.event(Event::Message(&message));
+
+        let recipe = &self.request.recipe;
+        let (save_every, epochs) = (recipe.save_every, recipe.epochs);
+        if self.state.epoch.is_multiple_of(save_every) && self.state.epoch != epochs {
+            self.save(&self.folder.latest_checkpoint(), rate)?;
+        }
+        if self.state.best_ema.is_none_or(|best| ema > best) {
+            self.state.best_ema = Some(ema);
+            self.log_line(&format!("New best moving average of the pseudo Dice: {}", rounded(ema, 4)))?;
+            self.save(&self.folder.best_checkpoint(), rate)?;
+        }
+        let path = self.folder.fold().join("progress.png");
+        write_progress_plot(&self.state.history, &path).map_err(|source| TrainError::Io { path, source })
+    }
+
+    /// The error of a run that ends early: an interruption saves the state first.
+    fn stop(&self, rate: f64, error: Option<LoaderError>, cancel: &Cancel) -> Result<TrainError, TrainError> {
+        match error {
+            Some(error)
+                if !cancel.is_cancelled()
+                    && !matches!(error, LoaderError::Batch(BatchError::Interrupted)) =>
+            {
+                Ok(error.into())
+            }
+            _ => {
+                let path = self.folder.latest_checkpoint();
+                self.save(&path, rate)?;
+                self.log_line(&format!("Interrupted, state saved in {}", path.display()))?;
+                Ok(TrainError::Interrupted { path })
+            }
+        }
+    }
+
+    fn save(&self, path: &Path, current: f64) -> Result<(), TrainError> {
+        if !self.request.checkpointing {
+            return Ok(());
+        }
+        let rates = Rates { current, initial: self.request.recipe.initial_learning_rate };
+        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity)
+    }
+
+    fn iteration_detail(&self, loss: f64) -> String {
+        let ema = self.state.history.ema_fg_dice.last();
+        let dice = ema.map_or_else(String::new, |d| format!(", pseudo Dice {}", rounded(*d, 3)));
+        format!("epoch {} loss {}{dice}", self.state.epoch, rounded(loss, 3))
+    }
+
+    fn training_loader(&self, cancel: &Cancel) -> Result<BatchLoader, TrainError> {
+        let preparation = Preparation::Training(Box::new(self.policy.clone()));
+        let done = self.state.epoch_losses.len();
+        let iterations = self.request.recipe.iterations_per_epoch;
+        self.loader(&self.train_cases, preparation, iterations, done, cancel)
+    }
+
+    fn validation_loader(&self, cancel: &Cancel) -> Result<BatchLoader, TrainError> {
+        let finish = self.policy.finish.clone();
+        let preparation = Preparation::Validation { finish, patch: self.policy.geometry.patch };
+        let iterations = self.request.recipe.validation_iterations;
+        self.loader(&self.validation_cases, preparation, iterations, 0, cancel)
+    }
+
+    fn loader(
+        &self,
+        cases: &[String],
+        preparation: Preparation,
+        iterations: usize,
+        first_iteration: usize,
+        cancel: &Cancel,
+    ) -> Result<BatchLoader, TrainError> {
+        let folder = self.preprocessed.join(&self.configuration.data_identifier);
+        let budget = MemoryBudget::new(CASE_MEMORY);
+        let sources = cases
+            .iter()
+            .map(|case| {
+                let source = StoredSource::open(&folder, case, &self.labels)?;
+                Ok(Arc::new(CachedCase::new(source, Arc::clone(&budget))) as Arc<dyn CaseSource>)
+            })
+            .collect::<Result<Vec<_>, TrainError>>()?;
+        let composer = BatchComposer::new(
+            sources,
+            preparation,
+            self.configuration.batch_size,
+            self.request.recipe.foreground_oversampling,
+            self.labels.ignore_label().is_some(),
+            self.request.seed,
+        )?;
+        let settings = LoaderSettings {
+            iterations_per_epoch: iterations as u64,
+            first_epoch: self.state.epoch as u64,
+            first_iteration: first_iteration as u64,
+            threads: NonZeroUsize::new(self.request.cpu.threads / 2).unwrap_or(NonZeroUsize::MIN),
+            ahead: NonZeroUsize::MIN.saturating_add(1),
+        };
+        Ok(BatchLoader::start(Arc::new(composer), &settings, cancel)?)
+    }
+
+    /// Plans, dataset and fingerprint beside the folds, and what was decided for this run.
+    fn write_companions(&self) -> Result<(), TrainError> {
+        let model = self.folder.model();
+        let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
+        self.plans.write(model.join("plans.json"))?;
+        let dataset = model.join("dataset.json");
+        let text = self.dataset.document().to_python(KeyOrder::Kept);
+        write_atomic(&dataset, text.as_bytes()).map_err(|e| io(&dataset, e))?;
+        let source = self.preprocessed.join("dataset_fingerprint.json");
+        if source.exists() {
+            let target = model.join("dataset_fingerprint.json");
+            let bytes = std::fs::read(&source).map_err(|e| io(&source, e))?;
+            write_atomic(&target, &bytes).map_err(|e| io(&target, e))?;
+        }
+        let debug = self.folder.fold().join("debug.json");
+        let text = self.debug_information().to_python(KeyOrder::Kept);
+        write_atomic(&debug, text.as_bytes()).map_err(|e| io(&debug, e))
+    }
+
+    /// Everything that decides the run, as texts, for whoever has to find out later what was done.
+    fn debug_information(&self) -> Json {
+        let recipe = &self.request.recipe;
+        let executor = &self.engine.executor;
+        let text = |value: String| Json::String(value);
+        Json::object([
+            ("program", text(format!("nnunet {}", env!("CARGO_PKG_VERSION")))),
+            ("trainer", text(recipe.trainer.clone())),
+            ("dataset_name", text(self.request.dataset.to_string())),
+            ("configuration_name", text(self.configuration.name.clone())),
+            ("fold", text(self.request.fold.to_string())),
+            ("plans_name", text(self.plans.plans_name().to_owned())),
+            ("batch_size", text(self.configuration.batch_size.to_string())),
+            ("patch_size", text(format!("{:?}", self.configuration.patch_size))),
+            ("num_epochs", text(recipe.epochs.to_string())),
+            ("num_iterations_per_epoch", text(recipe.iterations_per_epoch.to_string())),
+            ("num_val_iterations_per_epoch", text(recipe.validation_iterations.to_string())),
+            ("initial_lr", text(recipe.initial_learning_rate.to_string())),
+            ("weight_decay", text(recipe.weight_decay.to_string())),
+            ("momentum", text(recipe.momentum.to_string())),
+            ("oversample_foreground_percent", text(recipe.foreground_oversampling.to_string())),
+            ("enable_deep_supervision", text(recipe.deep_supervision.to_string())),
+            ("inference_allowed_mirroring_axes", text(format!("{:?}", self.identity.mirroring_axes))),
+            ("parameters", text(executor.graph().parameter_count().to_string())),
+            ("seed", text(self.request.seed.to_string())),
+            ("threads", text(executor.threads().to_string())),
+            ("cpu_level", text(format!("{:?}", executor.level()))),
+            ("precision", text(format!("{:?}", executor.precision()))),
+            ("start", text(format!("{:?}", self.request.start))),
+            ("augmentation", text(format!("{:?}", self.policy))),
+            ("output_folder", text(self.folder.fold().display().to_string())),
+            ("log_file", text(self.log.path().display().to_string())),
+        ])
+    }
+
+    fn state_memory(&self, progress: &dyn Progress) -> Result<(), TrainError> {
+        let [z, y, x] = self.configuration.patch_size_zyx();
+        let executor = &self.engine.executor;
+        let channels = executor.graph().input_channels();
+        let batch = self.configuration.batch_size;
+        let estimate = executor.memory_estimate([batch, channels, z, y, x], true)?;
+        let line = format!(
+            "network: {:.1} million parameters; a training step on {batch} patches of {z} x {y} x {x} takes \
+             {:.2} GB of memory",
+            executor.graph().parameter_count() as f64 / 1e6,
+            estimate.total() as f64 / 1e9
+        );
+        self.say(&line, progress)
+    }
+
+    fn say(&self, line: &str, progress: &dyn Progress) -> Result<(), TrainError> {
+        progress.event(Event::Message(line));
+        self.log_line(line)
+    }
+
+    fn log_line(&self, line: &str) -> Result<(), TrainError> {
+        let path = self.log.path();
+        self.log.line(line).map_err(|source| TrainError::Io { path: path.to_owned(), source })
+    }
+}
+
+/// Puts the starting weights and state into `engine`.
+fn starting_state(
+    start: &Start,
+    folder: &RunFolder,
+    engine: &mut Engine,
+    progress: &dyn Progress,
+) -> Result<state::Progress, TrainError> {
+    match start {
+        Start::New => Ok(state::Progress::default()),
+        Start::Pretrained(path) => {
+            state::load_pretrained(path, engine)?;
+            Ok(state::Progress::default())
+        }
+        Start::From(path) => state::load(path, engine),
+        Start::Resume => match folder.resumable_checkpoint() {
+            Some(path) => {
+                let state = state::load(&path, engine)?;
+                let line = format!("continuing from {}, epoch {}", path.display(), state.epoch);
+                progress.event(Event::Message(&line));
+                Ok(state)
+            }
+            None => {
+                let text =
+                    format!("{}: no checkpoint to continue from, starting anew", folder.fold().display());
+                progress.event(Event::Warning(&text));
+                Ok(state::Progress::default())
+            }
+        },
+    }
+}
+
+fn facts(
+    configuration: &Configuration,
+    labels: &LabelManager,
+    recipe: &Recipe,
+) -> Result<ConfigurationFacts, TrainError> {
+    let small = |values: &[i32]| values.iter().map(|&v| v as i16).collect::<Vec<_>>();
+    Ok(ConfigurationFacts {
+        patch_size: configuration.patch_size.clone(),
+        use_mask_for_norm: configuration.use_mask_for_norm.clone(),
+        deep_supervision_scales: match recipe.deep_supervision {
+            true => Some(deep_supervision_scales(configuration)?),
+            false => None,
+        },
+        regions: labels
+            .has_regions()
+            .then(|| labels.foreground_regions().iter().map(|region| small(region.values())).collect()),
+        ignore_label: labels.ignore_label().map(|label| label as i16),
+        cascade_labels: None,
+    })
+}
+
+fn loss(configuration: &Configuration, labels: &LabelManager, outputs: usize) -> Box<dyn Loss> {
+    let batch_dice = configuration.batch_dice;
+    if labels.has_regions() {
+        let loss = DiceAndBinaryCrossEntropy { batch_dice, has_ignore: labels.ignore_label().is_some() };
+        Box::new(DeepSupervision::new(loss, outputs))
+    } else {
+        let ignore_label = labels.ignore_label().map(|label| label as i16);
+        Box::new(DeepSupervision::new(DiceAndCrossEntropy { batch_dice, ignore_label }, outputs))
+    }
+}
+
+/// The constructor's arguments of the reference's trainer.
+fn init_args(plans: &Plans, request: &TrainRequest, dataset: &DatasetJson) -> Value {
+    let json = |document: Json| Value::from_json(&document.into());
+    let fold = match request.fold {
+        Fold::Number(number) => Value::Int(i64::from(number)),
+        Fold::All => Value::Str("all".to_owned()),
+    };
+    let device = Value::object("torch", "device", vec![Value::Str("cpu".to_owned())]);
+    let entries = [
+        ("plans", json(plans.to_json())),
+        ("configuration", Value::Str(request.configuration.clone())),
+        ("fold", fold),
+        ("dataset_json", json(dataset.document().clone())),
+        ("device", device),
+    ];
+    Value::Dict(entries.into_iter().map(|(key, value)| (Value::Str(key.to_owned()), value)).collect())
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64())
+}
+
+/// `value` with at most `digits` decimals, as NumPy prints rounded numbers.
+fn rounded(value: f64, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    (value * factor).round() / factor
+}
