@@ -124,6 +124,14 @@ fn impossible_requests_are_refused() {
     let one = [1.0; 3];
     let error = resample_data(data, [4, 0, 2], one, one, Order::Cubic, Order::Nearest, None).unwrap_err();
     assert!(error.to_string().contains("the output would be empty"), "{error}");
+    for huge in [[usize::MAX / 2, 2, 2], [1 << 18, 1 << 18, 1 << 18]] {
+        let data = ChannelVolume::filled(1, [2, 2, 2], 1.0);
+        let error = resample_data(data, huge, one, one, Order::Cubic, Order::Nearest, None).unwrap_err();
+        assert!(error.to_string().contains("check the spacings"), "{error}");
+        let labels = Volume::filled([2, 2, 2], 1i8);
+        let error = resample_labels(labels, huge, one, one, Order::Linear, Order::Nearest, None).unwrap_err();
+        assert!(error.to_string().contains("check the spacings"), "{error}");
+    }
     let labels = Volume::filled([2, 2, 2], 1i8);
     let error = resample_labels(labels, [4, 4, 4], one, one, Order::Cubic, Order::Nearest, None).unwrap_err();
     assert!(error.to_string().contains("order 0 or 1"), "{error}");

@@ -12,9 +12,9 @@
 use rayon::prelude::*;
 
 use super::axis::{CubicTap, LinearTap, Order, cubic_taps, linear_taps, nearest_taps};
-use super::check_shapes;
 use super::cubic::{GAIN, MARGIN, coefficients};
 use super::separate_axis::separate_axis;
+use super::{allocate, check_shapes};
 use crate::ChannelVolume;
 use crate::error::{Result, VolumeError};
 
@@ -48,9 +48,8 @@ pub fn resample_data(
     let separate = separate_axis(force_separate_z, current_spacing, new_spacing);
     let fault = |reason: &str| VolumeError::Resample { from: shape, to: new_shape, reason: reason.into() };
     let channels = data.channels();
-    let mut out = zeros(new_shape.iter().product::<usize>().saturating_mul(channels))
-        .ok_or_else(|| fault("no memory for the result"))?;
     let voxels: usize = new_shape.iter().product();
+    let mut out: Vec<f32> = allocate(shape, new_shape, voxels.saturating_mul(channels))?;
     for (c, result) in out.chunks_exact_mut(voxels).enumerate() {
         let channel = data.channel(c);
         match separate {
@@ -69,11 +68,6 @@ pub fn resample_data(
         }
     }
     ChannelVolume::new(channels, new_shape, out).ok_or_else(|| fault("the sizes do not fit"))
-}
-
-fn zeros(len: usize) -> Option<Vec<f32>> {
-    Vec::<f32>::new().try_reserve_exact(len).ok()?;
-    Some(vec![0.0; len])
 }
 
 /// `data` of `shape` with its axes in the order `axes`.
@@ -294,17 +288,18 @@ fn lines(
     }
     let gain = plan.gain();
     for (source, target) in input.chunks(ROWS * from).zip(output.chunks_mut(ROWS * to)) {
-        // Transposed: the lines lie side by side. A last block of fewer lines leaves old values in the others.
-        rows.resize((from + 2 * MARGIN) * ROWS, 0.0);
-        for (k, row) in source.chunks_exact(from).enumerate() {
-            for (slot, &v) in rows[MARGIN * ROWS + k..].iter_mut().step_by(ROWS).zip(row) {
-                *slot = v * gain;
-            }
-        }
+        // Transposed: the lines lie side by side. A last block of fewer lines repeats its last one.
         let held = target.len() / to;
+        rows.resize((from + 2 * MARGIN) * ROWS, 0.0);
+        let lines: [&[f64]; ROWS] = std::array::from_fn(|k| &source[k.min(held - 1) * from..][..from]);
+        let slots = rows.as_chunks_mut::<ROWS>().0;
+        for (at, slot) in slots[MARGIN..].iter_mut().enumerate().take(from) {
+            *slot = std::array::from_fn(|k| lines[k][at] * gain);
+        }
+        let mut results: Vec<&mut [f32]> = target.chunks_exact_mut(to).collect();
         interpolate(plan, rows, from, ROWS, line, to, |at, values| {
-            for (k, &v) in values.iter().enumerate().take(held) {
-                target[k * to + at] = bounded(v);
+            for (result, &v) in results.iter_mut().zip(values) {
+                result[at] = bounded(v);
             }
         });
     }

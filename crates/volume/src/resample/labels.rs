@@ -11,9 +11,9 @@
 use rayon::prelude::*;
 
 use super::axis::{LinearTap, Order, linear_taps, nearest_taps};
-use super::check_shapes;
 use super::data::permuted;
 use super::separate_axis::separate_axis;
+use super::{allocate, check_shapes};
 use crate::Volume;
 use crate::error::{Result, VolumeError};
 
@@ -47,30 +47,30 @@ pub fn resample_labels<L: Label>(
     }
     let data = labels.into_data();
     let result = match separate {
-        None => volume(&data, shape, new_shape, order),
-        Some(0) => slices(&data, shape, new_shape, order, order_z),
+        None => volume(&data, shape, new_shape, order)?,
+        Some(0) => slices(&data, shape, new_shape, order, order_z)?,
         Some(axis) => {
             let to_front = if axis == 1 { [1, 0, 2] } else { [2, 0, 1] };
             let to_back = if axis == 1 { [1, 0, 2] } else { [1, 2, 0] };
             let turned = permuted(&data, shape, to_front);
             let (from, to) = (to_front.map(|a| shape[a]), to_front.map(|a| new_shape[a]));
-            permuted(&slices(&turned, from, to, order, order_z), to, to_back)
+            permuted(&slices(&turned, from, to, order, order_z)?, to, to_back)
         }
     };
     Volume::new(new_shape, result).ok_or_else(|| fault("the sizes do not fit"))
 }
 
-fn volume<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order) -> Vec<L> {
+fn volume<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order) -> Result<Vec<L>> {
     let near: [Vec<usize>; 3] = std::array::from_fn(|a| nearest_taps(from[a], to[a]));
     let size = from[1] * from[2];
-    let mut out = vec![L::default(); to.iter().product()];
+    let mut out: Vec<L> = allocate(from, to, to.iter().product())?;
     let targets = out.par_chunks_exact_mut(to[1] * to[2]).enumerate();
     if order == Order::Nearest {
         targets.for_each(|(z, target)| {
             let slice = &input[near[0][z] * size..][..size];
             gather(slice, from[2], &near[1], &near[2], target);
         });
-        return out;
+        return Ok(out);
     }
     let taps: [Vec<LinearTap>; 3] = std::array::from_fn(|a| linear_taps(from[a], to[a]));
     targets.for_each_init(Vec::new, |same, (z, target)| {
@@ -86,10 +86,16 @@ fn volume<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order)
             vote(rows, weights, nearest, &taps[2], &near[2], same, line);
         }
     });
-    out
+    Ok(out)
 }
 
-fn slices<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order, order_z: Order) -> Vec<L> {
+fn slices<L: Label>(
+    input: &[L],
+    from: [usize; 3],
+    to: [usize; 3],
+    order: Order,
+    order_z: Order,
+) -> Result<Vec<L>> {
     let size = from[1] * from[2];
     let plane_to = to[1] * to[2];
     let near: [Vec<usize>; 2] = std::array::from_fn(|a| nearest_taps(from[a + 1], to[a + 1]));
@@ -106,16 +112,16 @@ fn slices<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order,
         }
     };
     if from[0] == to[0] || order_z == Order::Nearest {
-        let mut out = vec![L::default(); to[0] * plane_to];
+        let mut out: Vec<L> = allocate(from, to, to[0] * plane_to)?;
         let source = nearest_taps(from[0], to[0]);
         let targets = out.par_chunks_exact_mut(plane_to).zip(&source);
         targets.for_each_init(Vec::new, |same, (target, &slice)| plane(slice, target, same));
-        return out;
+        return Ok(out);
     }
-    let mut middle = vec![L::default(); from[0] * plane_to];
+    let mut middle: Vec<L> = allocate(from, to, from[0] * plane_to)?;
     let targets = middle.par_chunks_exact_mut(plane_to).enumerate();
     targets.for_each_init(Vec::new, |same, (slice, target)| plane(slice, target, same));
-    let mut out = vec![L::default(); to[0] * plane_to];
+    let mut out: Vec<L> = allocate(from, to, to[0] * plane_to)?;
     out.par_chunks_exact_mut(plane_to).zip(linear_taps(from[0], to[0])).for_each(|(target, tap)| {
         let [low, high] = [tap.low, tap.high].map(|slice| &middle[slice * plane_to..][..plane_to]);
         for ((v, &a), &b) in target.iter_mut().zip(low).zip(high) {
@@ -126,7 +132,7 @@ fn slices<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order,
             };
         }
     });
-    out
+    Ok(out)
 }
 
 /// Nearest neighbours within one slice of rows of length `width`.

@@ -24,7 +24,7 @@ pub use slab::SlabResampler;
 
 use crate::error::{Result, VolumeError};
 
-/// Refuses shapes that no resampling can serve.
+/// Refuses shapes that no resampling can serve, and those whose result memory could not hold.
 fn check_shapes(from: [usize; 3], to: [usize; 3]) -> Result<()> {
     let fault = |reason: &str| Err(VolumeError::Resample { from, to, reason: reason.into() });
     if from.contains(&0) {
@@ -33,5 +33,21 @@ fn check_shapes(from: [usize; 3], to: [usize; 3]) -> Result<()> {
     if to.contains(&0) {
         return fault("the output would be empty");
     }
-    Ok(())
+    let voxels =
+        to.iter().try_fold(1usize, |n, &d| n.checked_mul(d)).filter(|n| *n <= isize::MAX as usize / 64);
+    match voxels {
+        Some(_) => Ok(()),
+        None => fault("the output would not fit into any memory; check the spacings"),
+    }
+}
+
+/// `len` default values, or an error where memory does not suffice.
+fn allocate<T: Clone + Default>(from: [usize; 3], to: [usize; 3], len: usize) -> Result<Vec<T>> {
+    Vec::<T>::new().try_reserve_exact(len).map_err(|_| VolumeError::Resample {
+        from,
+        to,
+        reason: "there is not enough memory for the result; check the spacings".into(),
+    })?;
+    // Asked for again, because only this way the pages come zeroed and are touched first by the threads that fill them.
+    Ok(vec![T::default(); len])
 }
