@@ -3,10 +3,12 @@
 
 use std::path::Path;
 
-use nnunet::dataset::DatasetJson;
 use nnunet::dataset::cases::training_cases;
+use nnunet::dataset::verify::verify;
+use nnunet::dataset::{DatasetJson, ImageReader};
 use nnunet::fingerprint::{Fingerprint, extract};
 use nnunet::progress::{Cancel, Silent};
+use nnunet_volume::formats::{metaimage, nrrd};
 
 #[test]
 fn cropped_channels_and_flat_images_equal_the_reference() {
@@ -32,4 +34,66 @@ fn cropped_channels_and_flat_images_equal_the_reference() {
             assert!((a.std - b.std).abs() < 1e-6 * scale, "{name}: {} {}", a.std, b.std);
         }
     }
+}
+
+#[test]
+fn the_format_of_the_files_makes_no_difference() {
+    let golden =
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/fingerprint/Dataset001_Cropped"));
+    let take = |folder: &Path| {
+        let json = DatasetJson::load(&folder.join("dataset.json")).unwrap();
+        extract(&training_cases(folder, &json).unwrap(), &json, &Silent, &Cancel::new())
+            .map_err(|e| e.to_string())
+    };
+    let expected = take(golden).unwrap();
+    let text = std::fs::read_to_string(golden.join("dataset.json")).unwrap();
+    for (ending, reader) in [(".mha", ImageReader::MetaImage), (".nrrd", ImageReader::Nrrd)] {
+        let root = tempfile::tempdir().unwrap();
+        for part in ["imagesTr", "labelsTr"] {
+            std::fs::create_dir(root.path().join(part)).unwrap();
+            for entry in std::fs::read_dir(golden.join(part)).unwrap() {
+                let source = entry.unwrap().path();
+                let image = ImageReader::Nifti.read(&source).unwrap();
+                let name = source.file_name().unwrap().to_str().unwrap().replace(".nii.gz", ending);
+                let target = root.path().join(part).join(name);
+                match reader {
+                    ImageReader::MetaImage => {
+                        metaimage::write(&target, &image.volume, &image.geometry).unwrap()
+                    }
+                    _ => nrrd::write(&target, &image.volume, &image.geometry).unwrap(),
+                }
+            }
+        }
+        std::fs::write(root.path().join("dataset.json"), text.replace(".nii.gz", ending)).unwrap();
+        assert_eq!(take(root.path()).unwrap(), expected, "{ending}");
+        let report = verify(root.path(), &Silent, &Cancel::new());
+        assert!(report.is_usable());
+
+        // Read as zero with a warning, as from NIfTI files; for the dataset it is a fault.
+        let path = root.path().join(format!("imagesTr/c1_0001{ending}"));
+        let mut image = reader.read(&path).unwrap();
+        image.volume.data_mut()[3] = f32::NAN;
+        match reader {
+            ImageReader::MetaImage => metaimage::write(&path, &image.volume, &image.geometry).unwrap(),
+            _ => nrrd::write(&path, &image.volume, &image.geometry).unwrap(),
+        }
+        let report = verify(root.path(), &Silent, &Cancel::new());
+        assert!(
+            report.faults.iter().any(|f| f.to_string().contains("1 voxels are NaN")),
+            "{:?}",
+            report.faults
+        );
+    }
+}
+
+#[test]
+fn readers_are_chosen_by_ending_and_name() {
+    let at = Path::new("dataset.json");
+    let reader = |name, ending| ImageReader::new(name, ending, at).map_err(|e| e.to_string());
+    assert_eq!(reader(None, ".nii"), Ok(ImageReader::Nifti));
+    assert_eq!(reader(Some("SimpleITKIO"), ".NRRD"), Ok(ImageReader::Nrrd));
+    assert_eq!(reader(Some("MyOwnIO"), ".mha"), Ok(ImageReader::MetaImage), "as the reference falls back");
+    assert!(reader(Some("NibabelIO"), ".mha").unwrap_err().contains("found NibabelIO for .mha"));
+    assert!(reader(Some("Tiff3DIO"), ".nii.gz").unwrap_err().contains("expected SimpleITKIO"));
+    assert!(reader(None, ".jpg").unwrap_err().contains("one of .nii.gz, .nii, .nrrd, .mha"));
 }

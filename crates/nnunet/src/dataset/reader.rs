@@ -1,25 +1,34 @@
-//! Reading the files of a case: all channels of an image as one array, or a segmentation.
+//! Reading the files of a case: all channels of an image as one array, or a segmentation; writing
+//! segmentations in the same format.
 //!
-//! Which reader serves which files is the reference's choice by name or by file ending; here each name
-//! stands for the format that it reads.
+//! Which reader serves which files is the reference's choice by name or by file ending; here a reader
+//! is the format of the files.
 
 use std::path::{Path, PathBuf};
 
-use nnunet_volume::formats::nifti;
-use nnunet_volume::{ChannelVolume, Geometry, Image, ImageWarning, VolumeError};
+use nnunet_volume::formats::{metaimage, nifti, nrrd};
+use nnunet_volume::{ChannelVolume, Geometry, Image, ImageWarning, Volume, VolumeError};
 
 use super::DatasetError;
 use super::json::DatasetJson;
 
-/// What reads the images of a dataset.
+/// What reads and writes the images of a dataset: one format, as all files have the same ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ImageReader {
-    /// `.nii` and `.nii.gz`, with the geometry as SimpleITK gives it.
+    /// `.nii` and `.nii.gz`.
     Nifti,
+    /// `.nrrd`.
+    Nrrd,
+    /// `.mha`.
+    MetaImage,
 }
 
 /// The file endings that are read.
-const KNOWN_ENDINGS: &str = ".nii.gz, .nii";
+const KNOWN_ENDINGS: &str = ".nii.gz, .nii, .nrrd, .mha";
+
+/// Readers of the reference that do what none of ours does.
+const OTHER_READERS: [&str; 4] =
+    ["NaturalImage2DIO", "Tiff3DIO", "SimpleITKIOWithReorient", "NibabelIOWithReorient"];
 
 /// All channels of a case.
 #[derive(Debug, Clone)]
@@ -82,22 +91,27 @@ pub enum ReadError {
 impl ImageReader {
     /// The reader for a dataset: the one that dataset.json names, else by file ending.
     pub fn for_dataset(json: &DatasetJson) -> Result<Self, DatasetError> {
-        match &json.overwrite_image_reader_writer {
-            Some(name) => Self::from_name(name, json.path()),
-            None => Self::from_file_ending(&json.file_ending, json.path()),
-        }
+        Self::new(json.overwrite_image_reader_writer.as_deref(), &json.file_ending, json.path())
     }
 
-    /// The reader that the reference calls `name`; `path` is the file that asks for it.
-    pub fn from_name(name: &str, path: &Path) -> Result<Self, DatasetError> {
+    /// The reader that the reference calls `name`, for files of `file_ending`. A name that the reference
+    /// has not either leaves the choice to the ending. `path` is the file that asks for the reader.
+    pub fn new(name: Option<&str>, file_ending: &str, path: &Path) -> Result<Self, DatasetError> {
+        let bad = |found: &str, expected: &str| DatasetError::BadValue {
+            path: path.to_owned(),
+            key: "image reader".into(),
+            found: format!("{found} for {file_ending}"),
+            expected: expected.into(),
+        };
+        let reader = Self::from_file_ending(file_ending, path)?;
         match name {
-            "SimpleITKIO" | "NibabelIO" => Ok(Self::Nifti),
-            _ => Err(DatasetError::BadValue {
-                path: path.to_owned(),
-                key: "image reader".into(),
-                found: name.into(),
-                expected: "SimpleITKIO or NibabelIO for NIfTI files".into(),
-            }),
+            Some("NibabelIO") if reader != Self::Nifti => {
+                Err(bad("NibabelIO", "SimpleITKIO, or NIfTI files"))
+            }
+            Some(name) if OTHER_READERS.contains(&name) => {
+                Err(bad(name, "SimpleITKIO, or NibabelIO for NIfTI files"))
+            }
+            _ => Ok(reader),
         }
     }
 
@@ -105,6 +119,8 @@ impl ImageReader {
     pub fn from_file_ending(ending: &str, path: &Path) -> Result<Self, DatasetError> {
         match ending.to_ascii_lowercase().as_str() {
             ".nii" | ".nii.gz" => Ok(Self::Nifti),
+            ".nrrd" => Ok(Self::Nrrd),
+            ".mha" => Ok(Self::MetaImage),
             _ => Err(DatasetError::BadValue {
                 path: path.to_owned(),
                 key: "file_ending".into(),
@@ -118,6 +134,22 @@ impl ImageReader {
     pub fn read(self, path: &Path) -> Result<Image, VolumeError> {
         match self {
             Self::Nifti => nifti::read(path),
+            Self::Nrrd => nrrd::read(path),
+            Self::MetaImage => metaimage::read(path),
+        }
+    }
+
+    /// Writes a segmentation (z, y, x): u8 if every label is below 255, else u16.
+    pub fn write_labels<L: Copy + Into<u32>>(
+        self,
+        path: &Path,
+        labels: &Volume<L>,
+        geometry: &Geometry,
+    ) -> Result<(), VolumeError> {
+        match self {
+            Self::Nifti => nifti::write_labels(path, labels, geometry),
+            Self::Nrrd => nrrd::write_labels(path, labels, geometry),
+            Self::MetaImage => metaimage::write_labels(path, labels, geometry),
         }
     }
 
