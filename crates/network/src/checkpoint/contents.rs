@@ -197,6 +197,15 @@ fn not_a_checkpoint(path: &Path, found: String) -> CheckpointError {
     CheckpointError::NotThisFormat { path: path.to_owned(), found, expected: "a checkpoint of nnU-Net" }
 }
 
+/// A key, for messages.
+fn shown(key: &Value) -> String {
+    match key {
+        Value::Str(name) => format!("\"{}\"", name.chars().take(200).collect::<String>()),
+        Value::Int(index) => index.to_string(),
+        other => format!("under a key of kind {}", other.kind()),
+    }
+}
+
 /// numpy's single precision where that is exact, as Python has it, else double.
 fn number(value: f64) -> Value {
     let single = value as f32;
@@ -220,7 +229,7 @@ fn read_weights(archive: &mut Archive, dict: Dict) -> Result<StateDict, Checkpoi
     for (key, value) in dict {
         let name = key.as_str().map(without_wrappers);
         let (Some(name), Value::Tensor(tensor)) = (name, &value) else {
-            let part = format!("network_weights entry {key:?}");
+            let part = format!("network_weights entry {}", shown(&key));
             return Err(archive.damaged(
                 part,
                 format!("a value of kind {}", value.kind()),
@@ -262,7 +271,7 @@ fn read_optimiser(archive: &mut Archive, mut dict: Dict) -> Result<SavedOptimise
     for (index, entries) in states {
         let place = index.as_usize().filter(|&i| i < count);
         let (Some(place), Value::Dict(entries)) = (place, entries) else {
-            let part = format!("optimizer_state entry {index:?}");
+            let part = format!("optimizer_state entry {}", shown(&index));
             return Err(archive.damaged(part, "no such parameter".to_owned(), "the state of a parameter"));
         };
         let state = parameters[place].insert(IndexMap::new());

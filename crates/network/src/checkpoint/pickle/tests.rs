@@ -1,5 +1,7 @@
 //! Pickles of Python in every protocol, round trips, and hostile input.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn golden(protocol: u8) -> Vec<u8> {
@@ -274,5 +276,54 @@ fn writes_what_python_was_seen_to_read() {
             written,
             "write the file and run check.py: {name}"
         );
+    }
+}
+
+#[test]
+fn counts_are_limited() {
+    let limits = Limits { max_values: 100, ..Limits::default() };
+    for opcode in [b"N", b"(", b"]"] {
+        let many = opcode.repeat(200);
+        let error = unpickle_prefix(&many, &limits).unwrap_err();
+        assert_eq!(error, PickleError::TooLarge { what: "values", limit: 100 });
+    }
+    let limits = Limits { max_bytes: 10, ..Limits::default() };
+    let error = unpickle_prefix(&[b'N'; 11], &limits).unwrap_err();
+    assert_eq!(error, PickleError::TooLarge { what: "bytes", limit: 10 });
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::None),
+        any::<bool>().prop_map(Value::Bool),
+        any::<i64>().prop_map(Value::Int),
+        (-1e300..1e300f64).prop_map(Value::Float),
+        ".{0,300}".prop_map(Value::Str),
+        prop::collection::vec(any::<u8>(), 0..300).prop_map(Value::Bytes),
+        any::<i64>().prop_map(|v| Scalar::i64(v).into()),
+        prop::collection::vec(any::<i64>(), 0..20)
+            .prop_map(|v| NdArray::from_i64s(vec![v.len()], &v).unwrap().into()),
+    ];
+    leaf.prop_recursive(5, 60, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::List),
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::Tuple),
+            prop::collection::vec((".{0,9}".prop_map(Value::Str), inner), 0..8)
+                .prop_map(|entries| Value::Dict(entries.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_value_comes_back(value in any_value()) {
+        for protocol in [Protocol::Two, Protocol::Four] {
+            prop_assert_eq!(&unpickle(&pickle(&value, protocol).unwrap()).unwrap(), &value);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_refused_or_read(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
+        let _ = unpickle(&bytes);
     }
 }

@@ -178,7 +178,10 @@ impl<'a> Machine<'a> {
     /// Instructions that make or fill containers.
     fn container(&mut self, opcode: u8) -> Result<bool, PickleError> {
         match opcode {
-            op::MARK => self.marks.push(self.stack.len()),
+            op::MARK => {
+                self.check_count(self.marks.len())?;
+                self.marks.push(self.stack.len());
+            }
             op::EMPTY_LIST => self.push(Node::List(Vec::new()))?,
             op::EMPTY_TUPLE => self.push(Node::Tuple(Vec::new()))?,
             op::EMPTY_DICT => self.push(Node::Dict(Vec::new()))?,
@@ -414,11 +417,17 @@ impl<'a> Machine<'a> {
     }
 
     fn add(&mut self, node: Node) -> Result<Id, PickleError> {
-        if self.nodes.len() >= self.limits.max_values.min(Id::MAX as usize) {
-            return Err(PickleError::TooLarge { what: "values", limit: self.limits.max_values });
-        }
+        self.check_count(self.nodes.len())?;
         self.nodes.push(node);
         Ok((self.nodes.len() - 1) as Id)
+    }
+
+    /// Refuses more nodes, marks or memo entries than honest files have.
+    fn check_count(&self, count: usize) -> Result<(), PickleError> {
+        if count >= self.limits.max_values.min(Id::MAX as usize) {
+            return Err(PickleError::TooLarge { what: "values", limit: self.limits.max_values });
+        }
+        Ok(())
     }
 
     fn unsupported(&self, feature: &'static str) -> PickleError {
@@ -454,6 +463,7 @@ impl<'a> Machine<'a> {
 
     fn memoize(&mut self, key: u32) -> Result<(), PickleError> {
         let id = self.top()?;
+        self.check_count(self.memo.len())?;
         self.memo.insert(key, id);
         Ok(())
     }

@@ -158,18 +158,22 @@ impl ChunkHeader {
         };
         // A shorter last block is never split.
         let streams = if split && out.len() == self.block_bytes { self.element_size } else { 1 };
-        decode_streams(codec, streams, source, out)?;
-        for filter in self.filters.iter().rev() {
+        // A filter reads from the scratch memory and writes to the output; the first one finds it filled.
+        let rearranges = matches!(self.filters.last(), Some(Filter::Shuffle(2..) | Filter::BitShuffle));
+        if rearranges {
+            scratch.resize(out.len(), 0);
+            decode_streams(codec, streams, source, scratch)?;
+        } else {
+            decode_streams(codec, streams, source, out)?;
+        }
+        for (applied, filter) in self.filters.iter().rev().enumerate() {
+            if applied > 0 && !matches!(filter, Filter::Delta) {
+                copy_to(scratch, out);
+            }
             match *filter {
                 Filter::Shuffle(1) => {}
-                Filter::Shuffle(size) => {
-                    copy_to(scratch, out);
-                    filter::unshuffle(size, scratch, out);
-                }
-                Filter::BitShuffle => {
-                    copy_to(scratch, out);
-                    filter::bit_unshuffle(self.element_size, self.version, scratch, out);
-                }
+                Filter::Shuffle(size) => filter::unshuffle(size, scratch, out),
+                Filter::BitShuffle => filter::bit_unshuffle(self.element_size, self.version, scratch, out),
                 Filter::Delta => match first {
                     _ if block == 0 => filter::undo_delta_first(self.element_size, out),
                     Some(first) => filter::undo_delta(self.element_size, first, out),

@@ -50,6 +50,7 @@ const NAMES: [(ElementType, &str); 12] = [
 
 impl ElementType {
     /// Bytes per element.
+    #[inline]
     pub fn size(self) -> usize {
         match self {
             T::Bool | T::I8 | T::U8 => 1,

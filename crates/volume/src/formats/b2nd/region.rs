@@ -62,13 +62,14 @@ pub(super) fn copy_from_block<T: Element>(
     };
     let row = end[last].saturating_sub(begin[last]);
     end[last] = end[last].min(begin[last] + 1);
+    let size = stored.size();
     let relative = |index: &[usize], origin: &[usize], shape: &[usize]| {
         index.iter().zip(origin).zip(shape).fold(0, |at, ((i, o), n)| at * n + (i - o))
     };
     let copied: Result<(), std::convert::Infallible> = for_each_index(&begin, &end, |index| {
-        let from = relative(index, block_origin, block_shape) * stored.size();
+        let from = relative(index, block_origin, block_shape) * size;
         let to = relative(index, region_origin, region_shape);
-        T::decode(stored, &bytes[from..from + row * stored.size()], &mut out[to..to + row]);
+        T::decode(stored, &bytes[from..from + row * size], &mut out[to..to + row]);
         Ok(())
     });
     copied.unwrap_or_default();

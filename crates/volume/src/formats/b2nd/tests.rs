@@ -48,6 +48,9 @@ fn reads_files_of_every_kind() {
         ("stored_f4", ElementType::F32, steps(all)),
         ("defaults_f2", ElementType::F16, steps(all)),
         ("zeros_and_runs_i2", ElementType::I16, sparse),
+        // Written by blosc2 2.7.1, which older nnU-Net versions had.
+        ("old_zstd_f4", ElementType::F32, steps(all)),
+        ("old_defaults_i2", ElementType::I16, steps(all)),
         ("full_f4", ElementType::F32, vec![3.5; all]),
         ("zeros_f4", ElementType::F32, vec![0.0; all]),
     ];
@@ -57,6 +60,11 @@ fn reads_files_of_every_kind() {
         let found: Vec<f64> = reader.read_all().unwrap();
         let differing = found.iter().zip(&expected).position(|(a, b)| a != b);
         assert_eq!((found.len(), differing), (expected.len(), None), "{name}");
+    }
+    // 400 chunks: the index itself is compressed.
+    for name in ["many_chunks_i1", "old_many_chunks_i1"] {
+        let reader = B2ndReader::open(golden(name)).unwrap();
+        assert_eq!(reader.read_all::<f64>().unwrap(), steps(40 * 40 * 8), "{name}");
     }
     let reader = B2ndReader::open(golden("f8_rank2")).unwrap();
     assert_eq!(reader.shape(), [37, 41]);
