@@ -7,7 +7,10 @@ use std::path::Path;
 
 use nnunet::fingerprint::Fingerprint;
 use nnunet::json::Json;
-use nnunet::plan::{DatasetFacts, PlannerOptions, PlannerPreset, Plans, image_reader_writer, make_plans};
+use nnunet::plan::{
+    DatasetFacts, Explanation, PlannerOptions, PlannerPreset, Plans, explain, image_reader_writer,
+    make_plans, plan_experiment,
+};
 use nnunet_network::architectures::build;
 use nnunet_testkit::shared::shared_path;
 
@@ -165,4 +168,45 @@ fn hippocampus_plans_are_equal() {
         differences(&ours.to_json(), &load(&root.join(file)), "plans", &mut found);
         assert!(found.is_empty(), "{file}:\n{}", found.join("\n"));
     }
+}
+
+#[test]
+fn decisions_are_explained() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan");
+    let reasons = |dataset: &str, options: &PlannerOptions| {
+        let facts = facts(&root.join(dataset), dataset);
+        let experiment = plan_experiment(&facts, options).unwrap();
+        explain(&facts, options, &experiment)
+    };
+    let find = |all: &[Explanation], key: &str| -> Explanation {
+        all.iter().find(|e| e.key == key).unwrap_or_else(|| panic!("{key} in {all:#?}")).clone()
+    };
+    let options = PlannerOptions::default();
+    let thick = reasons("Dataset801_thick", &options);
+    let spacing = &thick[0];
+    assert!(spacing.reason.contains("axis 0 is more than 3 times coarser"), "{spacing:?}");
+    let mask = find(&thick, "use_mask_for_norm[0]");
+    assert!(
+        mask.value == "true" && mask.reason.contains("0.600 of the median image, less than 0.75"),
+        "{mask:?}"
+    );
+
+    let oriented = reasons("Dataset802_oriented", &options);
+    assert_eq!(find(&oriented, "transpose_forward").value, "[2, 0, 1]");
+    let scheme = find(&oriented, "normalization_schemes[0]");
+    assert_eq!(scheme.reason, "the channel's name \"CT\" asks for it");
+    assert_eq!(find(&oriented, "configurations").value, "3d_lowres and 3d_cascade_fullres");
+    assert!(find(&oriented, "3d_lowres.patch_size").reason.contains("begins at"), "{oriented:#?}");
+
+    let small = reasons("Dataset803_small", &options);
+    let batch = find(&small, "3d_fullres.batch_size");
+    assert!(batch.value == "2" && batch.reason.starts_with("the smallest there is"), "{batch:?}");
+    assert!(find(&small, "3d_fullres.patch_size").reason.contains("fits 8 GB as it is"), "{small:#?}");
+    let kept = PlannerOptions {
+        suppress_transpose: true,
+        overwrite_target_spacing: Some([1.0; 3]),
+        ..PlannerOptions::default()
+    };
+    let kept = reasons("Dataset803_small", &kept);
+    assert!(kept[0].reason == "given by the user" && kept[1].reason.contains("keep the order"), "{kept:#?}");
 }

@@ -7,11 +7,11 @@
 use super::patch_size::{Limits, PatchPlan, plan_patch};
 
 /// Part of the median case that a patch should see.
-const COVERAGE: f64 = 0.25;
+pub(super) const COVERAGE: f64 = 0.25;
 /// Factor on the spacing per step.
 const STEP: f64 = 1.03;
 /// Voxels of full resolution per voxel of low resolution below which it is not worth it.
-const MINIMAL_REDUCTION: f64 = 2.0;
+pub(super) const MINIMAL_REDUCTION: f64 = 2.0;
 
 /// The low-resolution configuration for `fullres`, if the dataset needs one. `dataset_cases` is the
 /// number of training cases. The median shape of the result has whole numbers.

@@ -7,6 +7,7 @@ mod architecture;
 mod configuration;
 mod document;
 mod error;
+mod explain;
 mod lowres;
 mod memory;
 mod normalization_choice;
@@ -26,6 +27,7 @@ mod values;
 pub use architecture::Architecture;
 pub use configuration::{Configuration, Resampling};
 pub use error::PlanError;
+pub use explain::{Explanation, explain};
 pub use lowres::plan_lowres;
 pub use memory::{EncoderBlocks, NetworkShape, feature_map_elements};
 pub use normalization_choice::{normalization_scheme, uses_mask};
@@ -35,7 +37,7 @@ pub use plans_json::Plans;
 pub use preset::{DEFAULT, NetworkFamily, PLANNERS, PlannerPreset};
 pub use reader_writer::image_reader_writer;
 pub use residual::{RESENC, RESENC_L, RESENC_M, RESENC_XL};
-pub use run::plan_dataset;
+pub use run::{plan_dataset, read_facts};
 pub use target_spacing::{
     ANISOTROPY_THRESHOLD, SpacingRule, TargetSpacing, resampled_shape, target_spacing, transpose_orders,
     transposed,

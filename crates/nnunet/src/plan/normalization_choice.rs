@@ -1,7 +1,7 @@
 //! Which normalisation each channel gets, from its name in dataset.json.
 
 /// Below this median ratio of the cropped to the original size, normalisation uses the nonzero mask.
-const MASK_THRESHOLD: f64 = 3.0 / 4.0;
+pub(super) const MASK_THRESHOLD: f64 = 3.0 / 4.0;
 
 /// Name of the reference's normalisation class for a channel called `channel_name` (case does not matter).
 pub fn normalization_scheme(channel_name: &str) -> &'static str {

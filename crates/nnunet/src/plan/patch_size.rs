@@ -16,7 +16,7 @@ const MAX_FEATURES_2D: usize = 512;
 /// Most features of a stage, 3D.
 const MAX_FEATURES_3D: usize = 320;
 /// Smallest batch.
-const MINIMAL_BATCH_SIZE: u64 = 2;
+pub(super) const MINIMAL_BATCH_SIZE: u64 = 2;
 
 /// What limits patch and batch.
 #[derive(Debug, Clone, Copy, PartialEq)]

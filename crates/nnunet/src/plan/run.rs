@@ -41,7 +41,8 @@ pub fn plan_dataset(
     Ok(plans)
 }
 
-fn read_facts(
+/// What planning needs to know of the dataset in the two folders.
+pub fn read_facts(
     dataset_name: &str,
     raw: &Path,
     preprocessed: &Path,
