@@ -69,7 +69,8 @@ pub fn predict_cases(
     let part = cases.iter().skip(request.part_id).step_by(request.num_parts.max(1));
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
         part.partition(|case| !request.overwrite && is_complete(&model, request, &case.identifier));
-    let reader = ImageReader::from_name(model.plans.image_reader_writer(), &request.source)?;
+    let name = model.plans.image_reader_writer();
+    let reader = ImageReader::new(Some(name), &model.dataset.file_ending, &request.source)?;
     let preprocessor = Preprocessor::new(&model.plans, &model.configuration)?;
     let faults = Mutex::new(Vec::new());
     let fault = |case: &str, error: &dyn std::fmt::Display| {
