@@ -5,10 +5,13 @@
 
 mod common;
 
+use nnunet_network::checkpoint::Checkpoint;
 use nnunet_network::optimiser::{Optimiser, Sgd, SgdOptions, clip_gradient_norm};
 use nnunet_network::{
     CpuExecutor, CpuLevel, CpuOptions, Executor, Precision, Tensor, Trainable, build, init,
 };
+use nnunet_testkit::npy::{read_npy, read_npz};
+use nnunet_testkit::shared::shared_path;
 
 const LEVELS: [CpuLevel; 4] = [CpuLevel::Portable, CpuLevel::Avx2, CpuLevel::Avx512, CpuLevel::Avx512Bf16];
 
@@ -83,19 +86,42 @@ fn outputs_and_gradients_of_small_networks() {
     }
 }
 
+/// Checkpoints of the reference, read as they are: every head, at the tolerance of the whole program.
 #[test]
 fn outputs_of_the_reference_models() {
-    for name in ["plain3d", "plain2d", "resenc3d", "regions3d", "ignore3d", "lowres_nobatchdice"] {
-        let Some(step) = common::train_step(name) else { continue };
-        let parameters = common::parameters(&step.graph, "", &step.weights);
-        let mut executor = CpuExecutor::new(step.graph, parameters, CpuOptions::default()).unwrap();
-        let outputs = executor.forward(&step.data).unwrap();
-        for (i, output) in outputs.iter().enumerate() {
-            let file = step.folder.join(format!("output0_ds{i}.npy"));
-            let expected = common::tensor(&nnunet_testkit::npy::read_npy(file));
-            assert_eq!(output.shape, expected.shape);
-            let error = common::relative_error(&output.data, &expected.data);
-            assert!(error < 1e-4, "{name} output {i} differs by {error:e}");
+    let names =
+        ["plain3d", "plain2d", "resenc3d", "regions3d", "ignore3d", "cascade_lowres", "cascade_fullres"];
+    for name in names {
+        let Some(folder) = shared_path(&format!("reference/models/{name}")) else { continue };
+        let read = |file: &str| -> serde_json::Value {
+            serde_json::from_str(&std::fs::read_to_string(folder.join(file)).unwrap()).unwrap()
+        };
+        let configuration = read("meta.json")["configuration"].as_str().unwrap().to_owned();
+        let configurations = &read("model/plans.json")["configurations"];
+        let own = &configurations[&configuration];
+        let heir = own["inherits_from"].as_str().map_or(own, |parent| &configurations[parent]);
+        let architecture = &heir["architecture"];
+        let array = |file: &str| common::tensor(&read_npy(folder.join("forward").join(file)));
+        let (x, y) = (array("x.npy"), array("y.npy"));
+        let class = architecture["network_class_name"].as_str().unwrap();
+        let graph = build(class, &architecture["arch_kwargs"], x.shape[1], y.shape[1], true).unwrap();
+        let fold = if name == "cascade_lowres" { "fold_all" } else { "fold_0" };
+        let file = folder.join("model").join(fold).join("checkpoint_final.pth");
+        let weights = Checkpoint::read_for_inference(&file).unwrap().weights;
+        let keys: Vec<&str> = weights.keys().map(|(key, _)| key).collect();
+        assert_eq!(keys, graph.state_dict_names().map(|(key, _)| key).collect::<Vec<_>>(), "{name}");
+        let parameters = weights.into_parameters(&graph).unwrap();
+        for precision in [Precision::Exact, Precision::Fast] {
+            let options = options(CpuLevel::detect(), 2, precision);
+            let mut executor = CpuExecutor::new(graph.clone(), parameters.clone(), options).unwrap();
+            let mut found = executor.forward(&x).unwrap();
+            found.push(executor.run(&x).unwrap());
+            let expected = [array("ds0.npy"), array("ds1.npy"), y.clone()];
+            for (i, (found, expected)) in found.iter().zip(&expected).enumerate() {
+                assert_eq!(found.shape, expected.shape);
+                let error = common::relative_error(&found.data, &expected.data);
+                assert!(error < 1e-4, "{name} {precision:?} output {i} differs by {error:e}");
+            }
         }
     }
 }
@@ -343,11 +369,11 @@ fn training_steps_of_the_reference() {
         ("lowres_nobatchdice", false, 3e-6),
     ] {
         let Some(step) = common::train_step(name) else { continue };
-        let read = |file: &str| nnunet_testkit::npy::read_npz(step.folder.join(file));
+        let read = |file: &str| read_npz(step.folder.join(file));
         let info: serde_json::Value =
             serde_json::from_str(&std::fs::read_to_string(step.folder.join("info.json")).unwrap()).unwrap();
         assert_eq!(info["batch_dice"], batch_dice);
-        let target = nnunet_testkit::npy::read_npy(step.folder.join("target0.npy")).data;
+        let target = read_npy(step.folder.join("target0.npy")).data;
         let parameters = common::parameters(&step.graph, "", &step.weights);
         let mut executor = CpuExecutor::new(step.graph.clone(), parameters, CpuOptions::default()).unwrap();
         let mut sgd = Sgd::new(SgdOptions::default());
