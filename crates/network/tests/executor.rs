@@ -360,13 +360,14 @@ fn dice_cross_entropy(logits: &Tensor, target: &[f64], batch_dice: bool) -> (f64
 ///
 /// The tolerance of a gradient, relative to the norm of all, is the reference's own distance from the same step in f64 (7e-5,
 /// 1.0e-3, 7e-7, 1.3e-7: in the first two a value close to zero falls on the other side of a leaky ReLU) and a little.
+/// That of the norm likewise: over the three steps the reference is 1.2e-6, 2.1e-4, 1e-7 and 1.5e-5 from f64.
 #[test]
 fn training_steps_of_the_reference() {
-    for (name, batch_dice, tolerance) in [
-        ("plain3d", true, 8e-5),
-        ("plain2d", true, 1.2e-3),
-        ("resenc3d", false, 3e-6),
-        ("lowres_nobatchdice", false, 3e-6),
+    for (name, batch_dice, tolerance, norm_tolerance) in [
+        ("plain3d", true, 8e-5, 1e-5),
+        ("plain2d", true, 1.2e-3, 2.5e-4),
+        ("resenc3d", false, 3e-6, 1e-6),
+        ("lowres_nobatchdice", false, 3e-6, 2e-5),
     ] {
         let Some(step) = common::train_step(name) else { continue };
         let read = |file: &str| read_npz(step.folder.join(file));
@@ -389,7 +390,7 @@ fn training_steps_of_the_reference() {
             let norm = clip_gradient_norm(executor.parameters_mut(), 12.0);
             let expected_norm = expected["grad_norm_before_clip"].as_f64().unwrap();
             assert!(
-                (norm / expected_norm - 1.0).abs() < 1e-4,
+                (norm / expected_norm - 1.0).abs() < norm_tolerance,
                 "{name} step {i}: norm {norm}, expected {expected_norm}"
             );
             if i == 0 {
