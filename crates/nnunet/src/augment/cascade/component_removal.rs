@@ -3,6 +3,8 @@
 //! Components touch by faces, edges or corners; only those below a fraction of the patch may go.
 
 use super::draw_channels;
+use nnunet_volume::Volume;
+use nnunet_volume::morphology::{Connectivity, connected_components};
 use rand::{Rng, RngExt};
 
 /// How often components vanish.
@@ -32,45 +34,18 @@ impl ComponentRemovalPolicy {
 /// Clears one component of `channel`, chosen evenly among those smaller than `largest_fraction` of it.
 pub fn remove_component(channel: &mut [f32], shape: [usize; 3], largest_fraction: f64, rng: &mut impl Rng) {
     let limit = channel.len() as f64 * largest_fraction;
-    let components = components(channel, shape);
-    let removable: Vec<&Vec<u32>> = components.iter().filter(|c| (c.len() as f64) < limit).collect();
+    let Some(mask) = Volume::new(shape, channel.iter().map(|v| *v != 0.0).collect()) else { return };
+    let components = connected_components(&mask, Connectivity::Corner);
+    let sizes = components.list().iter().map(|component| component.voxels as f64);
+    let removable: Vec<usize> = sizes.enumerate().filter(|(_, s)| *s < limit).map(|(i, _)| i).collect();
     if !removable.is_empty() {
-        for &voxel in removable[rng.random_range(0..removable.len())] {
-            channel[voxel as usize] = 0.0;
-        }
-    }
-}
-
-/// The voxels of each component, components in the order of their first voxel.
-fn components(channel: &[f32], shape: [usize; 3]) -> Vec<Vec<u32>> {
-    let mut open: Vec<bool> = channel.iter().map(|v| *v != 0.0).collect();
-    let mut components = Vec::new();
-    let reach = |i: usize, length: usize| i.saturating_sub(1)..(i + 2).min(length);
-    for start in 0..channel.len() {
-        if !open[start] {
-            continue;
-        }
-        open[start] = false;
-        let mut voxels = vec![start as u32];
-        let mut next = 0;
-        while let Some(&voxel) = voxels.get(next) {
-            next += 1;
-            let voxel = voxel as usize;
-            let (z, y, x) = (voxel / (shape[1] * shape[2]), voxel / shape[2] % shape[1], voxel % shape[2]);
-            for z in reach(z, shape[0]) {
-                for y in reach(y, shape[1]) {
-                    for x in reach(x, shape[2]) {
-                        let neighbour = (z * shape[1] + y) * shape[2] + x;
-                        if std::mem::take(&mut open[neighbour]) {
-                            voxels.push(neighbour as u32);
-                        }
-                    }
-                }
+        let chosen = removable[rng.random_range(0..removable.len())];
+        components.for_each_run(|number, voxels| {
+            if number == chosen {
+                channel[voxels].fill(0.0);
             }
-        }
-        components.push(voxels);
+        });
     }
-    components
 }
 
 #[cfg(test)]
@@ -85,7 +60,6 @@ mod tests {
         for voxel in [0, 26, 4] {
             channel[voxel] = 1.0;
         }
-        assert_eq!(components(&channel, [3, 4, 5]), [vec![0, 26], vec![4]]);
         let mut rng = derive_stream(1, &[]);
         remove_component(&mut channel, [3, 4, 5], 2.0 / 60.0, &mut rng);
         assert_eq!((channel[0], channel[26], channel[4]), (1.0, 1.0, 0.0));
