@@ -6,8 +6,11 @@
 //!   -> crop box put back (background outside) -> axes transposed back
 //! ```
 //! Only a slab of the resampled logits exists at a time, never classes x the full image.
-//! Source: the reference's export; without its rounding of resampled logits to f16.
+//! Source: the reference's export. Its logits are f16 before and after resampling; rounding ours the same
+//! way decides close voxels as it does.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use nnunet_volume::resample::{Order, SlabResampler, resample_data};
 use nnunet_volume::{ChannelVolume, Volume, VolumeError};
 use rayon::prelude::*;
@@ -78,7 +81,7 @@ impl<'a> Exporter<'a> {
     /// See [`ExportError`].
     pub fn segmentation(
         &self,
-        logits: &ChannelVolume<f32>,
+        logits: &ChannelVolume<f16>,
         properties: &Properties,
     ) -> Result<Volume<u16>, ExportError> {
         let mut cropped = vec![0u16; self.checked_crop(logits, properties)?];
@@ -96,7 +99,7 @@ impl<'a> Exporter<'a> {
     /// See [`ExportError`].
     pub fn segmentation_and_probabilities(
         &self,
-        logits: &ChannelVolume<f32>,
+        logits: &ChannelVolume<f16>,
         properties: &Properties,
     ) -> Result<(Volume<u16>, ChannelVolume<f32>), ExportError> {
         let voxels = self.checked_crop(logits, properties)?;
@@ -121,7 +124,7 @@ impl<'a> Exporter<'a> {
     /// Number of voxels of the crop box, after checking that everything fits.
     fn checked_crop(
         &self,
-        logits: &ChannelVolume<f32>,
+        logits: &ChannelVolume<f16>,
         properties: &Properties,
     ) -> Result<usize, ExportError> {
         let (found, expected) = (logits.channels(), self.labels.num_segmentation_heads());
@@ -138,7 +141,7 @@ impl<'a> Exporter<'a> {
     /// Resamples to the cropped grid and hands out slabs of slices: `visit(index of the first voxel, slab)`.
     fn for_slabs(
         &self,
-        logits: &ChannelVolume<f32>,
+        logits: &ChannelVolume<f16>,
         properties: &Properties,
         mut visit: impl FnMut(usize, &mut ChannelVolume<f32>),
     ) -> Result<(), ExportError> {
@@ -165,7 +168,8 @@ impl<'a> Exporter<'a> {
         if in_plane == Order::Cubic || along_z == Order::Cubic {
             // Cubic splines need the whole volume.
             let mut whole =
-                resample_data(logits.clone(), to, current_spacing, new_spacing, in_plane, along_z, force)?;
+                resample_data(widened(logits), to, current_spacing, new_spacing, in_plane, along_z, force)?;
+            round_to_half(&mut whole);
             visit(0, &mut whole);
             return Ok(());
         }
@@ -176,6 +180,7 @@ impl<'a> Exporter<'a> {
         let mut slab = ChannelVolume::filled(logits.channels(), [depth, to[1], to[2]], 0.0);
         for start in (0..to[0]).step_by(depth) {
             resampler.resample(logits, start..(start + depth).min(to[0]), &mut slab)?;
+            round_to_half(&mut slab);
             visit(start * plane, &mut slab);
         }
         Ok(())
@@ -264,6 +269,26 @@ impl Scores {
             Self::Probabilities => 0.5,
         }
     }
+}
+
+/// The same values in f32.
+fn widened(logits: &ChannelVolume<f16>) -> ChannelVolume<f32> {
+    let mut wide = ChannelVolume::filled(logits.channels(), logits.shape(), 0.0f32);
+    logits.data().convert_to_f32_slice(wide.data_mut());
+    wide
+}
+
+/// Rounds every value to f16, saturating at its largest number.
+fn round_to_half(slab: &mut ChannelVolume<f32>) {
+    const SPAN: usize = 1 << 12;
+    let limit = f16::MAX.to_f32();
+    slab.data_mut().par_chunks_mut(SPAN).for_each(|values| {
+        let mut halves = [f16::ZERO; SPAN];
+        let halves = &mut halves[..values.len()];
+        values.iter_mut().for_each(|v| *v = v.clamp(-limit, limit));
+        halves.convert_from_f32_slice(values);
+        halves.convert_to_f32_slice(values);
+    });
 }
 
 /// Copies the rows of the crop into their place.

@@ -70,10 +70,7 @@ mod tests {
             let expected = read_npy(path).f32();
             let found = importance_map(shape);
             assert_eq!(found.len(), expected.len());
-            for (a, b) in found.iter().zip(&expected) {
-                // Both are f16; the last bit may round the other way.
-                assert!((a - b).abs() <= b * 1e-3 + 6e-8, "{name}: {a} instead of {b}");
-            }
+            assert!(found == expected, "{name}: both are f16 and must be equal");
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use half::f16;
 use nnunet_network::{CpuExecutor, CpuOptions, Parameters};
 use nnunet_volume::ChannelVolume;
 
@@ -106,14 +107,13 @@ impl Predictor {
         image: &ChannelVolume<f32>,
         cancel: &Cancel,
         mut progress: impl FnMut(usize),
-    ) -> Result<ChannelVolume<f32>, PredictError> {
+    ) -> Result<ChannelVolume<f16>, PredictError> {
         let mut accumulator = self.window.accumulator(image.shape());
         for fold in 0..self.folds.len() {
             self.use_fold(fold);
             self.window.accumulate(&mut self.executor, image, &mut accumulator, cancel, &mut progress)?;
         }
-        let logits = accumulator.finish()?;
-        logits.ok_or_else(|| PredictError::Unsupported("the model has no fold".to_owned()))
+        accumulator.finish().ok_or_else(|| PredictError::Unsupported("the model has no fold".to_owned()))
     }
 
     fn use_fold(&mut self, fold: usize) {

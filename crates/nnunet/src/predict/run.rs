@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
+use half::f16;
 use nnunet_volume::ChannelVolume;
 use nnunet_volume::formats::nifti;
 
@@ -155,7 +156,7 @@ pub fn predict_cases(
 /// A predicted case on its way to the disk.
 struct Export<'a> {
     case: &'a Case,
-    logits: ChannelVolume<f32>,
+    logits: ChannelVolume<f16>,
     properties: Properties,
 }
 
@@ -180,7 +181,7 @@ impl Export<'_> {
 /// When logits and properties do not fit, or a file cannot be written.
 pub fn write_prediction(
     exporter: &super::Exporter<'_>,
-    logits: &ChannelVolume<f32>,
+    logits: &ChannelVolume<f16>,
     properties: &Properties,
     stem: &Path,
     file_ending: &str,

@@ -75,7 +75,7 @@ impl Validation<'_> {
         let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
         let mut accumulator = window.accumulator(image.shape());
         window.accumulate(executor, &image, &mut accumulator, cancel, |_| ())?;
-        let Some(logits) = accumulator.finish()? else { return Ok(()) };
+        let Some(logits) = accumulator.finish() else { return Ok(()) };
         write_prediction(
             &Exporter::new(self.plans, self.configuration, self.labels),
             &logits,

@@ -1,0 +1,111 @@
+//! Real checkpoints of the reference: our predictions against its segmentations and probabilities.
+//!
+//! Probabilities agree within 1e-3. The reference adds logits up in f16, and so do we; where f32 results
+//! of the network that differ in their last bit fall on both sides of a rounding border, single values
+//! differ by a step of f16, which is coarse near the corners of an image, where all weights are tiny: at
+//! most one value in 10,000, by at most 0.02.
+
+// Helpers of tests fail the test by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::path::Path;
+
+use nnunet::dataset::cases::prediction_cases;
+use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet::progress::{Cancel, Silent};
+use nnunet_network::{CpuOptions, Precision};
+use nnunet_testkit::npy::read_npz;
+use nnunet_testkit::shared::shared_path;
+use nnunet_volume::formats::nifti;
+
+/// Largest difference of a probability, but for single roundings.
+const TOLERANCE: f64 = 1e-3;
+/// Share of values that a rounding may move further.
+const ROUNDED: f64 = 1e-4;
+/// How far.
+const STEP: f64 = 0.02;
+/// Share of voxels whose labels must be equal.
+const EQUAL_LABELS: f64 = 0.9999;
+
+fn check(name: &str, precision: Precision) {
+    let Some(root) = shared_path(&format!("reference/models/{name}")) else { return };
+    for (expected, mirroring) in [("pred_notta", false), ("pred_tta", true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let model = Model::load(&root.join("model"), &[], "checkpoint_final.pth").unwrap();
+        let mut cases = prediction_cases(&root.join("input"), &model.dataset).unwrap();
+        let ending = model.dataset.file_ending.clone();
+        cases.retain(|case| root.join(expected).join(format!("{}{ending}", case.identifier)).exists());
+        assert!(!cases.is_empty());
+        let options = WindowOptions { step_fraction: 0.5, mirroring };
+        let cpu = CpuOptions { threads: 2, precision, ..CpuOptions::default() };
+        let mut predictor = Predictor::new(model, cpu, options).unwrap();
+        let request = PredictRequest {
+            source: root.join("input"),
+            output: folder.path().to_owned(),
+            save_probabilities: true,
+            overwrite: true,
+            num_parts: 1,
+            part_id: 0,
+            preprocessing_threads: 2,
+            export_threads: 2,
+        };
+        let made = predict_cases(&mut predictor, &cases, &request, &Silent, &Cancel::new()).unwrap();
+        assert_eq!(made.made, cases.len());
+        for case in &cases {
+            compare(&root.join(expected), folder.path(), &case.identifier, &ending);
+        }
+        for file in ["dataset.json", "plans.json", "predict_from_raw_data_args.json"] {
+            assert!(folder.path().join(file).is_file(), "{file}");
+        }
+    }
+}
+
+fn compare(expected: &Path, found: &Path, case: &str, ending: &str) {
+    let read = |folder: &Path| read_npz(folder.join(format!("{case}.npz")))["probabilities"].clone();
+    let (ours, theirs) = (read(found), read(expected));
+    assert_eq!(ours.shape, theirs.shape, "{case}");
+    let differences: Vec<f64> = ours.data.iter().zip(&theirs.data).map(|(a, b)| (a - b).abs()).collect();
+    let worst = differences.iter().copied().fold(0.0, f64::max);
+    let beyond = differences.iter().filter(|d| **d > TOLERANCE).count() as f64 / differences.len() as f64;
+    assert!(
+        worst <= STEP && beyond <= ROUNDED,
+        "{case}: probabilities differ by {worst}, {beyond} by over 1e-3"
+    );
+    let labels = |folder: &Path| nifti::read(folder.join(format!("{case}{ending}"))).unwrap();
+    let (ours, theirs) = (labels(found), labels(expected));
+    assert_eq!(ours.geometry, theirs.geometry, "{case}");
+    let equal = ours.volume.data().iter().zip(theirs.volume.data()).filter(|(a, b)| a == b).count();
+    let share = equal as f64 / ours.volume.data().len() as f64;
+    assert!(share >= EQUAL_LABELS, "{case}: {share} of the labels are equal");
+}
+
+#[test]
+fn plain_3d_with_two_folds() {
+    check("plain3d", Precision::Fast);
+    check("plain3d", Precision::Exact);
+}
+
+#[test]
+fn plain_2d() {
+    check("plain2d", Precision::Fast);
+}
+
+#[test]
+fn residual_encoder() {
+    check("resenc3d", Precision::Fast);
+}
+
+#[test]
+fn regions() {
+    check("regions3d", Precision::Fast);
+}
+
+#[test]
+fn ignore_label() {
+    check("ignore3d", Precision::Fast);
+}
+
+#[test]
+fn low_resolution_of_a_cascade() {
+    check("cascade_lowres", Precision::Fast);
+}
