@@ -50,9 +50,11 @@ impl Algorithm {
 
     /// Estimated time of one call, in clock cycles of one AVX-512 core.
     ///
-    /// A product of 16 x 16 channels takes 16 cycles (32 in W1 and W2 for 32 result channels, measured at 75 % of that speed);
-    /// a transform of one tile of 16 channels takes 100 cycles (W1) to 300 cycles (W2), forward and back. Packing costs, for a
-    /// pair of channels, what was measured for 256 x 256 channels: 20 cycles per packed value of 16 lanes.
+    /// The products of one tap or point for 16 x 16 channels take 16 cycles in a direct sum and a third more in the transform
+    /// domain; the transforms of one tile of 16 channels take 100 cycles (W1) or 300 (W2), forward and back. Packing takes 120
+    /// cycles for 16 values: measured for 256 x 256 channels with one thread are 6 ms direct, 12 ms W2. Measured with one thread, in
+    /// nominal GFLOP/s of forward passes (direct, W1, W2): 110, 194, 252 for 32 channels at 40x56x40, 119, 185, 209 for 128 at
+    /// 10x14x10, 116, 131, 124 for 256 at 5x7x5, 113, 109, 132 for 320 at 4x4x4.
     fn cost(self, shape: &ConvShape, weights: WeightsUse) -> f64 {
         let [depth, height, width] = shape.input;
         let (blocks, out_blocks) = (shape.in_blocks() as f64, shape.out_blocks() as f64);
@@ -70,7 +72,9 @@ impl Algorithm {
         };
         let packed = match weights {
             WeightsUse::Fixed => 0.0,
-            WeightsUse::Changing => self.packed_taps(shape.kernel) as f64 * blocks * out_blocks * 16.0 * 20.0,
+            WeightsUse::Changing => {
+                self.packed_taps(shape.kernel) as f64 * blocks * out_blocks * 16.0 * 120.0
+            }
         };
         planes * (products * taps_z * 16.0 * blocks * out_blocks + transforms * (blocks + out_blocks))
             + packed
