@@ -4,6 +4,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
+mod demo;
 mod environment;
 mod flags;
 mod messages;

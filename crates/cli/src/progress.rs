@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -53,9 +53,10 @@ pub(crate) const PROGRESS_FLAGS: &[Flag] = &[Flag::one(
 )];
 
 /// Shows events. Messages go to stderr, JSON records to stdout.
+#[derive(Clone)]
 pub(crate) struct Display {
     style: Style,
-    stage: Mutex<Stage>,
+    stage: Arc<Mutex<Stage>>,
 }
 
 struct Stage {
@@ -74,7 +75,7 @@ impl Display {
     pub(crate) fn new(style: Style) -> Self {
         let stage =
             Stage { name: String::new(), total: 0, started: Instant::now(), last_line: None, bar: None };
-        Self { style, stage: Mutex::new(stage) }
+        Self { style, stage: Arc::new(Mutex::new(stage)) }
     }
 }
 

@@ -54,6 +54,11 @@ impl Session {
         Ok(Self { folders, display: Display::new(style), cancel, threads })
     }
 
+    /// The same session in other folders.
+    pub(crate) fn with_folders(&self, folders: nnunet::dataset::Folders) -> Self {
+        Self { folders, display: self.display.clone(), cancel: self.cancel.clone(), threads: self.threads }
+    }
+
     /// A line for the user.
     pub(crate) fn message(&self, text: &str) {
         self.display.event(Event::Message(text));

@@ -1,6 +1,7 @@
 //! The verbs, one file each: the table of flags, and the way from what was typed to a stage's request.
 
 mod dataset_flags;
+mod demo;
 mod evaluate;
 mod fingerprint;
 mod install_links;
@@ -25,6 +26,7 @@ pub(crate) struct Entry {
 
 /// Every verb, in the order of the main job.
 const ENTRIES: &[Entry] = &[
+    demo::ENTRY,
     verify::ENTRY,
     fingerprint::ENTRY,
     plan::ENTRY,

@@ -8,7 +8,7 @@ pub use recipe::{Recipe, UnknownTrainer};
 use nnunet_network::{Graph, NetworkError};
 
 use crate::dataset::{DatasetJson, LabelManager};
-use crate::plan::{Configuration, PlanError};
+use crate::plan::Configuration;
 
 /// Number of input channels: those of the image, and in a cascade one for each foreground label of the
 /// previous stage's segmentation.
@@ -34,24 +34,4 @@ pub fn network_graph(
         labels.num_segmentation_heads(),
         deep_supervision,
     )
-}
-
-/// Scale of each deep-supervision output relative to the patch, full resolution first, one value per
-/// axis of the patch: the inverse of the strides up to that output. The lowest resolution of the
-/// network has no output.
-///
-/// # Errors
-/// When the plans do not state the strides.
-pub fn deep_supervision_scales(configuration: &Configuration) -> Result<Vec<Vec<f64>>, PlanError> {
-    let strides = configuration.strides()?;
-    let mut scale = vec![1.0; configuration.dimensions()];
-    let mut scales: Vec<Vec<f64>> = strides
-        .iter()
-        .map(|stage| {
-            scale.iter_mut().zip(stage).for_each(|(s, stride)| *s /= *stride as f64);
-            scale.clone()
-        })
-        .collect();
-    scales.pop();
-    Ok(scales)
 }

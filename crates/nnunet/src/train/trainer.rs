@@ -22,13 +22,14 @@ use super::schedule::PolynomialDecay;
 use super::state::{self, Identity, Rates};
 use super::stored_source::StoredSource;
 use super::validate::Validation;
+use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
 use crate::dataset::splits::{Fold, split_for_fold};
 use crate::dataset::{DatasetJson, DatasetName, Folders, LabelManager};
 use crate::evaluate::Summary;
 use crate::files::write_atomic;
 use crate::json::{Json, KeyOrder};
-use crate::model::{Recipe, deep_supervision_scales, network_graph};
+use crate::model::{Recipe, network_graph};
 use crate::plan::{Configuration, Plans};
 use crate::preprocess::stored_cases;
 use crate::progress::{Cancel, Event, Progress};
@@ -545,7 +546,7 @@ fn facts(
         patch_size: configuration.patch_size.clone(),
         use_mask_for_norm: configuration.use_mask_for_norm.clone(),
         deep_supervision_scales: match recipe.deep_supervision {
-            true => Some(deep_supervision_scales(configuration)?),
+            true => Some(deep_supervision_scales(&configuration.strides()?)),
             false => None,
         },
         regions: labels

@@ -1,0 +1,177 @@
+//! `demo`: the whole main job on a small synthetic dataset.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use nnunet::dataset::cases::prediction_cases;
+use nnunet::dataset::splits::Fold;
+use nnunet::dataset::{DatasetName, Folders};
+use nnunet::evaluate::{FolderEvaluation, Missing, evaluate_folder};
+use nnunet::model::Recipe;
+use nnunet::plan::PlannerOptions;
+use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet::train::{Start, TrainRequest, Training};
+
+use super::Entry;
+use super::dataset_flags;
+use super::evaluate::print_table;
+use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use super::preprocess::preprocess_configurations;
+use crate::demo::{CaseCounts, DATASET, write_dataset};
+use crate::flags::{Command, Flag, Matches};
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::{Session, THREAD_FLAGS};
+
+/// A trained network reaches this on the test cases with room to spare.
+const EXPECTED_DICE: f64 = 0.8;
+const CONFIGURATION: &str = "3d_fullres";
+/// Marks a folder as a demonstration's, which a later one may replace.
+const MARKER: &str = "nnunet-demo.txt";
+
+const FLAGS: &[Flag] = &[
+    Flag::one(
+        &["--out"],
+        "DIR",
+        "folder for everything (default: nnunet-demo); an earlier demo there is replaced",
+    ),
+    Flag::switch(&["--short"], "go through all stages with a tiny schedule: half a minute, no useful result"),
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "demo",
+        reference_names: &[],
+        summary: "make a small dataset, plan, train, predict and evaluate: a few minutes",
+        description: "Shows the main job from start to end on synthetic volumes that it makes itself: verify, \
+                      fingerprint, plans, preprocessing, a short training, prediction of test cases and their \
+                      evaluation. Fails if the segmentations are worse than they should be.",
+        positionals: &[],
+        flags: &[FLAGS, NETWORK_FLAGS, THREAD_FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let short = matches.has("--short");
+    let out = matches.path("--out").unwrap_or_else(|| PathBuf::from("nnunet-demo"));
+    prepare_folder(&out)?;
+    let folders = Folders {
+        raw: Some(out.join("raw")),
+        preprocessed: Some(out.join("preprocessed")),
+        results: Some(out.join("results")),
+    };
+    let session = &session.with_folders(folders);
+    let counts =
+        if short { CaseCounts { training: 5, test: 1 } } else { CaseCounts { training: 20, test: 5 } };
+    let raw = out.join("raw").join(DATASET);
+    write_dataset(&raw, counts)?;
+    session.message(&format!(
+        "{}: {} training and {} test cases",
+        raw.display(),
+        counts.training,
+        counts.test
+    ));
+
+    let dataset = DatasetName::new(DATASET)?;
+    dataset_flags::fingerprint(&dataset, true, true, session)?;
+    let plans = dataset_flags::plan(&dataset, &PlannerOptions::default(), session)?;
+    preprocess_configurations(&dataset, &plans, &[CONFIGURATION], session)?;
+    let model = train(dataset, &plans, short, matches, session)?;
+    let predictions = out.join("predictions");
+    predict(&model, &raw.join("imagesTs"), &predictions, matches, session)?;
+
+    let request = FolderEvaluation {
+        reference: raw.join("labelsTs"),
+        prediction: predictions.clone(),
+        output: None,
+        missing: Missing::Refused,
+    };
+    let (json, plans) = (predictions.join("dataset.json"), predictions.join("plans.json"));
+    let summary = evaluate_folder(&request, &json, &plans, &session.display, &session.cancel)?;
+    print_table(&summary);
+    println!("model:       {}", model.display());
+    println!("predictions: {} (summary.json beside them)", predictions.display());
+    let dice = summary.foreground_mean.dice;
+    if !short && dice < EXPECTED_DICE {
+        bail!(
+            "the mean Dice is {dice:.3}, expected at least {EXPECTED_DICE}: this build or machine computes wrongly"
+        );
+    }
+    if !short {
+        println!("next: put your data into raw/Dataset001_Name and run");
+        println!("  nnunet plan-and-preprocess -d 1 --raw raw --preprocessed preprocessed");
+        println!("  nnunet train 1 3d_fullres 0 --preprocessed preprocessed --results results");
+    }
+    Ok(())
+}
+
+/// Makes `out`, or empties it if it is an earlier demonstration's.
+fn prepare_folder(out: &Path) -> anyhow::Result<()> {
+    let occupied = std::fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
+    if occupied && !out.join(MARKER).is_file() {
+        bail!("{}: is not empty and not an earlier demo; choose another folder with --out", out.display());
+    }
+    for part in ["raw", "preprocessed", "results", "predictions"] {
+        let path = out.join(part);
+        if path.exists() {
+            std::fs::remove_dir_all(&path)
+                .with_context(|| format!("{}: cannot be removed", path.display()))?;
+        }
+    }
+    std::fs::create_dir_all(out).with_context(|| format!("{}: cannot be made", out.display()))?;
+    let marker = out.join(MARKER);
+    std::fs::write(&marker, "Made by nnunet demo, which replaces the contents of this folder.\n")
+        .with_context(|| format!("{}: cannot be written", marker.display()))
+}
+
+/// Trains fold 0 and returns the model's folder.
+fn train(
+    dataset: DatasetName,
+    plans: &str,
+    short: bool,
+    matches: &Matches,
+    session: &Session,
+) -> anyhow::Result<PathBuf> {
+    let (epochs, iterations) = if short { (1, 4) } else { (6, 40) };
+    let request = TrainRequest {
+        dataset,
+        configuration: CONFIGURATION.to_owned(),
+        fold: Fold::Number(0),
+        plans: plans.to_owned(),
+        recipe: Recipe::default_trainer().with_epochs(epochs).with_iterations(iterations),
+        batch_size: Some(2),
+        seed: 0,
+        cpu: cpu_options(matches, session)?,
+        start: Start::New,
+        checkpointing: true,
+    };
+    let mut training = Training::prepare(request, &session.folders, &session.display)?;
+    training.run(&session.display, &session.cancel)?;
+    training.validate(false, &session.display, &session.cancel)?;
+    Ok(training.folder().model().to_owned())
+}
+
+fn predict(
+    folder: &Path,
+    images: &Path,
+    output: &Path,
+    matches: &Matches,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let model = Model::load(folder, &[], "checkpoint_final.pth")?;
+    let cases = prediction_cases(images, &model.dataset)?;
+    let cpu = cpu_options(matches, session)?;
+    let mut predictor = Predictor::new(model, cpu, WindowOptions::default())?;
+    let request = PredictRequest {
+        source: images.to_owned(),
+        output: output.to_owned(),
+        save_probabilities: false,
+        overwrite: true,
+        num_parts: 1,
+        part_id: 0,
+        preprocessing_threads: 1,
+        export_threads: 1,
+    };
+    predict_cases(&mut predictor, &cases, &request, &session.display, &session.cancel)?;
+    Ok(())
+}
