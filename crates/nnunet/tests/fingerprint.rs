@@ -97,3 +97,20 @@ fn readers_are_chosen_by_ending_and_name() {
     assert!(reader(Some("Tiff3DIO"), ".nii.gz").unwrap_err().contains("expected SimpleITKIO"));
     assert!(reader(None, ".jpg").unwrap_err().contains("one of .nii.gz, .nii, .nrrd, .mha"));
 }
+
+#[test]
+fn segmentations_are_written_in_the_format_of_their_ending() {
+    let root = tempfile::tempdir().unwrap();
+    let labels = nnunet_volume::Volume::new([1, 2, 3], vec![0u32, 1, 2, 3, 4, 5]).unwrap();
+    let geometry = nnunet_volume::Geometry::with_spacing([1.0, 2.0, 3.0]);
+    for ending in [".nii.gz", ".nii", ".nrrd", ".mha"] {
+        let path = root.path().join(format!("case{ending}"));
+        let format = ImageReader::from_file_ending(ending, &path).unwrap();
+        format.write_labels(&path, &labels, &geometry).unwrap();
+        let back = format.read(&path).unwrap();
+        assert_eq!(back.volume.data(), [0., 1., 2., 3., 4., 5.], "{ending}");
+        assert_eq!(back.geometry, geometry, "{ending}");
+    }
+    let mha = std::fs::read(root.path().join("case.mha")).unwrap();
+    assert!(mha.starts_with(b"ObjectType"), "no NIfTI under another name");
+}

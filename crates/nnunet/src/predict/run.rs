@@ -12,7 +12,6 @@ use std::sync::{Mutex, PoisonError};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use half::f16;
 use nnunet_volume::ChannelVolume;
-use nnunet_volume::formats::nifti;
 
 use super::error::PredictError;
 use super::model_folder::Model;
@@ -196,7 +195,9 @@ pub fn write_prediction(
     } else {
         exporter.segmentation(logits, properties)?
     };
-    Ok(nifti::write_labels(with_ending(stem, file_ending), &segmentation, &properties.geometry)?)
+    let path = with_ending(stem, file_ending);
+    let format = ImageReader::from_file_ending(file_ending, &path)?;
+    Ok(format.write_labels(&path, &segmentation, &properties.geometry)?)
 }
 
 /// `stem` with `ending` behind it; stems may contain dots.
