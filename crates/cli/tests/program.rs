@@ -1,0 +1,271 @@
+//! The program as a user calls it: exit statuses, messages, and the whole way on a tiny phantom.
+
+// Helpers of tests fail the test by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use nnunet_network::checkpoint::Checkpoint;
+use nnunet_testkit::phantom::PhantomDataset;
+use serde_json::{Value, json};
+
+const DATASET: &str = "Dataset007_Balls";
+
+/// The three folders, with a phantom dataset in the first.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self { folder: tempfile::tempdir().unwrap() };
+        PhantomDataset::default().write(&place.path("raw"), DATASET);
+        place
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    /// The program with the folders in its environment; `words` are its arguments.
+    fn program(&self, words: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_nnunet"));
+        command
+            .args(words.split_whitespace())
+            .env("nnUNet_raw", self.path("raw"))
+            // Windows shells leave quotes around values.
+            .env("nnUNet_preprocessed", format!("\"{}\"", self.path("pre").display()))
+            .env("nnUNet_results", self.path("res"))
+            .current_dir(self.folder.path());
+        command
+    }
+
+    fn run(&self, words: &str) -> Output {
+        self.program(words).output().unwrap()
+    }
+
+    fn succeed(&self, words: &str) -> String {
+        let output = self.run(words);
+        assert!(output.status.success(), "{words}: {}", text(&output.stderr));
+        text(&output.stdout)
+    }
+
+    /// Plans and preprocesses, then writes plans with a network that trains in milliseconds.
+    fn prepare(&self) {
+        self.succeed("plan-and-preprocess -d 7 -c 3d_fullres");
+        let folder = self.path("pre").join(DATASET);
+        let read = std::fs::read(folder.join("nnUNetPlans.json")).unwrap();
+        let mut plans: Value = serde_json::from_slice(&read).unwrap();
+        plans["plans_name"] = json!("tiny");
+        let configuration = &mut plans["configurations"]["3d_fullres"];
+        configuration["patch_size"] = json!([16, 16, 16]);
+        configuration["batch_size"] = json!(2);
+        let arguments = &mut configuration["architecture"]["arch_kwargs"];
+        arguments["n_stages"] = json!(2);
+        arguments["features_per_stage"] = json!([8, 16]);
+        arguments["kernel_sizes"] = json!([[3, 3, 3], [3, 3, 3]]);
+        arguments["strides"] = json!([[1, 1, 1], [2, 2, 2]]);
+        arguments["n_conv_per_stage"] = json!([1, 1]);
+        arguments["n_conv_per_stage_decoder"] = json!([1]);
+        std::fs::write(folder.join("tiny.json"), plans.to_string()).unwrap();
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() {
+            files.extend(files_below(&entry.path()));
+        } else {
+            files.push(entry.path());
+        }
+    }
+    files
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_says_why() {
+    let place = Place::new();
+    for (words, said) in [
+        ("", "no verb given"),
+        ("fly", "unknown verb \"fly\""),
+        ("plan", "the argument -d is required"),
+        ("train 7 3d_fullres", "the following arguments are required: FOLD"),
+        ("train 7 3d_fullres x", "neither a number"),
+        ("train 7 3d_fullres 0 --epochs 0", "expected a number of at least 1"),
+        ("train 7 3d_fullres 0 -device cuda", "this build has no cuda; it has: cpu"),
+        ("train 7 3d_fullres 0 --c -pretrained_weights x", "exclude each other"),
+        ("predict -i a -o b", "name the model"),
+        ("predict -i a -o b -m c -num_parts 2 -part_id 2", "parts count from 0"),
+        ("plan -d 7 --gpu_memory 8", "unrecognized argument: --gpu_memory"),
+        ("verify -d 7 --threads 0", "expected a number of at least 1"),
+        ("verify -d 7 --progress loud", "expected bar, plain, json or none"),
+    ] {
+        let output = place.run(words);
+        assert_eq!(output.status.code(), Some(2), "{words}");
+        assert!(text(&output.stderr).contains(said), "{words}: {}", text(&output.stderr));
+    }
+    assert!(place.succeed("--help").contains("plan-and-preprocess"));
+    assert!(place.succeed("train --help").contains("--iterations-per-epoch"));
+    assert!(place.succeed("--version").starts_with("nnunet "));
+}
+
+#[test]
+fn failures_end_with_1_and_say_what_to_do() {
+    let place = Place::new();
+    std::fs::create_dir_all(place.path("raw/Dataset008_Other")).unwrap();
+    std::fs::create_dir_all(place.path("raw/Dataset008_Twin")).unwrap();
+    std::fs::create_dir_all(place.path("raw/Dataset009_Old")).unwrap();
+    let old = r#"{"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "a"}, "numTraining": 1}"#;
+    std::fs::write(place.path("raw/Dataset009_Old/dataset.json"), old).unwrap();
+    std::fs::write(place.path("file"), "").unwrap();
+    for (words, said) in [
+        ("plan -d 70", "did you mean"),
+        ("plan -d Dataset007_Bals", "did you mean Dataset007_Balls?"),
+        ("plan -d 8", "Dataset008_Twin"),
+        ("verify -d 9", "modality"),
+        ("plan -d 7", "fingerprint"),
+        ("plan -d 7 -pl NoPlanner", "known planners"),
+        ("train 7 3d_fullres 0", "nnUNetPlans.json"),
+        ("train 7 3d_fullres 0 -tr MyTrainer", "nnUNetTrainer_Nepochs"),
+        ("predict -i raw -o out -m nowhere", "nowhere"),
+        ("fingerprint -d 7 --preprocessed file", "file"),
+        ("evaluate raw nowhere -l 1", "nowhere"),
+    ] {
+        let output = place.run(words);
+        assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output.stderr));
+        assert!(text(&output.stderr).contains(said), "{words}: {}", text(&output.stderr));
+    }
+}
+
+#[test]
+fn every_fault_of_a_dataset_is_listed() {
+    let place = Place::new();
+    let raw = place.path("raw").join(DATASET);
+    std::fs::remove_file(raw.join("labelsTr/ball_000.nii.gz")).unwrap();
+    std::fs::copy(raw.join("labelsTr/ball_001.nii.gz"), raw.join("labelsTr/stray.nii.gz")).unwrap();
+    let image = raw.join("imagesTr/ball_002_0000.nii.gz");
+    let bytes = std::fs::read(&image).unwrap();
+    std::fs::write(&image, &bytes[..bytes.len() / 2]).unwrap();
+    std::fs::write(raw.join("imagesTr/ball_003_0000.nii.gz"), "not an image").unwrap();
+    let output = place.run("verify -d 7");
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    for name in ["ball_000", "stray", "ball_002", "ball_003"] {
+        assert!(said.contains(name), "{name} in {said}");
+    }
+    assert!(said.contains("4 faults"), "{said}");
+}
+
+#[test]
+fn links_answer_to_the_names_of_the_reference() {
+    let place = Place::new();
+    place.succeed("install-links bin");
+    let link = place.path("bin/nnUNetv2_extract_fingerprint");
+    let output = Command::new(link)
+        .args(["-d", "7", "--no_pbar"])
+        .env("nnUNet_raw", place.path("raw"))
+        .env("nnUNet_preprocessed", place.path("pre"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(place.path("pre").join(DATASET).join("dataset_fingerprint.json").is_file());
+    place.succeed("nnUNetv2_plan_experiment -d 7 -overwrite_plans_name mine");
+    assert!(place.path("pre").join(DATASET).join("mine.json").is_file());
+}
+
+#[test]
+fn a_full_disk_leaves_no_half_written_files() {
+    let place = Place::new();
+    place.succeed("plan-and-preprocess -d 7 --no_pp");
+    let program = place.program("preprocess -d 7 -c 3d_fullres");
+    // Files beyond a few kilobytes cannot be written, as on a full disk; the signal is not delivered.
+    let mut shell = Command::new("sh");
+    shell.arg("-c").arg("trap '' XFSZ; ulimit -f 4; exec \"$0\" \"$@\"").arg(program.get_program());
+    shell.args(program.get_args()).current_dir(place.folder.path());
+    for (key, value) in program.get_envs() {
+        shell.env(key, value.unwrap());
+    }
+    let output = shell.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let said = text(&output.stderr);
+    assert!(said.contains("ball_000") && said.contains(".b2nd"), "{said}");
+    let stored = files_below(&place.path("pre").join(DATASET).join("nnUNetPlans_3d_fullres"));
+    assert!(stored.is_empty(), "{stored:?}");
+}
+
+#[test]
+fn from_scans_to_an_evaluated_segmentation_with_an_interruption() {
+    let place = Place::new();
+    place.prepare();
+    let train = "train 7 3d_fullres 0 -p tiny --iterations-per-epoch 150 --threads 2";
+    place.succeed(&format!("{train} --epochs 2"));
+
+    // The same training under another name, interrupted in the middle of an epoch and continued.
+    let other = format!("{train} -tr nnUNetTrainer_2epochs --results {}", place.path("again").display());
+    let mut child = place
+        .program(&format!("{other} --progress json"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if record["event"] == "advanced" && record["done"] == 20 {
+            let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+            assert!(signal.success());
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    let model =
+        |results: &str| place.path(results).join(DATASET).join("nnUNetTrainer_2epochs__tiny__3d_fullres");
+    let latest = model("again").join("fold_0/checkpoint_latest.pth");
+    assert!(latest.is_file());
+    place.succeed(&format!("{other} --c"));
+    assert!(!latest.exists(), "a complete training keeps the final checkpoint only");
+    let weights = |results: &str| {
+        Checkpoint::read(&model(results).join("fold_0/checkpoint_final.pth")).unwrap().weights
+    };
+    assert!(weights("res") == weights("again"), "an interruption must not change the result");
+
+    let fold = model("res").join("fold_0");
+    for file in ["progress.png", "debug.json", "checkpoint_best.pth", "validation/summary.json"] {
+        assert!(fold.join(file).is_file(), "{file}");
+    }
+    assert!(files_below(&fold).iter().any(|f| f.to_string_lossy().contains("training_log_")));
+
+    let images = place.path("raw").join(DATASET).join("imagesTr");
+    place.succeed(&format!(
+        "predict -i {} -o out -d 7 -c 3d_fullres -p tiny -tr nnUNetTrainer_2epochs --disable_tta",
+        images.display()
+    ));
+    let references = place.path("raw").join(DATASET).join("labelsTr");
+    let table = place.succeed(&format!(
+        "evaluate {} out -djfile out/dataset.json -pfile out/plans.json",
+        references.display()
+    ));
+    assert!(table.contains("mean of foreground"), "{table}");
+    let summary: String = std::fs::read_to_string(place.path("out/summary.json")).unwrap();
+    let summary: Value = serde_json::from_str(&summary.replace("NaN", "null")).unwrap();
+    let dice = summary["foreground_mean"]["Dice"].as_f64().unwrap();
+    assert!(dice > 0.5, "300 iterations of a tiny network find the balls: {dice}");
+
+    // Nothing to predict is loud, and a failure only if asked for.
+    std::fs::create_dir_all(place.path("empty")).unwrap();
+    let empty = format!("predict -i empty -o nothing -m {}", model("res").display());
+    let output = place.run(&empty);
+    assert!(output.status.success() && text(&output.stderr).contains("no cases"), "{}", text(&output.stderr));
+    assert_eq!(place.run(&format!("{empty} --strict")).status.code(), Some(1));
+    // A folder that cannot be made.
+    std::fs::write(place.path("file"), "").unwrap();
+    let output =
+        place.run(&format!("predict -i {} -o file/x -m {}", images.display(), model("res").display()));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("file/x"), "{}", text(&output.stderr));
+}
