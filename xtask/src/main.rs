@@ -36,7 +36,8 @@ fn check() -> Result<(), String> {
     smoke()
 }
 
-/// The main job in short: the program makes a dataset, plans, trains for two epochs, predicts and evaluates.
+/// The main job in short: the program makes a dataset, plans, trains a few steps, predicts, evaluates and
+/// checks that every stage left its files.
 fn smoke() -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/release/nnunet");

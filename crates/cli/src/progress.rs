@@ -79,6 +79,13 @@ impl Display {
     }
 }
 
+impl Display {
+    /// Whether stdout belongs to the records.
+    pub(crate) fn is_json(&self) -> bool {
+        self.style == Style::Json
+    }
+}
+
 impl Progress for Display {
     fn event(&self, event: Event<'_>) {
         // A poisoned lock only means that another thread failed while it printed.

@@ -64,6 +64,15 @@ impl Session {
         self.display.event(Event::Message(text));
     }
 
+    /// A line of the result: on stdout, or among the records for machines.
+    pub(crate) fn result(&self, text: &str) {
+        if self.display.is_json() {
+            self.message(text);
+        } else {
+            println!("{text}");
+        }
+    }
+
     /// A line on something the user should look at.
     pub(crate) fn warning(&self, text: &str) {
         self.display.event(Event::Warning(text));

@@ -215,14 +215,17 @@ fn from_scans_to_an_evaluated_segmentation_with_an_interruption() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    let mut last = 0;
     for line in BufReader::new(child.stdout.take().unwrap()).lines() {
         let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        last = record["done"].as_u64().unwrap_or(last);
         if record["event"] == "advanced" && record["done"] == 20 {
             let signal = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
             assert!(signal.success());
         }
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!((20..300).contains(&last), "stopped after {last} of 300 iterations");
     let model =
         |results: &str| place.path(results).join(DATASET).join("nnUNetTrainer_2epochs__tiny__3d_fullres");
     let latest = model("again").join("fold_0/checkpoint_latest.pth");

@@ -88,21 +88,49 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     };
     let (json, plans) = (predictions.join("dataset.json"), predictions.join("plans.json"));
     let summary = evaluate_folder(&request, &json, &plans, &session.display, &session.cancel)?;
-    print_table(&summary);
-    println!("model:       {}", model.display());
-    println!("predictions: {} (summary.json beside them)", predictions.display());
+    print_table(&summary, session);
+    session.result(&format!("model:       {}", model.display()));
+    session.result(&format!("predictions: {} (summary.json beside them)", predictions.display()));
+    check_files(&out, &model, counts)?;
     let dice = summary.foreground_mean.dice;
-    if !short && dice < EXPECTED_DICE {
+    if !short && (dice.is_nan() || dice < EXPECTED_DICE) {
         bail!(
             "the mean Dice is {dice:.3}, expected at least {EXPECTED_DICE}: this build or machine computes wrongly"
         );
     }
     if !short {
-        println!("next: put your data into raw/Dataset001_Name and run");
-        println!("  nnunet plan-and-preprocess -d 1 --raw raw --preprocessed preprocessed");
-        println!("  nnunet train 1 3d_fullres 0 --preprocessed preprocessed --results results");
+        session.result("next: put your data into raw/Dataset001_Name and run");
+        session.result("  nnunet plan-and-preprocess -d 1 --raw raw --preprocessed preprocessed");
+        session.result("  nnunet train 1 3d_fullres 0 --preprocessed preprocessed --results results");
     }
     Ok(())
+}
+
+/// Every stage has left what the next one, or Python, looks for.
+fn check_files(out: &Path, model: &Path, counts: CaseCounts) -> anyhow::Result<()> {
+    let preprocessed = out.join("preprocessed").join(DATASET);
+    let fold = model.join("fold_0");
+    let mut expected: Vec<PathBuf> = ["dataset_fingerprint.json", "nnUNetPlans.json", "splits_final.json"]
+        .iter()
+        .map(|name| preprocessed.join(name))
+        .collect();
+    for case in 0..counts.training {
+        let stem = format!("demo_{case:03}");
+        let stored = preprocessed.join("nnUNetPlans_3d_fullres");
+        expected.extend([".b2nd", "_seg.b2nd", ".pkl"].map(|ending| stored.join(format!("{stem}{ending}"))));
+        expected.push(preprocessed.join("gt_segmentations").join(format!("{stem}.nii.gz")));
+    }
+    let in_fold = ["checkpoint_final.pth", "checkpoint_best.pth", "progress.png", "debug.json"];
+    expected.extend(in_fold.map(|name| fold.join(name)));
+    expected.push(fold.join("validation/summary.json"));
+    for case in counts.training..counts.training + counts.test {
+        expected.push(out.join("predictions").join(format!("demo_{case:03}.nii.gz")));
+    }
+    expected.push(out.join("predictions/summary.json"));
+    match expected.iter().find(|path| !path.is_file()) {
+        Some(missing) => bail!("{}: was not written, though every stage succeeded", missing.display()),
+        None => Ok(()),
+    }
 }
 
 /// Makes `out`, or empties it if it is an earlier demonstration's.

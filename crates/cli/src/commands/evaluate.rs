@@ -58,16 +58,16 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         }
     }
     .with_context(|| format!("evaluation of {}", request.prediction.display()))?;
-    print_table(&summary);
+    print_table(&summary, session);
     Ok(())
 }
 
-/// Mean Dice and IoU per class on stdout.
-pub(super) fn print_table(summary: &Summary) {
-    println!("{:<24}{:>10}{:>10}", "class", "Dice", "IoU");
+/// Mean Dice and IoU per class.
+pub(super) fn print_table(summary: &Summary, session: &Session) {
+    let row = |name: &str, dice: f64, iou: f64| session.result(&format!("{name:<24}{dice:>10.4}{iou:>10.4}"));
+    session.result(&format!("{:<24}{:>10}{:>10}", "class", "Dice", "IoU"));
     for (class, metrics) in &summary.mean {
-        println!("{:<24}{:>10.4}{:>10.4}", class.key(), metrics.dice, metrics.iou);
+        row(&class.key(), metrics.dice, metrics.iou);
     }
-    let foreground = &summary.foreground_mean;
-    println!("{:<24}{:>10.4}{:>10.4}", "mean of foreground", foreground.dice, foreground.iou);
+    row("mean of foreground", summary.foreground_mean.dice, summary.foreground_mean.iou);
 }

@@ -1,7 +1,7 @@
 //! One synthetic case: a body with an organ and a lesion, not separable by intensity alone.
 //!
-//! The organ is brighter than the body, but so is a decoy of another shape; the lesion is as dark as the
-//! body and is found only inside of the organ. Smooth texture, a bias field and noise lie over all.
+//! The organ is brighter than the body, but so is a decoy of another shape; the lesion inside of the organ
+//! is brighter still, and so is the tip of the decoy. Smooth texture, a bias field and noise lie over all.
 
 use nnunet_volume::Volume;
 use rand::SeedableRng;
@@ -9,7 +9,7 @@ use rand_distr::{Distribution, Normal, Uniform};
 use rand_pcg::Pcg64;
 
 /// Shape (z, y, x) in voxels.
-const SHAPE: [usize; 3] = [32, 40, 40];
+const SHAPE: [usize; 3] = [24, 32, 32];
 
 /// Image and labels of a case.
 pub(super) struct Phantom {
@@ -44,20 +44,20 @@ impl Draw {
 pub(super) fn make(number: u64) -> Phantom {
     let mut draw = Draw(Pcg64::seed_from_u64(number));
     let middle: [f64; 3] = SHAPE.map(|n| n as f64 / 2.0);
-    let body = Ellipsoid { centre: middle, radii: [15.0, 18.0, 18.0] };
+    let body = Ellipsoid { centre: middle, radii: [11.5, 14.5, 14.5] };
     let organ = Ellipsoid {
-        centre: std::array::from_fn(|a| middle[a] + draw.between(-3.0, 3.0)),
-        radii: [draw.between(7.0, 9.5), draw.between(7.0, 10.0), draw.between(7.0, 10.0)],
+        centre: std::array::from_fn(|a| middle[a] + draw.between(-2.0, 2.0)),
+        radii: [draw.between(6.5, 8.0), draw.between(6.5, 8.5), draw.between(6.5, 8.5)],
     };
-    let lesion_radius = draw.between(2.5, 4.0);
+    let lesion_radius = draw.between(3.0, 4.5);
     let lesion = Ellipsoid {
-        centre: std::array::from_fn(|a| organ.centre[a] + draw.between(-3.0, 3.0)),
+        centre: std::array::from_fn(|a| organ.centre[a] + draw.between(-2.0, 2.0)),
         radii: [lesion_radius; 3],
     };
     // A bright rod beside the organ, towards one corner.
     let decoy = Ellipsoid {
-        centre: [middle[0], middle[1] - 13.0 + draw.between(-1.0, 1.0), middle[2] - 8.0],
-        radii: [12.0, 2.0, 2.0],
+        centre: [middle[0], middle[1] - 11.0 + draw.between(-1.0, 1.0), middle[2] - 6.0],
+        radii: [10.0, 2.0, 2.0],
     };
     let waves: Vec<([f64; 3], f64)> = (0..4)
         .map(|_| (std::array::from_fn(|_| draw.between(0.1, 0.5)), draw.between(0.0, std::f64::consts::TAU)))
@@ -73,8 +73,10 @@ pub(super) fn make(number: u64) -> Phantom {
                 let voxel = [z, y, x].map(|v| v as f64 + 0.5);
                 let in_organ = organ.contains(voxel);
                 let in_lesion = in_organ && lesion.contains(voxel);
-                let base = match (in_lesion, in_organ || decoy.contains(voxel), body.contains(voxel)) {
-                    (true, ..) => 105.0,
+                let in_decoy = decoy.contains(voxel);
+                let brightest = in_lesion || (in_decoy && voxel[0] < 8.0);
+                let base = match (brightest, in_organ || in_decoy, body.contains(voxel)) {
+                    (true, ..) => 230.0,
                     (_, true, _) => 160.0,
                     (_, _, true) => 100.0,
                     _ => 20.0,
