@@ -3,91 +3,14 @@
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod common;
+
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
+use common::{DATASET, Place, files_below, text};
 use nnunet_network::checkpoint::Checkpoint;
-use nnunet_testkit::phantom::PhantomDataset;
-use serde_json::{Value, json};
-
-const DATASET: &str = "Dataset007_Balls";
-
-/// The three folders, with a phantom dataset in the first.
-struct Place {
-    folder: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
-        PhantomDataset::default().write(&place.path("raw"), DATASET);
-        place
-    }
-
-    fn path(&self, relative: &str) -> PathBuf {
-        self.folder.path().join(relative)
-    }
-
-    /// The program with the folders in its environment; `words` are its arguments.
-    fn program(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_nnunet"));
-        command
-            .args(words.split_whitespace())
-            .env("nnUNet_raw", self.path("raw"))
-            // Windows shells leave quotes around values.
-            .env("nnUNet_preprocessed", format!("\"{}\"", self.path("pre").display()))
-            .env("nnUNet_results", self.path("res"))
-            .current_dir(self.folder.path());
-        command
-    }
-
-    fn run(&self, words: &str) -> Output {
-        self.program(words).output().unwrap()
-    }
-
-    fn succeed(&self, words: &str) -> String {
-        let output = self.run(words);
-        assert!(output.status.success(), "{words}: {}", text(&output.stderr));
-        text(&output.stdout)
-    }
-
-    /// Plans and preprocesses, then writes plans with a network that trains in milliseconds.
-    fn prepare(&self) {
-        self.succeed("plan-and-preprocess -d 7 -c 3d_fullres");
-        let folder = self.path("pre").join(DATASET);
-        let read = std::fs::read(folder.join("nnUNetPlans.json")).unwrap();
-        let mut plans: Value = serde_json::from_slice(&read).unwrap();
-        plans["plans_name"] = json!("tiny");
-        let configuration = &mut plans["configurations"]["3d_fullres"];
-        configuration["patch_size"] = json!([16, 16, 16]);
-        configuration["batch_size"] = json!(2);
-        let arguments = &mut configuration["architecture"]["arch_kwargs"];
-        arguments["n_stages"] = json!(2);
-        arguments["features_per_stage"] = json!([8, 16]);
-        arguments["kernel_sizes"] = json!([[3, 3, 3], [3, 3, 3]]);
-        arguments["strides"] = json!([[1, 1, 1], [2, 2, 2]]);
-        arguments["n_conv_per_stage"] = json!([1, 1]);
-        arguments["n_conv_per_stage_decoder"] = json!([1]);
-        std::fs::write(folder.join("tiny.json"), plans.to_string()).unwrap();
-    }
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-fn files_below(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            files.extend(files_below(&entry.path()));
-        } else {
-            files.push(entry.path());
-        }
-    }
-    files
-}
+use serde_json::Value;
 
 #[test]
 fn wrong_usage_ends_with_2_and_says_why() {

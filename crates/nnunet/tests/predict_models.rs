@@ -28,6 +28,10 @@ const STEP: f64 = 0.02;
 const EQUAL_LABELS: f64 = 0.9999;
 
 fn check(name: &str, precision: Precision) {
+    check_with(name, precision, None);
+}
+
+fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
     let Some(root) = shared_path(&format!("reference/models/{name}")) else { return };
     for (expected, mirroring) in [("pred_notta", false), ("pred_tta", true)] {
         let folder = tempfile::tempdir().unwrap();
@@ -40,14 +44,11 @@ fn check(name: &str, precision: Precision) {
         let cpu = CpuOptions { threads: 2, precision, ..CpuOptions::default() };
         let mut predictor = Predictor::new(model, cpu, options).unwrap();
         let request = PredictRequest {
-            source: root.join("input"),
-            output: folder.path().to_owned(),
+            previous_stage: previous_stage.map(|folder| root.join(folder)),
             save_probabilities: true,
-            overwrite: true,
-            num_parts: 1,
-            part_id: 0,
             preprocessing_threads: 2,
             export_threads: 2,
+            ..PredictRequest::new(&root.join("input"), folder.path())
         };
         let made = predict_cases(&mut predictor, &cases, &request, &Silent, &Cancel::new()).unwrap();
         assert_eq!(made.made, cases.len());
@@ -108,4 +109,9 @@ fn ignore_label() {
 #[test]
 fn low_resolution_of_a_cascade() {
     check("cascade_lowres", Precision::Fast);
+}
+
+#[test]
+fn full_resolution_of_a_cascade() {
+    check_with("cascade_fullres", Precision::Fast, Some("prev_stage"));
 }

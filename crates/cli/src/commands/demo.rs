@@ -190,16 +190,7 @@ fn predict(
     let cases = prediction_cases(images, &model.dataset)?;
     let cpu = cpu_options(matches, session)?;
     let mut predictor = Predictor::new(model, cpu, WindowOptions::default())?;
-    let request = PredictRequest {
-        source: images.to_owned(),
-        output: output.to_owned(),
-        save_probabilities: false,
-        overwrite: true,
-        num_parts: 1,
-        part_id: 0,
-        preprocessing_threads: 1,
-        export_threads: 1,
-    };
+    let request = PredictRequest::new(images, output);
     predict_cases(&mut predictor, &cases, &request, &session.display, &session.cancel)?;
     Ok(())
 }

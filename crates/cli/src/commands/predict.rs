@@ -3,9 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use nnunet::dataset::cases::{case_of_files, prediction_cases};
 use nnunet::dataset::splits::Fold;
-use nnunet::dataset::{DatasetError, cases::prediction_cases};
-use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet::dataset::{Case, DatasetError};
+use nnunet::predict::{
+    Model, PredictRequest, Predictor, WindowOptions, predict_cases, present_folds, previous_stage_model,
+};
+use nnunet_network::CpuOptions;
 
 use super::Entry;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};
@@ -26,8 +30,19 @@ const MODEL_FLAGS: &[Flag] = &[
 ];
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-i"], "INPUT", "folder of images named CASE_0000.ending, or one file"),
+    Flag::many(
+        &["-i"],
+        "INPUT",
+        "folder of images named CASE_0000.ending; or one file of a case, whose other channels lie beside it; or \
+         the files of all channels of one case, in their order",
+    ),
     Flag::one(&["-o"], "FOLDER", "folder of the predictions, made if it does not exist"),
+    Flag::one(
+        &["-prev_stage_predictions"],
+        "FOLDER",
+        "for a cascade: segmentations of the previous stage; without it, the previous stage's model beside this \
+         one predicts them first",
+    ),
     Flag::one(
         &["-step_size"],
         "FRACTION",
@@ -64,12 +79,129 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let request = request(matches)?;
+    let options = window_options(matches)?;
+    let chosen = Chosen { folds: folds(matches)?, checkpoint: matches.text("-chk").unwrap_or(FINAL) };
+    let folder = model_folder(matches, session)?;
+    let model = chosen.load(&folder, session)?;
+    let cases = cases(&request, &model, matches, session)?;
+    let run = Run { cases: &cases, options, cpu: cpu_options(matches, session)?, matches, session };
+    let previous_stage = match (matches.path("-prev_stage_predictions"), &model.configuration.previous_stage)
+    {
+        (Some(given), _) => Some(given),
+        (None, Some(previous)) => run.previous_stage(previous, &folder, &chosen, &request)?,
+        (None, None) => None,
+    };
+    run.predict(model, &PredictRequest { previous_stage, ..request })
+}
+
+/// Name of a complete training's checkpoint.
+const FINAL: &str = "checkpoint_final.pth";
+
+/// Which weights of a model.
+struct Chosen<'a> {
+    /// None: those that are there.
+    folds: Vec<Fold>,
+    checkpoint: &'a str,
+}
+
+impl Chosen<'_> {
+    fn load(&self, folder: &Path, session: &Session) -> anyhow::Result<Model> {
+        let model = Model::load(folder, &self.folds, self.checkpoint)?;
+        for remark in &model.remarks {
+            session.warning(remark);
+        }
+        Ok(model)
+    }
+}
+
+/// What the stages of a cascade have in common.
+struct Run<'a> {
+    cases: &'a [Case],
+    options: WindowOptions,
+    cpu: CpuOptions,
+    matches: &'a Matches,
+    session: &'a Session,
+}
+
+impl Run<'_> {
+    /// Predicts the previous stage of a cascade with the model that lies beside `folder`, if there is one,
+    /// and returns the folder of its segmentations.
+    fn previous_stage(
+        &self,
+        previous: &str,
+        folder: &Path,
+        chosen: &Chosen<'_>,
+        request: &PredictRequest,
+    ) -> anyhow::Result<Option<PathBuf>> {
+        let Some(beside) = previous_stage_model(folder, previous).filter(|model| model.is_dir()) else {
+            return Ok(None);
+        };
+        let there = present_folds(&beside, chosen.checkpoint);
+        let folds = if chosen.folds.iter().all(|fold| there.contains(fold)) { &chosen.folds } else { &there };
+        let output = request.output.join(format!("prediction_{previous}"));
+        self.session.message(&format!(
+            "a cascade: {previous} comes first, from {} into {} (folds {}); -prev_stage_predictions takes \
+             predictions that exist",
+            beside.display(),
+            output.display(),
+            if folds.is_empty() { &there } else { folds }
+                .iter()
+                .map(Fold::to_string)
+                .collect::<Vec<_>>()
+                .join(", ")
+        ));
+        let chosen = Chosen { folds: folds.clone(), checkpoint: chosen.checkpoint };
+        let model = chosen.load(&beside, self.session)?;
+        let request = PredictRequest { output: output.clone(), save_probabilities: false, ..request.clone() };
+        self.predict(model, &request)?;
+        Ok(Some(output))
+    }
+
+    fn predict(&self, model: Model, request: &PredictRequest) -> anyhow::Result<()> {
+        let session = self.session;
+        let step_fraction = self.options.step_fraction;
+        let folds = model.folds.len();
+        let mirrored = if self.options.mirroring { 1 << model.mirroring_axes.len() } else { 1 };
+        session.message(&format!("{} cases with {}", self.cases.len(), model.folder.display()));
+        let mut predictor = Predictor::new(model, self.cpu, self.options)?;
+        if self.matches.has("--verbose") {
+            let configuration = &predictor.model().configuration;
+            session.message(&format!(
+                "tiles of {:?}, step {step_fraction} of a tile, {folds} folds, {mirrored} mirrored passes per tile",
+                configuration.patch_size
+            ));
+        }
+        if mirrored > 1 {
+            session.message(&format!(
+                "{mirrored} mirrored passes per tile; --disable_tta is {mirrored}x faster"
+            ));
+        }
+        let predicted = predict_cases(&mut predictor, self.cases, request, &session.display, &session.cancel)
+            .with_context(|| format!("prediction of {}", shown(&request.sources)))?;
+        let kept = match predicted.kept {
+            0 => String::new(),
+            kept => format!(", {kept} were there already"),
+        };
+        session.message(&format!(
+            "{} cases predicted into {}{kept}",
+            predicted.made,
+            request.output.display()
+        ));
+        Ok(())
+    }
+}
+
+/// What was typed, but the model.
+fn request(matches: &Matches) -> Result<PredictRequest, UsageError> {
     let what = "a number of at least 1";
     let number =
         |key: &str, default: usize| Ok::<_, UsageError>(matches.parsed(key, what)?.unwrap_or(default));
+    matches.required("-i")?;
     let request = PredictRequest {
-        source: matches.required("-i")?.into(),
+        sources: matches.texts("-i").iter().map(PathBuf::from).collect(),
         output: matches.required("-o")?.into(),
+        previous_stage: None,
         save_probabilities: matches.has("--save_probabilities"),
         overwrite: !matches.has("--continue_prediction"),
         num_parts: number("-num_parts", 1)?,
@@ -80,53 +212,47 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     if request.part_id >= request.num_parts {
         let text =
             format!("-part_id {} of -num_parts {}: parts count from 0", request.part_id, request.num_parts);
-        return Err(UsageError(text).into());
+        return Err(UsageError(text));
     }
+    Ok(request)
+}
+
+fn window_options(matches: &Matches) -> Result<WindowOptions, UsageError> {
     let step_fraction = matches.parsed("-step_size", "a number above 0 and at most 1")?.unwrap_or(0.5);
     if !(step_fraction > 0.0 && step_fraction <= 1.0) {
         let text = format!("argument -step_size: found {step_fraction}, expected above 0 and at most 1");
-        return Err(UsageError(text).into());
+        return Err(UsageError(text));
     }
-    let folds = match matches.texts("-f") {
-        [] => Vec::new(),
-        given => given
-            .iter()
-            .map(|text| text.parse::<Fold>().map_err(|e| UsageError(format!("argument -f: {e}"))))
-            .collect::<Result<Vec<_>, _>>()?,
+    Ok(WindowOptions { step_fraction, mirroring: !matches.has("--disable_tta") })
+}
+
+fn folds(matches: &Matches) -> Result<Vec<Fold>, UsageError> {
+    let parse = |text: &String| text.parse::<Fold>().map_err(|e| UsageError(format!("argument -f: {e}")));
+    matches.texts("-f").iter().map(parse).collect()
+}
+
+/// The cases of a folder, a file or a list of files. None are a warning, with `--strict` a failure.
+fn cases(
+    request: &PredictRequest,
+    model: &Model,
+    matches: &Matches,
+    session: &Session,
+) -> anyhow::Result<Vec<Case>> {
+    let found = match request.sources.as_slice() {
+        [source] => prediction_cases(source, &model.dataset),
+        files => case_of_files(files, &model.dataset).map(|case| vec![case]),
     };
-    let folder = model_folder(matches, session)?;
-    let checkpoint = matches.text("-chk").unwrap_or("checkpoint_final.pth");
-    let model = Model::load(&folder, &folds, checkpoint)?;
-    for remark in &model.remarks {
-        session.warning(remark);
-    }
-    let cases = match prediction_cases(&request.source, &model.dataset) {
+    match found {
         Err(error @ DatasetError::NoCases { .. }) if !matches.has("--strict") => {
             session.warning(&format!("{error}; nothing was predicted (--strict makes this a failure)"));
-            return Ok(());
+            Ok(Vec::new())
         }
-        other => other?,
-    };
-    let options = WindowOptions { step_fraction, mirroring: !matches.has("--disable_tta") };
-    let folds = model.folds.len();
-    let mirrored = if options.mirroring { 1 << model.mirroring_axes.len() } else { 1 };
-    let mut predictor = Predictor::new(model, cpu_options(matches, session)?, options)?;
-    session.message(&format!("{} cases with {}", cases.len(), folder.display()));
-    if matches.has("--verbose") {
-        let configuration = &predictor.model().configuration;
-        session.message(&format!(
-            "tiles of {:?}, step {step_fraction} of a tile, {folds} folds, {mirrored} mirrored passes per tile",
-            configuration.patch_size
-        ));
-    } else if mirrored > 1 {
-        session.message(&format!("{mirrored} mirrored passes per tile; --disable_tta is {mirrored}x faster"));
+        other => Ok(other?),
     }
-    let predicted = predict_cases(&mut predictor, &cases, &request, &session.display, &session.cancel)
-        .with_context(|| format!("prediction of {}", request.source.display()))?;
-    let kept =
-        if predicted.kept > 0 { format!(", {} were there already", predicted.kept) } else { String::new() };
-    session.message(&format!("{} cases predicted into {}{kept}", predicted.made, request.output.display()));
-    Ok(())
+}
+
+fn shown(sources: &[PathBuf]) -> String {
+    sources.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
 }
 
 /// The folder of `-m`, or that of `-d`, `-tr`, `-p` and `-c` among the results.

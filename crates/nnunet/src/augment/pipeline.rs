@@ -18,6 +18,7 @@ use super::policy::{AugmentationPolicy, FinishPolicy};
 use super::random::happens;
 use super::spatial::{OUTSIDE_LABEL, SpatialMode, SpatialScratch, resample};
 use super::targets::{SampleTarget, mask_outside, replace_label};
+use crate::preprocess::append_one_hot;
 use nnunet_volume::ChannelVolume;
 use rand::Rng;
 
@@ -176,7 +177,7 @@ impl FinishPolicy {
         let Sample { mut image, mut segmentation } = sample;
         replace_label(segmentation.data_mut(), OUTSIDE_LABEL, 0);
         if let Some(labels) = &self.cascade_labels {
-            image = super::cascade::append_one_hot(&image, segmentation.channel(1), labels);
+            image = append_one_hot(image, segmentation.channel(1), labels);
         }
         let targets = self.targets.make(segmentation.channel(0), image.shape());
         AugmentedSample { image, targets }

@@ -95,6 +95,40 @@ pub fn prediction_cases(input: &Path, json: &DatasetJson) -> Result<Vec<Case>, D
     }
 }
 
+/// The case whose channels are `files`, in this order. Names that number the channel (`CASE_0000.nii.gz`)
+/// have to agree with it.
+///
+/// # Errors
+/// Files of another ending or with another channel's number.
+pub fn case_of_files(files: &[PathBuf], json: &DatasetJson) -> Result<Case, DatasetError> {
+    let mut identifier = None;
+    for (channel, path) in files.iter().enumerate() {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let wrong = |found: &str, expected: String| DatasetError::BadValue {
+            path: path.clone(),
+            key: format!("file of channel {channel}"),
+            found: found.to_owned(),
+            expected,
+        };
+        let stem = name.strip_suffix(&json.file_ending).ok_or_else(|| {
+            wrong(&name, format!("a file ending in {}, as the model's training data", json.file_ending))
+        })?;
+        let stem = match split_channel(stem) {
+            Some((case, number)) if number.parse() == Ok(channel) => case,
+            Some((_, number)) => {
+                return Err(wrong(
+                    number,
+                    format!("number {channel:04}: give the files in the order of channels"),
+                ));
+            }
+            None => stem,
+        };
+        identifier.get_or_insert_with(|| stem.to_owned());
+    }
+    let identifier = identifier.unwrap_or_default();
+    Ok(Case { identifier, images: files.to_vec(), label: None })
+}
+
 /// Sorts the files of a folder into cases: `CASE_0000.nii.gz`, `CASE_0001.nii.gz`, ... Subfolders, hidden
 /// files and files with another ending do not count.
 pub fn discover(folder: &Path, file_ending: &str) -> Result<Discovery, DatasetError> {
@@ -167,9 +201,11 @@ fn hint(folder: &Path, found: &Discovery) -> String {
         .map(|entry| entry.file_name().to_string_lossy().into_owned())
         .collect();
     names.sort();
-    match names.first() {
-        None => "; the folder is empty".to_owned(),
-        Some(first) => format!("; the folder has {} other entries, the first is {first}", names.len()),
+    let shown = names.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "; the folder is empty".to_owned(),
+        count if count > 5 => format!("; the folder has {count} other entries: {shown}, ..."),
+        _ => format!("; the folder has other entries: {shown}"),
     }
 }
 
@@ -240,9 +276,23 @@ mod tests {
         };
         assert!(message(&[]).ends_with("expected files named CASE_0000.nii.gz; the folder is empty"));
         assert!(message(&["imagesTr/a.nii.gz"]).contains("a.nii.gz has no channel in its name"));
-        assert!(message(&["imagesTr/a_0000.nrrd"]).contains("1 other entries, the first is a_0000.nrrd"));
+        assert!(message(&["imagesTr/a_0000.nrrd"]).contains("has other entries: a_0000.nrrd"));
         let error = training_cases(Path::new("/nowhere"), &json("")).unwrap_err().to_string();
         assert!(error.contains("/nowhere/imagesTr") && error.contains("expected a folder"), "{error}");
+    }
+
+    #[test]
+    fn files_of_one_case_come_in_the_order_of_channels() {
+        let case = |names: &[&str]| {
+            let files: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+            case_of_files(&files, &json(""))
+        };
+        let found = case(&["x/a_0000.nii.gz", "y/b_0001.nii.gz"]).unwrap();
+        assert_eq!((found.identifier.as_str(), found.images.len()), ("a", 2));
+        assert_eq!(case(&["t1.nii.gz", "t2.nii.gz"]).unwrap().identifier, "t1");
+        let error = case(&["a_0001.nii.gz", "a_0000.nii.gz"]).unwrap_err().to_string();
+        assert!(error.contains("0001") && error.contains("order of channels"), "{error}");
+        assert!(case(&["a_0000.nrrd"]).unwrap_err().to_string().contains(".nii.gz"));
     }
 
     #[test]

@@ -17,6 +17,11 @@ pub fn input_channels(configuration: &Configuration, dataset: &DatasetJson, labe
     dataset.num_channels() + previous
 }
 
+/// Foreground labels of a previous stage's segmentation, in the order of the network's input channels.
+pub fn previous_stage_labels(labels: &LabelManager) -> Vec<i16> {
+    labels.foreground_labels().into_iter().map(|label| label as i16).collect()
+}
+
 /// The network's graph. Without `deep_supervision` it has the full-resolution output only.
 ///
 /// # Errors

@@ -51,9 +51,47 @@ pub enum PredictError {
         /// Which tensors.
         source: NetworkError,
     },
-    /// A case has no prediction of the previous stage.
-    #[error("{0}")]
-    Unsupported(String),
+    /// The weights of the model have gone to another predictor.
+    #[error("the model has no weights; load it again from its folder")]
+    NoWeights,
+    /// A cascade without the segmentations of its first stage.
+    #[error(
+        "configuration {configuration} needs the segmentations of {previous} as input: predict the same images with \
+         {previous} first and name that folder with -prev_stage_predictions (with the model of {previous} beside \
+         this one, that is done for you)"
+    )]
+    NoPreviousStage {
+        /// The configuration.
+        configuration: String,
+        /// The configuration of the first stage.
+        previous: String,
+    },
+    /// Segmentations of a previous stage for a configuration that has none.
+    #[error(
+        "configuration {configuration} takes no segmentations of a previous stage; leave out \
+         -prev_stage_predictions {folder}", folder = folder.display()
+    )]
+    NotACascade {
+        /// The configuration.
+        configuration: String,
+        /// The folder given.
+        folder: PathBuf,
+    },
+    /// Cases have no prediction of the previous stage.
+    #[error(
+        "{folder}: the previous stage's segmentation is missing for {missing} cases ({names}); expected CASE{ending} \
+         for each of the cases to predict", folder = folder.display()
+    )]
+    PreviousStageCases {
+        /// Where they are looked for.
+        folder: PathBuf,
+        /// File ending of the dataset.
+        ending: String,
+        /// Number of cases.
+        missing: usize,
+        /// Some of them.
+        names: String,
+    },
     /// The dataset or its cases.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

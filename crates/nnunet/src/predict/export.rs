@@ -85,11 +85,33 @@ impl<'a> Exporter<'a> {
         properties: &Properties,
     ) -> Result<Volume<u16>, ExportError> {
         let mut cropped = vec![0u16; self.checked_crop(logits, properties)?];
-        self.for_slabs(logits, properties, |start, slab| {
+        self.for_slabs(logits, self.way_back(properties), |start, slab| {
             let len = slab.voxels();
             self.decide(slab, Scores::Logits, &mut cropped[start..start + len]);
         })?;
         Ok(self.restore(&cropped, properties))
+    }
+
+    /// The segmentation (z, y, x) for `logits` (heads, z, y, x), resampled to `shape`: the preprocessed
+    /// grid of a cascade's next stage.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn segmentation_for_next_stage(
+        &self,
+        logits: &ChannelVolume<f16>,
+        properties: &Properties,
+        shape: [usize; 3],
+    ) -> Result<Volume<u16>, ExportError> {
+        self.checked_crop(logits, properties)?;
+        let spacing = self.way_back(properties).from;
+        let mut labels = Volume::filled(shape, 0u16);
+        // As in the reference, only the network's own spacing says whether an axis is treated separately.
+        self.for_slabs(logits, Grid { shape, from: spacing, to: spacing }, |start, slab| {
+            let len = slab.voxels();
+            self.decide(slab, Scores::Logits, &mut labels.data_mut()[start..start + len]);
+        })?;
+        Ok(labels)
     }
 
     /// The segmentation and the probabilities (heads, z, y, x), both on the original grid. Outside of
@@ -106,7 +128,7 @@ impl<'a> Exporter<'a> {
         let mut cropped = vec![0u16; voxels];
         let mut probabilities =
             ChannelVolume::filled(logits.channels(), properties.bbox_used_for_cropping.shape(), 0.0f32);
-        self.for_slabs(logits, properties, |start, slab| {
+        self.for_slabs(logits, self.way_back(properties), |start, slab| {
             if self.labels.has_regions() {
                 slab.data_mut().par_iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
             } else {
@@ -138,17 +160,24 @@ impl<'a> Exporter<'a> {
         Ok(crop.shape().iter().product())
     }
 
-    /// Resamples to the cropped grid and hands out slabs of slices: `visit(index of the first voxel, slab)`.
+    /// The cropped grid of the image.
+    fn way_back(&self, properties: &Properties) -> Grid {
+        let spacing = self.plans.transpose_forward().map(|axis| properties.spacing[axis]);
+        Grid {
+            shape: properties.shape_after_cropping_and_before_resampling,
+            from: self.configuration.target_spacing_zyx(spacing),
+            to: spacing,
+        }
+    }
+
+    /// Resamples to `grid` and hands out slabs of slices: `visit(index of the first voxel, slab)`.
     fn for_slabs(
         &self,
         logits: &ChannelVolume<f16>,
-        properties: &Properties,
+        grid: Grid,
         mut visit: impl FnMut(usize, &mut ChannelVolume<f32>),
     ) -> Result<(), ExportError> {
-        let to = properties.shape_after_cropping_and_before_resampling;
-        let order = self.plans.transpose_forward();
-        let new_spacing = order.map(|axis| properties.spacing[axis]);
-        let current_spacing = self.configuration.target_spacing_zyx(new_spacing);
+        let Grid { shape: to, from: current_spacing, to: new_spacing } = grid;
         let resampling = &self.configuration.resampling_probabilities;
         let known = match resampling.function.as_str() {
             "resample_data_or_seg_to_shape" => true,
@@ -252,6 +281,17 @@ impl<'a> Exporter<'a> {
         }
         restored
     }
+}
+
+/// What logits are resampled to.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    /// Shape (z, y, x).
+    shape: [usize; 3],
+    /// Spacing (z, y, x) in mm of the logits.
+    from: [f64; 3],
+    /// Spacing of the grid.
+    to: [f64; 3],
 }
 
 /// What the values of a slab are.

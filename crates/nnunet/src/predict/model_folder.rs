@@ -19,6 +19,8 @@ use crate::plan::{Configuration, Plans};
 
 /// A model ready to predict: its configuration and the weights of its folds.
 pub struct Model {
+    /// Its folder.
+    pub folder: PathBuf,
     /// The plans it was trained with.
     pub plans: Plans,
     /// The configuration it was trained for.
@@ -73,6 +75,7 @@ impl Model {
                     let configuration = plans.configuration(&name)?;
                     let graph = network_graph(&configuration, &dataset, &labels, false)?;
                     model.insert(Self {
+                        folder: folder.to_owned(),
                         plans: plans.clone(),
                         configuration,
                         dataset: dataset.clone(),
@@ -118,7 +121,7 @@ fn remarks(trainer: &str) -> Vec<String> {
 }
 
 /// Folds that have the checkpoint, in order; `fold_all` only if there is no other.
-fn present_folds(folder: &Path, checkpoint: &str) -> Vec<Fold> {
+pub fn present_folds(folder: &Path, checkpoint: &str) -> Vec<Fold> {
     let has = |fold: Fold| folder.join(format!("fold_{fold}")).join(checkpoint).is_file();
     let numbered: Vec<Fold> = (0..100).map(Fold::Number).filter(|f| has(*f)).collect();
     if numbered.is_empty() && has(Fold::All) { vec![Fold::All] } else { numbered }

@@ -69,19 +69,10 @@ impl Predictor {
     /// Loads `model` into an executor.
     ///
     /// # Errors
-    /// When the network cannot be built, or needs input that is not there (a cascade's previous stage).
+    /// When the network cannot be built, or the model has no weights (any more).
     pub fn new(mut model: Model, cpu: CpuOptions, options: WindowOptions) -> Result<Self, PredictError> {
-        if let Some(previous) = &model.configuration.previous_stage {
-            return Err(PredictError::Unsupported(format!(
-                "configuration {} needs the segmentations of {previous} as input; this version does not \
-                 predict cascades",
-                model.configuration.name
-            )));
-        }
         let mut folds = std::mem::take(&mut model.folds);
-        let Some(first) = folds.first_mut().map(std::mem::take) else {
-            return Err(PredictError::Unsupported("the model has no fold".to_owned()));
-        };
+        let first = folds.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
         let window = window_for(&model.configuration, &model.mirroring_axes, options);
         let executor = CpuExecutor::new(model.graph.clone(), first, cpu)?;
         Ok(Self { model: Arc::new(model), executor, window, folds, current: 0 })
@@ -113,7 +104,7 @@ impl Predictor {
             self.use_fold(fold);
             self.window.accumulate(&mut self.executor, image, &mut accumulator, cancel, &mut progress)?;
         }
-        accumulator.finish().ok_or_else(|| PredictError::Unsupported("the model has no fold".to_owned()))
+        accumulator.finish().ok_or(PredictError::NoWeights)
     }
 
     fn use_fold(&mut self, fold: usize) {

@@ -13,22 +13,26 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use half::f16;
 use nnunet_volume::ChannelVolume;
 
+use super::cascade::CaseReader;
 use super::error::PredictError;
 use super::model_folder::Model;
 use super::predictor::Predictor;
 use super::probabilities::write_probabilities;
 use crate::dataset::{Case, ImageReader};
 use crate::json::{Json, KeyOrder};
-use crate::preprocess::{PreprocessedCase, Preprocessor, Properties, read_case};
+use crate::preprocess::{PreprocessedCase, Properties};
 use crate::progress::{Cancel, Event, Progress};
 
 /// What to predict and where to.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PredictRequest {
-    /// Where the cases come from, for `predict_from_raw_data_args.json`.
-    pub source: PathBuf,
+    /// Where the cases come from, for `predict_from_raw_data_args.json`: a folder or file, or the files of
+    /// one case.
+    pub sources: Vec<PathBuf>,
     /// Folder of the predictions.
     pub output: PathBuf,
+    /// In a cascade, the folder with the previous stage's segmentations, `CASE<file ending>`.
+    pub previous_stage: Option<PathBuf>,
     /// Whether to write probabilities (`.npz`) and properties (`.pkl`) too.
     pub save_probabilities: bool,
     /// Whether complete predictions are made again.
@@ -41,6 +45,23 @@ pub struct PredictRequest {
     pub preprocessing_threads: usize,
     /// Cases exported at once.
     pub export_threads: usize,
+}
+
+impl PredictRequest {
+    /// Everything from `source` into the folder `output`, one case after the other, replacing what is there.
+    pub fn new(source: &Path, output: &Path) -> Self {
+        Self {
+            sources: vec![source.to_owned()],
+            output: output.to_owned(),
+            previous_stage: None,
+            save_probabilities: false,
+            overwrite: true,
+            num_parts: 1,
+            part_id: 0,
+            preprocessing_threads: 1,
+            export_threads: 1,
+        }
+    }
 }
 
 /// How many cases were predicted and how many were there already.
@@ -65,13 +86,12 @@ pub fn predict_cases(
     cancel: &Cancel,
 ) -> Result<Predicted, PredictError> {
     let model = predictor.model().clone();
+    let reader = CaseReader::new(&model, request.previous_stage.as_deref())?;
     write_companions(&model, request)?;
     let part = cases.iter().skip(request.part_id).step_by(request.num_parts.max(1));
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
         part.partition(|case| !request.overwrite && is_complete(&model, request, &case.identifier));
-    let name = model.plans.image_reader_writer();
-    let reader = ImageReader::new(Some(name), &model.dataset.file_ending, &request.source)?;
-    let preprocessor = Preprocessor::new(&model.plans, &model.configuration)?;
+    reader.check(&missing)?;
     let faults = Mutex::new(Vec::new());
     let fault = |case: &str, error: &dyn std::fmt::Display| {
         let line = format!("case {case}: {error}");
@@ -83,16 +103,14 @@ pub fn predict_cases(
         let (prepared_out, prepared): (Sender<(&Case, PreprocessedCase)>, _) = bounded(1);
         let (exports, export_in): (Sender<Export<'_>>, Receiver<Export<'_>>) = bounded(1);
         for _ in 0..request.preprocessing_threads.clamp(1, missing.len().max(1)) {
-            let (out, missing, next, preprocessor, fault) =
-                (prepared_out.clone(), &missing, &next, &preprocessor, &fault);
+            let (out, missing, next, reader, fault) =
+                (prepared_out.clone(), &missing, &next, &reader, &fault);
             scope.spawn(move || {
                 while let Some(case) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
                     if cancel.is_cancelled() {
                         return;
                     }
-                    let prepared =
-                        read_case(reader, case, progress).and_then(|raw| preprocessor.run(raw, None));
-                    match prepared {
+                    match reader.read(case, progress) {
                         // Nobody listens any more when the run ends early.
                         Ok(prepared) => {
                             if out.send((case, prepared)).is_err() {
@@ -220,9 +238,13 @@ fn write_companions(model: &Model, request: &PredictRequest) -> Result<(), Predi
     model.dataset.document().save(&folder.join("dataset.json"), KeyOrder::Kept)?;
     model.plans.write(folder.join("plans.json"))?;
     let text = |path: &Path| Json::String(path.display().to_string());
+    let sources = match request.sources.as_slice() {
+        [one] => text(one),
+        files => Json::Array(vec![Json::Array(files.iter().map(|path| text(path)).collect())]),
+    };
     let arguments = Json::object([
-        ("folder_with_segs_from_prev_stage", Json::Null),
-        ("list_of_lists_or_source_folder", text(&request.source)),
+        ("folder_with_segs_from_prev_stage", request.previous_stage.as_deref().map_or(Json::Null, text)),
+        ("list_of_lists_or_source_folder", sources),
         ("num_parts", Json::Int(request.num_parts as i64)),
         ("num_processes_preprocessing", Json::Int(request.preprocessing_threads as i64)),
         ("num_processes_segmentation_export", Json::Int(request.export_threads as i64)),

@@ -76,6 +76,25 @@ pub enum TrainError {
     /// The final validation could not be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// A cascade lacks segmentations of its previous stage.
+    #[error(
+        "{folder}: {configuration} needs the segmentations of {previous} for every case; {missing} are missing \
+         ({some}). Train {previous} with the same trainer and plans in all five folds (or fold all): its final \
+         validation writes them, train {previous} --val does it again",
+        folder = folder.display()
+    )]
+    PreviousStage {
+        /// Where they are looked for.
+        folder: PathBuf,
+        /// The configuration to be trained.
+        configuration: String,
+        /// The configuration that makes them.
+        previous: String,
+        /// Number of cases without.
+        missing: usize,
+        /// Some of them.
+        some: String,
+    },
     /// A file or folder of the results.
     #[error("{path}: {source}; the training needs to write there", path = path.display())]
     Io {
@@ -84,9 +103,6 @@ pub enum TrainError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Something that this version does not do.
-    #[error("{0}")]
-    Unsupported(String),
     /// The user asked to stop; the state is saved.
     #[error("interrupted; the state is saved in {path}, continue with --c", path = path.display())]
     Interrupted {

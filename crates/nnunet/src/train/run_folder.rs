@@ -56,6 +56,11 @@ impl RunFolder {
         self.fold.join("validation")
     }
 
+    /// Segmentations of all folds' validation cases for the configuration `next` of a cascade.
+    pub fn next_stage(&self, next: &str) -> PathBuf {
+        self.model.join("predicted_next_stage").join(next)
+    }
+
     /// The checkpoint to continue from: the final one, else the latest, else the best.
     pub fn resumable_checkpoint(&self) -> Option<PathBuf> {
         [self.final_checkpoint(), self.latest_checkpoint(), self.best_checkpoint()]

@@ -9,27 +9,33 @@ use super::case_source::{CaseLayout, CaseSource, SourceError};
 use super::sampler::ForegroundLocations;
 use crate::augment::Sample;
 use crate::dataset::{LabelManager, LabelOrRegion};
-use crate::preprocess::{PreprocessError, StoredCase};
+use crate::preprocess::{PreprocessError, PreviousStage, StoredCase};
 
 /// A case on disk whose patches are read one by one.
 pub(super) struct StoredSource {
     identifier: String,
     case: StoredCase,
+    /// In a cascade, the previous stage's segmentation.
+    previous: Option<PreviousStage>,
     foreground: Vec<LabelOrRegion>,
 }
 
 impl StoredSource {
-    /// Opens the case `identifier` of a preprocessed configuration.
+    /// Opens the case `identifier` of a preprocessed configuration; in a cascade with its segmentation
+    /// in the folder `previous`.
     ///
     /// # Errors
     /// Missing or damaged files.
     pub(super) fn open(
         folder: &Path,
+        previous: Option<&Path>,
         identifier: &str,
         labels: &LabelManager,
     ) -> Result<Self, PreprocessError> {
         let case = StoredCase::open(folder, identifier)?;
-        Ok(Self { identifier: identifier.to_owned(), case, foreground: labels.foreground() })
+        let previous =
+            previous.map(|folder| PreviousStage::open(folder, identifier, case.shape())).transpose()?;
+        Ok(Self { identifier: identifier.to_owned(), case, previous, foreground: labels.foreground() })
     }
 }
 
@@ -42,7 +48,7 @@ impl CaseSource for StoredSource {
         Ok(CaseLayout {
             shape: self.case.shape(),
             image_channels: self.case.channels(),
-            segmentation_channels: 1,
+            segmentation_channels: 1 + usize::from(self.previous.is_some()),
         })
     }
 
@@ -62,8 +68,13 @@ impl CaseSource for StoredSource {
 
     fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError> {
         let image = self.case.read_data(start, size)?;
-        let labels = self.case.read_segmentation(start, size)?;
-        let segmentation = ChannelVolume::new(1, size, labels.into_data())
+        let mut labels = self.case.read_segmentation(start, size)?.into_data();
+        let mut channels = 1;
+        if let Some(previous) = &self.previous {
+            labels.extend(previous.read(start, size)?);
+            channels += 1;
+        }
+        let segmentation = ChannelVolume::new(channels, size, labels)
             .ok_or_else(|| SourceError::from("the segmentation has another size than asked for"))?;
         Ok(Sample { image, segmentation })
     }

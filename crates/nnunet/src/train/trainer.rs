@@ -24,12 +24,12 @@ use super::stored_source::StoredSource;
 use super::validate::Validation;
 use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
-use crate::dataset::splits::{Fold, split_for_fold};
+use crate::dataset::splits::{Fold, Split, split_for_fold};
 use crate::dataset::{DatasetJson, DatasetName, Folders, LabelManager};
 use crate::evaluate::Summary;
 use crate::files::write_atomic;
 use crate::json::{Json, KeyOrder};
-use crate::model::{Recipe, network_graph};
+use crate::model::{Recipe, network_graph, previous_stage_labels};
 use crate::plan::{Configuration, Plans};
 use crate::preprocess::stored_cases;
 use crate::progress::{Cancel, Event, Progress};
@@ -84,6 +84,8 @@ pub struct Training {
     dataset: DatasetJson,
     labels: LabelManager,
     preprocessed: PathBuf,
+    /// In a cascade, the folder of the previous stage's segmentations.
+    previous_stage: Option<PathBuf>,
     train_cases: Vec<String>,
     validation_cases: Vec<String>,
     policy: AugmentationPolicy,
@@ -109,13 +111,6 @@ impl Training {
         let preprocessed = folders.preprocessed()?.join(name);
         let plans = Plans::read(preprocessed.join(format!("{}.json", request.plans)))?;
         let mut configuration = plans.configuration(&request.configuration)?;
-        if let Some(previous) = &configuration.previous_stage {
-            return Err(TrainError::Unsupported(format!(
-                "configuration {} needs the segmentations of {previous} as input; this version does not train \
-                 cascades, train 3d_fullres instead",
-                configuration.name
-            )));
-        }
         if let Some(batch_size) = request.batch_size {
             configuration = configuration.with_batch_size(batch_size);
         }
@@ -125,6 +120,22 @@ impl Training {
         let identifiers = stored_cases(&cases_folder)?;
         let chosen = split_for_fold(&preprocessed.join("splits_final.json"), &identifiers, request.fold)?;
         let recipe = &request.recipe;
+        let previous_stage = match &configuration.previous_stage {
+            Some(previous) => {
+                let model = RunFolder::new(
+                    folders.results()?,
+                    name,
+                    &recipe.trainer,
+                    plans.plans_name(),
+                    previous,
+                    request.fold,
+                );
+                let folder = model.next_stage(&configuration.name);
+                check_previous_stage(&folder, previous, &configuration.name, &chosen.split)?;
+                Some(folder)
+            }
+            None => None,
+        };
         let mut policy = AugmentationPolicy::default_for(&facts(&configuration, &labels, recipe)?)?;
         if !recipe.mirroring {
             policy.mirror.axes = [false; 3];
@@ -169,6 +180,7 @@ impl Training {
             dataset,
             labels,
             preprocessed,
+            previous_stage,
             train_cases: chosen.split.train,
             validation_cases: chosen.split.val,
             policy,
@@ -280,10 +292,11 @@ impl Training {
             dataset: &self.dataset,
             labels: &self.labels,
             mirroring_axes: self.identity.mirroring_axes.as_deref().unwrap_or(&[]),
-            cases_folder: &self.preprocessed.join(&self.configuration.data_identifier),
+            preprocessed: &self.preprocessed,
+            previous_stage: self.previous_stage.as_deref(),
             cases: &self.validation_cases,
             references: &self.preprocessed.join("gt_segmentations"),
-            output: &self.folder.validation(),
+            folder: &self.folder,
             save_probabilities,
         }
         .run(&mut self.engine.executor, progress, cancel)?;
@@ -403,7 +416,7 @@ impl Training {
         let sources = cases
             .iter()
             .map(|case| {
-                let source = StoredSource::open(&folder, case, &self.labels)?;
+                let source = StoredSource::open(&folder, self.previous_stage.as_deref(), case, &self.labels)?;
                 Ok(Arc::new(CachedCase::new(source, Arc::clone(&budget))) as Arc<dyn CaseSource>)
             })
             .collect::<Result<Vec<_>, TrainError>>()?;
@@ -536,6 +549,35 @@ fn starting_state(
     }
 }
 
+/// Every case of a cascade's training needs the previous stage's segmentation.
+fn check_previous_stage(
+    folder: &Path,
+    previous: &str,
+    configuration: &str,
+    split: &Split,
+) -> Result<(), TrainError> {
+    let mut missing: Vec<&str> = split
+        .train
+        .iter()
+        .chain(&split.val)
+        .filter(|case| !folder.join(format!("{case}.b2nd")).is_file())
+        .map(String::as_str)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let some = missing.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    Err(TrainError::PreviousStage {
+        folder: folder.to_owned(),
+        configuration: configuration.to_owned(),
+        previous: previous.to_owned(),
+        missing: missing.len(),
+        some: if missing.len() > 5 { format!("{some}, ...") } else { some },
+    })
+}
+
 fn facts(
     configuration: &Configuration,
     labels: &LabelManager,
@@ -553,7 +595,7 @@ fn facts(
             .has_regions()
             .then(|| labels.foreground_regions().iter().map(|region| small(region.values())).collect()),
         ignore_label: labels.ignore_label().map(|label| label as i16),
-        cascade_labels: None,
+        cascade_labels: configuration.previous_stage.is_some().then(|| previous_stage_labels(labels)),
     })
 }
 

@@ -1,16 +1,23 @@
-//! The validation at the end of a training: every validation case predicted whole, and evaluated.
+//! The validation at the end of a training: every validation case predicted whole, and evaluated. The
+//! first stage of a cascade also leaves its segmentations for the training of the next.
 
 use std::path::Path;
 
+use half::f16;
 use nnunet_network::CpuExecutor;
+use nnunet_volume::ChannelVolume;
 
 use super::error::TrainError;
+use super::run_folder::RunFolder;
 use crate::dataset::{DatasetJson, ImageReader, LabelManager};
 use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_pairs;
+use crate::model::previous_stage_labels;
 use crate::plan::{Configuration, Plans};
 use crate::predict::{Exporter, PredictError, WindowOptions, window_for, write_prediction};
-use crate::preprocess::StoredCase;
+use crate::preprocess::{
+    CaseFiles, PreviousStage, Properties, StoredCase, append_one_hot, write_previous_stage,
+};
 use crate::progress::{Cancel, Event, Progress};
 
 /// What is validated.
@@ -25,14 +32,16 @@ pub(super) struct Validation<'a> {
     pub labels: &'a LabelManager,
     /// Axes of the patch for test-time mirroring.
     pub mirroring_axes: &'a [usize],
-    /// Folder of the preprocessed cases.
-    pub cases_folder: &'a Path,
+    /// Folder of the preprocessed dataset.
+    pub preprocessed: &'a Path,
+    /// In a cascade, folder of the previous stage's segmentations.
+    pub previous_stage: Option<&'a Path>,
     /// Identifiers of the validation cases.
     pub cases: &'a [String],
     /// Folder of the reference segmentations.
     pub references: &'a Path,
     /// Where predictions and summary go.
-    pub output: &'a Path,
+    pub folder: &'a RunFolder,
     /// Whether to write probabilities too.
     pub save_probabilities: bool,
 }
@@ -45,12 +54,13 @@ impl Validation<'_> {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Summary, TrainError> {
-        std::fs::create_dir_all(self.output)
-            .map_err(|source| TrainError::Io { path: self.output.to_owned(), source })?;
+        let output = self.folder.validation();
+        std::fs::create_dir_all(&output).map_err(|source| TrainError::Io { path: output.clone(), source })?;
+        let next_stages = self.next_stages()?;
         let stage = format!("validate {}", self.configuration.name);
         progress.event(Event::Started { stage: &stage, total: self.cases.len() as u64 });
         for (i, case) in self.cases.iter().enumerate() {
-            self.predict(case, executor, cancel)
+            self.predict(case, &next_stages, executor, progress, cancel)
                 .map_err(|source| TrainError::Validation { case: case.clone(), source: Box::new(source) })?;
             progress.event(Event::Advanced { done: i as u64 + 1, detail: case });
         }
@@ -60,29 +70,87 @@ impl Validation<'_> {
             .cases
             .iter()
             .map(|case| format!("{case}{ending}"))
-            .map(|name| (self.references.join(&name), self.output.join(&name)))
+            .map(|name| (self.references.join(&name), output.join(&name)))
             .collect();
         let reader = ImageReader::for_dataset(self.dataset)?;
         let (classes, ignore) = (self.labels.foreground(), self.labels.ignore_label());
         let summary = evaluate_pairs(&pairs, reader, &classes, ignore, progress, cancel)?;
-        summary.save(&self.output.join("summary.json"))?;
+        summary.save(&output.join("summary.json"))?;
         Ok(summary)
     }
 
-    fn predict(&self, case: &str, executor: &mut CpuExecutor, cancel: &Cancel) -> Result<(), PredictError> {
-        let stored = StoredCase::open(self.cases_folder, case)?;
-        let image = stored.read_data([0; 3], stored.shape())?;
+    fn next_stages(&self) -> Result<Vec<Configuration>, TrainError> {
+        Ok(self
+            .configuration
+            .next_stage
+            .iter()
+            .map(|name| self.plans.configuration(name))
+            .collect::<Result<_, _>>()?)
+    }
+
+    fn predict(
+        &self,
+        case: &str,
+        next_stages: &[Configuration],
+        executor: &mut CpuExecutor,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<(), PredictError> {
+        let folder = self.preprocessed.join(&self.configuration.data_identifier);
+        let stored = StoredCase::open(&folder, case)?;
+        let shape = stored.shape();
+        let mut image = stored.read_data([0; 3], shape)?;
+        if let Some(previous) = self.previous_stage {
+            let segmentation = PreviousStage::open(previous, case, shape)?.read([0; 3], shape)?;
+            image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels));
+        }
         let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
-        let mut accumulator = window.accumulator(image.shape());
+        let mut accumulator = window.accumulator(shape);
         window.accumulate(executor, &image, &mut accumulator, cancel, |_| ())?;
         let Some(logits) = accumulator.finish() else { return Ok(()) };
+        let exporter = Exporter::new(self.plans, self.configuration, self.labels);
+        let properties = stored.properties()?;
         write_prediction(
-            &Exporter::new(self.plans, self.configuration, self.labels),
+            &exporter,
             &logits,
-            &stored.properties()?,
-            &self.output.join(case),
+            &properties,
+            &self.folder.validation().join(case),
             &self.dataset.file_ending,
             self.save_probabilities,
-        )
+        )?;
+        for next in next_stages {
+            self.leave_for(next, case, &exporter, &logits, &properties, progress)?;
+        }
+        Ok(())
+    }
+
+    /// Writes the segmentation on the preprocessed grid of the cascade's next stage.
+    fn leave_for(
+        &self,
+        next: &Configuration,
+        case: &str,
+        exporter: &Exporter<'_>,
+        logits: &ChannelVolume<f16>,
+        properties: &Properties,
+        progress: &dyn Progress,
+    ) -> Result<(), PredictError> {
+        let folder = self.preprocessed.join(&next.data_identifier);
+        let file = CaseFiles::new(&folder, case).data;
+        if !file.is_file() {
+            let text = format!(
+                "{}: not there, so nothing is left for the training of {} on case {case}; preprocess {} and run \
+                 this validation again (train ... --val)",
+                file.display(),
+                next.name,
+                next.name
+            );
+            progress.event(Event::Warning(&text));
+            return Ok(());
+        }
+        let shape = StoredCase::open(&folder, case)?.shape();
+        let labels = exporter.segmentation_for_next_stage(logits, properties, shape)?;
+        let count = self.labels.foreground_labels().len();
+        let folder = self.folder.next_stage(&next.name);
+        Ok(write_previous_stage(&folder, case, &labels, &next.patch_size, count)?)
     }
 }

@@ -1,15 +1,13 @@
-//! The previous stage's segmentation as network input, and the damage done to it in training.
+//! The damage done in training to the previous stage's segmentation, which is an input of the network.
 //!
 //! The network of a cascade's second stage must not trust its input blindly: labels are dilated,
 //! eroded, opened or closed at random, and connected components vanish.
 
 mod binary_operator;
 mod component_removal;
-mod one_hot;
 
 pub use binary_operator::{BinaryOperator, BinaryOperatorPolicy, StructuringElement, apply_operator};
 pub use component_removal::{ComponentRemovalPolicy, remove_component};
-pub use one_hot::append_one_hot;
 
 use super::random::{UniformRange, happens};
 use nnunet_volume::ChannelVolume;
