@@ -1,5 +1,7 @@
 //! What can go wrong between an architecture's description and its execution.
 
+use std::fmt;
+
 /// Errors of graphs, architectures, parameters, executors and optimisers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NetworkError {
@@ -75,6 +77,12 @@ pub enum NetworkError {
         /// What the graph expects.
         expected: String,
     },
+    /// Tensors of a checkpoint do not fit the network; all of them are listed.
+    #[error(
+        "{} tensors do not fit the network:\n{}\nWeights and plans belong to different networks",
+        .0.len(), list(.0)
+    )]
+    Weights(Vec<TensorMismatch>),
     /// `backward` without a `forward` before it, or with gradients of other shapes than its outputs.
     #[error("backward pass: {found}; expected {expected}")]
     Backward {
@@ -111,4 +119,30 @@ pub enum NetworkError {
         /// Shape of the batch.
         shape: [usize; 5],
     },
+}
+
+/// A tensor that the network and a checkpoint do not both have in the same shape.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TensorMismatch {
+    /// Its name.
+    pub name: String,
+    /// Its shape in the checkpoint, `None` if it is not there.
+    pub in_checkpoint: Option<Vec<usize>>,
+    /// Its shape in the network, `None` if it is not there.
+    pub in_network: Option<Vec<usize>>,
+}
+
+impl fmt::Display for TensorMismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown = |shape: &Option<Vec<usize>>| match shape {
+            Some(shape) => format!("{shape:?}"),
+            None => "missing".to_owned(),
+        };
+        let (checkpoint, network) = (shown(&self.in_checkpoint), shown(&self.in_network));
+        write!(f, "  {}: {checkpoint} in the checkpoint, {network} in the network", self.name)
+    }
+}
+
+fn list(mismatches: &[TensorMismatch]) -> String {
+    mismatches.iter().map(TensorMismatch::to_string).collect::<Vec<_>>().join("\n")
 }

@@ -195,17 +195,29 @@ fn check_network(checkpoint: &Checkpoint) {
         assert_eq!(taken, !name.contains(".seg_layers."), "{name}");
     }
 
-    // Weights of another network are refused by name.
+    // Of weights of another network every tensor that does not fit is named, with both shapes.
     let mut other = weights.clone();
     other.insert("encoder.unknown.weight", tensor(1.0, &[1]));
-    let message = other.into_parameters(&graph).unwrap_err().to_string();
-    assert!(message.contains("encoder.unknown.weight\": in the weights only"), "{message}");
-    let mut other = weights.clone();
     other.insert("decoder.seg_layers.0.bias", tensor(1.0, &[7]));
-    let message = other.into_parameters(&graph).unwrap_err().to_string();
-    assert!(message.contains("decoder.seg_layers.0.bias\": shape [7]"), "{message}");
+    let first = graph.parameters()[0].clone();
+    other.insert(&first.name, tensor(1.0, &[3, 5]));
+    let message = other.clone().into_parameters(&graph).unwrap_err().to_string();
+    assert!(message.contains("3 tensors do not fit"), "{message}");
+    for line in [
+        "encoder.unknown.weight: [1] in the checkpoint, missing in the network".to_owned(),
+        format!("decoder.seg_layers.0.bias: [7] in the checkpoint, [{outputs}] in the network"),
+        format!("{}: [3, 5] in the checkpoint, {:?} in the network", first.name, first.shape),
+    ] {
+        assert!(message.contains(&line), "{line} in {message}");
+    }
+    // For fine-tuning neither heads nor unknown tensors matter, and nothing is taken over halfway.
+    let mut untouched = Parameters::zeros(&graph);
+    let message = other.transfer_to(&graph, &mut untouched).unwrap_err().to_string();
+    assert!(message.contains("1 tensors do not fit") && message.contains("[3, 5]"), "{message}");
+    assert_eq!(untouched, Parameters::zeros(&graph));
     let message = StateDict::new().into_parameters(&graph).unwrap_err().to_string();
-    assert!(message.contains("missing in the weights"), "{message}");
+    let all = format!("{} tensors do not fit", graph.parameters().len());
+    assert!(message.contains(&all) && message.contains("missing in the checkpoint"), "{message}");
 }
 
 #[test]
@@ -332,6 +344,26 @@ fn sizes_are_checked_against_the_file() {
     );
     let found = message(b"\x80\x02}X\x01\x00\x00\x00aK\x01s.", &[]);
     assert!(found.contains("it has no entry network_weights"), "{found}");
+}
+
+/// Files that are small and would fill the memory: refused before they do.
+#[test]
+fn bombs_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pth");
+    let message = || {
+        assert!(std::fs::metadata(&path).unwrap().len() < 1 << 20);
+        Checkpoint::read(&path).unwrap_err().to_string()
+    };
+    // A storage of zeros, packed a thousand to one.
+    let floats = 30 << 20;
+    archive(&path, &pickle_of(floats, floats, 1), &[("data/0", &vec![0; 4 * floats as usize])], true);
+    let found = message();
+    assert!(found.contains("storage 0") && found.contains("bytes from a file of"), "{found}");
+    // A pickle of that kind.
+    archive(&path, &vec![b'0'; 140 << 20], &[], true);
+    let found = message();
+    assert!(found.contains("data.pkl has 146800640 bytes, expected at most"), "{found}");
 }
 
 #[test]

@@ -6,7 +6,7 @@
 
 use indexmap::IndexMap;
 
-use crate::error::NetworkError;
+use crate::error::{NetworkError, TensorMismatch};
 use crate::graph::Graph;
 use crate::optimiser::StateTensor;
 use crate::parameters::Parameters;
@@ -43,49 +43,55 @@ impl StateDict {
     /// The parameters of `graph`, which must have exactly these weights.
     ///
     /// # Errors
-    /// Names a parameter that is missing, has another shape, or is not of this network.
+    /// Lists every tensor that is missing, has another shape, or is not of this network.
     pub fn into_parameters(mut self, graph: &Graph) -> Result<Parameters, NetworkError> {
         let known: IndexMap<&str, &str> = graph.state_dict_names().collect();
-        if let Some(key) = self.keys.keys().find(|key| !known.contains_key(key.as_str())) {
-            return Err(mismatch(key, "in the weights only", "a parameter of this network"));
+        let mut names: IndexMap<&str, Vec<&str>> = IndexMap::new();
+        for (key, canonical) in &known {
+            names.entry(*canonical).or_default().push(*key);
         }
-        let mut parameters = Parameters::default();
+        let mut mismatches = Vec::new();
+        let mut found = Vec::new();
         for spec in graph.parameters() {
             // A file may lack the canonical name and have another one of the tensor.
-            let names = known.iter().filter(|(_, canonical)| **canonical == spec.name).map(|(key, _)| *key);
-            let name = std::iter::once(spec.name.as_str()).chain(names).find_map(|name| self.keys.get(name));
-            let Some(tensor) = name.and_then(|name| self.tensors.get_mut(name)) else {
-                return Err(mismatch(
-                    &spec.name,
-                    "missing in the weights",
-                    format!("shape {:?}", spec.shape),
-                ));
-            };
-            if tensor.shape != spec.shape {
-                return Err(mismatch(
-                    &spec.name,
-                    format!("shape {:?}", tensor.shape),
-                    format!("{:?}", spec.shape),
-                ));
+            let others = names.get(spec.name.as_str()).into_iter().flatten().copied();
+            let name = std::iter::once(spec.name.as_str()).chain(others).find_map(|name| self.keys.get(name));
+            let tensor = name.and_then(|name| self.tensors.get(name));
+            match (name, tensor) {
+                (Some(name), Some(tensor)) if tensor.shape == spec.shape => found.push(name.clone()),
+                _ => mismatches.push(mismatch(&spec.name, tensor, Some(spec.shape.as_slice()))),
             }
-            parameters.insert(&spec.name, spec.shape.clone(), std::mem::take(&mut tensor.data))?;
+        }
+        for (key, name) in self.keys.iter().filter(|(key, _)| !known.contains_key(key.as_str())) {
+            mismatches.push(mismatch(key, self.tensors.get(name), None));
+        }
+        if !mismatches.is_empty() {
+            return Err(NetworkError::Weights(mismatches));
+        }
+        let mut parameters = Parameters::default();
+        for (spec, name) in graph.parameters().iter().zip(found) {
+            let data = self.tensors.get_mut(&name).map(|tensor| std::mem::take(&mut tensor.data));
+            parameters.insert(&spec.name, spec.shape.clone(), data.unwrap_or_default())?;
         }
         Ok(parameters)
     }
 
     /// Copies pretrained weights to `parameters` of `graph`: all but the segmentation heads (`.seg_layers.`).
+    /// Tensors that the network does not have are left out, as in the reference.
     ///
     /// # Errors
-    /// Names a parameter that is missing here or has another shape.
+    /// Lists every tensor that is missing here or has another shape; `parameters` are unchanged then.
     pub fn transfer_to(&self, graph: &Graph, parameters: &mut Parameters) -> Result<(), NetworkError> {
-        for spec in graph.parameters().iter().filter(|spec| !spec.name.contains(HEADS)) {
-            let Some(tensor) = self.get(&spec.name) else {
-                return Err(mismatch(
-                    &spec.name,
-                    "missing in the pretrained weights",
-                    format!("shape {:?}", spec.shape),
-                ));
-            };
+        let wanted = || graph.parameters().iter().filter(|spec| !spec.name.contains(HEADS));
+        let mismatches: Vec<_> = wanted()
+            .map(|spec| (spec, self.get(&spec.name)))
+            .filter(|(spec, tensor)| tensor.is_none_or(|tensor| tensor.shape != spec.shape))
+            .map(|(spec, tensor)| mismatch(&spec.name, tensor, Some(spec.shape.as_slice())))
+            .collect();
+        if !mismatches.is_empty() {
+            return Err(NetworkError::Weights(mismatches));
+        }
+        for (spec, tensor) in wanted().filter_map(|spec| Some((spec, self.get(&spec.name)?))) {
             parameters.set(&spec.name, &tensor.shape, &tensor.data)?;
         }
         Ok(())
@@ -158,8 +164,12 @@ impl StateDict {
     }
 }
 
-fn mismatch(name: &str, found: impl Into<String>, expected: impl Into<String>) -> NetworkError {
-    NetworkError::Parameter { name: name.to_owned(), found: found.into(), expected: expected.into() }
+fn mismatch(name: &str, tensor: Option<&StateTensor>, expected: Option<&[usize]>) -> TensorMismatch {
+    TensorMismatch {
+        name: name.to_owned(),
+        in_checkpoint: tensor.map(|tensor| tensor.shape.clone()),
+        in_network: expected.map(<[usize]>::to_vec),
+    }
 }
 
 /// The name under which nnU-Net's networks name a tensor first.

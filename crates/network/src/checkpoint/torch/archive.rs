@@ -16,8 +16,12 @@ use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::pickle::{Dict, Dtype, NdArray, StorageRef, TensorRef, Value, unpickle};
 use crate::optimiser::StateTensor;
 
-/// Longest pickle: those of nnU-Net have less than a megabyte.
-const MAX_PICKLE: u64 = 1 << 30;
+/// Longest pickle: those of nnU-Net have a few megabytes.
+const MAX_PICKLE: u64 = 128 << 20;
+
+/// Storages may unpack to so many times the size of the file, and 64 MiB. `torch.save` does not pack them,
+/// and weights that were packed by hand hardly shrink.
+const MAX_UNPACKED: u64 = 8;
 
 /// Deflate does not compress further than 1032 to 1.
 const MAX_RATIO: u64 = 1100;
@@ -27,6 +31,10 @@ pub(in crate::checkpoint) struct Archive {
     path: PathBuf,
     form: Form,
     big_endian: bool,
+    /// Size of the file.
+    len: u64,
+    /// Bytes of storages that may still be read.
+    budget: u64,
 }
 
 enum Form {
@@ -39,18 +47,18 @@ impl Archive {
     pub(in crate::checkpoint) fn open(path: &Path) -> Result<(Self, Value), CheckpointError> {
         let read = |e| CheckpointError::read(path, e);
         let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(read)?);
+        let len = file.get_ref().metadata().map_err(read)?.len();
+        let budget = len.saturating_mul(MAX_UNPACKED).saturating_add(64 << 20);
         let mut magic = Vec::new();
         file.by_ref().take(4).read_to_end(&mut magic).map_err(read)?;
         file.seek(SeekFrom::Start(0)).map_err(read)?;
         if magic == *b"PK\x03\x04" {
-            return Self::open_zip(path, file);
+            return Self::open_zip(path, file, len, budget);
         }
         if magic.first() == Some(&0x80) {
             let (value, storages, big_endian) = legacy::read(path, &mut file)?;
-            return Ok((
-                Self { path: path.to_owned(), form: Form::Legacy { file, storages }, big_endian },
-                value,
-            ));
+            let form = Form::Legacy { file, storages };
+            return Ok((Self { path: path.to_owned(), form, big_endian, len, budget }, value));
         }
         Err(CheckpointError::NotThisFormat {
             path: path.to_owned(),
@@ -59,7 +67,12 @@ impl Archive {
         })
     }
 
-    fn open_zip(path: &Path, file: BufReader<File>) -> Result<(Self, Value), CheckpointError> {
+    fn open_zip(
+        path: &Path,
+        file: BufReader<File>,
+        len: u64,
+        budget: u64,
+    ) -> Result<(Self, Value), CheckpointError> {
         let bad = |e: zip::result::ZipError| match e {
             zip::result::ZipError::Io(e) => CheckpointError::read(path, e),
             e => CheckpointError::damaged(path, "the zip archive", e.to_string(), "a complete archive"),
@@ -78,7 +91,8 @@ impl Archive {
             });
         };
         let prefix = data.trim_end_matches("data.pkl").to_owned();
-        let mut archive = Self { path: path.to_owned(), form: Form::Zip { zip, prefix }, big_endian: false };
+        let form = Form::Zip { zip, prefix };
+        let mut archive = Self { path: path.to_owned(), form, big_endian: false, len, budget };
         if let Ok(order) = archive.member("byteorder", 64) {
             archive.big_endian = order.starts_with(b"big");
         }
@@ -202,17 +216,26 @@ impl Archive {
     fn read_storage(&mut self, storage: &StorageRef, dtype: Dtype) -> Result<Vec<f32>, CheckpointError> {
         let (path, big_endian) = (self.path.clone(), self.big_endian);
         let count = elements(storage, dtype);
+        let bytes = (count as u64).saturating_mul(dtype.size() as u64);
+        let (budget, file_len) = (self.budget, self.len);
         let (mut source, len) = self.source(&format!("data/{}", storage.key))?;
         if (count as u64).checked_mul(dtype.size() as u64) != Some(len) {
             let found = format!("{len} bytes");
             let expected = format!("{count} numbers of type {}", dtype.torch_name());
             return Err(CheckpointError::damaged(&path, format!("storage {}", storage.key), found, expected));
         }
+        let Some(left) = budget.checked_sub(bytes) else {
+            let found = format!("{len} bytes from a file of {file_len}");
+            let expected = format!("storages of at most {MAX_UNPACKED} times its size");
+            return Err(CheckpointError::damaged(&path, format!("storage {}", storage.key), found, expected));
+        };
         let data =
             read_f32s(&mut source, dtype, count, big_endian).map_err(|e| CheckpointError::read(&path, e))?;
         // Only at its end does a zip member tell whether its checksum is right.
         let mut end = [0];
         source.read(&mut end).map_err(|e| CheckpointError::read(&path, e))?;
+        drop(source);
+        self.budget = left;
         Ok(data)
     }
 
