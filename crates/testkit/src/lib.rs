@@ -3,6 +3,7 @@
 // A failing helper must fail the test that called it; a skipped one must say so.
 #![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
+pub mod model;
 pub mod npy;
 pub mod phantom;
 pub mod shared;

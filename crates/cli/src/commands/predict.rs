@@ -56,6 +56,12 @@ const FLAGS: &[Flag] = &[
     Flag::switch(&["--continue_prediction", "--c"], "keep predictions that are complete, make the others"),
     Flag::one(&["-npp"], "N", "cases read and preprocessed at once (default: 1)"),
     Flag::one(&["-nps"], "N", "cases exported at once (default: 1)"),
+    Flag::one(
+        &["--max-ram"],
+        "GB",
+        "main memory that may be used, in 10^9 bytes: cases come one after the other if they do not fit together, \
+         and nothing is begun if one does not fit alone",
+    ),
     Flag::one(&["-num_parts"], "N", "divide the cases into N parts, for several machines (default: 1)"),
     Flag::one(&["-part_id"], "N", "which part this is, from 0 (default: 0)"),
     Flag::switch(&["--not_on_device"], "keep results in main memory; on a processor they always are"),
@@ -208,6 +214,7 @@ fn request(matches: &Matches) -> Result<PredictRequest, UsageError> {
         part_id: number("-part_id", 0)?,
         preprocessing_threads: number("-npp", 1)?,
         export_threads: number("-nps", 1)?,
+        max_ram: max_ram(matches)?,
     };
     if request.part_id >= request.num_parts {
         let text =
@@ -215,6 +222,16 @@ fn request(matches: &Matches) -> Result<PredictRequest, UsageError> {
         return Err(UsageError(text));
     }
     Ok(request)
+}
+
+/// `--max-ram` in bytes.
+fn max_ram(matches: &Matches) -> Result<Option<u64>, UsageError> {
+    let what = "a number of gigabytes above 0, e.g. 6 or 7.5";
+    match matches.parsed::<f64>("--max-ram", what)? {
+        Some(gigabytes) if gigabytes > 0.0 && gigabytes < 1e9 => Ok(Some((gigabytes * 1e9) as u64)),
+        Some(other) => Err(UsageError(format!("argument --max-ram: found {other}, expected {what}"))),
+        None => Ok(None),
+    }
 }
 
 fn window_options(matches: &Matches) -> Result<WindowOptions, UsageError> {

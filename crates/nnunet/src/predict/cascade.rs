@@ -5,11 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
+use nnunet_volume::Geometry;
+
 use super::error::PredictError;
 use super::model_folder::Model;
 use crate::dataset::{Case, ImageReader};
 use crate::model::previous_stage_labels;
-use crate::preprocess::{PreprocessedCase, Preprocessor, append_one_hot, read_case, read_labels};
+use crate::plan::transposed;
+use crate::preprocess::{PreprocessedCase, Preprocessor, RawCase, append_one_hot, read_case, read_labels};
 use crate::progress::Progress;
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
@@ -53,17 +56,24 @@ impl<'a> CaseReader<'a> {
             }
             _ => {}
         }
-        let reader = model.plans.image_reader_writer();
+        Ok(Self { previous_stage, ..Self::of_single_cases(model)? })
+    }
+
+    /// A reader for cases that bring the previous stage's segmentation themselves, if they need one.
+    pub(super) fn of_single_cases(model: &'a Model) -> Result<Self, PredictError> {
+        let name = Some(model.plans.image_reader_writer());
+        let place = model.folder.join("plans.json");
         Ok(Self {
             model,
-            reader: ImageReader::new(
-                Some(reader),
-                &model.dataset.file_ending,
-                &model.folder.join("plans.json"),
-            )?,
+            reader: ImageReader::new(name, &model.dataset.file_ending, &place)?,
             preprocessor: Preprocessor::new(&model.plans, &model.configuration)?,
-            previous_stage,
+            previous_stage: None,
         })
+    }
+
+    /// What reads the images.
+    pub(super) fn reader(&self) -> ImageReader {
+        self.reader
     }
 
     /// Checks that every case has its segmentation of the previous stage.
@@ -100,12 +110,30 @@ impl<'a> CaseReader<'a> {
             raw.segmentation =
                 Some(read_labels(self.reader, &self.segmentation_of(folder, &case.identifier))?);
         }
+        self.prepare(raw)
+    }
+
+    /// The same as [`read`](Self::read) for a case in memory.
+    pub(super) fn prepare(&self, raw: RawCase) -> Result<PreprocessedCase, PredictError> {
         let mut prepared = self.preprocessor.run(raw, None)?;
         if let Some(segmentation) = prepared.segmentation.take() {
             let labels = previous_stage_labels(&self.model.labels);
             prepared.data = append_one_hot(prepared.data, segmentation.data(), &labels);
         }
         Ok(prepared)
+    }
+
+    /// Shape (z, y, x) of an image of `shape` with its axes transposed, and that of its preprocessed version if
+    /// nothing is cropped.
+    pub(super) fn shapes(
+        &self,
+        shape: [usize; 3],
+        geometry: &Geometry,
+    ) -> Result<([usize; 3], [usize; 3]), PredictError> {
+        let order = self.model.plans.transpose_forward();
+        let shape = transposed(shape, order);
+        let on_network = self.preprocessor.output_shape(shape, transposed(geometry.spacing_zyx(), order))?;
+        Ok((shape, on_network))
     }
 
     fn segmentation_of(&self, folder: &Path, case: &str) -> PathBuf {

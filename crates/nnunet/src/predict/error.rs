@@ -127,6 +127,17 @@ pub enum PredictError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Cases do not fit into the memory that may be used.
+    #[error(
+        "more memory than the limit of {limit}: {cases}. Raise --max-ram, use a machine with more memory, predict \
+         fewer folds, or leave out --save_probabilities"
+    )]
+    MemoryLimit {
+        /// The limit.
+        limit: String,
+        /// The cases and what they need.
+        cases: String,
+    },
     /// Some cases failed, the others are done.
     #[error("{} of {total} cases failed:\n{}", faults.len(), faults.join("\n"))]
     Cases {
@@ -144,6 +155,7 @@ impl From<SlidingWindowError<NetworkError>> for PredictError {
     fn from(error: SlidingWindowError<NetworkError>) -> Self {
         match error {
             SlidingWindowError::Interrupted => Self::Interrupted,
+            SlidingWindowError::Export(error) => Self::Export(error),
             other => Self::Window(other),
         }
     }

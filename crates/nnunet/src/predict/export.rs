@@ -15,12 +15,10 @@ use nnunet_volume::resample::{Order, SlabResampler, resample_data};
 use nnunet_volume::{ChannelVolume, Volume, VolumeError};
 use rayon::prelude::*;
 
+use super::slab_stream::{Collected, SlabStream, round_to_half};
 use crate::dataset::LabelManager;
 use crate::plan::{Configuration, Plans};
 use crate::preprocess::{Properties, transpose};
-
-/// Values of a slab: so many floats at most, a few cache-friendly megabytes.
-const SLAB_VALUES: usize = 1 << 23;
 
 /// Brings predictions of one configuration back to the grid of their images.
 #[derive(Debug, Clone, Copy)]
@@ -84,12 +82,22 @@ impl<'a> Exporter<'a> {
         logits: &ChannelVolume<f16>,
         properties: &Properties,
     ) -> Result<Volume<u16>, ExportError> {
-        let mut cropped = vec![0u16; self.checked_crop(logits, properties)?];
-        self.for_slabs(logits, self.way_back(properties), |start, slab| {
-            let len = slab.voxels();
-            self.decide(slab, Scores::Logits, &mut cropped[start..start + len]);
-        })?;
-        Ok(self.restore(&cropped, properties))
+        let mut labels = self.labels_of_slices(logits.shape(), properties)?;
+        labels.push(logits)?;
+        labels.finish(properties)
+    }
+
+    /// The same for logits that arrive slice by slice on a network's grid of `shape` (z, y, x).
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn labels_of_slices(
+        &self,
+        shape: [usize; 3],
+        properties: &Properties,
+    ) -> Result<LabelsOfSlices<'a>, ExportError> {
+        check_crop(properties)?;
+        LabelsOfSlices::new(*self, shape, self.way_back(properties))
     }
 
     /// The segmentation (z, y, x) for `logits` (heads, z, y, x), resampled to `shape`: the preprocessed
@@ -103,15 +111,14 @@ impl<'a> Exporter<'a> {
         properties: &Properties,
         shape: [usize; 3],
     ) -> Result<Volume<u16>, ExportError> {
-        self.checked_crop(logits, properties)?;
-        let spacing = self.way_back(properties).from;
-        let mut labels = Volume::filled(shape, 0u16);
         // As in the reference, only the network's own spacing says whether an axis is treated separately.
-        self.for_slabs(logits, Grid { shape, from: spacing, to: spacing }, |start, slab| {
-            let len = slab.voxels();
-            self.decide(slab, Scores::Logits, &mut labels.data_mut()[start..start + len]);
-        })?;
-        Ok(labels)
+        let spacing = self.way_back(properties).from;
+        let grid = Grid { shape, from: spacing, to: spacing };
+        let mut labels = LabelsOfSlices::new(*self, logits.shape(), grid)?;
+        labels.push(logits)?;
+        let mut segmentation = Volume::filled(shape, 0u16);
+        segmentation.data_mut().copy_from_slice(&labels.labels()?);
+        Ok(segmentation)
     }
 
     /// The segmentation and the probabilities (heads, z, y, x), both on the original grid. Outside of
@@ -124,11 +131,13 @@ impl<'a> Exporter<'a> {
         logits: &ChannelVolume<f16>,
         properties: &Properties,
     ) -> Result<(Volume<u16>, ChannelVolume<f32>), ExportError> {
-        let voxels = self.checked_crop(logits, properties)?;
-        let mut cropped = vec![0u16; voxels];
+        check_crop(properties)?;
+        self.check_heads(logits)?;
+        let grid = self.way_back(properties);
+        let mut cropped = vec![0u16; grid.shape.iter().product()];
         let mut probabilities =
             ChannelVolume::filled(logits.channels(), properties.bbox_used_for_cropping.shape(), 0.0f32);
-        self.for_slabs(logits, self.way_back(properties), |start, slab| {
+        let visit = |start: usize, slab: &mut ChannelVolume<f32>| {
             if self.labels.has_regions() {
                 slab.data_mut().par_iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
             } else {
@@ -139,25 +148,17 @@ impl<'a> Exporter<'a> {
             for c in 0..slab.channels() {
                 probabilities.channel_mut(c)[start..start + len].copy_from_slice(slab.channel(c));
             }
-        })?;
-        Ok((self.restore(&cropped, properties), self.restore_probabilities(&probabilities, properties)))
+        };
+        match self.resampling(logits.shape(), grid)? {
+            Resampled::BySlabs(resampler) => SlabStream::new(resampler).push(logits, visit)?,
+            Resampled::Whole(order, order_z) => self.resample_whole(logits, grid, order, order_z, visit)?,
+        }
+        Ok((self.restore(cropped, properties), self.restore_probabilities(&probabilities, properties)))
     }
 
-    /// Number of voxels of the crop box, after checking that everything fits.
-    fn checked_crop(
-        &self,
-        logits: &ChannelVolume<f16>,
-        properties: &Properties,
-    ) -> Result<usize, ExportError> {
+    fn check_heads(&self, logits: &ChannelVolume<f16>) -> Result<(), ExportError> {
         let (found, expected) = (logits.channels(), self.labels.num_segmentation_heads());
-        if found != expected {
-            return Err(ExportError::Heads { found, expected });
-        }
-        let (crop, image) = (properties.bbox_used_for_cropping, properties.shape_before_cropping);
-        if (0..3).any(|a| crop.upper[a] > image[a] || crop.lower[a] >= crop.upper[a]) {
-            return Err(ExportError::Shapes { crop: crop.shape(), image });
-        }
-        Ok(crop.shape().iter().product())
+        if found == expected { Ok(()) } else { Err(ExportError::Heads { found, expected }) }
     }
 
     /// The cropped grid of the image.
@@ -170,18 +171,12 @@ impl<'a> Exporter<'a> {
         }
     }
 
-    /// Resamples to `grid` and hands out slabs of slices: `visit(index of the first voxel, slab)`.
-    fn for_slabs(
-        &self,
-        logits: &ChannelVolume<f16>,
-        grid: Grid,
-        mut visit: impl FnMut(usize, &mut ChannelVolume<f32>),
-    ) -> Result<(), ExportError> {
-        let Grid { shape: to, from: current_spacing, to: new_spacing } = grid;
+    /// How logits on a network's grid of shape `from` come to `grid`.
+    fn resampling(&self, from: [usize; 3], grid: Grid) -> Result<Resampled, ExportError> {
         let resampling = &self.configuration.resampling_probabilities;
         let known = match resampling.function.as_str() {
             "resample_data_or_seg_to_shape" => true,
-            "no_resampling_hack" => logits.shape() == to,
+            "no_resampling_hack" => from == grid.shape,
             _ => false,
         };
         let orders =
@@ -193,25 +188,28 @@ impl<'a> Exporter<'a> {
                 found: format!("{} (order {})", resampling.function, resampling.order),
             });
         };
-        let force = resampling.force_separate_z;
         if in_plane == Order::Cubic || along_z == Order::Cubic {
-            // Cubic splines need the whole volume.
-            let mut whole =
-                resample_data(widened(logits), to, current_spacing, new_spacing, in_plane, along_z, force)?;
-            round_to_half(&mut whole);
-            visit(0, &mut whole);
-            return Ok(());
+            return Ok(Resampled::Whole(in_plane, along_z));
         }
-        let resampler =
-            SlabResampler::new(logits.shape(), to, current_spacing, new_spacing, in_plane, along_z, force)?;
-        let plane = to[1] * to[2];
-        let depth = (SLAB_VALUES / (plane * logits.channels()).max(1)).clamp(1, to[0]);
-        let mut slab = ChannelVolume::filled(logits.channels(), [depth, to[1], to[2]], 0.0);
-        for start in (0..to[0]).step_by(depth) {
-            resampler.resample(logits, start..(start + depth).min(to[0]), &mut slab)?;
-            round_to_half(&mut slab);
-            visit(start * plane, &mut slab);
-        }
+        let force = resampling.force_separate_z;
+        let resampler = SlabResampler::new(from, grid.shape, grid.from, grid.to, in_plane, along_z, force)?;
+        Ok(Resampled::BySlabs(resampler))
+    }
+
+    /// Cubic splines need the whole volume: one slab of everything.
+    fn resample_whole(
+        &self,
+        logits: &ChannelVolume<f16>,
+        grid: Grid,
+        order: Order,
+        order_z: Order,
+        visit: impl FnOnce(usize, &mut ChannelVolume<f32>),
+    ) -> Result<(), ExportError> {
+        let force = self.configuration.resampling_probabilities.force_separate_z;
+        let wide = widened(logits);
+        let mut whole = resample_data(wide, grid.shape, grid.from, grid.to, order, order_z, force)?;
+        round_to_half(&mut whole);
+        visit(0, &mut whole);
         Ok(())
     }
 
@@ -251,10 +249,11 @@ impl<'a> Exporter<'a> {
     }
 
     /// Puts the crop back into the image and the axes back into their order.
-    fn restore(&self, cropped: &[u16], properties: &Properties) -> Volume<u16> {
+    fn restore(&self, cropped: Vec<u16>, properties: &Properties) -> Volume<u16> {
         let shape = properties.shape_before_cropping;
         let mut image = Volume::filled(shape, 0u16);
-        fill_box(image.data_mut(), cropped, properties);
+        fill_box(image.data_mut(), &cropped, properties);
+        drop(cropped);
         let backward = self.plans.transpose_backward();
         if backward == [0, 1, 2] {
             return image;
@@ -281,6 +280,92 @@ impl<'a> Exporter<'a> {
         }
         restored
     }
+}
+
+/// The crop box lies within the image.
+fn check_crop(properties: &Properties) -> Result<(), ExportError> {
+    let (crop, image) = (properties.bbox_used_for_cropping, properties.shape_before_cropping);
+    if (0..3).any(|a| crop.upper[a] > image[a] || crop.lower[a] >= crop.upper[a]) {
+        return Err(ExportError::Shapes { crop: crop.shape(), image });
+    }
+    Ok(())
+}
+
+/// Labels of a grid from logits that arrive slice by slice. Made by [`Exporter::labels_of_slices`].
+pub struct LabelsOfSlices<'a> {
+    exporter: Exporter<'a>,
+    grid: Grid,
+    labels: Vec<u16>,
+    way: Way,
+}
+
+/// How the slices are dealt with.
+enum Way {
+    Slabs(SlabStream),
+    /// They wait for the last one.
+    Whole(Collected, Order, Order),
+}
+
+impl<'a> LabelsOfSlices<'a> {
+    fn new(exporter: Exporter<'a>, from: [usize; 3], grid: Grid) -> Result<Self, ExportError> {
+        let way = match exporter.resampling(from, grid)? {
+            Resampled::BySlabs(resampler) => Way::Slabs(SlabStream::new(resampler)),
+            Resampled::Whole(order, order_z) => Way::Whole(Collected::new(from), order, order_z),
+        };
+        Ok(Self { exporter, grid, labels: vec![0; grid.shape.iter().product()], way })
+    }
+
+    /// Takes the next slices of the logits (heads, slices, y, x).
+    ///
+    /// # Errors
+    /// Another number of heads than the labels have.
+    pub fn push(&mut self, logits: &ChannelVolume<f16>) -> Result<(), ExportError> {
+        self.exporter.check_heads(logits)?;
+        match &mut self.way {
+            Way::Slabs(stream) => {
+                let (exporter, labels) = (&self.exporter, &mut self.labels);
+                Ok(stream.push(logits, |start, slab| {
+                    let len = slab.voxels();
+                    exporter.decide(slab, Scores::Logits, &mut labels[start..start + len]);
+                })?)
+            }
+            Way::Whole(collected, ..) => {
+                collected.push(logits);
+                Ok(())
+            }
+        }
+    }
+
+    /// The segmentation (z, y, x) on the image's own grid. Every slice must have arrived.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn finish(self, properties: &Properties) -> Result<Volume<u16>, ExportError> {
+        let exporter = self.exporter;
+        let labels = self.labels()?;
+        Ok(exporter.restore(labels, properties))
+    }
+
+    /// The labels of the grid.
+    fn labels(mut self) -> Result<Vec<u16>, ExportError> {
+        if let Way::Whole(collected, order, order_z) = self.way
+            && let Some(logits) = collected.finish()
+        {
+            let (exporter, labels) = (self.exporter, &mut self.labels);
+            exporter.resample_whole(&logits, self.grid, order, order_z, |_, whole| {
+                exporter.decide(whole, Scores::Logits, labels);
+            })?;
+        }
+        Ok(self.labels)
+    }
+}
+
+/// How logits come to another grid.
+enum Resampled {
+    /// A few slices at a time.
+    BySlabs(SlabResampler),
+    /// All at once, with these orders in the plane and along z.
+    Whole(Order, Order),
 }
 
 /// What logits are resampled to.
@@ -316,19 +401,6 @@ fn widened(logits: &ChannelVolume<f16>) -> ChannelVolume<f32> {
     let mut wide = ChannelVolume::filled(logits.channels(), logits.shape(), 0.0f32);
     logits.data().convert_to_f32_slice(wide.data_mut());
     wide
-}
-
-/// Rounds every value to f16, saturating at its largest number.
-fn round_to_half(slab: &mut ChannelVolume<f32>) {
-    const SPAN: usize = 1 << 12;
-    let limit = f16::MAX.to_f32();
-    slab.data_mut().par_chunks_mut(SPAN).for_each(|values| {
-        let mut halves = [f16::ZERO; SPAN];
-        let halves = &mut halves[..values.len()];
-        values.iter_mut().for_each(|v| *v = v.clamp(-limit, limit));
-        halves.convert_from_f32_slice(values);
-        halves.convert_to_f32_slice(values);
-    });
 }
 
 /// Copies the rows of the crop into their place.

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use half::f16;
 use nnunet_network::{CpuExecutor, CpuOptions, Parameters};
-use nnunet_volume::ChannelVolume;
+use nnunet_volume::{ChannelVolume, Volume};
 
+use super::bands::{LogitSink, add_to};
 use super::error::PredictError;
 use super::model_folder::Model;
-use super::sliding_window::SlidingWindow;
+use super::sliding_window::{Networks, Single, SlidingWindow};
 use crate::plan::Configuration;
+use crate::preprocess::Properties;
 use crate::progress::Cancel;
 
 /// Voxels that a group of small tiles may have together.
@@ -57,12 +59,33 @@ pub fn window_for(
 
 /// A loaded model: what is shared (plans, labels), and the network with the weights of each fold.
 pub struct Predictor {
-    model: Arc<Model>,
-    executor: CpuExecutor,
-    window: SlidingWindow,
-    /// Weights of the folds; those of `current` are in the executor.
-    folds: Vec<Parameters>,
+    pub(super) model: Arc<Model>,
+    pub(super) folds: Folds,
+    pub(super) window: SlidingWindow,
+}
+
+/// The weights of the folds; those of `current` are in the executor.
+pub(super) struct Folds {
+    pub(super) executor: CpuExecutor,
+    parameters: Vec<Parameters>,
     current: usize,
+}
+
+impl Networks for Folds {
+    type Executor = CpuExecutor;
+
+    fn count(&self) -> usize {
+        self.parameters.len()
+    }
+
+    fn select(&mut self, number: usize) -> &mut CpuExecutor {
+        if number != self.current {
+            let next = std::mem::take(&mut self.parameters[number]);
+            self.parameters[self.current] = std::mem::replace(self.executor.parameters_mut(), next);
+            self.current = number;
+        }
+        &mut self.executor
+    }
 }
 
 impl Predictor {
@@ -71,11 +94,11 @@ impl Predictor {
     /// # Errors
     /// When the network cannot be built, or the model has no weights (any more).
     pub fn new(mut model: Model, cpu: CpuOptions, options: WindowOptions) -> Result<Self, PredictError> {
-        let mut folds = std::mem::take(&mut model.folds);
-        let first = folds.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
+        let mut parameters = std::mem::take(&mut model.folds);
+        let first = parameters.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
         let window = window_for(&model.configuration, &model.mirroring_axes, options);
         let executor = CpuExecutor::new(model.graph.clone(), first, cpu)?;
-        Ok(Self { model: Arc::new(model), executor, window, folds, current: 0 })
+        Ok(Self { model: Arc::new(model), folds: Folds { executor, parameters, current: 0 }, window })
     }
 
     /// The model. Its weights have gone to the predictor.
@@ -85,7 +108,27 @@ impl Predictor {
 
     /// Network passes for a preprocessed image of `shape` (z, y, x), over tiles, mirrored versions and folds.
     pub fn passes(&self, shape: [usize; 3]) -> usize {
-        self.window.passes(shape) * self.folds.len()
+        self.window.passes(shape) * self.folds.count()
+    }
+
+    /// The segmentation (z, y, x) on the original grid for a preprocessed image (c, z, y, x). Logits are
+    /// brought back and decided slice by slice, while the tiles behind them are computed. `progress` gets
+    /// the number of network passes just made.
+    ///
+    /// # Errors
+    /// When the network fails, its logits are not finite or do not fit, or `cancel` is raised.
+    pub fn segmentation(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        properties: &Properties,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Volume<u16>, PredictError> {
+        let model = Arc::clone(&self.model);
+        let exporter = model.exporter();
+        let mut labels = exporter.labels_of_slices(image.shape(), properties)?;
+        self.slices(image, cancel, progress, &mut |slices| labels.push(slices))?;
+        Ok(labels.finish(properties)?)
     }
 
     /// Mean logits (heads, z, y, x) of all folds for a preprocessed image (c, z, y, x). `progress` gets
@@ -97,21 +140,63 @@ impl Predictor {
         &mut self,
         image: &ChannelVolume<f32>,
         cancel: &Cancel,
-        mut progress: impl FnMut(usize),
+        progress: &mut dyn FnMut(usize),
     ) -> Result<ChannelVolume<f16>, PredictError> {
-        let mut accumulator = self.window.accumulator(image.shape());
-        for fold in 0..self.folds.len() {
-            self.use_fold(fold);
-            self.window.accumulate(&mut self.executor, image, &mut accumulator, cancel, &mut progress)?;
+        if self.folds_run_side_by_side(image.shape()) {
+            return Ok(self.window.whole(&mut self.folds, image, cancel, progress)?);
         }
-        accumulator.finish().ok_or(PredictError::NoWeights)
+        self.one_fold_after_the_other(image, cancel, progress)
     }
 
-    fn use_fold(&mut self, fold: usize) {
-        if fold != self.current {
-            let next = std::mem::take(&mut self.folds[fold]);
-            self.folds[self.current] = std::mem::replace(self.executor.parameters_mut(), next);
-            self.current = fold;
+    /// Hands the mean logits of all folds to `sink`.
+    fn slices(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+        sink: &mut LogitSink<'_>,
+    ) -> Result<(), PredictError> {
+        if self.folds_run_side_by_side(image.shape()) {
+            return Ok(self.window.run(&mut self.folds, image, cancel, progress, sink)?);
         }
+        let whole = self.one_fold_after_the_other(image, cancel, progress)?;
+        Ok(sink(&whole)?)
+    }
+
+    /// Whether the folds take turns at each row of tiles: only the slices in work are held then, but of
+    /// every fold. Otherwise one fold after the other goes over the whole image. The result is the same.
+    pub(super) fn folds_run_side_by_side(&self, shape: [usize; 3]) -> bool {
+        let heads = self.model.labels.num_segmentation_heads();
+        let folds = self.folds.count();
+        let whole = (heads * shape.iter().product::<usize>() * size_of::<f16>()) as u64;
+        folds == 1 || self.window.memory(shape, heads, folds) <= self.window.memory(shape, heads, 1) + whole
+    }
+
+    fn one_fold_after_the_other(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<ChannelVolume<f16>, PredictError> {
+        let heads = self.model.labels.num_segmentation_heads();
+        let mut total = ChannelVolume::filled(heads, image.shape(), f16::ZERO);
+        for fold in 0..self.folds.count() {
+            let mut at = 0;
+            let mut row = Vec::new();
+            let mut add = |slices: &ChannelVolume<f16>| {
+                let voxels = slices.voxels();
+                for head in 0..slices.channels().min(heads) {
+                    let values = slices.channel(head).iter().map(|v| v.to_f32());
+                    add_to(&mut total.channel_mut(head)[at..at + voxels], values, &mut row);
+                }
+                at += voxels;
+                Ok(())
+            };
+            let mut network = Single(self.folds.select(fold));
+            self.window.run(&mut network, image, cancel, progress, &mut add)?;
+        }
+        let count = self.folds.count() as f32;
+        total.data_mut().iter_mut().for_each(|v| *v = f16::from_f32(v.to_f32() / count));
+        Ok(total)
     }
 }

@@ -5,16 +5,18 @@
 //! ```
 //! A case that fails does not stop the others; all failures are reported at the end.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use half::f16;
-use nnunet_volume::ChannelVolume;
+use nnunet_volume::{ChannelVolume, Volume};
 
 use super::cascade::CaseReader;
 use super::error::PredictError;
+use super::memory;
 use super::model_folder::Model;
 use super::predictor::Predictor;
 use super::probabilities::write_probabilities;
@@ -45,6 +47,9 @@ pub struct PredictRequest {
     pub preprocessing_threads: usize,
     /// Cases exported at once.
     pub export_threads: usize,
+    /// Bytes of main memory that the prediction may take; where cases cannot overlap within it, they
+    /// come one after the other, and where a case does not fit alone, nothing is begun.
+    pub max_ram: Option<u64>,
 }
 
 impl PredictRequest {
@@ -60,6 +65,7 @@ impl PredictRequest {
             part_id: 0,
             preprocessing_threads: 1,
             export_threads: 1,
+            max_ram: None,
         }
     }
 }
@@ -76,8 +82,8 @@ pub struct Predicted {
 /// Predicts this part of `cases` into the output folder.
 ///
 /// # Errors
-/// When the output cannot be written; when cases failed (all are named, the others are done); when
-/// `cancel` is raised.
+/// When the output cannot be written; when cases need more memory than the limit; when cases failed (all
+/// are named, the others are done); when `cancel` is raised.
 pub fn predict_cases(
     predictor: &mut Predictor,
     cases: &[Case],
@@ -92,102 +98,196 @@ pub fn predict_cases(
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
         part.partition(|case| !request.overwrite && is_complete(&model, request, &case.identifier));
     reader.check(&missing)?;
-    let faults = Mutex::new(Vec::new());
-    let fault = |case: &str, error: &dyn std::fmt::Display| {
-        let line = format!("case {case}: {error}");
-        faults.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    let overlap = memory::plan(predictor, &reader, &missing, request, progress)?;
+    remove_leftovers(&request.output, &missing);
+    let job = Job {
+        model: &model,
+        reader,
+        request,
+        cases: &missing,
+        faults: Mutex::new(Vec::new()),
+        made: AtomicUsize::new(0),
+        progress,
+        cancel,
     };
-    let made = AtomicUsize::new(0);
-    let next = AtomicUsize::new(0);
-    std::thread::scope(|scope| {
-        let (prepared_out, prepared): (Sender<(&Case, PreprocessedCase)>, _) = bounded(1);
-        let (exports, export_in): (Sender<Export<'_>>, Receiver<Export<'_>>) = bounded(1);
-        for _ in 0..request.preprocessing_threads.clamp(1, missing.len().max(1)) {
-            let (out, missing, next, reader, fault) =
-                (prepared_out.clone(), &missing, &next, &reader, &fault);
-            scope.spawn(move || {
-                while let Some(case) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if cancel.is_cancelled() {
-                        return;
-                    }
-                    match reader.read(case, progress) {
-                        // Nobody listens any more when the run ends early.
-                        Ok(prepared) => {
-                            if out.send((case, prepared)).is_err() {
-                                return;
-                            }
-                        }
-                        Err(error) => fault(&case.identifier, &error),
-                    }
-                }
-            });
-        }
-        drop(prepared_out);
-        for _ in 0..request.export_threads.clamp(1, missing.len().max(1)) {
-            let (inbox, model, made, fault) = (export_in.clone(), &model, &made, &fault);
-            scope.spawn(move || {
-                for export in inbox {
-                    match export.write(model, request) {
-                        Ok(()) => {
-                            made.fetch_add(1, Ordering::Relaxed);
-                        }
-                        Err(error) => fault(&export.case.identifier, &error),
-                    }
-                }
-            });
-        }
-        drop(export_in);
-        for (number, (case, prepared)) in prepared.iter().enumerate() {
-            let total = predictor.passes(prepared.data.shape()) as u64;
-            let stage = format!("predict {} ({} of {})", case.identifier, number + 1, missing.len());
-            progress.event(Event::Started { stage: &stage, total });
-            let mut done = 0;
-            let logits = predictor.logits(&prepared.data, cancel, |passes| {
-                done += passes as u64;
-                progress.event(Event::Advanced { done, detail: "" });
-            });
-            progress.event(Event::Finished);
-            match logits {
-                Ok(logits) => {
-                    // Export threads only end when this end is dropped.
-                    let _ = exports.send(Export { case, logits, properties: prepared.properties });
-                }
-                Err(PredictError::Interrupted) => break,
-                Err(error) => fault(&case.identifier, &error),
-            }
-        }
-        // A reader that waits for room in the queue has to learn that nobody listens.
-        drop(prepared);
-    });
+    if overlap {
+        job.overlapping(predictor);
+    } else {
+        job.one_by_one(predictor);
+    }
     if cancel.is_cancelled() {
         return Err(PredictError::Interrupted);
     }
-    let mut faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut faults = job.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !faults.is_empty() {
         faults.sort();
         return Err(PredictError::Cases { faults, total: missing.len() });
     }
-    Ok(Predicted { made: made.into_inner(), kept: kept.len() })
+    Ok(Predicted { made: job.made.into_inner(), kept: kept.len() })
+}
+
+/// One call of [`predict_cases`].
+struct Job<'a> {
+    model: &'a Model,
+    reader: CaseReader<'a>,
+    request: &'a PredictRequest,
+    cases: &'a [&'a Case],
+    faults: Mutex<Vec<String>>,
+    made: AtomicUsize,
+    progress: &'a dyn Progress,
+    cancel: &'a Cancel,
+}
+
+impl Job<'_> {
+    /// Reading, the network and the export of different cases at the same time.
+    fn overlapping(&self, predictor: &mut Predictor) {
+        let next = AtomicUsize::new(0);
+        std::thread::scope(|scope| {
+            let (prepared_out, prepared): (Sender<(&Case, PreprocessedCase)>, _) = bounded(1);
+            let (exports, export_in): (Sender<Export<'_>>, Receiver<Export<'_>>) = bounded(1);
+            for _ in 0..self.request.preprocessing_threads.clamp(1, self.cases.len().max(1)) {
+                let (out, next) = (prepared_out.clone(), &next);
+                scope.spawn(move || {
+                    while let Some(case) = self.cases.get(next.fetch_add(1, Ordering::Relaxed)) {
+                        if self.cancel.is_cancelled() {
+                            return;
+                        }
+                        // Nobody listens any more when the run ends early.
+                        if let Some(prepared) = self.prepare(case)
+                            && out.send((case, prepared)).is_err()
+                        {
+                            return;
+                        }
+                    }
+                });
+            }
+            drop(prepared_out);
+            for _ in 0..self.request.export_threads.clamp(1, self.cases.len().max(1)) {
+                let inbox = export_in.clone();
+                scope.spawn(move || inbox.into_iter().for_each(|export| self.export(export)));
+            }
+            drop(export_in);
+            for (number, (case, prepared)) in prepared.iter().enumerate() {
+                if let Some(export) = self.predict(predictor, number, case, prepared) {
+                    // Export threads only end when this end is dropped.
+                    let _ = exports.send(export);
+                }
+                if self.cancel.is_cancelled() {
+                    break;
+                }
+            }
+            // A reader that waits for room in the queue has to learn that nobody listens.
+            drop(prepared);
+        });
+    }
+
+    /// One case after the other, with the least memory.
+    fn one_by_one(&self, predictor: &mut Predictor) {
+        for (number, case) in self.cases.iter().enumerate() {
+            if self.cancel.is_cancelled() {
+                return;
+            }
+            let prepared = self.prepare(case);
+            if let Some(export) = prepared.and_then(|p| self.predict(predictor, number, case, p)) {
+                self.export(export);
+            }
+        }
+    }
+
+    fn prepare(&self, case: &Case) -> Option<PreprocessedCase> {
+        self.or_fault(case, self.reader.read(case, self.progress))
+    }
+
+    /// Runs the network over a case. `None` if it failed or was stopped.
+    fn predict<'c>(
+        &self,
+        predictor: &mut Predictor,
+        number: usize,
+        case: &'c Case,
+        prepared: PreprocessedCase,
+    ) -> Option<Export<'c>> {
+        let PreprocessedCase { data, properties, .. } = prepared;
+        self.or_fault(case, self.check_limit(predictor, &data, &properties))?;
+        let total = predictor.passes(data.shape()) as u64;
+        let stage = format!("predict {} ({} of {})", case.identifier, number + 1, self.cases.len());
+        self.progress.event(Event::Started { stage: &stage, total });
+        let mut done = 0;
+        let mut advance = |passes: usize| {
+            done += passes as u64;
+            self.progress.event(Event::Advanced { done, detail: "" });
+        };
+        let result = if self.request.save_probabilities {
+            predictor.logits(&data, self.cancel, &mut advance).map(Output::Logits)
+        } else {
+            predictor.segmentation(&data, &properties, self.cancel, &mut advance).map(Output::Labels)
+        };
+        self.progress.event(Event::Finished);
+        let output = self.or_fault(case, result)?;
+        Some(Export { case, output, properties })
+    }
+
+    /// Checks the limit of memory again, now that the size of the case is certain.
+    fn check_limit(
+        &self,
+        predictor: &Predictor,
+        data: &ChannelVolume<f32>,
+        properties: &Properties,
+    ) -> Result<(), PredictError> {
+        let Some(limit) = self.request.max_ram else { return Ok(()) };
+        let shape = properties.shape_before_cropping;
+        let need = predictor.memory(shape, data.shape(), self.request.save_probabilities)?;
+        if need.alone() <= limit {
+            return Ok(());
+        }
+        let cases = format!("it needs {}", memory::gigabytes(need.alone()));
+        Err(PredictError::MemoryLimit { limit: memory::gigabytes(limit), cases })
+    }
+
+    fn export(&self, export: Export<'_>) {
+        let case = export.case;
+        if self.or_fault(case, export.write(self.model, self.request)).is_some() {
+            self.made.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes what went wrong with a case. An interruption is no fault of it.
+    fn or_fault<T>(&self, case: &Case, result: Result<T, PredictError>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(PredictError::Interrupted) => None,
+            Err(error) => {
+                let line = format!("case {}: {error}", case.identifier);
+                self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                None
+            }
+        }
+    }
+}
+
+/// What the network made of a case.
+enum Output {
+    Labels(Volume<u16>),
+    /// For probabilities.
+    Logits(ChannelVolume<f16>),
 }
 
 /// A predicted case on its way to the disk.
 struct Export<'a> {
     case: &'a Case,
-    logits: ChannelVolume<f16>,
+    output: Output,
     properties: Properties,
 }
 
 impl Export<'_> {
     fn write(&self, model: &Model, request: &PredictRequest) -> Result<(), PredictError> {
         let stem = request.output.join(&self.case.identifier);
-        write_prediction(
-            &model.exporter(),
-            &self.logits,
-            &self.properties,
-            &stem,
-            &model.dataset.file_ending,
-            request.save_probabilities,
-        )
+        let ending = &model.dataset.file_ending;
+        match &self.output {
+            Output::Labels(labels) => write_labels(labels, &self.properties, &stem, ending),
+            Output::Logits(logits) => {
+                write_prediction(&model.exporter(), logits, &self.properties, &stem, ending, true)
+            }
+        }
     }
 }
 
@@ -213,9 +313,34 @@ pub fn write_prediction(
     } else {
         exporter.segmentation(logits, properties)?
     };
+    write_labels(&segmentation, properties, stem, file_ending)
+}
+
+/// Writes a segmentation on the original grid to `<stem><file_ending>`.
+fn write_labels(
+    segmentation: &Volume<u16>,
+    properties: &Properties,
+    stem: &Path,
+    file_ending: &str,
+) -> Result<(), PredictError> {
     let path = with_ending(stem, file_ending);
     let format = ImageReader::from_file_ending(file_ending, &path)?;
-    Ok(format.write_labels(&path, &segmentation, &properties.geometry)?)
+    Ok(format.write_labels(&path, segmentation, &properties.geometry)?)
+}
+
+/// Removes what killed runs left of these cases: files that were not complete have hidden names.
+fn remove_leftovers(folder: &Path, cases: &[&Case]) {
+    let names: HashSet<&str> = cases.iter().map(|case| case.identifier.as_str()).collect();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix('.')) else { continue };
+        let unfinished = name.ends_with(".tmp") || name.ends_with(".partial");
+        let of_a_case = name.match_indices('.').any(|(dot, _)| names.contains(&name[..dot]));
+        if unfinished && of_a_case {
+            // It is only in the way; if it cannot be removed, the prediction can still be made.
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// `stem` with `ending` behind it; stems may contain dots.

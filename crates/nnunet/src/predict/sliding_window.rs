@@ -4,16 +4,16 @@
 //! importance map and added up; the sum is divided by the sum of the weights. Several networks
 //! (folds) are averaged. Sums are f16 and rounded tile by tile, in the order of the reference: near the
 //! corners of an image, where all weights are tiny, its rounding decides probabilities, and half the
-//! memory is enough.
+//! memory is enough. Finished slices are handed out while the tiles behind them are computed.
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use nnunet_network::{Executor, Tensor};
 use nnunet_volume::ChannelVolume;
-use rayon::prelude::*;
 
-use super::gaussian::importance_map;
+use super::bands::{Bands, HandOut, LogitSink, Placement};
+use super::export::ExportError;
 use super::mirror;
+use super::slab_stream::Collected;
 use super::tiles::{axis_padding, tile_starts};
 use crate::progress::Cancel;
 
@@ -32,6 +32,37 @@ pub struct SlidingWindow {
     pub batch: usize,
 }
 
+/// The networks whose logits are averaged, of which one at a time is ready to run.
+pub trait Networks {
+    /// What runs them.
+    type Executor: Executor;
+
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Makes network `number` ready.
+    fn select(&mut self, number: usize) -> &mut Self::Executor;
+}
+
+/// One network alone.
+#[derive(Debug)]
+pub struct Single<'a, E>(pub &'a mut E);
+
+impl<E: Executor> Networks for Single<'_, E> {
+    type Executor = E;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn select(&mut self, _number: usize) -> &mut E {
+        self.0
+    }
+}
+
+/// The error of networks.
+type ErrorOf<N> = <<N as Networks>::Executor as Executor>::Error;
+
 /// Why a sliding window ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum SlidingWindowError<E: std::error::Error + 'static> {
@@ -49,97 +80,150 @@ pub enum SlidingWindowError<E: std::error::Error + 'static> {
     /// Logits are infinite or not a number.
     #[error("the network's logits are not finite numbers: the weights or the image are damaged")]
     NotFinite,
+    /// Whoever takes the logits failed.
+    #[error(transparent)]
+    Export(ExportError),
     /// The user asked to stop.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// The sums of one image over tiles and networks.
-#[derive(Debug)]
-pub struct Accumulator {
-    padded: [usize; 3],
-    shape: [usize; 3],
-    offset: [usize; 3],
-    /// Weighted sums of the network that is running, on the padded grid.
-    sums: Option<ChannelVolume<f16>>,
-    /// Sum of the weights of each voxel of the padded grid.
-    weights: Vec<f16>,
-    /// Sum of the logits of the networks that are done, on the grid of the image.
-    total: Option<ChannelVolume<f16>>,
-    networks: usize,
+impl<E: std::error::Error + 'static> From<HandOut> for SlidingWindowError<E> {
+    fn from(error: HandOut) -> Self {
+        match error {
+            HandOut::NotFinite => Self::NotFinite,
+            HandOut::Sink(error) => Self::Export(error),
+        }
+    }
+}
+
+/// Tensors that are used again from tile to tile.
+struct Buffers {
+    mirrored: Tensor,
+    mean: Tensor,
+    output: Tensor,
 }
 
 impl SlidingWindow {
     /// Number of network passes for an image of `shape` (z, y, x), mirrored versions included.
     pub fn passes(&self, shape: [usize; 3]) -> usize {
-        let (padded, _) = self.padding(shape);
-        tile_starts(padded, self.tile, self.step_fraction, self.planar).len() << self.mirror_axes.len()
+        self.starts(self.place(shape)).len() << self.mirror_axes.len()
     }
 
-    /// Empty sums for an image of `shape` (z, y, x).
-    pub fn accumulator(&self, shape: [usize; 3]) -> Accumulator {
-        let (padded, offset) = self.padding(shape);
-        let map = importance_map(self.tile);
-        let mut weights = vec![f16::ZERO; padded.iter().product()];
-        let mut row = Vec::new();
-        for start in tile_starts(padded, self.tile, self.step_fraction, self.planar) {
-            for_rows(self.tile, padded, start, |in_tile, in_image, len| {
-                let values = map[in_tile..in_tile + len].iter().copied();
-                add_to(&mut weights[in_image..in_image + len], values, &mut row);
-            });
-        }
-        Accumulator { padded, shape, offset, sums: None, weights, total: None, networks: 0 }
+    /// Bytes that the logits of an image of `shape` (z, y, x) with `classes` channels take at most while
+    /// `networks` networks run side by side: sums of the slices in work, and tiles.
+    pub fn memory(&self, shape: [usize; 3], classes: usize, networks: usize) -> u64 {
+        let place = self.place(shape);
+        let starts = self.starts(place);
+        let depth = deepest(&self.rounds(&starts), self.tile);
+        // Mirroring needs a second input and a second output beside the executor's own.
+        let tile = if self.mirror_axes.is_empty() { 0 } else { self.tile.iter().product::<usize>() };
+        place.bytes(classes, depth, networks) + (tile * self.batch * (classes + 1) * size_of::<f32>()) as u64
     }
 
-    /// Adds the logits of one network for `image` (c, z, y, x). `progress` is called with the number
-    /// of network passes just made.
+    /// Hands the mean logits of `networks` for `image` (c, z, y, x) to `sink`, slice by slice. `progress`
+    /// is called with the number of network passes just made.
     ///
     /// # Errors
-    /// When the network fails or returns something unusable, or when `cancel` is raised between tiles.
-    pub fn accumulate<E: Executor>(
+    /// When a network or `sink` fails, when logits are unusable, or when `cancel` is raised between tiles.
+    pub fn run<N: Networks>(
         &self,
-        network: &mut E,
+        networks: &mut N,
         image: &ChannelVolume<f32>,
-        accumulator: &mut Accumulator,
         cancel: &Cancel,
-        mut progress: impl FnMut(usize),
-    ) -> Result<(), SlidingWindowError<E::Error>> {
-        let starts = tile_starts(accumulator.padded, self.tile, self.step_fraction, self.planar);
+        progress: &mut dyn FnMut(usize),
+        sink: &mut LogitSink<'_>,
+    ) -> Result<(), SlidingWindowError<ErrorOf<N>>> {
+        let place = self.place(image.shape());
+        let starts = self.starts(place);
+        let rounds = self.rounds(&starts);
+        let depth = deepest(&rounds, self.tile);
+        let mut bands = Bands::new(place, self.tile, &starts, depth, networks.count());
         let combinations = mirror::combinations(&self.mirror_axes);
-        let map = importance_map(self.tile);
-        for group in starts.chunks(self.batch.max(1)) {
-            let input = self.gather(image, accumulator.offset, group);
-            let mut mirrored = Tensor::zeros(input.shape);
-            let mut mean: Option<Tensor> = None;
-            for axes in &combinations {
-                if cancel.is_cancelled() {
-                    return Err(SlidingWindowError::Interrupted);
+        let empty = || Tensor::zeros([0; 5]);
+        let mut buffers = Buffers { mirrored: empty(), mean: empty(), output: empty() };
+        for groups in rounds {
+            bands.finish_until(groups[0][0][0], sink)?;
+            for number in 0..networks.count() {
+                let network = networks.select(number);
+                for starts in &groups {
+                    let input = self.gather(image, place.offset, starts);
+                    self.tile_logits(network, &input, &combinations, &mut buffers, cancel, progress)?;
+                    let [_, _, z, y, x] = buffers.mean.shape;
+                    if [z, y, x] != self.tile {
+                        return Err(SlidingWindowError::Shape { found: [z, y, x], expected: self.tile });
+                    }
+                    bands.add(number, &buffers.mean, 1.0 / combinations.len() as f32, starts);
                 }
-                let output = if axes.is_empty() {
-                    network.run(&input)
-                } else {
-                    mirror::mirror_into(&input, axes, &mut mirrored);
-                    network.run(&mirrored)
-                };
-                let output = output.map_err(SlidingWindowError::Network)?;
-                match &mut mean {
-                    Some(sum) => mirror::add_mirrored(&output, axes, sum),
-                    None => mean = Some(output),
-                }
-                progress(group.len());
-            }
-            if let Some(mean) = mean {
-                self.scatter(&mean, 1.0 / combinations.len() as f32, &map, group, accumulator)?;
             }
         }
-        accumulator.finish_network()
+        Ok(bands.finish_until(place.padded[0], sink)?)
     }
 
-    /// Padded shape and where the image begins in it.
-    fn padding(&self, shape: [usize; 3]) -> ([usize; 3], [usize; 3]) {
+    /// As [`run`](Self::run), all slices in one volume (classes, z, y, x).
+    ///
+    /// # Errors
+    /// As of `run`.
+    pub fn whole<N: Networks>(
+        &self,
+        networks: &mut N,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<ChannelVolume<f16>, SlidingWindowError<ErrorOf<N>>> {
+        let mut collected = Collected::new(image.shape());
+        self.run(networks, image, cancel, progress, &mut |slices| {
+            collected.push(slices);
+            Ok(())
+        })?;
+        // Without networks there are no logits.
+        Ok(collected.finish().unwrap_or_else(|| ChannelVolume::filled(0, image.shape(), f16::ZERO)))
+    }
+
+    /// The sum of the logits over the mirrored versions of `input`, in `buffers.mean`.
+    fn tile_logits<E: Executor>(
+        &self,
+        network: &mut E,
+        input: &Tensor,
+        combinations: &[Vec<usize>],
+        buffers: &mut Buffers,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(), SlidingWindowError<E::Error>> {
+        let Buffers { mirrored, mean, output } = buffers;
+        for axes in combinations {
+            if cancel.is_cancelled() {
+                return Err(SlidingWindowError::Interrupted);
+            }
+            if axes.is_empty() {
+                network.run_into(input, mean).map_err(SlidingWindowError::Network)?;
+            } else {
+                mirrored.reshape(input.shape);
+                mirror::mirror_into(input, axes, mirrored);
+                network.run_into(mirrored, output).map_err(SlidingWindowError::Network)?;
+                mirror::add_mirrored(output, axes, mean);
+            }
+            progress(input.shape[0]);
+        }
+        Ok(())
+    }
+
+    /// Where an image of `shape` lies in the padded grid.
+    fn place(&self, shape: [usize; 3]) -> Placement {
         let pads: [(usize, usize); 3] =
             std::array::from_fn(|axis| axis_padding(shape[axis], self.tile[axis]));
-        (std::array::from_fn(|a| shape[a] + pads[a].0 + pads[a].1), pads.map(|p| p.0))
+        let padded = std::array::from_fn(|a| shape[a] + pads[a].0 + pads[a].1);
+        Placement { shape, padded, offset: pads.map(|p| p.0) }
+    }
+
+    fn starts(&self, place: Placement) -> Vec<[usize; 3]> {
+        tile_starts(place.padded, self.tile, self.step_fraction, self.planar)
+    }
+
+    /// The tiles in groups that go through the network together; a round is what begins in one slice.
+    fn rounds<'a>(&self, starts: &'a [[usize; 3]]) -> Vec<Vec<&'a [[usize; 3]]>> {
+        let groups: Vec<&[[usize; 3]]> = starts.chunks(self.batch.max(1)).collect();
+        groups.chunk_by(|a, b| a[0][0] == b[0][0]).map(<[_]>::to_vec).collect()
     }
 
     /// The tiles at `starts` (in the padded image) as one batch; zero outside of the image.
@@ -170,95 +254,15 @@ impl SlidingWindow {
         }
         input
     }
-
-    fn scatter<E: std::error::Error>(
-        &self,
-        logits: &Tensor,
-        factor: f32,
-        map: &[f32],
-        starts: &[[usize; 3]],
-        accumulator: &mut Accumulator,
-    ) -> Result<(), SlidingWindowError<E>> {
-        let [_, classes, z, y, x] = logits.shape;
-        if [z, y, x] != self.tile {
-            return Err(SlidingWindowError::Shape { found: [z, y, x], expected: self.tile });
-        }
-        let padded = accumulator.padded;
-        let sums = accumulator.sums.get_or_insert_with(|| ChannelVolume::filled(classes, padded, f16::ZERO));
-        let voxels = sums.voxels();
-        sums.data_mut().par_chunks_mut(voxels).enumerate().for_each_init(Vec::new, |row, (class, sum)| {
-            for (n, &start) in starts.iter().enumerate() {
-                let tile = logits.channel(n, class);
-                for_rows(self.tile, padded, start, |in_tile, in_image, len| {
-                    let values = tile[in_tile..in_tile + len].iter().zip(&map[in_tile..]);
-                    let values = values.map(|(value, weight)| value * factor * weight);
-                    add_to(&mut sum[in_image..in_image + len], values, row);
-                });
-            }
-        });
-        Ok(())
-    }
 }
 
-impl Accumulator {
-    /// Divides the sums of a network by the weights and adds them to the total.
-    fn finish_network<E: std::error::Error>(&mut self) -> Result<(), SlidingWindowError<E>> {
-        let Some(sums) = self.sums.take() else { return Ok(()) };
-        let (padded, shape, offset, weights) = (self.padded, self.shape, self.offset, &self.weights);
-        let total =
-            self.total.get_or_insert_with(|| ChannelVolume::filled(sums.channels(), shape, f16::ZERO));
-        let voxels = total.voxels();
-        let finite = total.data_mut().par_chunks_mut(voxels.max(1)).enumerate().all(|(class, target)| {
-            let source = sums.channel(class);
-            let mut finite = true;
-            let mut row = Vec::new();
-            for_rows(shape, padded, offset, |to, from, len| {
-                let sums = source[from..from + len].iter().zip(&weights[from..]);
-                // The quotient is rounded before it is added, as a tensor of its own would be.
-                let values = sums.map(|(sum, weight)| f16::from_f32(sum.to_f32() / weight.to_f32()).to_f32());
-                let target = &mut target[to..to + len];
-                add_to(target, values, &mut row);
-                finite &= target.iter().all(|v| v.is_finite());
-            });
-            finite
-        });
-        self.networks += 1;
-        if finite { Ok(()) } else { Err(SlidingWindowError::NotFinite) }
-    }
-
-    /// Mean logits (classes, z, y, x) of the networks on the grid of the image. `None` before the first.
-    pub fn finish(self) -> Option<ChannelVolume<f16>> {
-        let mut total = self.total?;
-        if self.networks > 1 {
-            let count = self.networks as f32;
-            total.data_mut().par_iter_mut().for_each(|v| *v = f16::from_f32(v.to_f32() / count));
-        }
-        Some(total)
-    }
-}
-
-/// `sums[i] += values[i]`, added in f32 and rounded to f16. `row` is working space.
-fn add_to(sums: &mut [f16], values: impl Iterator<Item = f32>, row: &mut Vec<f32>) {
-    row.resize(sums.len(), 0.0);
-    sums.convert_to_f32_slice(row);
-    row.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-    sums.convert_from_f32_slice(row);
-}
-
-/// Calls `row(index in the box, index in the image, length)` for each row of a box of shape `size`
-/// that begins at `start` in an image of shape `image`.
-fn for_rows(
-    size: [usize; 3],
-    image: [usize; 3],
-    start: [usize; 3],
-    mut row: impl FnMut(usize, usize, usize),
-) {
-    for z in 0..size[0] {
-        for y in 0..size[1] {
-            let in_image = ((z + start[0]) * image[1] + y + start[1]) * image[2] + start[2];
-            row((z * size[1] + y) * size[2], in_image, size[2]);
-        }
-    }
+/// Slices that the tiles of a round cover at most.
+fn deepest(rounds: &[Vec<&[[usize; 3]]>], tile: [usize; 3]) -> usize {
+    let depth = |round: &Vec<&[[usize; 3]]>| {
+        let (first, last) = (round.first()?.first()?[0], round.last()?.last()?[0]);
+        Some(last + tile[0] - first)
+    };
+    rounds.iter().filter_map(depth).max().unwrap_or(tile[0])
 }
 
 #[cfg(test)]
@@ -293,22 +297,50 @@ mod tests {
         ChannelVolume::new(1, shape, data).unwrap()
     }
 
+    /// Several networks that return their input times their number, counted from 1.
+    struct Scaled {
+        networks: usize,
+        current: f32,
+        runs: usize,
+    }
+
+    impl Executor for Scaled {
+        type Error = Infallible;
+
+        fn run(&mut self, input: &Tensor) -> Result<Tensor, Infallible> {
+            self.runs += input.shape[0];
+            let mut copy = Copy { runs: 0 };
+            let mut output = copy.run(input)?;
+            output.data.iter_mut().for_each(|v| *v *= self.current);
+            Ok(output)
+        }
+    }
+
+    impl Networks for Scaled {
+        type Executor = Self;
+
+        fn count(&self) -> usize {
+            self.networks
+        }
+
+        fn select(&mut self, number: usize) -> &mut Self {
+            self.current = number as f32 + 1.0;
+            self
+        }
+    }
+
+    /// All slices in one volume.
     fn run(
         window: &SlidingWindow,
         image: &ChannelVolume<f32>,
         networks: usize,
     ) -> (ChannelVolume<f16>, usize) {
-        let mut accumulator = window.accumulator(image.shape());
-        let mut network = Copy { runs: 0 };
+        let mut scaled = Scaled { networks, current: 0.0, runs: 0 };
         let mut passes = 0;
-        for _ in 0..networks {
-            window
-                .accumulate(&mut network, image, &mut accumulator, &Cancel::new(), |n| passes += n)
-                .unwrap();
-        }
-        assert_eq!(passes, network.runs);
+        let whole = window.whole(&mut scaled, image, &Cancel::new(), &mut |n| passes += n).unwrap();
+        assert_eq!(passes, scaled.runs);
         assert_eq!(passes, window.passes(image.shape()) * networks);
-        (accumulator.finish().unwrap(), passes)
+        (whole, passes)
     }
 
     #[test]
@@ -321,7 +353,9 @@ mod tests {
         ] {
             let window = SlidingWindow { tile, planar, step_fraction: 0.5, mirror_axes, batch };
             let image = image(shape);
-            let (logits, _) = run(&window, &image, 2);
+            // The mean of once and twice the image.
+            let (mut logits, _) = run(&window, &image, 2);
+            logits.data_mut().iter_mut().for_each(|v| *v = f16::from_f32(v.to_f32() / 1.5));
             assert_eq!((logits.channels(), logits.shape()), (2, shape));
             for (i, value) in image.data().iter().enumerate() {
                 // Where all weights are near the smallest f16 numbers, sums have few digits.
@@ -343,9 +377,9 @@ mod tests {
         };
         let mut image = image([4, 4, 4]);
         image.data_mut()[5] = f32::NAN;
-        let mut accumulator = window.accumulator(image.shape());
+        let mut network = Copy { runs: 0 };
         let outcome =
-            window.accumulate(&mut Copy { runs: 0 }, &image, &mut accumulator, &Cancel::new(), |_| ());
+            window.run(&mut Single(&mut network), &image, &Cancel::new(), &mut |_| (), &mut |_| Ok(()));
         assert!(matches!(outcome, Err(SlidingWindowError::NotFinite)));
     }
 
@@ -359,10 +393,10 @@ mod tests {
             batch: 1,
         };
         let image = image([8, 8, 8]);
-        let mut accumulator = window.accumulator(image.shape());
         let cancel = Cancel::new();
+        let mut network = Copy { runs: 0 };
         let outcome =
-            window.accumulate(&mut Copy { runs: 0 }, &image, &mut accumulator, &cancel, |_| cancel.cancel());
+            window.run(&mut Single(&mut network), &image, &cancel, &mut |_| cancel.cancel(), &mut |_| Ok(()));
         assert!(matches!(outcome, Err(SlidingWindowError::Interrupted)));
     }
 }

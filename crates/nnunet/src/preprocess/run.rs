@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use nnunet_volume::formats::nifti::read_geometry;
 
 use super::error::PreprocessError;
-use super::memory_budget::{MemoryBudget, default_limit};
+use super::memory_budget::{MemoryBudget, default_limit, memory_of_case};
 use super::pipeline::Preprocessor;
 use super::read_case::read_case;
 use super::store::{CaseFiles, StoredCase, write_case};
@@ -209,8 +209,7 @@ impl Job<'_> {
         write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)
     }
 
-    /// Bytes that a case needs at most: images and segmentation before and after resampling, one
-    /// channel in between, masks, and the file while it is decompressed.
+    /// Bytes that a case needs at most.
     fn memory_of(&self, case: &Case) -> u64 {
         let Some((shape, geometry)) = case.images.first().and_then(|path| read_geometry(path).ok()) else {
             // Whatever it is, 16 times the size of the files is a fair guess.
@@ -222,12 +221,7 @@ impl Job<'_> {
         let output = self.preprocessor.output_shape(shape, spacing).unwrap_or(shape);
         let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
         let channels = self.configuration.channels() as u64;
-        let (before, after) = (voxels(shape), voxels(output));
-        let widest = before.max(after);
-        // 4 bytes per voxel and channel, 2 + 1 for labels and mask; files are at most 8 bytes per voxel.
-        (before.saturating_add(after))
-            .saturating_mul(4 * channels + 3)
-            .saturating_add(widest.saturating_mul(12))
+        memory_of_case(channels, voxels(shape), voxels(output))
     }
 
     fn is_up_to_date(&self, case: &Case, plans_file: &Path) -> bool {

@@ -76,10 +76,17 @@ pub enum TrainError {
     /// The final validation could not be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
+    /// Weights to start with that are those of another network.
+    #[error("{path}: cannot be fine-tuned with these plans: {source}", path = path.display())]
+    Pretrained {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Which tensors.
+        source: Box<NetworkError>,
+    },
     /// A cascade lacks segmentations of its previous stage.
     #[error(
-        "{folder}: {configuration} needs the segmentations of {previous} for every case; {missing} are missing \
-         ({some}). Train {previous} with the same trainer and plans in all five folds (or fold all): its final \
+        "{folder}: {configuration} needs the segmentations of {previous} for every case; missing: {missing}. Train {previous} with the same trainer and plans in all five folds (or fold all): its final \
          validation writes them, train {previous} --val does it again",
         folder = folder.display()
     )]
@@ -90,10 +97,8 @@ pub enum TrainError {
         configuration: String,
         /// The configuration that makes them.
         previous: String,
-        /// Number of cases without.
-        missing: usize,
-        /// Some of them.
-        some: String,
+        /// The cases without, the first of them by name.
+        missing: String,
     },
     /// A file or folder of the results.
     #[error("{path}: {source}; the training needs to write there", path = path.display())]

@@ -124,7 +124,8 @@ pub(super) fn load(path: &Path, engine: &mut Engine) -> Result<Progress, TrainEr
 pub(super) fn load_pretrained(path: &Path, engine: &mut Engine) -> Result<(), TrainError> {
     let checkpoint = Checkpoint::read_for_inference(path)?;
     let graph = engine.executor.graph().clone();
-    Ok(checkpoint.weights.transfer_to(&graph, engine.executor.parameters_mut())?)
+    let taken = checkpoint.weights.transfer_to(&graph, engine.executor.parameters_mut());
+    taken.map_err(|source| TrainError::Pretrained { path: path.to_owned(), source: Box::new(source) })
 }
 
 fn floats(values: &[f64]) -> Value {

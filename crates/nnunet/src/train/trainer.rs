@@ -568,13 +568,15 @@ fn check_previous_stage(
     if missing.is_empty() {
         return Ok(());
     }
-    let some = missing.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    let mut names = missing.iter().take(5).copied().collect::<Vec<_>>().join(", ");
+    if missing.len() > 5 {
+        names.push_str(&format!(" and {} more", missing.len() - 5));
+    }
     Err(TrainError::PreviousStage {
         folder: folder.to_owned(),
         configuration: configuration.to_owned(),
         previous: previous.to_owned(),
-        missing: missing.len(),
-        some: if missing.len() > 5 { format!("{some}, ...") } else { some },
+        missing: names,
     })
 }
 

@@ -14,6 +14,7 @@ use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_pairs;
 use crate::model::previous_stage_labels;
 use crate::plan::{Configuration, Plans};
+use crate::predict::sliding_window::Single;
 use crate::predict::{Exporter, PredictError, WindowOptions, window_for, write_prediction};
 use crate::preprocess::{
     CaseFiles, PreviousStage, Properties, StoredCase, append_one_hot, write_previous_stage,
@@ -105,9 +106,7 @@ impl Validation<'_> {
             image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels));
         }
         let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
-        let mut accumulator = window.accumulator(shape);
-        window.accumulate(executor, &image, &mut accumulator, cancel, |_| ())?;
-        let Some(logits) = accumulator.finish() else { return Ok(()) };
+        let logits = window.whole(&mut Single(executor), &image, cancel, &mut |_| ())?;
         let exporter = Exporter::new(self.plans, self.configuration, self.labels);
         let properties = stored.properties()?;
         write_prediction(

@@ -80,6 +80,39 @@ impl SlabResampler {
             );
             return Err(VolumeError::Resample { from: self.from, to: self.to, reason });
         }
+        self.resample_part(input, 0, slices, output)
+    }
+
+    /// First and last input slice that output slice `slice` is made of. `slice` lies within the output.
+    pub fn sources(&self, slice: usize) -> (usize, usize) {
+        let LinearTap { low, high, weights } = self.taps[0][slice];
+        // A neighbour without weight is not looked at.
+        (if weights[0] == 0.0 { high } else { low }, if weights[1] == 0.0 { low } else { high })
+    }
+
+    /// As [`resample`](Self::resample) from a part of the input: slices from `first` on, among them all
+    /// [`sources`](Self::sources) of the output slices.
+    ///
+    /// # Errors
+    /// A part of other slices.
+    pub fn resample_part<T: Copy + Into<f32> + Sync>(
+        &self,
+        input: &ChannelVolume<T>,
+        first: usize,
+        slices: Range<usize>,
+        output: &mut ChannelVolume<f32>,
+    ) -> Result<()> {
+        let [there, y, x] = input.shape();
+        let enough = slices.end <= self.to[0]
+            && slices.clone().all(|z| self.sources(z).0 >= first && self.sources(z).1 < first + there);
+        if [y, x] != self.from[1..] || slices.is_empty() || !enough {
+            let reason = format!(
+                "output slices {slices:?} of {} cannot be made from an input of shape {:?} from slice {first} on",
+                self.to[0],
+                input.shape()
+            );
+            return Err(VolumeError::Resample { from: self.from, to: self.to, reason });
+        }
         let [_, height, width] = self.to;
         let shape = [slices.len(), height, width];
         if output.channels() != input.channels() || output.shape() != shape {
@@ -90,23 +123,27 @@ impl SlabResampler {
             Vec::new,
             |blended, (i, target)| {
                 let channel = input.channel(i / depth);
-                self.plane(channel, self.taps[0][slices.start + i % depth], target, blended);
+                self.plane(channel, first, self.taps[0][slices.start + i % depth], target, blended);
             },
         );
         Ok(())
     }
 
-    /// One output slice of one channel.
+    /// One output slice of one channel, whose slices begin with number `first`.
     fn plane<T: Copy + Into<f32>>(
         &self,
         channel: &[T],
+        first: usize,
         z: LinearTap,
         target: &mut [f32],
         blended: &mut Vec<f32>,
     ) {
         let [_, height, width] = self.from;
-        let slice = |at: usize| &channel[at * height * width..][..height * width];
-        let (below, above) = (slice(z.low), slice(z.high));
+        let slice = |at: usize| &channel[(at - first) * height * width..][..height * width];
+        // A neighbour without weight may not be there.
+        let low = if z.weights[0] == 0.0 { z.high } else { z.low };
+        let high = if z.weights[1] == 0.0 { z.low } else { z.high };
+        let (below, above) = (slice(low), slice(high));
         let [z0, z1] = z.weights.map(|w| w as f32);
         blended.resize(width, 0.0);
         for (line, y) in target.chunks_exact_mut(self.to[2]).zip(&self.taps[1]) {
