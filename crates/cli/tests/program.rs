@@ -195,3 +195,46 @@ fn from_scans_to_an_evaluated_segmentation_with_an_interruption() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("file/x"), "{}", text(&output.stderr));
 }
+
+#[test]
+fn from_folds_to_a_postprocessed_choice_by_the_written_instructions() {
+    let place = Place::new();
+    place.prepare();
+    for epochs in [2, 3] {
+        for fold in [0, 1] {
+            let options = format!("-p tiny --iterations-per-epoch 20 --threads 2 --epochs {epochs} --npz");
+            place.succeed(&format!("train 7 3d_fullres {fold} {options}"));
+        }
+    }
+    let trainers = "-tr nnUNetTrainer_2epochs nnUNetTrainer_3epochs";
+    let table = place.succeed(&format!("find-best-configuration 7 -c 3d_fullres -p tiny {trainers} -f 0 1"));
+    assert!(table.contains("best: ") && table.contains("ensemble___nnUNetTrainer_2epochs__tiny"), "{table}");
+    let results = place.path("res").join(DATASET);
+    let information = std::fs::read(results.join("inference_information.json")).unwrap();
+    let information: Value = serde_json::from_slice(&information).unwrap();
+    let all = information["all_results"].as_object().unwrap();
+    assert_eq!(all.len(), 3);
+    let largest = all.values().filter_map(Value::as_f64).fold(0.0, f64::max);
+    let best = &information["best_model_or_ensemble"];
+    assert_eq!(best["result_on_crossval_pre_pp"].as_f64(), Some(largest));
+    assert!(best["result_on_crossval_post_pp"].as_f64().unwrap() >= largest);
+
+    // The commands that were written are commands that work.
+    let images = place.path("raw").join(DATASET).join("imagesTr");
+    let text = std::fs::read_to_string(results.join("inference_instructions.txt")).unwrap();
+    let commands: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("nnunet ")).collect();
+    assert!(commands.len() >= 2, "{text}");
+    for command in commands {
+        place.succeed(&command.replace("INPUT_FOLDER", &images.display().to_string()));
+    }
+    let references = place.path("raw").join(DATASET).join("labelsTr");
+    let table = place.succeed(&format!("evaluate {} OUTPUT_FOLDER_PP -l 1", references.display()));
+    assert!(table.contains("mean of foreground"), "{table}");
+    // By itself as part of the choice, and as a verb of its own, on the same predictions.
+    place.succeed(
+        "accumulate-crossval-results 7 -c 3d_fullres -p tiny -tr nnUNetTrainer_3epochs -f 0 1 -o merged",
+    );
+    place.succeed(&format!("determine-postprocessing -i merged -ref {}", references.display()));
+    place.succeed("apply-postprocessing -i merged -o again -pp_pkl_file merged/postprocessing.json");
+    assert!(files_below(&place.path("merged/postprocessed")).len() >= 3);
+}

@@ -31,6 +31,48 @@ pub fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Resul
     result
 }
 
+/// A folder under a temporary name, removed with all it holds when this is dropped.
+#[derive(Debug)]
+pub struct TemporaryFolder(PathBuf);
+
+impl TemporaryFolder {
+    /// Makes an empty folder beside `path`, and the parents of `path` where they are missing.
+    pub fn beside(path: &Path) -> io::Result<Self> {
+        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+            fs::create_dir_all(parent)?;
+        }
+        let temporary = temporary_name(path);
+        fs::create_dir(&temporary)?;
+        Ok(Self(temporary))
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Renames the folder to `path`; a folder that was there is removed once the new one is in place.
+    pub fn replace(self, path: &Path) -> io::Result<()> {
+        if !path.exists() {
+            return fs::rename(&self.0, path);
+        }
+        let old = temporary_name(path);
+        fs::rename(path, &old)?;
+        fs::rename(&self.0, path).inspect_err(|_| {
+            // The error that matters is the first one; the old folder is never lost.
+            let _ = fs::rename(&old, path);
+        })?;
+        fs::remove_dir_all(old)
+    }
+}
+
+impl Drop for TemporaryFolder {
+    fn drop(&mut self) {
+        // Renamed folders are no longer there; a leftover is only untidy.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 /// A name beside `path` that no other writer of this or another process uses.
 fn temporary_name(path: &Path) -> PathBuf {
     static COUNTER: AtomicU64 = AtomicU64::new(0);
@@ -57,5 +99,22 @@ mod tests {
         assert_eq!(error.unwrap_err().to_string(), "disk full");
         assert_eq!(fs::read(&path).unwrap(), b"two", "the old content survives a failed write");
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_are_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let path = root.path().join("new/folder");
+        for name in ["one", "two"] {
+            let folder = TemporaryFolder::beside(&path).unwrap();
+            fs::write(folder.path().join(name), name).unwrap();
+            folder.replace(&path).unwrap();
+        }
+        assert!(path.join("two").is_file() && !path.join("one").exists());
+        let unfinished = TemporaryFolder::beside(&path).unwrap();
+        fs::write(unfinished.path().join("three"), "half").unwrap();
+        drop(unfinished);
+        assert!(path.join("two").is_file());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing is left behind");
     }
 }

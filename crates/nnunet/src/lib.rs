@@ -1,5 +1,6 @@
 //! The nnU-Net v2 pipeline, one module per stage, in the order in which data flows:
-//! dataset, fingerprint, plan, preprocess, augment, train, predict, evaluate.
+//! dataset, fingerprint, plan, preprocess, augment, train, predict, ensemble, evaluate, postprocess,
+//! select.
 //!
 //! A stage uses the ones before it, never one after it. Nothing here prints: stages return data
 //! and report typed progress events.
@@ -7,6 +8,7 @@
 
 pub mod augment;
 pub mod dataset;
+pub mod ensemble;
 pub mod evaluate;
 pub mod files;
 pub mod fingerprint;
@@ -14,7 +16,10 @@ pub mod json;
 pub mod model;
 pub mod numpy_random;
 pub mod plan;
+pub mod postprocess;
 pub mod predict;
+pub mod prediction_folder;
 pub mod preprocess;
 pub mod progress;
+pub mod select;
 pub mod train;

@@ -1,8 +1,13 @@
 //! The verbs, one file each: the table of flags, and the way from what was typed to a stage's request.
 
+mod accumulate_crossval_results;
+mod apply_postprocessing;
 mod dataset_flags;
 mod demo;
+mod determine_postprocessing;
+mod ensemble;
 mod evaluate;
+mod find_best_configuration;
 mod fingerprint;
 mod install_links;
 pub(crate) mod network_flags;
@@ -34,7 +39,12 @@ const ENTRIES: &[Entry] = &[
     plan_and_preprocess::ENTRY,
     train::ENTRY,
     predict::ENTRY,
+    ensemble::ENTRY,
     evaluate::ENTRY,
+    accumulate_crossval_results::ENTRY,
+    find_best_configuration::ENTRY,
+    determine_postprocessing::ENTRY,
+    apply_postprocessing::ENTRY,
     install_links::ENTRY,
 ];
 

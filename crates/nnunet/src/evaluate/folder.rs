@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nnunet_volume::Volume;
 use rayon::prelude::*;
 
 use super::EvaluateError;
@@ -148,6 +149,22 @@ pub fn evaluate_pairs(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Summary, EvaluateError> {
+    evaluate_changed(pairs, reader, classes, ignore_label, &|_| (), progress, cancel)
+}
+
+/// Evaluates predictions as they would be after `change`, which gets each as it was read; writes nothing.
+///
+/// # Errors
+/// As [`evaluate_pairs`].
+pub fn evaluate_changed(
+    pairs: &[(PathBuf, PathBuf)],
+    reader: ImageReader,
+    classes: &[LabelOrRegion],
+    ignore_label: Option<i32>,
+    change: &(dyn Fn(&mut Volume<f32>) + Sync),
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Summary, EvaluateError> {
     if classes.is_empty() {
         return Err(EvaluateError::NoClasses);
     }
@@ -159,7 +176,7 @@ pub fn evaluate_pairs(
             if cancel.is_cancelled() {
                 return None;
             }
-            let result = evaluate_case(reference, prediction, reader, classes, ignore_label);
+            let result = evaluate_case(reference, prediction, reader, classes, ignore_label, change);
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = prediction.file_name().unwrap_or_default().to_string_lossy();
             progress.event(Event::Advanced { done, detail: &name });
@@ -184,9 +201,11 @@ fn evaluate_case(
     reader: ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
+    change: &(dyn Fn(&mut Volume<f32>) + Sync),
 ) -> Result<CaseMetrics, String> {
     let read = |path: &Path| reader.read(path).map_err(|error| error.to_string());
-    let (seen, truth) = (read(prediction)?, read(reference)?);
+    let (mut seen, truth) = (read(prediction)?, read(reference)?);
+    change(&mut seen.volume);
     let (found, expected) = (seen.volume.shape(), truth.volume.shape());
     let counts = match overlaps(truth.volume.data(), seen.volume.data(), classes, ignore_label) {
         Some(counts) if found == expected => counts,

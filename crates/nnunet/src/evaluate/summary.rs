@@ -126,6 +126,20 @@ impl Summary {
         Self { metric_per_case, mean, foreground_mean }
     }
 
+    /// The same summary for predictions that lie in `folder`, under the same names.
+    pub fn with_predictions_in(mut self, folder: &Path) -> Self {
+        for case in &mut self.metric_per_case {
+            let name = Path::new(&case.prediction_file).file_name().unwrap_or_default();
+            case.prediction_file = folder.join(name).display().to_string();
+        }
+        self
+    }
+
+    /// The mean Dice of a class.
+    pub fn mean_dice(&self, class: &LabelOrRegion) -> Option<f64> {
+        self.mean.iter().find(|(c, _)| c == class).map(|(_, metrics)| metrics.dice)
+    }
+
     /// The document.
     pub fn to_json(&self) -> Json {
         let classes = |metrics: &[(LabelOrRegion, Metrics)], integers| {

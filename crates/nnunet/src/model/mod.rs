@@ -1,8 +1,10 @@
-//! What training and prediction share: the network that a configuration describes, and what a trainer's
-//! name stands for.
+//! What training and prediction share: the network that a configuration describes, what a trainer's name
+//! stands for, and how a model's folder is named.
 
+mod name;
 mod recipe;
 
+pub use name::ModelName;
 pub use recipe::{Recipe, UnknownTrainer};
 
 use nnunet_network::{Graph, NetworkError};

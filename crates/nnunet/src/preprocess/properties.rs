@@ -44,6 +44,11 @@ impl Properties {
         })
     }
 
+    /// The geometry alone, which also files have that are no properties of a preprocessed case.
+    pub fn geometry_in(value: &Value) -> Result<Geometry, (&'static str, String)> {
+        sitk_geometry(value.get("sitk_stuff").unwrap_or(&Value::None))
+    }
+
     /// Writes a properties file (temporary file, flush, rename).
     pub fn write(&self, path: &Path) -> Result<(), PreprocessError> {
         Ok(write_pickle_file(path, &self.to_pickle())?)
@@ -110,7 +115,7 @@ impl Properties {
             Some(value) => Some(class_locations(&value)?),
         };
         Ok(Self {
-            geometry: geometry(&sitk)?,
+            geometry: sitk_geometry(&sitk)?,
             spacing,
             shape_before_cropping,
             bbox_used_for_cropping,
@@ -177,7 +182,7 @@ fn array_of_voxels(array: &NdArray) -> Option<Vec<[u32; 3]>> {
         .collect()
 }
 
-fn geometry(value: &Value) -> Result<Geometry, (&'static str, String)> {
+fn sitk_geometry(value: &Value) -> Result<Geometry, (&'static str, String)> {
     let fault = || ("sitk_stuff", "has no spacing, origin and direction of 2 or 3 dimensions".to_owned());
     let list = |key: &str| value.get(key).and_then(Value::as_f64s).ok_or_else(fault);
     match (list("spacing")?.as_slice(), list("origin")?.as_slice(), list("direction")?.as_slice()) {

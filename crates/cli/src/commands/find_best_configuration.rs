@@ -1,0 +1,129 @@
+//! `find-best-configuration`: which trained model or ensemble is best in the cross-validation.
+
+use std::path::Path;
+
+use anyhow::Context;
+use nnunet::dataset::DatasetError;
+use nnunet::files::write_atomic;
+use nnunet::json::KeyOrder;
+use nnunet::model::ModelName;
+use nnunet::select::{SelectRequest, find_best, information, instructions};
+
+use super::Entry;
+use super::dataset_flags::THREADS;
+use super::determine_postprocessing::print_decisions;
+use crate::environment::FOLDER_FLAGS;
+use crate::flags::{Command, Flag, Matches, Positional};
+use crate::messages::UsageError;
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::Session;
+
+/// The folds of a cross-validation.
+pub(super) const FOLDS: Flag = Flag::many(&["-f"], "FOLD", "folds that were trained (default: 0 1 2 3 4)");
+
+const FLAGS: &[Flag] = &[
+    Flag::many(&["-p"], "PLANS", "names of plans (default: nnUNetPlans)"),
+    Flag::many(
+        &["-c"],
+        "CONFIGURATION",
+        "configurations (default: 2d 3d_fullres 3d_lowres 3d_cascade_fullres); those that the plans do not have are \
+         skipped",
+    ),
+    Flag::many(&["-tr"], "TRAINER", "names of trainers (default: nnUNetTrainer)"),
+    FOLDS,
+    THREADS,
+    Flag::switch(
+        &["--disable_ensembling"],
+        "compare single models only; then no probabilities (train --npz) are needed",
+    ),
+    Flag::switch(&["--no_overwrite"], "keep cross-validation and ensemble files of an earlier run"),
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "find-best-configuration",
+        reference_names: &["nnUNetv2_find_best_configuration"],
+        summary: "compare trained models and ensembles, and find the postprocessing of the best",
+        description: "Compares the cross-validations of all trained combinations of trainer, configuration and \
+                      plans, and of all ensembles of two, determines the postprocessing for the best, and writes \
+                      inference_information.json and inference_instructions.txt to the results of the dataset.",
+        positionals: &[Positional { name: "DATASET", help: "dataset by id or name" }],
+        flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let given = |key: &str, default: &[&str]| match matches.texts(key) {
+        [] => default.iter().map(|text| (*text).to_owned()).collect(),
+        texts => texts.to_vec(),
+    };
+    let plans = given("-p", &["nnUNetPlans"]);
+    let configurations = given("-c", &["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"]);
+    let mut models = Vec::new();
+    for trainer in given("-tr", &["nnUNetTrainer"]) {
+        for configuration in &configurations {
+            for plans in &plans {
+                models.push(ModelName {
+                    trainer: trainer.clone(),
+                    plans: plans.clone(),
+                    configuration: configuration.clone(),
+                });
+            }
+        }
+    }
+    let request = SelectRequest {
+        dataset: session.folders.find(matches.required("DATASET")?)?,
+        models,
+        folds: folds(matches)?,
+        ensembling: !matches.has("--disable_ensembling"),
+        overwrite: !matches.has("--no_overwrite"),
+    };
+    let selection = find_best(&request, &session.folders, &session.display, &session.cancel)
+        .with_context(|| format!("choice of a model for {}", request.dataset))?;
+    session.result(&format!("{:<12}{}", "mean Dice", "model or ensemble"));
+    for candidate in &selection.candidates {
+        session.result(&format!("{:<12.5}{}", candidate.dice, candidate.identifier));
+    }
+    session.result(&format!("\nbest: {}", selection.winner().identifier));
+    print_decisions(&selection.postprocessing, session);
+    write_results(&request, &selection, session)
+}
+
+fn write_results(
+    request: &SelectRequest,
+    selection: &nnunet::select::Selection,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let results = session.folders.results()?.join(request.dataset.as_str());
+    information(request, selection).save(&results.join("inference_information.json"), KeyOrder::Sorted)?;
+    let text = instructions(request, selection, &results)?;
+    let path = results.join("inference_instructions.txt");
+    write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
+    session.result(&format!("\n{}", text.trim_end()));
+    Ok(())
+}
+
+/// The numbers given with `-f`, or all five folds.
+pub(super) fn folds(matches: &Matches) -> Result<Vec<u32>, UsageError> {
+    let folds = matches.all_parsed("-f", "the number of a fold")?;
+    Ok(if folds.is_empty() { (0..5).collect() } else { folds })
+}
+
+/// The folder of the dataset's models, which has to exist.
+pub(super) fn model_folder(
+    session: &Session,
+    dataset: &str,
+    model: &ModelName,
+) -> anyhow::Result<std::path::PathBuf> {
+    let folder = session.folders.results()?.join(dataset).join(model.to_string());
+    if !Path::new(&folder).is_dir() {
+        return Err(DatasetError::Io {
+            path: folder,
+            expected: "the folder of a trained model",
+            source: std::io::ErrorKind::NotFound.into(),
+        }
+        .into());
+    }
+    Ok(folder)
+}

@@ -1,0 +1,122 @@
+//! What can go wrong with the choice of a model.
+
+use std::path::{Path, PathBuf};
+
+use crate::dataset::DatasetError;
+use crate::ensemble::EnsembleError;
+use crate::evaluate::EvaluateError;
+use crate::json::JsonError;
+use crate::plan::PlanError;
+use crate::postprocess::PostprocessError;
+
+/// Why a cross-validation cannot be put together or compared.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SelectError {
+    /// A model was not trained.
+    #[error(
+        "{folder}: no such model. Train it (nnunet train DATASET {configuration} FOLD -tr {trainer} -p {plans}), or \
+         leave it out: name the configurations with -c, the trainers with -tr, the plans with -p",
+        folder = folder.display()
+    )]
+    NoModel {
+        /// Where it should be.
+        folder: PathBuf,
+        /// Its configuration.
+        configuration: String,
+        /// Its trainer.
+        trainer: String,
+        /// Its plans.
+        plans: String,
+    },
+    /// No model is left to choose from.
+    #[error("none of the configurations {asked} is in the plans {plans}: there is nothing to choose from")]
+    NoCandidates {
+        /// Configurations asked for.
+        asked: String,
+        /// Plans looked into.
+        plans: String,
+    },
+    /// A fold was not trained or not validated.
+    #[error(
+        "{folder}: no predictions of the validation cases. Train this fold to its end, or name those that are \
+         trained with -f",
+        folder = folder.display()
+    )]
+    NoValidation {
+        /// The folder of the validation.
+        folder: PathBuf,
+    },
+    /// Two folds predicted one case.
+    #[error(
+        "{folder}: case {case} is predicted by several folds. The folds were trained with different splits: train \
+         them again, or name those that belong together with -f",
+        folder = folder.display()
+    )]
+    SeveralFolds {
+        /// The model.
+        folder: PathBuf,
+        /// The case.
+        case: String,
+    },
+    /// Ensembles need probabilities.
+    #[error(
+        "{folder}: no probabilities (.npz), which ensembles are made of. Add them with nnunet train ... --val --npz, or \
+         compare the single models only, with --disable_ensembling",
+        folder = folder.display()
+    )]
+    NoProbabilities {
+        /// The folder of the validation.
+        folder: PathBuf,
+    },
+    /// There is nothing to compare the predictions with.
+    #[error(
+        "no reference segmentations: neither {preprocessed} nor {raw} is a folder. Preprocess the dataset, or give \
+         --raw or --preprocessed"
+    )]
+    NoReferences {
+        /// Folder looked for among the preprocessed datasets.
+        preprocessed: String,
+        /// Folder looked for among the raw datasets.
+        raw: String,
+    },
+    /// The folder for the results has something in it.
+    #[error("{folder}: the folder is not empty; name an empty or a new one with -o", folder = folder.display())]
+    NotEmpty {
+        /// The folder.
+        folder: PathBuf,
+    },
+    /// A file or folder cannot be read or written.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// dataset.json, labels or folders.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// plans.json.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A JSON file.
+    #[error(transparent)]
+    Json(#[from] JsonError),
+    /// Evaluation.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Ensembles.
+    #[error(transparent)]
+    Ensemble(#[from] EnsembleError),
+    /// Postprocessing.
+    #[error(transparent)]
+    Postprocess(#[from] PostprocessError),
+}
+
+impl SelectError {
+    /// Says at which path the system failed.
+    pub(super) fn io(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        |source| Self::Io { path: path.to_owned(), source }
+    }
+}
