@@ -22,6 +22,10 @@ pub(crate) const VARIABLES: &[Variable] = &[
     Variable { name: "nnUNet_results", help: "folder of trained models; --results wins over it" },
     Variable { name: "nnUNet_def_n_proc", help: "default number of threads; -np and --threads win over it" },
     Variable {
+        name: "HTTPS_PROXY",
+        help: "proxy for downloads of models; HTTP_PROXY, ALL_PROXY and NO_PROXY count too",
+    },
+    Variable {
         name: "NNUNET_CPU_LEVEL",
         help: "portable, avx2 or avx512: lowers the instruction set that the kernels use, never raises it",
     },

@@ -5,6 +5,7 @@
 
 mod commands;
 mod demo;
+mod download;
 mod environment;
 mod flags;
 mod messages;

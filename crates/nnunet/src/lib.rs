@@ -1,6 +1,6 @@
 //! The nnU-Net v2 pipeline, one module per stage, in the order in which data flows:
 //! dataset, fingerprint, plan, preprocess, augment, train, predict, ensemble, evaluate, postprocess,
-//! select.
+//! select, model_store.
 //!
 //! A stage uses the ones before it, never one after it. Nothing here prints: stages return data
 //! and report typed progress events.
@@ -14,6 +14,7 @@ pub mod files;
 pub mod fingerprint;
 pub mod json;
 pub mod model;
+pub mod model_store;
 pub mod numpy_random;
 pub mod plan;
 pub mod postprocess;

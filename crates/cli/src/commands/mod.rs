@@ -7,9 +7,12 @@ mod demo;
 mod determine_postprocessing;
 mod ensemble;
 mod evaluate;
+mod export_model;
 mod find_best_configuration;
 mod fingerprint;
 mod install_links;
+mod install_model;
+mod models;
 pub(crate) mod network_flags;
 mod plan;
 mod plan_and_preprocess;
@@ -45,6 +48,9 @@ const ENTRIES: &[Entry] = &[
     find_best_configuration::ENTRY,
     determine_postprocessing::ENTRY,
     apply_postprocessing::ENTRY,
+    models::ENTRY,
+    install_model::ENTRY,
+    export_model::ENTRY,
     install_links::ENTRY,
 ];
 

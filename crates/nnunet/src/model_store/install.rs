@@ -1,0 +1,103 @@
+//! Installing models from an archive: all of it, or nothing.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::archive::{Item, ModelArchive};
+use super::error::StoreError;
+use crate::files::TemporaryFolder;
+use crate::progress::{Cancel, Event, Progress};
+
+/// What an installation changed.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Installed {
+    /// Models that are there now, as `DATASET/TRAINER__PLANS__CONFIGURATION`.
+    pub models: Vec<String>,
+    /// Ensembles and files of the dataset that were there already and stayed as they were.
+    pub kept: Vec<String>,
+}
+
+/// Installs the models of the archive `zip` into the folder `results`.
+///
+/// Everything is unpacked beside its place first and then renamed into it. Models that exist are only replaced
+/// with `force`; ensembles and loose files of a dataset that exist stay without it.
+///
+/// # Errors
+/// An archive that is damaged, hostile or no model; models that exist; files that cannot be written;
+/// interrupted. The results folder is then as it was.
+pub fn install_model(
+    zip: &Path,
+    results: &Path,
+    force: bool,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Installed, StoreError> {
+    let mut archive = ModelArchive::open(zip)?;
+    let items = archive.items()?;
+    let (existing, new): (Vec<Item>, Vec<Item>) =
+        items.into_iter().partition(|item| !force && results.join(&item.path).exists());
+    let names = |items: &[Item], models: bool| -> Vec<String> {
+        items.iter().filter(|item| item.is_model == models).map(|i| i.path.display().to_string()).collect()
+    };
+    let conflicts = names(&existing, true);
+    if !conflicts.is_empty() {
+        return Err(StoreError::Exists { models: conflicts.join(", "), results: results.to_owned() });
+    }
+    let temporary = TemporaryFolder::beside(&results.join("install")).map_err(StoreError::io(results))?;
+    progress.event(Event::Started { stage: "install", total: archive.len() as u64 });
+    let unpacked = temporary.path().join("new");
+    archive.unpack(&unpacked, cancel, |done, name| {
+        progress.event(Event::Advanced { done: done as u64, detail: name });
+    })?;
+    progress.event(Event::Finished);
+    let mut moves = Moves { results, replaced: temporary.path().join("old"), done: Vec::new() };
+    for item in &new {
+        if let Err(error) = moves.put(&unpacked.join(&item.path), &item.path) {
+            moves.undo();
+            return Err(error);
+        }
+    }
+    Ok(Installed { models: names(&new, true), kept: names(&existing, false) })
+}
+
+/// Renames that can be taken back.
+struct Moves<'a> {
+    results: &'a Path,
+    /// Where replaced items wait until all is done.
+    replaced: PathBuf,
+    /// What was put in place, and whether it replaced something.
+    done: Vec<(PathBuf, bool)>,
+}
+
+impl Moves<'_> {
+    /// Renames `source` to its place `path` within the results.
+    fn put(&mut self, source: &Path, path: &Path) -> Result<(), StoreError> {
+        let target = self.results.join(path);
+        let failed = || StoreError::io(&target);
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).map_err(failed())?;
+        }
+        let replaces = target.exists();
+        if replaces {
+            let old = self.replaced.join(path);
+            if let Some(parent) = old.parent() {
+                fs::create_dir_all(parent).map_err(failed())?;
+            }
+            fs::rename(&target, &old).map_err(failed())?;
+        }
+        self.done.push((path.to_owned(), replaces));
+        fs::rename(source, &target).map_err(failed())
+    }
+
+    /// Puts everything back as it was.
+    fn undo(&self) {
+        for (path, replaces) in self.done.iter().rev() {
+            let target = self.results.join(path);
+            // The error that matters is the one that led here.
+            let _ = if target.is_dir() { fs::remove_dir_all(&target) } else { fs::remove_file(&target) };
+            if *replaces {
+                let _ = fs::rename(self.replaced.join(path), &target);
+            }
+        }
+    }
+}
