@@ -3,7 +3,7 @@
 
 use crate::conv::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, check_bias, direct};
 use crate::error::check_length;
-use crate::layout::{BlockedShape, to_blocked, to_plain};
+use crate::layout::{BlockedShape, LANES, padded, to_blocked, to_plain};
 use crate::{Context, KernelError};
 
 /// Sizes of a head.
@@ -37,6 +37,17 @@ impl HeadShape {
         }
     }
 
+    /// Classes that are computed at a time: all of them, but of large single samples so many that their
+    /// blocked logits take no more room than a feature map.
+    fn classes_at_once(&self) -> usize {
+        if self.source.batch == 1 { self.out_channels.min(2 * LANES) } else { self.out_channels }
+    }
+
+    /// Values that [`forward`] needs beside its output.
+    pub fn staging_len(&self) -> usize {
+        self.source.batch * padded(self.classes_at_once()) * self.source.voxels()
+    }
+
     /// Values of the plain output (n, c, z, y, x).
     pub fn output_len(&self) -> usize {
         self.source.batch * self.out_channels * self.source.voxels()
@@ -64,14 +75,21 @@ pub fn forward(
     check_length("weights", weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, bias)?;
     check_length("output", output.len(), shape.output_len())?;
-    let conv = shape.conv();
-    let mut packed = ForwardWeights::new(&conv);
-    packed.pack(ctx, weights)?;
+    let at_once = shape.classes_at_once();
+    let (channels, voxels) = (shape.source.channels, shape.output_len() / shape.out_channels.max(1));
     let mut staging = ctx.staging();
-    let blocked = staging.at_least(conv.output().len());
-    let target = GradientTarget::overwrite(blocked);
-    direct::forward(ctx, &conv, conv.padding(), &[*source], &packed, bias, target, None);
-    to_plain(ctx, &conv.output(), blocked, output)
+    for first in (0..shape.out_channels).step_by(at_once.max(1)) {
+        let classes = first..shape.out_channels.min(first + at_once);
+        let conv = HeadShape { out_channels: classes.len(), ..*shape }.conv();
+        let mut packed = ForwardWeights::new(&conv);
+        packed.pack(ctx, &weights[classes.start * channels..classes.end * channels])?;
+        let blocked = staging.at_least(conv.output().len());
+        let target = GradientTarget::overwrite(blocked);
+        let bias = bias.map(|bias| &bias[classes.clone()]);
+        direct::forward(ctx, &conv, conv.padding(), &[*source], &packed, bias, target, None);
+        to_plain(ctx, &conv.output(), blocked, &mut output[classes.start * voxels..classes.end * voxels])?;
+    }
+    Ok(())
 }
 
 /// Gradient with respect to the (activated) source from the plain gradient of the logits.

@@ -116,14 +116,24 @@ pub fn to_plain(
 ) -> Result<(), KernelError> {
     check_length("blocked tensor", blocked.len(), shape.len())?;
     check_length("plain tensor", plain.len(), shape.plain_len())?;
-    let (voxels, channels) = (shape.voxels(), shape.channels);
+    // So many voxels of a block stay in the cache while its channels are taken out one by one.
+    const SPAN: usize = 2048;
+    let (voxels, channels, blocks) = (shape.voxels(), shape.channels, shape.blocks());
+    let spans = voxels.div_ceil(SPAN);
     let parts = SharedMut::new(plain);
-    ctx.pool().par_for(shape.batch * channels, |_, task| {
-        let first = shape.index(task / channels, task % channels, 0);
-        // SAFETY: each task writes its own channel.
-        let out = unsafe { parts.part(task * voxels, voxels) };
-        for (voxel, value) in out.iter_mut().enumerate() {
-            *value = blocked[first + voxel * LANES];
+    ctx.pool().par_for(shape.batch * blocks * spans, |_, task| {
+        let (sample, block) = (task / spans / blocks, task / spans % blocks);
+        let start = task % spans * SPAN;
+        let len = SPAN.min(voxels - start);
+        let first = shape.index(sample, block * LANES, start);
+        let source = &blocked[first..first + len * LANES];
+        for lane in 0..(channels - block * LANES).min(LANES) {
+            let channel = sample * channels + block * LANES + lane;
+            // SAFETY: each task writes its own voxels of its own channels.
+            let out = unsafe { parts.part(channel * voxels + start, len) };
+            for (value, lanes) in out.iter_mut().zip(source.chunks_exact(LANES)) {
+                *value = lanes[lane];
+            }
         }
     });
     Ok(())

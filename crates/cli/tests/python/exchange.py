@@ -130,8 +130,8 @@ def main():
     run("plan-and-preprocess", "-d", 77, "-c", "3d_fullres", "--no_pp")
     shrink_plans()
     run("preprocess", "-d", 77, "-c", "3d_fullres")
-    run("train", 77, "3d_fullres", 0, "--epochs", 2, "--iterations-per-epoch", 120, "--threads", 2)
-    ours = model_folder("nnUNetTrainer_2epochs")
+    run("train", 77, "3d_fullres", 0, "--epochs", 5, "--iterations-per-epoch", 60, "--threads", 2)
+    ours = model_folder("nnUNetTrainer_5epochs")
     images = root / "raw" / DATASET / "imagesTr"
 
     run("predict", "-i", images, "-o", root / "a", "-m", ours, "-f", 0, "--save_probabilities")
@@ -139,12 +139,12 @@ def main():
     compare(root / "a", root / "b", "Python predicts with our checkpoint")
 
     checkpoint = ours / "fold_0" / "checkpoint_final.pth"
-    target = model_folder("nnUNetTrainer_5epochs") / "fold_0" / "checkpoint_latest.pth"
+    target = model_folder("nnUNetTrainer_10epochs") / "fold_0" / "checkpoint_latest.pth"
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes(checkpoint.read_bytes())
     saved = torch.load(checkpoint, map_location="cpu", weights_only=False)
-    resumed = trainer("nnUNetTrainer_5epochs", "resume")
-    check(resumed.current_epoch == 2, "Python resumes at our epoch")
+    resumed = trainer("nnUNetTrainer_10epochs", "resume")
+    check(resumed.current_epoch == 5, "Python resumes at our epoch")
     now = resumed.network.state_dict()
     check(now.keys() == saved["network_weights"].keys(), "our state dict has exactly Python's names")
     check(all(torch.equal(now[k], v) for k, v in saved["network_weights"].items()), "with our weights")
@@ -154,7 +154,7 @@ def main():
     resumed.run_training()
     final = torch.load(target.with_name("checkpoint_final.pth"), map_location="cpu", weights_only=False)
     losses = final["logging"]["train_losses"]
-    check(len(losses) == 5 and losses[:2] == saved["logging"]["train_losses"], "and goes on with our curves")
+    check(len(losses) == 10 and losses[:5] == saved["logging"]["train_losses"], "and goes on with our curves")
     check(all(np.isfinite(losses)), f"to finite losses {np.round(losses, 3).tolist()}")
 
     tuned = trainer("nnUNetTrainer_1epoch", "new", str(checkpoint)).network.state_dict()
@@ -163,7 +163,7 @@ def main():
     check(set(tuned) - set(heads) <= same, "Python fine-tunes: all but the heads are ours")
     check(all(k not in same for k in heads if k.endswith("weight")), "and the heads are new")
 
-    theirs = model_folder("nnUNetTrainer_5epochs")
+    theirs = model_folder("nnUNetTrainer_10epochs")
     run("predict", "-i", images, "-o", root / "c", "-m", theirs, "-f", 0, "--save_probabilities")
     predict_with_python(theirs, root / "d")
     compare(root / "c", root / "d", "we predict with Python's checkpoint")
@@ -173,12 +173,12 @@ def main():
     after = weights(model_folder("nnUNetTrainer_1epoch") / "fold_0" / "checkpoint_final.pth")
     near = max(float((after[k] - v).abs().max()) for k, v in before.items() if ".seg_layers." not in k)
     check(near < 0.1, f"we fine-tune Python's checkpoint: after one step weights differ by {near:.1e}")
-    latest = model_folder("nnUNetTrainer_10epochs") / "fold_0" / "checkpoint_latest.pth"
+    latest = model_folder("nnUNetTrainer_20epochs") / "fold_0" / "checkpoint_latest.pth"
     latest.parent.mkdir(parents=True, exist_ok=True)
     latest.write_bytes((theirs / "fold_0" / "checkpoint_final.pth").read_bytes())
-    run("train", 77, "3d_fullres", 0, "-tr", "nnUNetTrainer_10epochs", "--c", "--iterations-per-epoch", 2)
+    run("train", 77, "3d_fullres", 0, "-tr", "nnUNetTrainer_20epochs", "--c", "--iterations-per-epoch", 2)
     done = torch.load(latest.with_name("checkpoint_final.pth"), map_location="cpu", weights_only=False)
-    check(done["logging"]["train_losses"][:5] == losses and done["current_epoch"] == 10,
+    check(done["logging"]["train_losses"][:10] == losses and done["current_epoch"] == 20,
           "we resume Python's training with its curves")
 
 

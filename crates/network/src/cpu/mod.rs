@@ -217,8 +217,12 @@ impl CpuExecutor {
             .sum();
         let outputs = if training { &binding.outputs[..] } else { &binding.outputs[..1] };
         let border = outputs.iter().chain([&input]).map(|s| s.iter().product::<usize>()).sum::<usize>();
+        let staging = binding.steps.iter().map(|step| match step {
+            StepShape::Head(shape) => shape.staging_len(),
+            _ => 0,
+        });
         Ok(MemoryEstimate {
-            activations: binding.memory.total() * float,
+            activations: (binding.memory.total() + staging.max().unwrap_or(0)) * float,
             // Training adds gradients, and weights packed for the data gradient.
             weights: float * if training { 2 * (count + packed) } else { count + packed },
             border: border * float,

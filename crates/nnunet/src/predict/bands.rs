@@ -144,25 +144,25 @@ impl Bands {
         let count = self.sums.len() as f32;
         let (sums, weights, depth) = (&self.sums, &self.weights, self.depth);
         let in_band = [z - self.first, offset[1], offset[2]];
-        let in_image = z * padded[1] * padded[2];
-        let band_start = (z - self.first) * padded[1] * padded[2];
+        let before = self.first * padded[1] * padded[2];
         let voxels = self.piece.voxels();
         let finite =
             self.piece.data_mut().par_chunks_mut(voxels.max(1)).enumerate().all(|(class, target)| {
-                let mut row = Vec::new();
+                let mut rows = [const { Vec::new() }; 3];
                 for sums in sums.iter().flatten() {
                     let source = sums.channel(class);
                     for_rows(shape, [depth, padded[1], padded[2]], in_band, |to, from, len| {
-                        let weights = &weights[in_image + from - band_start..];
-                        let sums = source[from..from + len].iter().zip(weights);
-                        // The quotient is rounded before it is added, as a tensor of its own would be.
-                        let values =
-                            sums.map(|(sum, weight)| f16::from_f32(sum.to_f32() / weight.to_f32()).to_f32());
-                        add_to(&mut target[to..to + len], values, &mut row);
+                        let weights = &weights[before + from..][..len];
+                        add_quotients(
+                            &mut target[to..to + len],
+                            &source[from..from + len],
+                            weights,
+                            &mut rows,
+                        );
                     });
                 }
                 if count > 1.0 {
-                    target.iter_mut().for_each(|v| *v = f16::from_f32(v.to_f32() / count));
+                    divide(target, count, &mut rows[0]);
                 }
                 target.iter().all(|v| v.is_finite())
             });
@@ -192,6 +192,32 @@ pub(super) fn add_to(sums: &mut [f16], values: impl Iterator<Item = f32>, row: &
     sums.convert_to_f32_slice(row);
     row.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
     sums.convert_from_f32_slice(row);
+}
+
+/// `target[i] += sums[i] / weights[i]`; the quotient is rounded to f16 before it is added, as a tensor of its
+/// own would be. `rows` is working space.
+fn add_quotients(target: &mut [f16], sums: &[f16], weights: &[f16], rows: &mut [Vec<f32>; 3]) {
+    let [quotients, divisors, row] = rows;
+    quotients.resize(sums.len(), 0.0);
+    divisors.resize(sums.len(), 0.0);
+    sums.convert_to_f32_slice(quotients);
+    weights.convert_to_f32_slice(divisors);
+    quotients.iter_mut().zip(&*divisors).for_each(|(sum, weight)| *sum /= weight);
+    // The target is working space before it is the sum.
+    row.resize(target.len(), 0.0);
+    target.convert_to_f32_slice(row);
+    target.convert_from_f32_slice(quotients);
+    target.convert_to_f32_slice(quotients);
+    quotients.iter_mut().zip(&*row).for_each(|(quotient, sum)| *quotient += sum);
+    target.convert_from_f32_slice(quotients);
+}
+
+/// Divides every value, rounding to f16. `row` is working space.
+pub(super) fn divide(values: &mut [f16], divisor: f32, row: &mut Vec<f32>) {
+    row.resize(values.len(), 0.0);
+    values.convert_to_f32_slice(row);
+    row.iter_mut().for_each(|v| *v /= divisor);
+    values.convert_from_f32_slice(row);
 }
 
 /// Calls `row(index in the box, index in the image, length)` for each row of a box of shape `size`

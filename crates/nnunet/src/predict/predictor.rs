@@ -5,8 +5,9 @@ use std::sync::Arc;
 use half::f16;
 use nnunet_network::{CpuExecutor, CpuOptions, Parameters};
 use nnunet_volume::{ChannelVolume, Volume};
+use rayon::prelude::*;
 
-use super::bands::{LogitSink, add_to};
+use super::bands::{LogitSink, add_to, divide};
 use super::error::PredictError;
 use super::model_folder::Model;
 use super::sliding_window::{Networks, Single, SlidingWindow};
@@ -196,7 +197,43 @@ impl Predictor {
             self.window.run(&mut network, image, cancel, progress, &mut add)?;
         }
         let count = self.folds.count() as f32;
-        total.data_mut().iter_mut().for_each(|v| *v = f16::from_f32(v.to_f32() / count));
+        let voxels = total.voxels();
+        total.data_mut().par_chunks_mut(voxels.max(1)).for_each_init(Vec::new, |row, head| {
+            divide(head, count, row);
+        });
         Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nnunet_testkit::model::ball_model;
+
+    use super::*;
+
+    #[test]
+    fn folds_side_by_side_and_one_after_the_other_are_equal() {
+        let mut model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
+        for factor in [0.9, 1.2] {
+            let mut other = model.folds[0].clone();
+            other.iter_mut().for_each(|(_, p)| p.value_mut().iter_mut().for_each(|v| *v *= factor));
+            model.folds.push(other);
+        }
+        let cpu = CpuOptions { threads: 2, ..CpuOptions::default() };
+        let options = WindowOptions { mirroring: false, ..WindowOptions::default() };
+        let mut predictor = Predictor::new(model, cpu, options).unwrap();
+        // One image is hardly taller than a tile, the other many times.
+        for shape in [[18, 17, 20], [150, 17, 20]] {
+            let data = (0..shape.iter().product()).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);
+            let image = ChannelVolume::new(1, shape, data.collect()).unwrap();
+            let cancel = Cancel::new();
+            let mut passes = 0;
+            let one = predictor.one_fold_after_the_other(&image, &cancel, &mut |n| passes += n).unwrap();
+            assert_eq!(passes, predictor.passes(shape));
+            let both = predictor.window.whole(&mut predictor.folds, &image, &cancel, &mut |_| ()).unwrap();
+            assert_eq!(one, both);
+            assert_eq!(predictor.logits(&image, &cancel, &mut |_| ()).unwrap(), one);
+        }
+        assert!(predictor.folds_run_side_by_side([150, 17, 20]));
     }
 }
