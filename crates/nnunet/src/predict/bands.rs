@@ -37,12 +37,13 @@ impl Placement {
         (PIECE_VALUES / slice.max(1)).clamp(1, self.shape[0])
     }
 
-    /// Bytes of a band of `depth` slices for each of `networks`, of the weights and of a piece.
+    /// Bytes of a band of `depth` slices for each of `networks`, of the weights and of the pieces.
     pub(super) fn bytes(&self, classes: usize, depth: usize, networks: usize) -> u64 {
         let plane = (self.padded[1] * self.padded[2]) as u64;
         let band = plane * (depth * classes * networks) as u64;
         let piece = (self.shape[1] * self.shape[2] * self.piece_depth(classes) * classes) as u64;
-        size_of::<f16>() as u64 * (band + plane * self.padded[0] as u64 + piece)
+        // The piece, and what the export holds of it and of the one before.
+        size_of::<f16>() as u64 * (band + plane * self.padded[0] as u64 + 3 * piece)
     }
 }
 

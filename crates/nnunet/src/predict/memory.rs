@@ -12,6 +12,9 @@ use crate::dataset::Case;
 use crate::preprocess::memory_of_case;
 use crate::progress::{Event, Progress};
 
+/// Bytes of the program itself.
+const PROGRAM: u64 = 16 << 20;
+
 /// Bytes that one case needs at most in each of its stages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryNeed {
@@ -75,7 +78,7 @@ impl Predictor {
             export += whole + slab + 4 * before * (2 * heads as u64 + 1);
         }
         Ok(MemoryNeed {
-            loaded: (pass.total() + further_folds) as u64,
+            loaded: PROGRAM + (pass.total() + further_folds) as u64,
             preparation: memory_of_case(channels as u64, before, after),
             network,
             export,
