@@ -1,6 +1,7 @@
 /* nnU-Net models for programs in C: load a model, segment files or arrays.
  *
- * Link with libnnunet_c (shared or static; the static one also needs -lpthread -ldl -lm on Linux).
+ * `cargo build --release -p nnunet-capi` makes target/release/libnnunet_c, shared and static; the static one
+ * also needs -lpthread -ldl -lm on Linux.
  *
  * Every function may be called from any thread; one model is used by one call at a time, further calls
  * wait. Texts are UTF-8. Axis order of arrays is (z, y, x), x fastest, with the channel in front;

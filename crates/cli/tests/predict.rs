@@ -186,9 +186,11 @@ fn memory_is_stated_and_kept_or_refused() {
 #[test]
 fn a_killed_prediction_goes_on_and_leaves_no_halves() {
     let place = place(6);
-    place.succeed("predict -i images -o whole -m model");
+    // Small steps, so that the cases left at the kill take longer than the kill.
+    let predict = "predict -i images -m model -step_size 0.2";
+    place.succeed(&format!("{predict} -o whole"));
     let mut child = place
-        .program("predict -i images -o out -m model --progress json")
+        .program(&format!("{predict} -o out --progress json"))
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
@@ -210,7 +212,7 @@ fn a_killed_prediction_goes_on_and_leaves_no_halves() {
     // What a kill in the middle of a file leaves; a part of another run is not touched.
     std::fs::write(place.path("out/.new_5.nii.gz.12345.0.partial"), "half").unwrap();
     std::fs::write(place.path("out/.other.nii.gz.12345.0.partial"), "half").unwrap();
-    let output = place.run("predict -i images -o out -m model --continue_prediction");
+    let output = place.run(&format!("{predict} -o out --continue_prediction"));
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert!(said.contains(&format!("{} were there already", done.len())), "{said}");
