@@ -26,6 +26,10 @@ fn wrong_usage_ends_with_2_and_says_why() {
         ("train 7 3d_fullres 0 --c -pretrained_weights x", "exclude each other"),
         ("predict -i a -o b", "name the model"),
         ("predict -i a -o b -m c -num_parts 2 -part_id 2", "parts count from 0"),
+        ("ensemble -o out", "the argument -i is required"),
+        ("apply-postprocessing -i a -o b", "the argument -pp_pkl_file is required"),
+        ("find-best-configuration 7 -f all", "expected the number of a fold"),
+        ("install-model x.zip --sha256 12", "expected 64 hexadecimal digits"),
         ("plan -d 7 --gpu_memory 8", "unrecognized argument: --gpu_memory"),
         ("verify -d 7 --threads 0", "expected a number of at least 1"),
         ("verify -d 7 --progress loud", "expected bar, plain, json or none"),
@@ -60,6 +64,13 @@ fn failures_end_with_1_and_say_what_to_do() {
         ("predict -i raw -o out -m nowhere", "nowhere"),
         ("fingerprint -d 7 --preprocessed file", "file"),
         ("evaluate raw nowhere -l 1", "nowhere"),
+        ("ensemble -i raw nowhere -o out", "no .npz files"),
+        ("find-best-configuration 7", "no such model"),
+        ("accumulate-crossval-results 7 -c 3d_fullres", "the folder of a trained model"),
+        ("determine-postprocessing -i raw -ref raw", "raw/dataset.json"),
+        ("install-model nowhere.zip", "nowhere.zip"),
+        ("install-model file", "no zip archive"),
+        ("export-model -d 7 -o model.zip", "no such model"),
     ] {
         let output = place.run(words);
         assert_eq!(output.status.code(), Some(1), "{words}: {}", text(&output.stderr));

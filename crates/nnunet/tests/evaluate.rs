@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use nnunet::dataset::LabelOrRegion;
-use nnunet::evaluate::{FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple};
-use nnunet::json::Json;
+use nnunet::evaluate::{Additions, FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple};
+use nnunet::json::{Json, KeyOrder};
 use nnunet::progress::{Cancel, Silent};
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
 use nnunet_testkit::shared::shared_path;
@@ -16,6 +16,7 @@ fn request(folder: &Path, output: &Path) -> FolderEvaluation {
         prediction: folder.join("pred"),
         output: Some(output.to_owned()),
         missing: Missing::Refused,
+        additions: Additions::default(),
     }
 }
 
@@ -145,4 +146,40 @@ fn faulty_cases_are_named_all_at_once() {
     assert!(folder(root.path(), &request).unwrap_err().contains("label_manager is \"Other\""));
     let simple = evaluate_simple(&request, &[], None, &Silent, &Cancel::new());
     assert_eq!(simple.unwrap_err().to_string(), "no labels to evaluate");
+}
+
+#[test]
+fn metrics_beyond_the_references_are_there_only_if_asked_for() {
+    let root = tempfile::tempdir().unwrap();
+    small(root.path());
+    let output = root.path().join("summary.json");
+    let mut request = request(root.path(), &output);
+    folder(root.path(), &request).unwrap();
+    let plain = std::fs::read_to_string(&output).unwrap();
+    assert!(!plain.contains("HD95") && !plain.contains("RVE"));
+
+    request.additions = Additions { surface: true, volumetry: true };
+    let summary = folder(root.path(), &request).unwrap();
+    let added = |case: usize, class: usize| -> Vec<(&str, f64)> {
+        summary.metric_per_case[case].metrics[class].1.added.entries().collect()
+    };
+    // Three of four voxels are the same, the fourth of each lies beside the other.
+    assert_eq!(
+        added(0, 0),
+        [
+            ("HD95", 0.95 * 3.0 - 2.0),
+            ("ASSD", 0.25),
+            ("NSD", 1.0),
+            ("ml_pred", 0.004),
+            ("ml_ref", 0.004),
+            ("AVE", 0.0),
+            ("RVE", 0.0)
+        ]
+    );
+    let values = |case, class| added(case, class).into_iter().map(|(_, value)| value).collect::<Vec<_>>();
+    assert!(values(0, 1)[..3].iter().all(|v| v.is_nan()) && values(0, 1)[6].is_nan(), "class 2 is nowhere");
+    assert_eq!(values(1, 1)[6], -0.5, "one of two voxels");
+    let read = Summary::load(&output).unwrap();
+    assert_eq!(read.to_json().to_python(KeyOrder::Sorted), std::fs::read_to_string(&output).unwrap());
+    assert_eq!(read.mean[0].1.added.entries().count(), 7);
 }

@@ -44,8 +44,9 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let output = Path::new(matches.required("-o")?);
+    let file = Path::new(matches.required("-pp_pkl_file")?);
     let folder = prediction_folder(matches, matches.required("-i")?)?;
-    let postprocessing = Postprocessing::read(Path::new(matches.required("-pp_pkl_file")?))?;
+    let postprocessing = Postprocessing::read(file)?;
     let removed = apply_to_folder(&postprocessing, &folder, output, &session.display, &session.cancel)
         .with_context(|| format!("postprocessing of {}", folder.path().display()))?;
     session.message(&format!(

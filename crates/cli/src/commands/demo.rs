@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use nnunet::dataset::cases::prediction_cases;
 use nnunet::dataset::splits::Fold;
 use nnunet::dataset::{DatasetName, Folders};
-use nnunet::evaluate::{FolderEvaluation, Missing, evaluate_folder};
+use nnunet::evaluate::{Additions, FolderEvaluation, Missing, evaluate_folder};
 use nnunet::model::Recipe;
 use nnunet::plan::PlannerOptions;
 use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
@@ -85,6 +85,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         prediction: predictions.clone(),
         output: None,
         missing: Missing::Refused,
+        additions: Additions::default(),
     };
     let (json, plans) = (predictions.join("dataset.json"), predictions.join("plans.json"));
     let summary = evaluate_folder(&request, &json, &plans, &session.display, &session.cancel)?;

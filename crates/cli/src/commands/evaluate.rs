@@ -1,7 +1,9 @@
 //! `evaluate`: segmentations against references.
 
 use anyhow::Context;
-use nnunet::evaluate::{FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple};
+use nnunet::evaluate::{
+    Additions, FolderEvaluation, Metrics, Missing, Summary, evaluate_folder, evaluate_simple,
+};
 
 use super::Entry;
 use super::dataset_flags::THREADS;
@@ -18,6 +20,14 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json beside the predictions)"),
     Flag::switch(&["--chill"], "do not fail if predictions are missing; evaluate what is there"),
     THREADS,
+    Flag::switch(
+        &["--surface"],
+        "add HD95 and ASSD (mm) and NSD at 1 mm, between the voxels of the surfaces; empty against not: inf, inf, 0",
+    ),
+    Flag::switch(
+        &["--volumetry"],
+        "add the volumes in ml (ml_pred, ml_ref), the absolute (AVE, ml) and relative volume error (RVE)",
+    ),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -43,6 +53,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         prediction: matches.required("PRED")?.into(),
         output: matches.path("-o"),
         missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
+        additions: Additions { surface: matches.has("--surface"), volumetry: matches.has("--volumetry") },
     };
     let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
     let ignore = matches.parsed("-il", "a label (whole number)")?;
@@ -62,12 +73,17 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Mean Dice and IoU per class.
+/// Mean Dice and IoU per class, and what was asked for beyond.
 pub(super) fn print_table(summary: &Summary, session: &Session) {
-    let row = |name: &str, dice: f64, iou: f64| session.result(&format!("{name:<24}{dice:>10.4}{iou:>10.4}"));
-    session.result(&format!("{:<24}{:>10}{:>10}", "class", "Dice", "IoU"));
+    let added: String =
+        summary.foreground_mean.added.entries().map(|(name, _)| format!("{name:>10}")).collect();
+    session.result(&format!("{:<24}{:>10}{:>10}{added}", "class", "Dice", "IoU"));
+    let row = |name: &str, metrics: &Metrics| {
+        let added: String = metrics.added.entries().map(|(_, value)| format!("{value:>10.4}")).collect();
+        session.result(&format!("{name:<24}{:>10.4}{:>10.4}{added}", metrics.dice, metrics.iou));
+    };
     for (class, metrics) in &summary.mean {
-        row(&class.key(), metrics.dice, metrics.iou);
+        row(&class.key(), metrics);
     }
-    row("mean of foreground", summary.foreground_mean.dice, summary.foreground_mean.iou);
+    row("mean of foreground", &summary.foreground_mean);
 }

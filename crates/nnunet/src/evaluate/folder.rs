@@ -8,8 +8,9 @@ use nnunet_volume::Volume;
 use rayon::prelude::*;
 
 use super::EvaluateError;
+use super::additions::{AddedMetrics, Additions};
 use super::overlap::overlaps;
-use super::summary::{CaseMetrics, Summary};
+use super::summary::{CaseMetrics, Metrics, Summary};
 use crate::dataset::cases::files_with_ending;
 use crate::dataset::reader::ImageReader;
 use crate::dataset::{DatasetJson, LabelManager, LabelOrRegion};
@@ -36,6 +37,8 @@ pub struct FolderEvaluation {
     pub output: Option<PathBuf>,
     /// What to do about missing predictions.
     pub missing: Missing,
+    /// Metrics beyond the reference's.
+    pub additions: Additions,
 }
 
 /// Evaluates the foreground labels or regions of a dataset and writes the summary.
@@ -131,7 +134,8 @@ fn evaluate(
         .into_iter()
         .map(|prediction| (request.reference.join(prediction.file_name().unwrap_or_default()), prediction))
         .collect();
-    let summary = evaluate_pairs(&pairs, reader, classes, ignore_label, progress, cancel)?;
+    let additions = request.additions;
+    let summary = evaluate_all(&pairs, reader, classes, ignore_label, additions, &|_| (), progress, cancel)?;
     let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
     summary.save(&output)?;
     Ok(summary)
@@ -165,6 +169,19 @@ pub fn evaluate_changed(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Summary, EvaluateError> {
+    evaluate_all(pairs, reader, classes, ignore_label, Additions::default(), change, progress, cancel)
+}
+
+fn evaluate_all(
+    pairs: &[(PathBuf, PathBuf)],
+    reader: ImageReader,
+    classes: &[LabelOrRegion],
+    ignore_label: Option<i32>,
+    additions: Additions,
+    change: &(dyn Fn(&mut Volume<f32>) + Sync),
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<Summary, EvaluateError> {
     if classes.is_empty() {
         return Err(EvaluateError::NoClasses);
     }
@@ -176,7 +193,8 @@ pub fn evaluate_changed(
             if cancel.is_cancelled() {
                 return None;
             }
-            let result = evaluate_case(reference, prediction, reader, classes, ignore_label, change);
+            let result =
+                evaluate_case(reference, prediction, reader, classes, ignore_label, additions, change);
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = prediction.file_name().unwrap_or_default().to_string_lossy();
             progress.event(Event::Advanced { done, detail: &name });
@@ -201,6 +219,7 @@ fn evaluate_case(
     reader: ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
+    additions: Additions,
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
 ) -> Result<CaseMetrics, String> {
     let read = |path: &Path| reader.read(path).map_err(|error| error.to_string());
@@ -217,9 +236,13 @@ fn evaluate_case(
             ));
         }
     };
+    let metrics = classes.iter().zip(&counts).map(|(class, overlap)| {
+        let added = AddedMetrics::of(additions, &truth, &seen, class, ignore_label, overlap);
+        (class.clone(), Metrics { added, ..Metrics::from(*overlap) })
+    });
     Ok(CaseMetrics {
         reference_file: reference.display().to_string(),
         prediction_file: prediction.display().to_string(),
-        metrics: classes.iter().cloned().zip(counts.into_iter().map(Into::into)).collect(),
+        metrics: metrics.collect(),
     })
 }

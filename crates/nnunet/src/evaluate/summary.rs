@@ -6,6 +6,7 @@
 use std::path::Path;
 
 use super::EvaluateError;
+use super::additions::AddedMetrics;
 use super::overlap::Overlap;
 use crate::dataset::LabelOrRegion;
 use crate::json::{Json, KeyOrder};
@@ -29,6 +30,8 @@ pub struct Metrics {
     pub n_pred: f64,
     /// Voxels in the reference.
     pub n_ref: f64,
+    /// What was asked for beyond these.
+    pub added: AddedMetrics,
 }
 
 /// Names in summary.json, in its order.
@@ -45,6 +48,7 @@ impl From<Overlap> for Metrics {
             tn: overlap.tn as f64,
             n_pred: overlap.n_pred() as f64,
             n_ref: overlap.n_ref() as f64,
+            added: AddedMetrics::default(),
         }
     }
 }
@@ -55,17 +59,26 @@ impl Metrics {
     }
 
     fn from_values([dice, fn_, fp, iou, tn, tp, n_pred, n_ref]: [f64; 8]) -> Self {
-        Self { dice, iou, fp, tp, fn_, tn, n_pred, n_ref }
+        Self { dice, iou, fp, tp, fn_, tn, n_pred, n_ref, added: AddedMetrics::default() }
     }
 
     /// `counts_as_integers` for single cases.
     fn to_json(self, counts_as_integers: bool) -> Json {
-        Json::object(NAMES.into_iter().zip(self.values()).map(|(name, value)| {
-            let ratio = name == "Dice" || name == "IoU";
-            let value =
-                if counts_as_integers && !ratio { Json::Int(value as i64) } else { Json::Float(value) };
-            (name, value)
-        }))
+        Json::object(
+            NAMES
+                .into_iter()
+                .zip(self.values())
+                .map(|(name, value)| {
+                    let ratio = name == "Dice" || name == "IoU";
+                    let value = if counts_as_integers && !ratio {
+                        Json::Int(value as i64)
+                    } else {
+                        Json::Float(value)
+                    };
+                    (name, value)
+                })
+                .chain(self.added.entries().map(|(name, value)| (name, Json::Float(value)))),
+        )
     }
 
     fn from_json(json: &Json) -> Option<Self> {
@@ -73,7 +86,7 @@ impl Metrics {
         for (value, name) in values.iter_mut().zip(NAMES) {
             *value = json.get(name)?.as_f64()?;
         }
-        Some(Self::from_values(values))
+        Some(Self { added: AddedMetrics::from_json(json), ..Self::from_values(values) })
     }
 
     /// The mean of each metric of `all`, taken by `mean`.
@@ -83,7 +96,8 @@ impl Metrics {
         for (i, slot) in means.iter_mut().enumerate() {
             *slot = mean(&values.iter().map(|v| v[i]).collect::<Vec<_>>());
         }
-        Self::from_values(means)
+        let added = AddedMetrics::mean(all.iter().map(|metrics| metrics.added), mean);
+        Self { added, ..Self::from_values(means) }
     }
 }
 

@@ -1,12 +1,14 @@
-//! Shapes of masks: connected components, holes, bounding boxes.
+//! Shapes of masks: connected components, holes, bounding boxes, distances.
 //!
-//! Everything works on runs (stretches of set voxels within one line along x), of which a mask has far fewer than
+//! All but the distances work on runs (stretches of set voxels within one line along x), of which a mask has far fewer than
 //! voxels.
 
 mod binary;
 mod components;
+mod distance;
 mod runs;
 
 pub use binary::{bounding_box, fill_holes, nonzero_mask};
 pub use components::{Component, Components, connected_components};
+pub use distance::squared_distances;
 pub use runs::Connectivity;
