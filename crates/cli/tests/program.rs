@@ -164,12 +164,15 @@ fn from_scans_to_an_evaluated_segmentation_with_an_interruption() {
         |results: &str| place.path(results).join(DATASET).join("nnUNetTrainer_2epochs__tiny__3d_fullres");
     let latest = model("again").join("fold_0/checkpoint_latest.pth");
     assert!(latest.is_file());
-    place.succeed(&format!("{other} --c"));
+    place.succeed(&format!("{other} --c --recompute"));
     assert!(!latest.exists(), "a complete training keeps the final checkpoint only");
     let weights = |results: &str| {
         Checkpoint::read(&model(results).join("fold_0/checkpoint_final.pth")).unwrap().weights
     };
-    assert!(weights("res") == weights("again"), "an interruption must not change the result");
+    assert!(
+        weights("res") == weights("again"),
+        "neither an interruption nor recomputation changes the result"
+    );
 
     let fold = model("res").join("fold_0");
     for file in ["progress.png", "debug.json", "checkpoint_best.pth", "validation/summary.json"] {

@@ -13,7 +13,7 @@ use common::values;
 use nnunet_kernels::conv::{Affine, ConvShape, GradientTarget, Source, StatisticsMut};
 use nnunet_kernels::head::{self, HeadShape};
 use nnunet_kernels::layout::BlockedShape;
-use nnunet_kernels::norm::{self, NormBackward, NormGradients};
+use nnunet_kernels::norm::{self, NormBackward, NormGradients, NormOver};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
 use nnunet_kernels::{Context, CpuLevel, activation, first_layer, peak};
 
@@ -115,6 +115,7 @@ fn main() {
         let seconds = common::best(threads, 0.2, || {
             let [gamma, beta] = &mut gradients;
             let backward = NormBackward {
+                over: NormOver::Voxels,
                 raw: &tensor,
                 scale: &scale,
                 shift: &shift,

@@ -137,7 +137,7 @@ impl<'a> BlockSource<'a> {
 }
 
 /// Runs `work(block over all samples, index of its first value, its values)` over pieces of `data`.
-fn for_each_block(
+pub(crate) fn for_each_block(
     ctx: &Context,
     shape: &BlockedShape,
     data: &mut [f32],

@@ -24,6 +24,8 @@ pub struct Context {
     sums: Mutex<Vec<[f64; LANES]>>,
     /// The same for the gradient of a norm.
     norm_sums: Mutex<Vec<NormSums>>,
+    /// Means of them over the values that share statistics.
+    norm_means: Mutex<Vec<NormSums>>,
 }
 
 impl Context {
@@ -40,6 +42,7 @@ impl Context {
             statistics: Mutex::default(),
             sums: Mutex::default(),
             norm_sums: Mutex::default(),
+            norm_means: Mutex::default(),
         }
     }
 
@@ -82,5 +85,10 @@ impl Context {
     /// The buffer for the sums of a norm's gradient, taken by the caller of the job.
     pub(crate) fn norm_sums(&self) -> MutexGuard<'_, Vec<NormSums>> {
         self.norm_sums.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The buffer for the means of a norm's gradient, taken by the caller of the job.
+    pub(crate) fn norm_means(&self) -> MutexGuard<'_, Vec<NormSums>> {
+        self.norm_means.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -206,23 +206,27 @@ impl AlignedBuffer {
     /// # Panics
     /// If `len` is beyond what an allocation can hold (`isize::MAX` bytes).
     pub fn new(len: usize) -> Self {
-        if len == 0 {
-            return Self { pointer: NonNull::<Line>::dangling().cast(), len };
-        }
-        let layout = Self::layout(len);
-        // SAFETY: the layout has a size above zero.
-        let Some(pointer) = NonNull::new(unsafe { alloc_zeroed(layout) }) else { handle_alloc_error(layout) };
-        advise_huge_pages(pointer, layout);
-        Self { pointer: pointer.cast(), len }
+        let refused = || Self::layout(len).unwrap_or(Layout::new::<f32>());
+        Self::try_new(len).unwrap_or_else(|| handle_alloc_error(refused()))
     }
 
-    fn layout(len: usize) -> Layout {
-        let bytes = len.saturating_mul(size_of::<f32>());
-        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { CACHE_LINE };
-        match Layout::from_size_align(bytes, align) {
-            Ok(layout) => layout,
-            Err(_) => handle_alloc_error(Layout::new::<f32>()),
+    /// A zeroed buffer of `len` values; `None` if the system has no memory for it.
+    fn try_new(len: usize) -> Option<Self> {
+        if len == 0 {
+            return Some(Self { pointer: NonNull::<Line>::dangling().cast(), len });
         }
+        let layout = Self::layout(len)?;
+        // SAFETY: the layout has a size above zero.
+        let pointer = NonNull::new(unsafe { alloc_zeroed(layout) })?;
+        advise_huge_pages(pointer, layout);
+        Some(Self { pointer: pointer.cast(), len })
+    }
+
+    /// `None` beyond what an allocation can hold.
+    fn layout(len: usize) -> Option<Layout> {
+        let bytes = len.checked_mul(size_of::<f32>())?;
+        let align = if bytes >= HUGE_PAGE { HUGE_PAGE } else { CACHE_LINE };
+        Layout::from_size_align(bytes, align).ok()
     }
 
     /// The first `len` values, after growing the buffer if it is shorter. The content is undefined after growing.
@@ -232,6 +236,16 @@ impl AlignedBuffer {
             *self = Self::new(len);
         }
         &mut self[..len]
+    }
+
+    /// Grows the buffer to `len` values if it is shorter; the content is undefined after that. False if the system has no memory
+    /// for it; the buffer is empty then.
+    pub fn try_grow(&mut self, len: usize) -> bool {
+        if self.len >= len {
+            return true;
+        }
+        *self = Self::new(0);
+        Self::try_new(len).map(|grown| *self = grown).is_some()
     }
 }
 
@@ -264,9 +278,9 @@ impl Default for AlignedBuffer {
 
 impl Drop for AlignedBuffer {
     fn drop(&mut self) {
-        if self.len > 0 {
-            // SAFETY: allocated in `new` with the same layout.
-            unsafe { dealloc(self.pointer.as_ptr().cast(), Self::layout(self.len)) }
+        if let Some(layout) = Self::layout(self.len).filter(|_| self.len > 0) {
+            // SAFETY: allocated in `try_new` with the same layout.
+            unsafe { dealloc(self.pointer.as_ptr().cast(), layout) }
         }
     }
 }
@@ -344,5 +358,11 @@ mod tests {
         assert_eq!(buffer.at_least(10).len(), 10);
         assert_eq!(buffer.at_least(5).len(), 5);
         assert_eq!(buffer.len(), 10);
+        assert!(buffer.try_grow(5) && buffer.len() == 10);
+        assert!(buffer.try_grow(20) && buffer.len() == 20);
+        for len in [usize::MAX, isize::MAX as usize / 4, 1 << 50] {
+            assert!(!buffer.try_grow(len) && buffer.is_empty(), "{len}");
+        }
+        assert!(buffer.try_grow(3));
     }
 }

@@ -24,8 +24,9 @@
 //! | first layer, few input channels in plain layout | [`first_layer::forward`] | [`first_layer::backward_weights`] |
 //! | transposed convolution, kernel = stride | [`transposed::forward`] | [`transposed::backward_data`], [`transposed::backward_weights`] |
 //! | head, 1x1x1 to few channels in plain layout | [`head::forward`] | [`head::backward_data`], [`head::backward_weights`] |
-//! | instance norm | statistics from the convolution or [`norm::statistics`], then [`norm::scale_shift`] | [`norm::backward`] |
+//! | instance, batch, group norm | statistics from the convolution or [`norm::statistics`], [`norm::merge_statistics`], then [`norm::scale_shift`] | [`norm::backward`] |
 //! | activation, residual | [`activation::apply`], [`activation::add`] | [`activation::leaky_relu_backward`], [`activation::accumulate`] |
+//! | GELU | [`gelu::forward`] | [`gelu::backward`] |
 //! | average pooling, kernel = stride | [`pooling::average_forward`] | [`pooling::average_backward`] |
 //!
 //! Weights are packed once per optimiser step: `ForwardWeights::new(&shape)` allocates, `pack(&ctx, natural)` fills and may be
@@ -38,7 +39,9 @@ mod context;
 pub mod conv;
 mod cpu_level;
 mod error;
+pub mod exponential;
 pub mod first_layer;
+pub mod gelu;
 pub mod head;
 pub mod layout;
 pub mod norm;

@@ -9,7 +9,7 @@ use nnunet_kernels::conv::{
     backward_weights, forward,
 };
 use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_blocked, to_plain};
-use nnunet_kernels::norm::{self, NormBackward, NormGradients};
+use nnunet_kernels::norm::{self, NormBackward, NormGradients, NormOver};
 use nnunet_kernels::pooling::{PoolShape, average_backward, average_forward};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
 use nnunet_kernels::{Context, CpuLevel};
@@ -118,6 +118,7 @@ fn check_conv(name: &str, shape: &ConvShape) {
             let (source, (mean, variance, scale, shift, gamma)) = (shape.source(i), &vectors[i]);
             let gamma = Some(&gamma[..]);
             let norm = NormBackward {
+                over: NormOver::Voxels,
                 raw: &raw[i],
                 scale,
                 shift,

@@ -12,7 +12,7 @@ use nnunet_kernels::head::{self, HeadShape};
 use nnunet_kernels::layout::{AlignedBuffer, BlockedShape};
 use nnunet_kernels::norm::{self, NormBackward, NormGradients};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
-use nnunet_kernels::{Context, CpuLevel, activation, first_layer, scalar};
+use nnunet_kernels::{Context, CpuLevel, activation, first_layer, gelu, scalar};
 use proptest::prelude::*;
 
 /// Runs `compute` at every level with several thread counts; all thread counts give the same bits, all levels what is expected.
@@ -48,11 +48,25 @@ fn blocked_shape() -> impl Strategy<Value = BlockedShape> {
     })
 }
 
+/// A shape with what a norm takes its statistics over: any groups that divide the channels.
+fn normalised_shape() -> impl Strategy<Value = (BlockedShape, norm::NormOver)> {
+    (blocked_shape(), 0_usize..4, any::<prop::sample::Index>()).prop_map(|(shape, kind, index)| {
+        let divisors: Vec<usize> =
+            (1..=shape.channels).filter(|n| shape.channels.is_multiple_of(*n)).collect();
+        let over = match kind {
+            0 => norm::NormOver::Voxels,
+            1 => norm::NormOver::Batch,
+            _ => norm::NormOver::Groups(*index.get(&divisors)),
+        };
+        (shape, over)
+    })
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn instance_norm(shape in blocked_shape(), seed in 1_u64.., slope in prop_oneof![Just(0.0_f32), Just(0.01), Just(1.0)]) {
+    fn norms((shape, over) in normalised_shape(), seed in 1_u64.., slope in prop_oneof![Just(0.0_f32), Just(0.01), Just(1.0)]) {
         let mut random = Random(seed);
         let ctx = Context::new(CpuLevel::detect(), 2);
         let raw = random.blocked(&ctx, &shape);
@@ -60,7 +74,7 @@ proptest! {
         let (gamma, beta) = (random.values(shape.channels), random.values(shape.channels));
         let vector = shape.vector_len();
         let (mut mean, mut variance) = (vec![0.0; vector], vec![0.0; vector]);
-        scalar::statistics(&shape, &raw, StatisticsMut { mean: &mut mean, variance: &mut variance });
+        scalar::statistics_over(&shape, over, &raw, StatisticsMut { mean: &mut mean, variance: &mut variance });
         let (mut scale, mut shift) = (vec![0.0; vector], vec![0.0; vector]);
         let (g, b) = (Some(&gamma[..]), Some(&beta[..]));
         norm::scale_shift(&shape, &mean, &variance, g, b, 1e-5, &mut scale, &mut shift).unwrap();
@@ -71,7 +85,7 @@ proptest! {
         });
         prop_assume!(defined);
         let backward = NormBackward {
-            raw: &raw, scale: &scale, shift: &shift, mean: &mean, variance: &variance, gamma: g, eps: 1e-5, negative_slope: slope,
+            over, raw: &raw, scale: &scale, shift: &shift, mean: &mean, variance: &variance, gamma: g, eps: 1e-5, negative_slope: slope,
         };
         let source = Source { data: &raw, affine: Some(Affine { scale: &scale, shift: &shift, negative_slope: slope }) };
         let run = |parameters: &dyn Fn(&mut [f32], NormGradients<'_>)| {
@@ -100,11 +114,48 @@ proptest! {
         check(&expected, |ctx| {
             let (mut mean, mut variance) = (vec![0.0; vector], vec![0.0; vector]);
             norm::statistics(ctx, &shape, &raw, StatisticsMut { mean: &mut mean, variance: &mut variance }).unwrap();
+            norm::merge_statistics(&shape, over, StatisticsMut { mean: &mut mean, variance: &mut variance }).unwrap();
             let mut applied = vec![0.0; shape.len()];
             activation::apply(ctx, &shape, &source, &mut applied).unwrap();
             let (grad, grad_gamma, grad_beta) =
                 run(&|grad, out| norm::backward(ctx, &shape, &backward, grad, out).unwrap());
             vec![as_f32(&mean), as_f32(&variance), applied, grad, grad_gamma, grad_beta]
+        });
+    }
+
+    #[test]
+    fn gelu(
+        shape in blocked_shape(), seed in 1_u64.., slope in prop_oneof![Just(1.0_f32), Just(0.01)], accumulate in any::<bool>(),
+    ) {
+        let mut random = Random(seed);
+        let ctx = Context::new(CpuLevel::detect(), 1);
+        let mut data = random.blocked(&ctx, &shape);
+        // Far enough to reach the flat ends.
+        data.iter_mut().for_each(|value| *value *= 7.0);
+        let [scale, shift] = random.affine(&shape);
+        let affine = (seed % 2 == 0).then_some(Affine { scale: &scale, shift: &shift, negative_slope: slope });
+        let source = Source { data: &data, affine };
+        let gradient = random.blocked(&ctx, &shape);
+        let before = random.blocked(&ctx, &shape);
+        let backward = |run: &dyn Fn(&mut GradientTarget<'_>)| {
+            let mut grad_source = before.to_vec();
+            run(&mut if accumulate {
+                GradientTarget::accumulate(&mut grad_source)
+            } else {
+                GradientTarget::overwrite(&mut grad_source)
+            });
+            grad_source
+        };
+        let mut output = vec![0.0; shape.len()];
+        scalar::gelu_forward(&shape, &source, &mut output);
+        let grad_source = backward(&|target| scalar::gelu_backward(&shape, &source, &gradient, target));
+        // Values up to 14; that of the fused multiply-add and of two roundings differ by an ulp of the terms.
+        let expected = [("output", output, 1.0), ("gradient of the source", grad_source, 1.0)];
+        check(&expected, |ctx| {
+            let mut output = vec![f32::NAN; shape.len()];
+            gelu::forward(ctx, &shape, &source, &mut output).unwrap();
+            let grad_source = backward(&|target| gelu::backward(ctx, &shape, &source, &gradient, target).unwrap());
+            vec![output, grad_source]
         });
     }
 

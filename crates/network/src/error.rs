@@ -65,6 +65,18 @@ pub enum NetworkError {
         /// What is not supported.
         what: String,
     },
+    /// A network that can be run but not trained.
+    #[error(
+        "node \"{node}\": {found} cannot be trained in this version; {hint}. Prediction with such a network works"
+    )]
+    NotTrainable {
+        /// The node's name.
+        node: String,
+        /// What stands in the way.
+        found: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// Parameters and graph do not belong together.
     #[error(
         "parameter \"{name}\": {found}; expected {expected}. Weights and plans belong to different networks"

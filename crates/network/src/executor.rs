@@ -22,7 +22,8 @@ pub trait Executor: Send {
 
 /// Runs a network for training: a forward pass that keeps what the backward pass needs.
 pub trait Trainable: Executor {
-    /// Logits of every deep-supervision head, full resolution first.
+    /// Logits of every deep-supervision head, full resolution first. Batch norms take the batch's statistics and move
+    /// their running ones.
     fn forward(&mut self, input: &Tensor) -> Result<Vec<Tensor>, Self::Error>;
 
     /// As [`Trainable::forward`], into tensors whose memory is used again.
@@ -30,6 +31,10 @@ pub trait Trainable: Executor {
         *outputs = self.forward(input)?;
         Ok(())
     }
+
+    /// As [`Trainable::forward_into`], but as in inference: batch norms take their running statistics, and nothing is
+    /// moved or kept for a backward pass.
+    fn evaluate_into(&mut self, input: &Tensor, outputs: &mut Vec<Tensor>) -> Result<(), Self::Error>;
 
     /// Gradients of the loss with respect to the outputs of the last [`Trainable::forward`], in the
     /// same order; `None` for a head whose loss weight is zero. Leaves the parameter gradients in

@@ -13,6 +13,23 @@ pub struct NodeId(pub usize);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ParameterId(pub usize);
 
+/// Index of a buffer in [`Graph::buffers`]: a tensor of the state dict that no optimiser changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BufferId(pub usize);
+
+/// Running statistics of a batch norm.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RunningStatistics {
+    /// Running mean (channels).
+    pub mean: BufferId,
+    /// Running unbiased variance (channels).
+    pub variance: BufferId,
+    /// Number of batches that went into them (one element).
+    pub batches: BufferId,
+    /// Share of a new batch; `None` is the mean over all batches.
+    pub momentum: Option<f64>,
+}
+
 /// One operation and its inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
@@ -58,6 +75,41 @@ pub enum Operation {
         /// Added to the variance.
         epsilon: f64,
     },
+    /// Normalisation of each channel over the voxels of all samples, with the biased variance. Outside of training
+    /// with the running statistics, if there are any.
+    BatchNorm {
+        /// What is normalised.
+        input: NodeId,
+        /// Weight and bias, each (channels); `None` without affine parameters.
+        affine: Option<(ParameterId, ParameterId)>,
+        /// Added to the variance.
+        epsilon: f64,
+        /// Moved by every training pass.
+        running: Option<RunningStatistics>,
+    },
+    /// Normalisation of each group of consecutive channels of each sample, with the biased variance.
+    GroupNorm {
+        /// What is normalised.
+        input: NodeId,
+        /// Number of groups; divides the channels.
+        groups: usize,
+        /// Weight and bias, each (channels); `None` without affine parameters.
+        affine: Option<(ParameterId, ParameterId)>,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// x * (1 + erf(x / sqrt 2)) / 2.
+    Gelu {
+        /// What is activated.
+        input: NodeId,
+    },
+    /// Zeros at random while training, scaled so that the mean stays; changes nothing otherwise.
+    Dropout {
+        /// What is thinned out.
+        input: NodeId,
+        /// Share of zeros.
+        probability: f64,
+    },
     /// max(x, 0) + slope * min(x, 0). Slope 0 is the ReLU.
     LeakyRelu {
         /// What is activated.
@@ -101,6 +153,10 @@ impl Node {
             Operation::Convolution { input, .. }
             | Operation::TransposedConvolution { input, .. }
             | Operation::InstanceNorm { input, .. }
+            | Operation::BatchNorm { input, .. }
+            | Operation::GroupNorm { input, .. }
+            | Operation::Gelu { input }
+            | Operation::Dropout { input, .. }
             | Operation::LeakyRelu { input, .. }
             | Operation::AveragePool { input, .. } => std::slice::from_ref(input),
             Operation::Concat { inputs } => inputs,
@@ -134,13 +190,33 @@ pub struct ParameterSpec {
     pub initial: InitialValue,
 }
 
+/// A buffer that the graph needs.
+#[derive(Debug, Clone, PartialEq)]
+pub struct BufferSpec {
+    /// PyTorch's name in the state dict, without aliases.
+    pub name: String,
+    /// PyTorch's shape; empty for a single number.
+    pub shape: Vec<usize>,
+    /// What it starts with everywhere.
+    pub initial: f32,
+}
+
+/// What an entry of the state dict holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// A parameter.
+    Parameter(ParameterId),
+    /// A buffer.
+    Buffer(BufferId),
+}
+
 /// One entry of PyTorch's state dict. A tensor occurs under several names there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StateEntry {
     /// The key in the state dict.
     pub name: String,
-    /// The parameter it holds.
-    pub parameter: ParameterId,
+    /// What it holds.
+    pub stored: Stored,
 }
 
 /// A network: nodes in an order in which they can be computed, outputs, parameters.
@@ -149,6 +225,7 @@ pub struct Graph {
     nodes: Vec<Node>,
     outputs: Vec<NodeId>,
     parameters: Vec<ParameterSpec>,
+    buffers: Vec<BufferSpec>,
     state_entries: Vec<StateEntry>,
     spatial_dimensions: usize,
 }
@@ -179,6 +256,30 @@ impl Graph {
         &self.parameters[id.0]
     }
 
+    /// Buffers in the order in which they were declared.
+    pub fn buffers(&self) -> &[BufferSpec] {
+        &self.buffers
+    }
+
+    /// The buffer `id`.
+    pub fn buffer(&self, id: BufferId) -> &BufferSpec {
+        &self.buffers[id.0]
+    }
+
+    /// Canonical names and shapes of all tensors: parameters, then buffers.
+    pub fn tensors(&self) -> impl Iterator<Item = (&str, &[usize])> {
+        let learned = self.parameters.iter().map(|spec| (spec.name.as_str(), &spec.shape[..]));
+        learned.chain(self.buffers.iter().map(|spec| (spec.name.as_str(), &spec.shape[..])))
+    }
+
+    /// Canonical name and shape of what an entry of the state dict holds.
+    pub fn stored(&self, stored: Stored) -> (&str, &[usize]) {
+        match stored {
+            Stored::Parameter(id) => (&self.parameter(id).name, &self.parameter(id).shape),
+            Stored::Buffer(id) => (&self.buffer(id).name, &self.buffer(id).shape),
+        }
+    }
+
     /// Every key of PyTorch's state dict in its order, aliases included.
     pub fn state_entries(&self) -> &[StateEntry] {
         &self.state_entries
@@ -186,7 +287,7 @@ impl Graph {
 
     /// (key, canonical name) of every entry of PyTorch's state dict, in its order.
     pub fn state_dict_names(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.state_entries.iter().map(|e| (e.name.as_str(), self.parameters[e.parameter.0].name.as_str()))
+        self.state_entries.iter().map(|e| (e.name.as_str(), self.stored(e.stored).0))
     }
 
     /// 2 or 3.
@@ -223,6 +324,7 @@ impl GraphBuilder {
                 nodes: vec![input],
                 outputs: Vec::new(),
                 parameters: Vec::new(),
+                buffers: Vec::new(),
                 state_entries: Vec::new(),
                 spatial_dimensions,
             },
@@ -246,9 +348,15 @@ impl GraphBuilder {
         ParameterId(self.graph.parameters.len() - 1)
     }
 
+    /// Adds a buffer under its canonical name.
+    pub fn buffer(&mut self, name: String, shape: Vec<usize>, initial: f32) -> BufferId {
+        self.graph.buffers.push(BufferSpec { name, shape, initial });
+        BufferId(self.graph.buffers.len() - 1)
+    }
+
     /// Adds an entry of the state dict. Entries are kept in the order of the calls.
-    pub fn state_entry(&mut self, name: String, parameter: ParameterId) {
-        self.graph.state_entries.push(StateEntry { name, parameter });
+    pub fn state_entry(&mut self, name: String, stored: Stored) {
+        self.graph.state_entries.push(StateEntry { name, stored });
     }
 
     /// Repeats all entries so far under `prefix`: a module that is registered in a second place.
@@ -257,7 +365,7 @@ impl GraphBuilder {
             .graph
             .state_entries
             .iter()
-            .map(|e| StateEntry { name: format!("{prefix}{}", e.name), parameter: e.parameter })
+            .map(|e| StateEntry { name: format!("{prefix}{}", e.name), stored: e.stored })
             .collect();
         self.graph.state_entries.extend(copies);
     }

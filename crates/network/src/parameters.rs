@@ -3,7 +3,7 @@
 use indexmap::IndexMap;
 
 use crate::error::NetworkError;
-use crate::graph::{Graph, ParameterId};
+use crate::graph::{BufferId, Graph, ParameterId};
 
 /// One parameter: value and, after a backward pass, gradient.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,22 +64,48 @@ impl Parameter {
     }
 }
 
-/// All parameters of a network by name, in the order of PyTorch's `network.parameters()`.
+/// A tensor that belongs to the weights but is not learned along gradients: a running statistic.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Buffer {
+    /// PyTorch's shape.
+    shape: Vec<usize>,
+    /// Elements in C order.
+    value: Vec<f32>,
+}
+
+impl Buffer {
+    /// PyTorch's shape; empty for a single number.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Elements in C order.
+    pub fn value(&self) -> &[f32] {
+        &self.value
+    }
+}
+
+/// All parameters of a network by name, in the order of PyTorch's `network.parameters()`, and its buffers.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Parameters {
     entries: IndexMap<String, Parameter>,
+    buffers: IndexMap<String, Buffer>,
 }
 
 impl Parameters {
     /// Parameters of `graph` with `fill(index, ..)` as values, where the index is that of
-    /// [`Graph::parameters`].
+    /// [`Graph::parameters`]. Buffers have their initial values.
     pub fn from_fn(graph: &Graph, mut fill: impl FnMut(ParameterId, &mut [f32])) -> Self {
         let entries = graph.parameters().iter().enumerate().map(|(i, spec)| {
             let mut value = vec![0.0; spec.shape.iter().product()];
             fill(ParameterId(i), &mut value);
             (spec.name.clone(), Parameter::new(spec.shape.clone(), value))
         });
-        Self { entries: entries.collect() }
+        let buffers = graph.buffers().iter().map(|spec| {
+            let value = vec![spec.initial; spec.shape.iter().product()];
+            (spec.name.clone(), Buffer { shape: spec.shape.clone(), value })
+        });
+        Self { entries: entries.collect(), buffers: buffers.collect() }
     }
 
     /// Zeros in the shapes of `graph`, to be overwritten from a checkpoint.
@@ -107,24 +133,52 @@ impl Parameters {
         Ok(())
     }
 
-    /// Overwrites the value of `name`. An error names an unknown name or another shape.
+    /// Overwrites the value of the parameter or buffer `name`. An error names an unknown name or another shape.
     pub fn set(&mut self, name: &str, shape: &[usize], value: &[f32]) -> Result<(), NetworkError> {
-        let Some(parameter) = self.entries.get_mut(name) else {
-            return Err(NetworkError::Parameter {
-                name: name.into(),
-                found: "not a parameter of this network".into(),
-                expected: "one of its names".into(),
-            });
+        let (own_shape, own) = match (self.entries.get_mut(name), self.buffers.get_mut(name)) {
+            (Some(Parameter { shape, value, .. }), _) | (None, Some(Buffer { shape, value })) => {
+                (shape, value)
+            }
+            (None, None) => {
+                return Err(NetworkError::Parameter {
+                    name: name.into(),
+                    found: "not a tensor of this network".into(),
+                    expected: "one of its names".into(),
+                });
+            }
         };
-        if parameter.shape != shape || parameter.value.len() != value.len() {
+        if own_shape != shape || own.len() != value.len() {
             return Err(NetworkError::Parameter {
                 name: name.into(),
                 found: format!("shape {shape:?}"),
-                expected: format!("{:?}", parameter.shape),
+                expected: format!("{own_shape:?}"),
             });
         }
-        parameter.value.copy_from_slice(value);
+        own.copy_from_slice(value);
         Ok(())
+    }
+
+    /// (name, buffer) in the graph's order.
+    pub fn buffers(&self) -> impl ExactSizeIterator<Item = (&str, &Buffer)> {
+        self.buffers.iter().map(|(n, b)| (n.as_str(), b))
+    }
+
+    /// Elements of the buffer `id`.
+    pub fn buffer(&self, id: BufferId) -> &[f32] {
+        &self.buffers[id.0].value
+    }
+
+    /// Elements of the buffer `id`.
+    pub fn buffer_mut(&mut self, id: BufferId) -> &mut [f32] {
+        &mut self.buffers[id.0].value
+    }
+
+    /// Elements of two buffers; both empty if they are one.
+    pub(crate) fn two_buffers_mut(&mut self, a: BufferId, b: BufferId) -> (&mut [f32], &mut [f32]) {
+        match self.buffers.get_disjoint_indices_mut([a.0, b.0]) {
+            Ok([(_, a), (_, b)]) => (&mut a.value, &mut b.value),
+            Err(_) => (&mut [], &mut []),
+        }
     }
 
     /// The parameter `name`.
@@ -215,6 +269,18 @@ impl Parameters {
                 }
                 None => return Err(fault("missing".into(), format!("shape {:?}", spec.shape))),
             }
+        }
+        let buffers = graph.buffers().iter().map(|spec| (&spec.name, &spec.shape));
+        if let Some((name, shape)) = buffers
+            .zip(self.buffers.iter().map(Some).chain(std::iter::repeat(None)))
+            .find(|(spec, own)| own.is_none_or(|(name, buffer)| (name, &buffer.shape) != *spec))
+            .map(|(spec, _)| spec)
+        {
+            return Err(NetworkError::Parameter {
+                name: name.clone(),
+                found: "missing or of another shape".into(),
+                expected: format!("a buffer of shape {shape:?}"),
+            });
         }
         match self.entries.get_index(graph.parameters().len()) {
             Some((name, _)) => Err(NetworkError::Parameter {

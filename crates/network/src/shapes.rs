@@ -87,7 +87,22 @@ fn node_shape(
             }
             Ok(shape)
         }
-        Operation::LeakyRelu { input, .. } => Ok(of(*input)),
+        Operation::GroupNorm { input, groups, .. } => {
+            let shape = of(*input);
+            if *groups == 0 || !shape[1].is_multiple_of(*groups) {
+                let found = format!("{} channels in {groups} groups", shape[1]);
+                return Err(fault(found, "a number of groups that divides the channels".into()));
+            }
+            if shape[1] / groups * shape[2..].iter().product::<usize>() < 2 {
+                let found = format!("{groups} groups of one value each");
+                return Err(fault(found, "more than one value per group to normalise over".into()));
+            }
+            Ok(shape)
+        }
+        Operation::BatchNorm { input, .. }
+        | Operation::LeakyRelu { input, .. }
+        | Operation::Gelu { input }
+        | Operation::Dropout { input, .. } => Ok(of(*input)),
         Operation::Concat { inputs } => {
             let first = of(inputs[0]);
             let mut out = first;

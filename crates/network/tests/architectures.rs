@@ -17,7 +17,7 @@ fn check_state_dict(graph: &Graph, state_dict: &serde_json::Map<String, Value>, 
     assert_eq!(names, expected);
     for entry in graph.state_entries() {
         let shape: Vec<usize> = serde_json::from_value(state_dict[&entry.name].clone()).unwrap();
-        assert_eq!(graph.parameter(entry.parameter).shape, shape, "{}", entry.name);
+        assert_eq!(graph.stored(entry.stored).1, shape, "{}", entry.name);
     }
     let order: Vec<&str> = graph.parameters().iter().map(|p| p.name.as_str()).collect();
     assert_eq!(order, parameters);
@@ -25,7 +25,7 @@ fn check_state_dict(graph: &Graph, state_dict: &serde_json::Map<String, Value>, 
 
 #[test]
 fn state_dicts_of_small_networks() {
-    for name in common::CASES {
+    for name in common::CASES.into_iter().chain(common::DROPOUT_CASES) {
         let case = common::case(name);
         let names: Vec<String> = serde_json::from_value(case.description["parameters"].clone()).unwrap();
         check_state_dict(&case.graph(true), case.description["state_dict"].as_object().unwrap(), &names);
@@ -43,10 +43,8 @@ fn state_dicts_of_the_reference_models() {
         let shapes: BTreeMap<String, Vec<usize>> =
             step.weights.iter().map(|(k, a)| (k.clone(), a.shape.clone())).collect();
         let entries = step.graph.state_entries();
-        let found: BTreeMap<String, Vec<usize>> = entries
-            .iter()
-            .map(|e| (e.name.clone(), step.graph.parameter(e.parameter).shape.clone()))
-            .collect();
+        let found: BTreeMap<String, Vec<usize>> =
+            entries.iter().map(|e| (e.name.clone(), step.graph.stored(e.stored).1.to_vec())).collect();
         assert!(shapes.iter().all(|(k, s)| found.get(k) == Some(s)), "{name}: names or shapes differ");
         let with_encoder: Vec<&String> =
             found.keys().filter(|k| !k.starts_with("decoder.encoder.")).collect();
@@ -137,19 +135,40 @@ fn faults_name_the_entry_and_what_is_known() {
         ("strides", json!([[1, 1, 1], [2, 2, 0], [2, 2, 2]]), "from 1 to 4"),
         ("conv_op", json!("torch.nn.modules.conv.Conv1d"), "Conv3d"),
         ("norm_op", json!("torch.nn.modules.instancenorm.InstanceNorm2d"), "InstanceNorm3d"),
-        ("norm_op", json!("torch.nn.modules.batchnorm.BatchNorm3d"), "InstanceNorm3d"),
+        ("norm_op", json!("torch.nn.modules.batchnorm.BatchNorm2d"), "BatchNorm3d"),
+        ("norm_op", json!("torch.nn.LayerNorm"), "GroupNorm"),
+        ("norm_op", json!("torch.nn.GroupNorm"), "num_groups"),
+        ("norm_op_kwargs", json!({"affine": 1}), "true or false"),
+        ("norm_op_kwargs", json!({"track_running_stats": true}), "false"),
         ("norm_op_kwargs", json!({"epsilon": 1e-5}), "eps, affine"),
         ("norm_op_kwargs", json!({"eps": -1.0}), "above zero"),
-        ("dropout_op", json!("torch.nn.Dropout3d"), "null"),
-        ("nonlin", json!("torch.nn.GELU"), "LeakyReLU"),
+        ("dropout_op", json!("torch.nn.AlphaDropout"), "torch.nn.Dropout3d"),
+        ("nonlin", json!("torch.nn.Mish"), "torch.nn.GELU"),
         ("nonlin_kwargs", json!({"negative_slope": 2.0}), "from 0 to 1"),
         ("conv_bias", json!(1), "true or false"),
         ("n_conv_per_stage", Value::Null, "whole number"),
-        ("nonlin_first", json!(true), "false"),
+        ("nonlin_first", json!("yes"), "true or false"),
+        ("deep_supervision", json!(2), "true or false"),
     ];
     for (key, value, expected) in cases {
         let text = message(class, |k| k[*key] = value.clone());
         assert!(text.contains(key) && text.contains(expected), "{key} = {value}: {text}");
+    }
+    let pairs: &[(&str, &str, Value, &str)] = &[
+        ("norm_op", "torch.nn.BatchNorm3d", json!({"momentum": 2}), "from 0 to 1"),
+        ("norm_op", "torch.nn.BatchNorm3d", json!({"num_groups": 2}), "momentum"),
+        ("norm_op", "torch.nn.GroupNorm", json!({"num_groups": 0}), "at least 1"),
+        ("norm_op", "torch.nn.GroupNorm", json!({}), "num_groups"),
+        ("nonlin", "torch.nn.GELU", json!({"approximate": "tanh"}), "none"),
+        ("nonlin", "torch.nn.GELU", json!({"inplace": true}), "approximate"),
+        ("dropout_op", "torch.nn.Dropout", json!({"p": 1.5}), "from 0 to 1"),
+    ];
+    for (key, class_name, value, expected) in pairs {
+        let text = message(class, |k| {
+            k[*key] = json!(class_name);
+            k[format!("{key}_kwargs")] = value.clone();
+        });
+        assert!(text.contains(expected), "{class_name} {value}: {text}");
     }
     let text = build("PlainConvUNet", &json!([1]), 1, 2, true).unwrap_err().to_string();
     assert!(text.contains("object"), "{text}");
@@ -165,6 +184,12 @@ fn shapes_that_do_not_meet_are_errors() {
     assert!(text.contains("1 channels"), "{text}");
     let text = shapes::infer(&graph, [1, 1, 4, 4, 4]).unwrap_err().to_string();
     assert!(text.contains("more than one voxel"), "{text}");
+    let mut kwargs = common::plain_kwargs();
+    kwargs["norm_op"] = json!("torch.nn.GroupNorm");
+    kwargs["norm_op_kwargs"] = json!({"num_groups": 8});
+    let grouped = build("PlainConvUNet", &kwargs, 1, 2, true).unwrap();
+    let text = shapes::infer(&grouped, [1, 1, 8, 8, 8]).unwrap_err().to_string();
+    assert!(text.contains("4 channels in 8 groups"), "{text}");
     assert!(shapes::infer(&graph, [0, 1, 8, 8, 8]).is_err());
     assert!(shapes::infer(&graph, [usize::MAX / 2, 1, 8, 8, 8]).is_err());
 }

@@ -94,6 +94,54 @@ fn reads_back_what_it_writes() {
     assert_eq!(Checkpoint::read(&path).unwrap(), checkpoint);
 }
 
+/// Running statistics are part of the weights; the counters stay whole numbers.
+#[test]
+fn batch_norms_of_the_reference_both_ways() {
+    let kwargs = serde_json::json!({
+        "n_stages": 2, "features_per_stage": [2, 3], "conv_op": "torch.nn.modules.conv.Conv3d", "kernel_sizes": 3,
+        "strides": [1, 2], "n_conv_per_stage": 1, "n_conv_per_stage_decoder": 1, "conv_bias": true,
+        "norm_op": "torch.nn.modules.batchnorm.BatchNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": true},
+        "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": true}
+    });
+    let graph = build("PlainConvUNet", &kwargs, 1, 2, true).unwrap();
+    let original = Checkpoint::read(&golden("batch_norm.pth")).unwrap();
+    let keys: Vec<&str> = original.weights.keys().map(|(key, _)| key).collect();
+    assert_eq!(keys, graph.state_dict_names().map(|(key, _)| key).collect::<Vec<_>>());
+    let parameters = original.weights.clone().into_parameters(&graph).unwrap();
+    let buffer = |name: &str| {
+        let found = parameters.buffers().find(|(own, _)| *own == name);
+        found.map(|(_, buffer)| buffer.value().to_vec()).unwrap()
+    };
+    assert_eq!(buffer("encoder.stages.1.0.convs.0.norm.num_batches_tracked"), [3.0]);
+    assert!(buffer("decoder.stages.0.convs.0.norm.running_var").iter().all(|v| *v > 0.0 && *v != 1.0));
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("checkpoint_final.pth");
+    let weights = StateDict::from_parameters(&graph, &parameters);
+    let written = Checkpoint { weights, ..original.clone() };
+    written.write(&path).unwrap();
+    let again = Checkpoint::read(&path).unwrap();
+    assert_eq!(again.weights, original.weights);
+    assert_eq!(again.weights.into_parameters(&graph).unwrap(), parameters);
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(&path).unwrap()).unwrap();
+    let mut pickle = Vec::new();
+    let mut member = zip.by_name("checkpoint_final/data.pkl").unwrap();
+    std::io::Read::read_to_end(&mut member, &mut pickle).unwrap();
+    let has = |text: &[u8]| pickle.windows(text.len()).any(|window| window == text);
+    assert!(has(b"LongStorage") && has(b"FloatStorage"));
+
+    // Fine-tuning takes them over too; a file without them is named.
+    let mut fresh = Parameters::zeros(&graph);
+    original.weights.transfer_to(&graph, &mut fresh).unwrap();
+    assert_eq!(fresh.buffers().collect::<Vec<_>>(), parameters.buffers().collect::<Vec<_>>());
+    let mut without = StateDict::new();
+    for (name, tensor) in original.weights.tensors().filter(|(name, _)| !name.contains("running_mean")) {
+        without.insert(name, tensor.clone());
+    }
+    let message = without.into_parameters(&graph).unwrap_err().to_string();
+    assert!(message.contains("norm.running_mean"), "{message}");
+}
+
 #[test]
 fn storages_are_aligned_and_named_as_torch_does() {
     let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use nnunet_testkit::shared::shared_path;
 const LEVELS: [CpuLevel; 4] = [CpuLevel::Portable, CpuLevel::Avx2, CpuLevel::Avx512, CpuLevel::Avx512Bf16];
 
 fn options(level: CpuLevel, threads: usize, precision: Precision) -> CpuOptions {
-    CpuOptions { threads, precision, level }
+    CpuOptions { threads, precision, level, recompute: false }
 }
 
 /// Largest difference relative to the largest magnitude, for outputs and gradients of f32 arithmetic. The transforms of
@@ -36,6 +36,7 @@ fn check_case(name: &str, options: CpuOptions) {
     let outputs = executor.forward(&x).unwrap();
     let run = executor.run(&x).unwrap();
     match options.precision {
+        _ if case.arrays.contains_key("e0") => check_evaluation(&case, &mut executor, &x, options.precision),
         Precision::Exact => assert_eq!(run, outputs[0], "{}", what("inference and training")),
         // The two may use other algorithms.
         Precision::Fast => {
@@ -71,6 +72,74 @@ fn check_case(name: &str, options: CpuOptions) {
                 "{}",
                 what(&format!("gradient of {name} differs by {error:e}"))
             );
+        }
+    }
+}
+
+/// Running statistics after one training pass, and outputs that are computed with them.
+fn check_evaluation(case: &common::Case, executor: &mut CpuExecutor, x: &Tensor, precision: Precision) {
+    for (name, buffer) in executor.parameters().buffers() {
+        let error = common::relative_error(buffer.value(), &case.arrays[&format!("a:{name}")].f32());
+        assert!(error < tolerance(precision), "{name} differs by {error:e}");
+    }
+    let mut outputs = Vec::new();
+    executor.evaluate_into(x, &mut outputs).unwrap();
+    outputs.push(executor.run(x).unwrap());
+    for (i, output) in outputs.iter().enumerate() {
+        let expected = case.tensor(&format!("e{}", i % 2));
+        let error = common::relative_error(&output.data, &expected.data);
+        assert!(error < tolerance(precision), "output {i} in evaluation differs by {error:e}");
+    }
+    let count = |executor: &CpuExecutor| executor.parameters().clone();
+    let before = count(executor);
+    executor.evaluate_into(x, &mut outputs).unwrap();
+    assert!(before == count(executor), "evaluation changes the weights");
+}
+
+#[test]
+fn dropouts_change_nothing_in_prediction_and_are_not_trained() {
+    for name in common::DROPOUT_CASES {
+        let case = common::case(name);
+        let mut executor =
+            CpuExecutor::new(case.graph(true), case.parameters(), CpuOptions::default()).unwrap();
+        let x = case.tensor("x");
+        let output = executor.run(&x).unwrap();
+        let error = common::relative_error(&output.data, &case.tensor("e0").data);
+        assert!(error < tolerance(Precision::Fast), "{name} differs by {error:e}");
+        let text = executor.forward(&x).unwrap_err().to_string();
+        assert!(text.contains("dropout") && text.contains("dropout_op_kwargs"), "{text}");
+        assert_eq!(executor.memory_estimate(x.shape, true).unwrap_err().to_string(), text);
+    }
+}
+
+#[test]
+fn batch_norm_of_one_value_is_not_trained() {
+    let case = common::case("plain3d_batch");
+    let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), CpuOptions::default()).unwrap();
+    let x = ramp([1, 1, 4, 4, 4]);
+    executor.run(&x).unwrap();
+    let text = executor.forward(&x).unwrap_err().to_string();
+    assert!(text.contains("one value per channel") && text.contains("larger batch"), "{text}");
+}
+
+/// Recomputation changes memory, not results: outputs, gradients and running statistics are those without it, bit for bit.
+#[test]
+fn recomputed_gradients_are_equal_to_the_bit() {
+    for name in common::CASES {
+        let case = common::case(name);
+        let x = case.tensor("x");
+        let d: Vec<_> = (0..2).map(|i| Some(case.tensor(&format!("d{i}")))).collect();
+        for level in [CpuLevel::Portable, CpuLevel::detect()] {
+            let run = |recompute: bool, d: &[Option<Tensor>]| {
+                let options = CpuOptions { recompute, ..options(level, 2, Precision::Fast) };
+                let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), options).unwrap();
+                let outputs = executor.forward(&x).unwrap();
+                executor.backward(d).unwrap();
+                (outputs, executor.into_parameters())
+            };
+            assert!(run(false, &d) == run(true, &d), "{name} at {level:?}");
+            let lowest = [None, d[1].clone()];
+            assert!(run(false, &lowest) == run(true, &lowest), "{name} at {level:?}, lowest head only");
         }
     }
 }
@@ -293,8 +362,39 @@ fn inference_memory_is_planned_by_liveness() {
     let full = 32 * 128 * 128 * 128 * 4;
     let inference = executor.memory_estimate([1, 1, 128, 128, 128], false).unwrap().activations;
     assert!((3 * full..3 * full + full / 2).contains(&inference), "{inference} bytes, one map is {full}");
-    let training = executor.memory_estimate([1, 1, 128, 128, 128], true).unwrap().activations;
-    assert!(training < 9 * full, "{training} bytes, one map is {full}");
+    let shape = [1, 1, 128, 128, 128];
+    let training = executor.memory_estimate(shape, true).unwrap();
+    assert!(training.activations < 9 * full, "{} bytes, one map is {full}", training.activations);
+    assert_eq!(executor.recomputation_saves(shape).unwrap(), 0);
+    let (graph, parameters) = (executor.graph().clone(), executor.parameters().clone());
+    let options = CpuOptions { recompute: true, ..CpuOptions::default() };
+    let executor = CpuExecutor::new(graph, parameters, options).unwrap();
+    let less = executor.memory_estimate(shape, true).unwrap();
+    assert!(less.activations < 7 * full, "{} bytes, one map is {full}", less.activations);
+    assert_eq!(executor.recomputation_saves(shape).unwrap(), training.total() - less.total());
+}
+
+/// What is planned is what is allocated, and the second step allocates nothing more.
+#[test]
+fn planned_memory_is_what_is_allocated() {
+    for recompute in [false, true] {
+        let case = common::case("residual3d");
+        let options = CpuOptions { recompute, ..CpuOptions::default() };
+        let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), options).unwrap();
+        let x = case.tensor("x");
+        executor.run(&x).unwrap();
+        let inference = executor.memory_estimate(x.shape, false).unwrap().activations;
+        assert_eq!(executor.activations_allocated(), inference);
+        let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), options).unwrap();
+        let planned = executor.memory_estimate(x.shape, true).unwrap().activations;
+        let mut outputs = Vec::new();
+        let gradients: Vec<_> = (0..2).map(|i| Some(case.tensor(&format!("d{i}")))).collect();
+        for _ in 0..3 {
+            executor.forward_into(&x, &mut outputs).unwrap();
+            executor.backward(&gradients).unwrap();
+            assert_eq!(executor.activations_allocated(), planned);
+        }
+    }
 }
 
 /// Dice plus cross-entropy of the reference with its gradient with respect to the logits, in f64, as plain as can be.

@@ -38,7 +38,7 @@ pub(super) fn cpu_options(matches: &Matches, session: &Session) -> anyhow::Resul
             return Err(UsageError(text).into());
         }
     };
-    Ok(CpuOptions { threads: session.threads, precision, level: cpu_level()? })
+    Ok(CpuOptions { threads: session.threads, precision, level: cpu_level()?, recompute: false })
 }
 
 /// The machine's instruction set, lowered by `NNUNET_CPU_LEVEL`.

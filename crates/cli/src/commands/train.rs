@@ -4,6 +4,7 @@ use anyhow::Context;
 use nnunet::dataset::splits::Fold;
 use nnunet::model::Recipe;
 use nnunet::train::{RunFolder, Start, TrainRequest, Training};
+use nnunet_network::CpuOptions;
 
 use super::Entry;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};
@@ -42,6 +43,10 @@ const OWN_FLAGS: &[Flag] = &[
     ),
     Flag::one(&["--batch-size"], "N", "patches per iteration instead of the planned number"),
     Flag::one(&["--seed"], "N", "seed of weights, patches and augmentation (default: 0)"),
+    Flag::switch(
+        &["--recompute"],
+        "take less memory and more time: compute parts of the network again in the backward pass; same results",
+    ),
     Flag::one(&["--save-every"], "N", "write checkpoint_latest.pth after every N epochs (default: 50)"),
 ];
 
@@ -102,7 +107,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         recipe,
         batch_size: at_least_one(matches, "--batch-size")?,
         seed: matches.parsed("--seed", "a whole number")?.unwrap_or(0),
-        cpu: cpu_options(matches, session)?,
+        cpu: CpuOptions { recompute: matches.has("--recompute"), ..cpu_options(matches, session)? },
         start,
         checkpointing: !matches.has("--disable_checkpointing"),
     })

@@ -1,17 +1,23 @@
-//! Instance norm: statistics, the scale and shift that a consumer applies on load, and the gradient through activation and norm.
+//! Instance, batch and group norm: statistics, the scale and shift that a consumer applies on load, and the gradient through
+//! activation and norm.
 //!
-//! Forward: `y = leaky((x - mean) / sqrt(variance + eps) * gamma + beta)`, with mean and biased variance over the voxels of one
-//! (sample, channel), as in PyTorch's `InstanceNorm3d` without running statistics. Statistics are f64.
+//! Forward: `y = leaky((x - mean) / sqrt(variance + eps) * gamma + beta)`, with mean and biased variance over what [`NormOver`] says:
+//! PyTorch's `InstanceNorm3d` without running statistics, `BatchNorm3d` and `GroupNorm`. Statistics are f64. Those of each
+//! (sample, channel) come first, from the convolution or [`statistics`]; [`merge_statistics`] makes those of batch and group norm of
+//! them. A batch norm that does not train takes its running statistics instead ([`use_running`]).
 
 #![allow(unsafe_code)]
 
+mod over;
 pub(crate) mod rows;
+
+pub use over::{NormOver, merge_statistics, update_running, use_running};
 
 use rows::{NormBlock, NormSums, norm_table};
 
 use crate::conv::StatisticsMut;
 use crate::conv::direct::rows::LaneStatistics;
-use crate::conv::direct::{merge_statistics, row_table};
+use crate::conv::direct::{merge_statistics as merge_tiles, row_table};
 use crate::error::{check_length, check_slope};
 use crate::layout::{BlockedShape, LANES, SharedMut};
 use crate::{Context, KernelError};
@@ -21,9 +27,11 @@ const PIECE: usize = 4096;
 /// Voxels whose statistics are taken in f32 before they are merged in f64.
 const RUN: usize = 128;
 
-/// What the gradient through an instance norm and the activation after it needs.
+/// What the gradient through a norm and the activation after it needs.
 #[derive(Debug, Clone, Copy)]
 pub struct NormBackward<'a> {
+    /// What the statistics were taken over.
+    pub over: NormOver,
     /// Raw input of the norm, blocked.
     pub raw: &'a [f32],
     /// Scale from [`scale_shift`], per (sample, padded channel).
@@ -86,7 +94,7 @@ pub fn statistics(
             unsafe { (table.statistics)(run.as_ptr(), run.len() / LANES, merged) };
         }
     });
-    merge_statistics(&partial[..len], shape.batch, shape.blocks(), statistics);
+    merge_tiles(&partial[..len], shape.batch, shape.blocks(), statistics);
     Ok(())
 }
 
@@ -148,6 +156,7 @@ pub fn backward(
     check_parameter("gradient of gamma", parameters.gamma.as_deref(), shape)?;
     check_parameter("gradient of beta", parameters.beta.as_deref(), shape)?;
     check_slope(norm.negative_slope)?;
+    norm.over.check(shape)?;
     let voxels = shape.voxels();
     let pieces = voxels.div_ceil(PIECE);
     let blocks = shape.batch * shape.blocks();
@@ -176,7 +185,7 @@ pub fn backward(
                 raw.as_ptr(),
                 gradient.as_ptr(),
                 raw.len() / LANES,
-                &norm.block(shape, block, None),
+                &norm.block(shape, block, &NormSums::default()),
                 sums,
             );
         }
@@ -192,12 +201,14 @@ pub fn backward(
         }
     }
     let sums = &sums[..len];
+    let mut means = ctx.norm_means();
+    norm.mean_terms(shape, sums, pieces, &mut means);
     let shared = SharedMut::new(gradient);
     ctx.pool().par_for(len, |_, task| {
         let (block, piece) = (task / pieces, task % pieces);
         let range = range(piece, block);
         let raw = &norm.raw[range.clone()];
-        let constants = norm.block(shape, block, Some(&sums[block * pieces]));
+        let constants = norm.block(shape, block, &means[block]);
         // SAFETY: each task has a range of its own; both have the length that is given; the level is one that the CPU has.
         unsafe {
             let gradient = shared.part(range.start, range.len());
@@ -218,8 +229,34 @@ pub fn backward(
 }
 
 impl NormBackward<'_> {
-    /// Constants of one block, counted over all samples; `sums` are those of the whole block, for the second pass.
-    fn block(&self, shape: &BlockedShape, block: usize, sums: Option<&NormSums>) -> NormBlock {
+    fn gamma(&self, channel: usize) -> f64 {
+        self.gamma.map_or(1.0, |gamma| f64::from(gamma[channel]))
+    }
+
+    /// Per block the means, over the values that share statistics, of the gradient with respect to the normalised values and of
+    /// its products with them. `sums` has those of a block at its first piece.
+    fn mean_terms(&self, shape: &BlockedShape, sums: &[NormSums], pieces: usize, means: &mut Vec<NormSums>) {
+        means.clear();
+        means.resize(shape.batch * shape.blocks(), NormSums::default());
+        let count = self.over.count(shape) as f64;
+        let place = |at: usize| (at / LANES, at % LANES);
+        for set in self.over.sets(shape) {
+            let (mut gradient, mut product) = (0.0, 0.0);
+            for at in set.clone() {
+                let ((block, lane), gamma) = (place(at), self.gamma(at % shape.padded_channels()));
+                gradient += gamma * sums[block * pieces].gradient[lane];
+                product += gamma * sums[block * pieces].product[lane];
+            }
+            for at in set {
+                let (block, lane) = place(at);
+                means[block].gradient[lane] = gradient / count;
+                means[block].product[lane] = product / count;
+            }
+        }
+    }
+
+    /// Constants of one block, counted over all samples; `means` are for the second pass.
+    fn block(&self, shape: &BlockedShape, block: usize, means: &NormSums) -> NormBlock {
         let zero = [0.0; LANES];
         let mut constants = NormBlock {
             scale: zero,
@@ -239,12 +276,9 @@ impl NormBackward<'_> {
             constants.shift[lane] = self.shift[at];
             constants.mean[lane] = self.mean[at] as f32;
             constants.rstd[lane] = rstd as f32;
-            if let Some(sums) = sums {
-                let factor = rstd * self.gamma.map_or(1.0, |gamma| f64::from(gamma[first + lane]));
-                constants.factor[lane] = factor as f32;
-                constants.slant[lane] = (factor * rstd * sums.product[lane] / shape.voxels() as f64) as f32;
-                constants.offset[lane] = (factor * sums.gradient[lane] / shape.voxels() as f64) as f32;
-            }
+            constants.factor[lane] = (rstd * self.gamma(first + lane)) as f32;
+            constants.slant[lane] = (rstd * rstd * means.product[lane]) as f32;
+            constants.offset[lane] = (rstd * means.gradient[lane]) as f32;
         }
         constants
     }
@@ -256,81 +290,4 @@ fn check_parameter(
     shape: &BlockedShape,
 ) -> Result<(), KernelError> {
     values.map_or(Ok(()), |values| check_length(what, values.len(), shape.channels))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::conv::{Affine, Source};
-    use crate::{CpuLevel, layout, scalar};
-
-    /// The gradient against central differences of the forward pass.
-    #[test]
-    fn gradient_matches_finite_differences() {
-        let ctx = Context::new(CpuLevel::detect(), 2);
-        let shape = BlockedShape { batch: 2, channels: 3, spatial: [1, 3, 4] };
-        let value = |i: usize| ((i * 37 + 11) % 101) as f32 / 50.0 - 1.0;
-        let plain: Vec<f32> = (0..shape.plain_len()).map(value).collect();
-        let weight: Vec<f32> = (0..shape.plain_len()).map(|i| value(i * 3 + 5)).collect();
-        let (gamma, beta) = ([1.2_f32, -0.7, 0.9], [0.1_f32, 0.3, -0.2]);
-        let (eps, slope) = (1e-5, 0.1);
-        let vector = shape.vector_len();
-        let forward = |plain: &[f32]| {
-            let mut raw = vec![0.0; shape.len()];
-            layout::to_blocked(&ctx, &shape, plain, &mut raw).unwrap();
-            let (mut mean, mut variance) = (vec![0.0; vector], vec![0.0; vector]);
-            statistics(&ctx, &shape, &raw, StatisticsMut { mean: &mut mean, variance: &mut variance })
-                .unwrap();
-            let (mut scale, mut shift) = (vec![0.0; vector], vec![0.0; vector]);
-            let (g, b) = (Some(&gamma[..]), Some(&beta[..]));
-            scale_shift(&shape, &mean, &variance, g, b, eps, &mut scale, &mut shift).unwrap();
-            (raw, mean, variance, scale, shift)
-        };
-        let loss = |plain: &[f32]| -> f64 {
-            let (raw, _, _, scale, shift) = forward(plain);
-            let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope: slope });
-            let out = scalar::materialise(&shape, &Source { data: &raw, affine });
-            out.iter().zip(&weight).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
-        };
-        let (raw, mean, variance, scale, shift) = forward(&plain);
-        let mut gradient = vec![0.0; shape.len()];
-        layout::to_blocked(&ctx, &shape, &weight, &mut gradient).unwrap();
-        let norm = NormBackward {
-            raw: &raw,
-            scale: &scale,
-            shift: &shift,
-            mean: &mean,
-            variance: &variance,
-            gamma: Some(&gamma),
-            eps,
-            negative_slope: slope,
-        };
-        let (mut grad_gamma, mut grad_beta) = ([0.0; 3], [0.0; 3]);
-        let parameters = NormGradients { gamma: Some(&mut grad_gamma), beta: Some(&mut grad_beta) };
-        backward(&ctx, &shape, &norm, &mut gradient, parameters).unwrap();
-        for at in 0..plain.len() {
-            let (mut up, mut down) = (plain.clone(), plain.clone());
-            up[at] += 1e-3;
-            down[at] -= 1e-3;
-            let expected = (loss(&up) - loss(&down)) / 2e-3;
-            let (sample, channel, voxel) = (at / 36, at / 12 % 3, at % 12);
-            let found = f64::from(gradient[shape.index(sample, channel, voxel)]);
-            assert!((found - expected).abs() < 5e-3, "{at}: {found} {expected}");
-        }
-        for channel in 0..3 {
-            let (mut sum, mut dot) = (0.0, 0.0);
-            for sample in 0..2 {
-                for voxel in 0..12 {
-                    let at = sample * 16 + channel;
-                    let x = raw[shape.index(sample, channel, voxel)];
-                    let pre = x * scale[at] + shift[at];
-                    let grad =
-                        weight[(sample * 3 + channel) * 12 + voxel] * if pre > 0.0 { 1.0 } else { slope };
-                    sum += grad;
-                    dot += grad * (pre - beta[channel]) / gamma[channel];
-                }
-            }
-            assert!((grad_beta[channel] - sum).abs() < 1e-4 && (grad_gamma[channel] - dot).abs() < 1e-4);
-        }
-    }
 }

@@ -1,4 +1,4 @@
-//! Passes over voxels for the gradient of an instance norm, per instruction set.
+//! Passes over voxels for the gradient of a norm, per instruction set.
 
 #![allow(unsafe_code)]
 

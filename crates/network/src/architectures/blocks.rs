@@ -3,7 +3,11 @@
 //! Parameters are registered module by module (PyTorch's order), nodes are added in the order of
 //! computation; so each block is first declared, then applied.
 
-use crate::graph::{Graph, GraphBuilder, InitialValue, NodeId, Operation, ParameterId};
+use super::Surroundings;
+use super::kwargs::UNetSizes;
+use crate::graph::{
+    Graph, GraphBuilder, InitialValue, NodeId, Operation, ParameterId, RunningStatistics, Stored,
+};
 
 /// Negative slope that nnU-Net's initialisation assumes, whatever the activation.
 const INIT_SLOPE: f64 = 0.01;
@@ -13,12 +17,51 @@ const INIT_SLOPE: f64 = 0.01;
 pub(super) struct ConvStyle {
     /// Whether convolutions have a bias.
     pub(super) bias: bool,
-    /// Epsilon of the instance norm; `None` without a norm.
-    pub(super) norm_epsilon: Option<f64>,
+    pub(super) norm: Option<NormStyle>,
+    pub(super) activation: Option<Activation>,
+    /// Whether the activation comes before the norm.
+    pub(super) activation_first: bool,
+    /// Probability of the dropout right after the convolution; `None` without one.
+    pub(super) dropout: Option<f64>,
+}
+
+impl ConvStyle {
+    /// Without activation and dropout: what comes before a residual sum.
+    pub(super) fn linear(self) -> Self {
+        Self { activation: None, dropout: None, ..self }
+    }
+}
+
+/// A norm and its settings.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NormStyle {
+    pub(super) kind: NormKind,
+    /// Added to the variance.
+    pub(super) epsilon: f64,
     /// Whether the norm has weight and bias.
-    pub(super) norm_affine: bool,
-    /// Negative slope of the activation; `None` without one.
-    pub(super) slope: Option<f64>,
+    pub(super) affine: bool,
+}
+
+/// What a norm takes its statistics over.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum NormKind {
+    Instance,
+    /// `tracked`: with running statistics, moved by `momentum` (`None`: the mean over all batches).
+    Batch {
+        momentum: Option<f64>,
+        tracked: bool,
+    },
+    Group {
+        groups: usize,
+    },
+}
+
+/// An activation.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Activation {
+    /// With its negative slope.
+    LeakyRelu(f64),
+    Gelu,
 }
 
 /// Convolution, norm and activation with registered parameters.
@@ -28,6 +71,7 @@ pub(super) struct ConvBlock {
     weight: ParameterId,
     bias: Option<ParameterId>,
     affine: Option<(ParameterId, ParameterId)>,
+    running: Option<RunningStatistics>,
     style: ConvStyle,
     pub(super) output_channels: usize,
     kernel: [usize; 3],
@@ -51,8 +95,8 @@ fn conv_weight(builder: &mut GraphBuilder, name: String, sizes: &ConvSizes) -> P
 }
 
 impl ConvBlock {
-    /// Registers the parameters under `name` and their state dict entries: first `conv` and `norm`,
-    /// then the same tensors as `all_modules.0` and `all_modules.1`. `norm_start` is the initial weight of the norm.
+    /// Registers the parameters and buffers under `name` and their state dict entries: first `conv` and `norm`,
+    /// then the same tensors by their places in `all_modules`. `norm_start` is the initial weight of the norm.
     pub(super) fn declare(
         builder: &mut GraphBuilder,
         name: String,
@@ -66,23 +110,43 @@ impl ConvBlock {
         let bias = style
             .bias
             .then(|| builder.parameter(format!("{name}.conv.bias"), channels.clone(), constant(0.0)));
-        let affine = style.norm_affine.then(|| {
+        let affine = style.norm.filter(|norm| norm.affine).map(|_| {
             let weight =
                 builder.parameter(format!("{name}.norm.weight"), channels.clone(), constant(norm_start));
-            (weight, builder.parameter(format!("{name}.norm.bias"), channels, constant(0.0)))
+            (weight, builder.parameter(format!("{name}.norm.bias"), channels.clone(), constant(0.0)))
         });
-        for (conv, norm) in [("conv", "norm"), ("all_modules.0", "all_modules.1")] {
-            builder.state_entry(format!("{name}.{conv}.weight"), weight);
+        let running = match style.norm.map(|norm| norm.kind) {
+            Some(NormKind::Batch { momentum, tracked: true }) => Some(RunningStatistics {
+                mean: builder.buffer(format!("{name}.norm.running_mean"), channels.clone(), 0.0),
+                variance: builder.buffer(format!("{name}.norm.running_var"), channels, 1.0),
+                batches: builder.buffer(format!("{name}.norm.num_batches_tracked"), Vec::new(), 0.0),
+                momentum,
+            }),
+            _ => None,
+        };
+        let before_norm = usize::from(style.dropout.is_some())
+            + usize::from(style.activation_first && style.activation.is_some());
+        let place = format!("all_modules.{}", 1 + before_norm);
+        for (conv, norm) in [("conv", "norm"), ("all_modules.0", &place)] {
+            let mut entry = |module: &str, tensor: &str, stored: Stored| {
+                builder.state_entry(format!("{name}.{module}.{tensor}"), stored);
+            };
+            entry(conv, "weight", Stored::Parameter(weight));
             if let Some(bias) = bias {
-                builder.state_entry(format!("{name}.{conv}.bias"), bias);
+                entry(conv, "bias", Stored::Parameter(bias));
             }
             if let Some((weight, bias)) = affine {
-                builder.state_entry(format!("{name}.{norm}.weight"), weight);
-                builder.state_entry(format!("{name}.{norm}.bias"), bias);
+                entry(norm, "weight", Stored::Parameter(weight));
+                entry(norm, "bias", Stored::Parameter(bias));
+            }
+            if let Some(RunningStatistics { mean, variance, batches, .. }) = running {
+                entry(norm, "running_mean", Stored::Buffer(mean));
+                entry(norm, "running_var", Stored::Buffer(variance));
+                entry(norm, "num_batches_tracked", Stored::Buffer(batches));
             }
         }
         let ConvSizes { output_channels, kernel, stride, .. } = sizes;
-        Self { name, weight, bias, affine, style, output_channels, kernel, stride }
+        Self { name, weight, bias, affine, running, style, output_channels, kernel, stride }
     }
 
     /// Adds the nodes and returns the block's result.
@@ -98,11 +162,31 @@ impl ConvBlock {
                 stride: self.stride,
             },
         );
-        if let Some(epsilon) = self.style.norm_epsilon {
-            let operation = Operation::InstanceNorm { input: value, affine: self.affine, epsilon };
-            value = builder.push(format!("{}.norm", self.name), operation);
+        if let Some(probability) = self.style.dropout {
+            let operation = Operation::Dropout { input: value, probability };
+            value = builder.push(format!("{}.dropout", self.name), operation);
         }
-        activate(builder, format!("{}.nonlin", self.name), self.style.slope, value)
+        let activation = |builder: &mut GraphBuilder, value: NodeId| {
+            activate(builder, format!("{}.nonlin", self.name), self.style.activation, value)
+        };
+        if self.style.activation_first {
+            let active = activation(builder, value);
+            self.normalise(builder, active)
+        } else {
+            let normalised = self.normalise(builder, value);
+            activation(builder, normalised)
+        }
+    }
+
+    fn normalise(&self, builder: &mut GraphBuilder, input: NodeId) -> NodeId {
+        let Some(NormStyle { kind, epsilon, .. }) = self.style.norm else { return input };
+        let (affine, running) = (self.affine, self.running);
+        let operation = match kind {
+            NormKind::Instance => Operation::InstanceNorm { input, affine, epsilon },
+            NormKind::Batch { .. } => Operation::BatchNorm { input, affine, epsilon, running },
+            NormKind::Group { groups } => Operation::GroupNorm { input, groups, affine, epsilon },
+        };
+        builder.push(format!("{}.norm", self.name), operation)
     }
 }
 
@@ -110,11 +194,12 @@ impl ConvBlock {
 pub(super) fn activate(
     builder: &mut GraphBuilder,
     name: String,
-    slope: Option<f64>,
+    activation: Option<Activation>,
     input: NodeId,
 ) -> NodeId {
-    match slope {
-        Some(slope) => builder.push(name, Operation::LeakyRelu { input, slope }),
+    match activation {
+        Some(Activation::LeakyRelu(slope)) => builder.push(name, Operation::LeakyRelu { input, slope }),
+        Some(Activation::Gelu) => builder.push(name, Operation::Gelu { input }),
         None => input,
     }
 }
@@ -143,55 +228,45 @@ pub(super) fn apply_stack(builder: &mut GraphBuilder, blocks: &[ConvBlock], inpu
     blocks.iter().fold(input, |value, block| block.apply(builder, value))
 }
 
-/// What the decoder needs to know of the encoder, each with one entry per stage.
-#[derive(Debug)]
-pub(super) struct EncoderStages<'a> {
-    pub(super) channels: &'a [usize],
-    pub(super) kernels: &'a [[usize; 3]],
-    pub(super) strides: &'a [[usize; 3]],
-    /// Results of the stages, highest resolution first.
-    pub(super) results: &'a [NodeId],
-}
-
 /// Adds the U-Net decoder behind the encoder and finishes the graph.
 ///
 /// Each decoder stage upsamples with a transposed convolution, concatenates (upsampled, skip) and
-/// convolves; every stage has a 1x1x1 head, stage 0 being the lowest resolution.
+/// convolves; every stage has a 1x1x1 head, stage 0 being the lowest resolution. `results` are those of the encoder's stages, highest
+/// resolution first.
 pub(super) fn finish_with_decoder(
     mut builder: GraphBuilder,
-    style: ConvStyle,
-    encoder: &EncoderStages<'_>,
-    convs_per_stage: &[usize],
-    output_channels: usize,
-    deep_supervision: bool,
+    sizes: &UNetSizes,
+    results: &[NodeId],
+    surroundings: Surroundings,
 ) -> Graph {
+    let Surroundings { output_channels, deep_supervision, .. } = surroundings;
+    let UNetSizes { stages, style, ref channels, ref kernels, ref strides, ref decoder_convs, .. } = *sizes;
     let b = &mut builder;
-    let stages = encoder.channels.len();
     // The decoder keeps a reference to the encoder, so the state dict lists all of it a second time.
     b.repeat_state_entries("decoder.");
     // Decoder stage s joins encoder stage below = stages - 1 - s with the skip of the stage above.
     let above = |s: usize| stages - 2 - s;
     let stacks: Vec<Vec<ConvBlock>> = (0..stages - 1)
         .map(|s| {
-            let skip = encoder.channels[above(s)];
-            let kernel = encoder.kernels[above(s)];
+            let skip = channels[above(s)];
+            let kernel = kernels[above(s)];
             let sizes = ConvSizes { input_channels: 2 * skip, output_channels: skip, kernel, stride: [1; 3] };
-            declare_stack(b, &format!("decoder.stages.{s}"), style, sizes, convs_per_stage[s])
+            declare_stack(b, &format!("decoder.stages.{s}"), style, sizes, decoder_convs[s])
         })
         .collect();
     let upsampling: Vec<(ParameterId, Option<ParameterId>)> = (0..stages - 1)
         .map(|s| {
             let name = format!("decoder.transpconvs.{s}");
-            let (below, skip) = (encoder.channels[above(s) + 1], encoder.channels[above(s)]);
+            let (below, skip) = (channels[above(s) + 1], channels[above(s)]);
             let mut shape = vec![below, skip];
-            shape.extend(b.kernel_shape(encoder.strides[above(s) + 1]));
+            shape.extend(b.kernel_shape(strides[above(s) + 1]));
             let fan_in = shape[1..].iter().product();
             let he = InitialValue::HeNormal { fan_in, slope: INIT_SLOPE };
             let weight = b.parameter(format!("{name}.weight"), shape, he);
-            b.state_entry(format!("{name}.weight"), weight);
+            b.state_entry(format!("{name}.weight"), Stored::Parameter(weight));
             let bias = style.bias.then(|| {
                 let bias = b.parameter(format!("{name}.bias"), vec![skip], InitialValue::Constant(0.0));
-                b.state_entry(format!("{name}.bias"), bias);
+                b.state_entry(format!("{name}.bias"), Stored::Parameter(bias));
                 bias
             });
             (weight, bias)
@@ -200,19 +275,19 @@ pub(super) fn finish_with_decoder(
     let heads: Vec<(ParameterId, ParameterId)> = (0..stages - 1)
         .map(|s| {
             let name = format!("decoder.seg_layers.{s}");
-            let input_channels = encoder.channels[above(s)];
+            let input_channels = channels[above(s)];
             let sizes = ConvSizes { input_channels, output_channels, kernel: [1; 3], stride: [1; 3] };
             let weight = conv_weight(b, format!("{name}.weight"), &sizes);
-            b.state_entry(format!("{name}.weight"), weight);
+            b.state_entry(format!("{name}.weight"), Stored::Parameter(weight));
             let bias =
                 b.parameter(format!("{name}.bias"), vec![output_channels], InitialValue::Constant(0.0));
-            b.state_entry(format!("{name}.bias"), bias);
+            b.state_entry(format!("{name}.bias"), Stored::Parameter(bias));
             (weight, bias)
         })
         .collect();
 
     let mut outputs = Vec::new();
-    let mut value = encoder.results[stages - 1];
+    let mut value = results[stages - 1];
     for s in 0..stages - 1 {
         let (weight, bias) = upsampling[s];
         let upsampled = b.push(
@@ -221,11 +296,11 @@ pub(super) fn finish_with_decoder(
                 input: value,
                 weight,
                 bias,
-                output_channels: encoder.channels[above(s)],
-                stride: encoder.strides[above(s) + 1],
+                output_channels: channels[above(s)],
+                stride: strides[above(s) + 1],
             },
         );
-        let inputs = vec![upsampled, encoder.results[above(s)]];
+        let inputs = vec![upsampled, results[above(s)]];
         value = b.push(format!("decoder.stages.{s}.concat"), Operation::Concat { inputs });
         value = apply_stack(b, &stacks[s], value);
         if deep_supervision || s == stages - 2 {

@@ -16,6 +16,40 @@ const MAX_REPEATS: usize = 256;
 const MAX_KERNEL: usize = 7;
 const MAX_STRIDE: usize = 4;
 
+/// Entries that every U-Net has.
+const COMMON: &[&str] = &[
+    "n_stages",
+    "features_per_stage",
+    "conv_op",
+    "kernel_sizes",
+    "strides",
+    "n_conv_per_stage_decoder",
+    "conv_bias",
+    "norm_op",
+    "norm_op_kwargs",
+    "dropout_op",
+    "dropout_op_kwargs",
+    "nonlin",
+    "nonlin_kwargs",
+    "deep_supervision",
+];
+
+/// What every U-Net reads from its entries. Lists have one entry per stage, highest resolution first.
+#[derive(Debug)]
+pub(super) struct UNetSizes {
+    pub(super) stages: usize,
+    /// 2 or 3.
+    pub(super) dimensions: usize,
+    pub(super) channels: Vec<usize>,
+    /// (z, y, x).
+    pub(super) kernels: Vec<[usize; 3]>,
+    /// (z, y, x).
+    pub(super) strides: Vec<[usize; 3]>,
+    /// Convolutions of the decoder's stages, lowest resolution first; one stage less.
+    pub(super) decoder_convs: Vec<usize>,
+    pub(super) style: ConvStyle,
+}
+
 /// The entries of one `arch_kwargs`.
 pub(super) struct Kwargs<'a> {
     class: &'static str,
@@ -23,11 +57,11 @@ pub(super) struct Kwargs<'a> {
 }
 
 impl<'a> Kwargs<'a> {
-    /// Checks that `value` is an object with no other keys than `known`.
+    /// Checks that `value` is an object with no other keys than those of every U-Net and `own`.
     pub(super) fn new(
         class: &'static str,
         value: &'a Value,
-        known: &'static [&'static str],
+        own: &'static [&'static str],
     ) -> Result<Self, NetworkError> {
         let Some(entries) = value.as_object() else {
             return Err(NetworkError::BadKwarg {
@@ -37,10 +71,27 @@ impl<'a> Kwargs<'a> {
                 expected: "an object".into(),
             });
         };
+        let known = [COMMON, own].concat();
         match entries.keys().find(|k| !known.contains(&k.as_str())) {
             Some(key) => Err(NetworkError::UnknownKwarg { class, key: key.clone(), known: known.join(", ") }),
             None => Ok(Self { class, entries }),
         }
+    }
+
+    /// The entries that every U-Net has.
+    pub(super) fn unet(&self) -> Result<UNetSizes, NetworkError> {
+        let (stages, dimensions) = (self.stages()?, self.dimensions()?);
+        // What is said of the outputs elsewhere wins; a flag it must be.
+        self.flag("deep_supervision", false)?;
+        Ok(UNetSizes {
+            stages,
+            dimensions,
+            channels: self.channels("features_per_stage", stages)?,
+            kernels: self.kernels(stages, dimensions)?,
+            strides: self.strides(stages, dimensions)?,
+            decoder_convs: self.repeats("n_conv_per_stage_decoder", stages - 1)?,
+            style: self.conv_style(dimensions)?,
+        })
     }
 
     /// The error for `key` having a value that is not `expected`.
@@ -67,7 +118,7 @@ impl<'a> Kwargs<'a> {
     }
 
     /// A count between one and the number of stages that can be built.
-    pub(super) fn stages(&self) -> Result<usize, NetworkError> {
+    fn stages(&self) -> Result<usize, NetworkError> {
         let expected = || self.fault("n_stages", format!("a whole number from 2 to {MAX_STAGES}"));
         let n = self.get("n_stages").and_then(whole).ok_or_else(expected)?;
         if (2..=MAX_STAGES).contains(&n) { Ok(n) } else { Err(expected()) }
@@ -114,12 +165,12 @@ impl<'a> Kwargs<'a> {
     }
 
     /// Kernel sizes (z, y, x), one per stage; 1 along z for two-dimensional networks.
-    pub(super) fn kernels(&self, stages: usize, dimensions: usize) -> Result<Vec<[usize; 3]>, NetworkError> {
+    fn kernels(&self, stages: usize, dimensions: usize) -> Result<Vec<[usize; 3]>, NetworkError> {
         self.sizes("kernel_sizes", stages, dimensions, MAX_KERNEL)
     }
 
     /// Strides (z, y, x), one per stage; 1 along z for two-dimensional networks.
-    pub(super) fn strides(&self, stages: usize, dimensions: usize) -> Result<Vec<[usize; 3]>, NetworkError> {
+    fn strides(&self, stages: usize, dimensions: usize) -> Result<Vec<[usize; 3]>, NetworkError> {
         self.sizes("strides", stages, dimensions, MAX_STRIDE)
     }
 
@@ -159,7 +210,7 @@ impl<'a> Kwargs<'a> {
     }
 
     /// 2 or 3, from `conv_op`.
-    pub(super) fn dimensions(&self) -> Result<usize, NetworkError> {
+    fn dimensions(&self) -> Result<usize, NetworkError> {
         match self.class_name("conv_op") {
             Some("Conv2d") => Ok(2),
             Some("Conv3d") => Ok(3),
@@ -172,67 +223,8 @@ impl<'a> Kwargs<'a> {
         self.get(key)?.as_str()?.rsplit('.').next()
     }
 
-    /// Bias, normalisation and activation that all convolutions of the network share.
-    pub(super) fn conv_style(&self, dimensions: usize) -> Result<ConvStyle, NetworkError> {
-        if self.get("dropout_op").is_some() {
-            return Err(self.fault("dropout_op", "null: dropout is not supported"));
-        }
-        if self.flag("nonlin_first", false)? {
-            return Err(self.fault("nonlin_first", "false: only convolution, norm, activation in this order"));
-        }
-        let norm_epsilon = match self.class_name("norm_op") {
-            None if self.get("norm_op").is_none() => None,
-            Some(name) if name == format!("InstanceNorm{dimensions}d") => Some(self.norm_epsilon()?),
-            _ => {
-                let expected = format!("null or torch.nn.modules.instancenorm.InstanceNorm{dimensions}d");
-                return Err(self.fault("norm_op", expected));
-            }
-        };
-        let norm_affine =
-            norm_epsilon.is_some() && self.norm_option("affine", Value::as_bool)?.unwrap_or(false);
-        let slope = match self.class_name("nonlin") {
-            None if self.get("nonlin").is_none() => None,
-            Some("LeakyReLU") => Some(self.negative_slope()?),
-            Some("ReLU") => {
-                self.options("nonlin_kwargs", &["inplace"])?;
-                Some(0.0)
-            }
-            _ => return Err(self.fault("nonlin", "null, torch.nn.LeakyReLU or torch.nn.ReLU")),
-        };
-        Ok(ConvStyle { bias: self.flag("conv_bias", false)?, norm_epsilon, norm_affine, slope })
-    }
-
-    fn norm_epsilon(&self) -> Result<f64, NetworkError> {
-        let epsilon = self.norm_option("eps", Value::as_f64)?.unwrap_or(1e-5);
-        if !(epsilon > 0.0 && epsilon.is_finite()) {
-            return Err(self.fault("norm_op_kwargs", "\"eps\" above zero"));
-        }
-        if self.norm_option("track_running_stats", Value::as_bool)? == Some(true) {
-            return Err(self.fault("norm_op_kwargs", "\"track_running_stats\" absent or false"));
-        }
-        Ok(epsilon)
-    }
-
-    fn norm_option<T>(&self, key: &str, read: fn(&Value) -> Option<T>) -> Result<Option<T>, NetworkError> {
-        let options =
-            self.options("norm_op_kwargs", &["eps", "affine", "momentum", "track_running_stats"])?;
-        let Some(value) = options.and_then(|o| o.get(key)).filter(|v| !v.is_null()) else { return Ok(None) };
-        read(value)
-            .map(Some)
-            .ok_or_else(|| self.fault("norm_op_kwargs", "\"eps\" a number, flags true or false"))
-    }
-
-    fn negative_slope(&self) -> Result<f64, NetworkError> {
-        let options = self.options("nonlin_kwargs", &["inplace", "negative_slope"])?;
-        let Some(value) = options.and_then(|o| o.get("negative_slope")) else { return Ok(0.01) };
-        match value.as_f64() {
-            Some(slope) if (0.0..=1.0).contains(&slope) => Ok(slope),
-            _ => Err(self.fault("nonlin_kwargs", "\"negative_slope\" from 0 to 1")),
-        }
-    }
-
     /// A nested object with no other keys than `known`; `None` where absent or null.
-    fn options(
+    pub(super) fn options(
         &self,
         key: &str,
         known: &'static [&'static str],

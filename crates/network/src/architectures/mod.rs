@@ -4,6 +4,7 @@ mod blocks;
 mod kwargs;
 mod plain_unet;
 mod residual_unet;
+mod style;
 
 use serde_json::Value;
 

@@ -5,50 +5,27 @@
 use serde_json::Value;
 
 use super::Surroundings;
-use super::blocks::{self, ConvBlock, ConvSizes, ConvStyle, EncoderStages};
-use super::kwargs::Kwargs;
+use super::blocks::{self, ConvBlock, ConvSizes, ConvStyle};
+use super::kwargs::{Kwargs, UNetSizes};
 use crate::error::NetworkError;
 use crate::graph::{Graph, GraphBuilder, NodeId, Operation};
 
 pub(super) const NAME: &str = "ResidualEncoderUNet";
 
-const KEYS: &[&str] = &[
-    "n_stages",
-    "features_per_stage",
-    "conv_op",
-    "kernel_sizes",
-    "strides",
-    "n_blocks_per_stage",
-    "n_conv_per_stage_decoder",
-    "conv_bias",
-    "norm_op",
-    "norm_op_kwargs",
-    "dropout_op",
-    "dropout_op_kwargs",
-    "nonlin",
-    "nonlin_kwargs",
-    "deep_supervision",
-    "block",
-    "bottleneck_channels",
-    "stem_channels",
-];
+/// Entries that only this network has.
+const KEYS: &[&str] = &["n_blocks_per_stage", "block", "bottleneck_channels", "stem_channels"];
 
 pub(super) fn build(arch_kwargs: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
     let kwargs = Kwargs::new(NAME, arch_kwargs, KEYS)?;
-    let stages = kwargs.stages()?;
-    let channels = kwargs.channels("features_per_stage", stages)?;
-    let dimensions = kwargs.dimensions()?;
-    let kernels = kwargs.kernels(stages, dimensions)?;
-    let strides = kwargs.strides(stages, dimensions)?;
+    let unet = kwargs.unet()?;
+    let UNetSizes { stages, dimensions, style, ref channels, ref kernels, ref strides, .. } = unet;
     let blocks_per_stage = kwargs.repeats("n_blocks_per_stage", stages)?;
-    let convs_decoder = kwargs.repeats("n_conv_per_stage_decoder", stages - 1)?;
     let stem_channels = kwargs.channel_count("stem_channels")?.unwrap_or(channels[0]);
     let bottleneck = match (kwargs.get("block"), kwargs.class_name("block")) {
         (None, _) | (_, Some("BasicBlockD")) => None,
         (_, Some("BottleneckD")) => Some(kwargs.channels("bottleneck_channels", stages)?),
         _ => return Err(kwargs.fault("block", "null, BasicBlockD or BottleneckD")),
     };
-    let style = kwargs.conv_style(dimensions)?;
 
     let mut builder = GraphBuilder::new(surroundings.input_channels, dimensions);
     let stem_sizes = ConvSizes {
@@ -77,16 +54,7 @@ pub(super) fn build(arch_kwargs: &Value, surroundings: Surroundings) -> Result<G
         }
         results.push(value);
     }
-    let encoder =
-        EncoderStages { channels: &channels, kernels: &kernels, strides: &strides, results: &results };
-    Ok(blocks::finish_with_decoder(
-        builder,
-        style,
-        &encoder,
-        &convs_decoder,
-        surroundings.output_channels,
-        surroundings.deep_supervision,
-    ))
+    Ok(blocks::finish_with_decoder(builder, &unet, &results, surroundings))
 }
 
 /// One residual block: two convolutions, or with `bottleneck` channels 1x1x1, kernel, 1x1x1.
@@ -99,7 +67,6 @@ fn residual_block(
     input: NodeId,
 ) -> NodeId {
     let ConvSizes { input_channels, output_channels, kernel, stride } = sizes;
-    let linear = ConvStyle { slope: None, ..style };
     let convs: Vec<ConvSizes> = match bottleneck {
         None => vec![sizes, ConvSizes { input_channels: output_channels, stride: [1; 3], ..sizes }],
         Some(between) => vec![
@@ -108,6 +75,8 @@ fn residual_block(
             ConvSizes { input_channels: between, output_channels, kernel: [1; 3], stride: [1; 3] },
         ],
     };
+    // The convolution with the kernel: the only one with a dropout.
+    let main = usize::from(bottleneck.is_some());
     let last = convs.len() - 1;
     let declared: Vec<ConvBlock> = convs
         .into_iter()
@@ -115,7 +84,8 @@ fn residual_block(
         .map(|(i, sizes)| {
             // Nothing follows the last norm before the addition; it starts at zero, so that the block
             // starts as its shortcut.
-            let (style, norm_start) = if i == last { (linear, 0.0) } else { (style, 1.0) };
+            let (style, norm_start) = if i == last { (style.linear(), 0.0) } else { (style, 1.0) };
+            let style = ConvStyle { dropout: style.dropout.filter(|_| i == main), ..style };
             ConvBlock::declare(builder, format!("{name}.conv{}", i + 1), style, sizes, norm_start)
         })
         .collect();
@@ -127,7 +97,7 @@ fn residual_block(
         ConvBlock::declare(
             builder,
             format!("{name}.skip.{place}"),
-            ConvStyle { bias: false, ..linear },
+            ConvStyle { bias: false, ..style.linear() },
             sizes,
             1.0,
         )
@@ -143,5 +113,5 @@ fn residual_block(
     }
     let residual = blocks::apply_stack(builder, &declared, input);
     let sum = builder.push(format!("{name}.add"), Operation::Add { inputs: [residual, shortcut] });
-    blocks::activate(builder, format!("{name}.nonlin"), style.slope, sum)
+    blocks::activate(builder, format!("{name}.nonlin"), style.activation, sum)
 }

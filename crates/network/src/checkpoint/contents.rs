@@ -246,7 +246,9 @@ fn read_weights(archive: &mut Archive, dict: Dict) -> Result<StateDict, Checkpoi
 fn weights_value<'a>(weights: &'a StateDict, tensors: &mut TensorWriter<'a>) -> Dict {
     let mut values: IndexMap<&str, Value> = IndexMap::new();
     for (name, tensor) in weights.tensors() {
-        values.insert(name, tensors.add(tensor));
+        // The one kind of tensor in these networks that torch keeps as whole numbers.
+        let counts = name.ends_with(".num_batches_tracked");
+        values.insert(name, if counts { tensors.add_counter(tensor) } else { tensors.add(tensor) });
     }
     let value = |(key, name): (&str, &str)| (key.into(), values.get(name).cloned().unwrap_or(Value::None));
     weights.keys().map(value).collect()

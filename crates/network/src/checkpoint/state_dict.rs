@@ -31,11 +31,13 @@ impl StateDict {
 
     /// The weights of `graph`, with every key that PyTorch's state dict of that network has.
     pub fn from_parameters(graph: &Graph, parameters: &Parameters) -> Self {
-        let tensor = |(name, p): (&str, &crate::parameters::Parameter)| {
-            (name.to_owned(), StateTensor { shape: p.shape().to_vec(), data: p.value().to_vec() })
+        let tensor = |(name, shape, value): (&str, &[usize], &[f32])| {
+            (name.to_owned(), StateTensor { shape: shape.to_vec(), data: value.to_vec() })
         };
+        let learned = parameters.iter().map(|(name, p)| (name, p.shape(), p.value()));
+        let buffers = parameters.buffers().map(|(name, b)| (name, b.shape(), b.value()));
         Self {
-            tensors: parameters.iter().map(tensor).collect(),
+            tensors: learned.chain(buffers).map(tensor).collect(),
             keys: graph.state_dict_names().map(|(key, name)| (key.to_owned(), name.to_owned())).collect(),
         }
     }
@@ -52,14 +54,14 @@ impl StateDict {
         }
         let mut mismatches = Vec::new();
         let mut found = Vec::new();
-        for spec in graph.parameters() {
+        for (own, shape) in graph.tensors() {
             // A file may lack the canonical name and have another one of the tensor.
-            let others = names.get(spec.name.as_str()).into_iter().flatten().copied();
-            let name = std::iter::once(spec.name.as_str()).chain(others).find_map(|name| self.keys.get(name));
+            let others = names.get(own).into_iter().flatten().copied();
+            let name = std::iter::once(own).chain(others).find_map(|name| self.keys.get(name));
             let tensor = name.and_then(|name| self.tensors.get(name));
             match (name, tensor) {
-                (Some(name), Some(tensor)) if tensor.shape == spec.shape => found.push(name.clone()),
-                _ => mismatches.push(mismatch(&spec.name, tensor, Some(spec.shape.as_slice()))),
+                (Some(name), Some(tensor)) if tensor.shape == shape => found.push(name.clone()),
+                _ => mismatches.push(mismatch(own, tensor, Some(shape))),
             }
         }
         for (key, name) in self.keys.iter().filter(|(key, _)| !known.contains_key(key.as_str())) {
@@ -68,31 +70,31 @@ impl StateDict {
         if !mismatches.is_empty() {
             return Err(NetworkError::Weights(mismatches));
         }
-        let mut parameters = Parameters::default();
-        for (spec, name) in graph.parameters().iter().zip(found) {
+        let mut parameters = Parameters::zeros(graph);
+        for ((own, shape), name) in graph.tensors().zip(found) {
             let data = self.tensors.get_mut(&name).map(|tensor| std::mem::take(&mut tensor.data));
-            parameters.insert(&spec.name, spec.shape.clone(), data.unwrap_or_default())?;
+            parameters.set(own, shape, &data.unwrap_or_default())?;
         }
         Ok(parameters)
     }
 
-    /// Copies pretrained weights to `parameters` of `graph`: all but the segmentation heads (`.seg_layers.`).
+    /// Copies pretrained weights and running statistics to `parameters` of `graph`: all but the segmentation heads (`.seg_layers.`).
     /// Tensors that the network does not have are left out, as in the reference.
     ///
     /// # Errors
     /// Lists every tensor that is missing here or has another shape; `parameters` are unchanged then.
     pub fn transfer_to(&self, graph: &Graph, parameters: &mut Parameters) -> Result<(), NetworkError> {
-        let wanted = || graph.parameters().iter().filter(|spec| !spec.name.contains(HEADS));
+        let wanted = || graph.tensors().filter(|(name, _)| !name.contains(HEADS));
         let mismatches: Vec<_> = wanted()
-            .map(|spec| (spec, self.get(&spec.name)))
-            .filter(|(spec, tensor)| tensor.is_none_or(|tensor| tensor.shape != spec.shape))
-            .map(|(spec, tensor)| mismatch(&spec.name, tensor, Some(spec.shape.as_slice())))
+            .map(|(name, shape)| (name, shape, self.get(name)))
+            .filter(|(_, shape, tensor)| tensor.is_none_or(|tensor| tensor.shape != *shape))
+            .map(|(name, shape, tensor)| mismatch(name, tensor, Some(shape)))
             .collect();
         if !mismatches.is_empty() {
             return Err(NetworkError::Weights(mismatches));
         }
-        for (spec, tensor) in wanted().filter_map(|spec| Some((spec, self.get(&spec.name)?))) {
-            parameters.set(&spec.name, &tensor.shape, &tensor.data)?;
+        for (name, tensor) in wanted().filter_map(|(name, _)| Some((name, self.get(name)?))) {
+            parameters.set(name, &tensor.shape, &tensor.data)?;
         }
         Ok(())
     }
@@ -179,7 +181,8 @@ fn canonical_name(key: &str) -> String {
     match after.split_once('.') {
         Some(("0", rest)) => format!("{before}.conv.{rest}"),
         // A dropout may stand between convolution and norm.
-        Some(("1" | "2", rest)) => format!("{before}.norm.{rest}"),
+        // An activation too, where it comes first.
+        Some(("1" | "2" | "3", rest)) => format!("{before}.norm.{rest}"),
         _ => key.to_owned(),
     }
 }

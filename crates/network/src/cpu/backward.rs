@@ -3,17 +3,18 @@
 //!
 //! A value's gradient is first that of what its readers see; before its writer is reached all readers
 //! have added theirs, and activation and norm are then undone in place. Whether a reader overwrites or
-//! adds is decided as it comes, since heads without a gradient are left out.
+//! adds is decided as it comes, since heads without a gradient are left out. Values that were not kept are computed again just
+//! before the first step that reads them.
 
 use std::time::Instant;
 
 use nnunet_kernels::conv::{self, GradientTarget, Source, WriteMode};
 use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::norm::{NormBackward, NormGradients};
-use nnunet_kernels::{KernelError, activation, first_layer, head, norm, pooling, transposed};
+use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, pooling, transposed};
 
-use super::binding::{Binding, StepShape};
-use super::forward::optional;
+use super::binding::{Binding, Phase, StepShape};
+use super::forward::{Mode, optional};
 use super::program::{Action, Norm, Step, ValueId};
 use super::{CpuExecutor, kernel_fault};
 use crate::error::NetworkError;
@@ -38,12 +39,34 @@ impl CpuExecutor {
         let mut parameters = std::mem::take(&mut self.parameters);
         let mut done = Ok(());
         for index in (0..self.program.steps.len()).rev() {
-            done = self.backward_step(index, binding, gradients, &mut parameters);
+            done = self
+                .run_again(index, binding, &mut parameters)
+                .and_then(|()| self.backward_step(index, binding, gradients, &mut parameters));
             if done.is_err() {
                 break;
             }
         }
         self.parameters = parameters;
+        done
+    }
+
+    /// Computes again what the backward step of `index` reads and was not kept.
+    fn run_again(
+        &mut self,
+        index: usize,
+        binding: &Binding,
+        parameters: &mut Parameters,
+    ) -> Result<(), NetworkError> {
+        if binding.again[index].is_empty() {
+            return Ok(());
+        }
+        let batch = std::mem::take(&mut self.batch);
+        std::mem::swap(&mut self.parameters, parameters);
+        let done = binding.again[index]
+            .iter()
+            .try_for_each(|&step| self.run_forward_step(step, binding, &batch, &mut [], Mode::Again));
+        std::mem::swap(&mut self.parameters, parameters);
+        self.batch = batch;
         done
     }
 
@@ -69,7 +92,7 @@ impl CpuExecutor {
         if let (Ok(()), Action::Add { negative_slope }) = (&done, &self.program.steps[index].action) {
             // The sum was written activated, and its sign is that of what was activated.
             if *negative_slope != 1.0 {
-                let activated = self.readable(binding).raw(value);
+                let activated = self.readable(binding, Phase::Backward).raw(value);
                 let shape = &binding.values[value];
                 done = activation::leaky_relu_backward(
                     &self.context,
@@ -94,10 +117,10 @@ impl CpuExecutor {
         gradient: &mut [f32],
         parameters: &mut Parameters,
     ) -> Result<(), KernelError> {
-        let readable = self.readable(binding);
+        let readable = self.readable(binding, Phase::Backward);
         let (shape, negative_slope) = (&binding.values[value], self.program.values[value].negative_slope);
         let raw = readable.raw(value);
-        let Some(Norm { affine, epsilon }) = self.program.values[value].norm else {
+        let Some(Norm { over, affine, epsilon, .. }) = self.program.values[value].norm else {
             if negative_slope == 1.0 {
                 return Ok(());
             }
@@ -111,6 +134,7 @@ impl CpuExecutor {
             None => NormGradients::default(),
         };
         let norm = NormBackward {
+            over,
             raw,
             scale: &state.scale,
             shift: &state.shift,
@@ -171,19 +195,22 @@ impl CpuExecutor {
         parameters: &mut Parameters,
     ) -> Result<(), KernelError> {
         let Step { action, sources, .. } = &self.program.steps[index];
-        let (context, readable) = (&self.context, self.readable(binding));
+        let (context, readable) = (&self.context, self.readable(binding, Phase::Backward));
         let (weight, bias, cancelled) = match action {
             Action::FirstLayer(c) | Action::Convolution(c) => (c.weight, c.bias, c.cancelled_bias),
             Action::Transposed { weight, bias, cancelled_bias, .. } => (*weight, *bias, *cancelled_bias),
             Action::Head { weight, bias, .. } => (*weight, *bias, None),
-            Action::Import | Action::Add { .. } | Action::AveragePool { .. } | Action::Materialise => {
-                return Ok(());
-            }
+            Action::Import
+            | Action::Add { .. }
+            | Action::AveragePool { .. }
+            | Action::Materialise
+            | Action::Gelu => return Ok(()),
         };
         if let Some(bias) = cancelled {
             parameters.by_id_mut(bias).gradient_mut().fill(0.0);
         }
         let mut weights = parameters.take_gradient(weight);
+        let bias = bias.filter(|_| cancelled.is_none());
         let mut biases = bias.map(|id| parameters.take_gradient(id));
         let (w, b) = (&mut weights[..], biases.as_deref_mut());
         let done = match (action, &binding.steps[index]) {
@@ -245,6 +272,10 @@ impl CpuExecutor {
             }
             (Action::AveragePool { .. }, StepShape::Pool(shape)) => {
                 pooling::average_backward(context, shape, gradient, &mut targets[0])
+            }
+            (Action::Gelu, StepShape::Elementwise(shape)) => {
+                let source = self.readable(binding, Phase::Backward).source(sources[0]);
+                gelu::backward(context, shape, &source, gradient, &mut targets[0])
             }
             (Action::Add { .. } | Action::Materialise, StepShape::Elementwise(shape)) => {
                 for target in targets.iter_mut().filter(|t| !t.data.is_empty()) {

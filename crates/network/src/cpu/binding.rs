@@ -7,10 +7,11 @@ use nnunet_kernels::pooling::PoolShape;
 use nnunet_kernels::transposed::TransposedShape;
 
 use super::kernel_fault;
-use super::memory_plan::{self, Lifetime, MemoryPlan};
+use super::lifetimes::{self, Lifetimes};
+use super::memory_plan::{self, MemoryPlan};
 use super::program::{Action, Program, Step, ValueId};
 use crate::error::NetworkError;
-use crate::graph::Graph;
+use crate::graph::{Graph, Operation};
 use crate::shapes;
 
 /// What a binding is for.
@@ -20,6 +21,15 @@ pub(super) enum Purpose {
     Inference,
     /// All outputs; what the backward pass reads is kept, and gradients have memory.
     Training,
+    /// As training, but only what several steps read is kept; the rest is computed again in the backward pass.
+    Recomputing,
+}
+
+/// Which pass a value is read or written in. With [`Purpose::Recomputing`] it can have a memory of its own in each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    Forward,
+    Backward,
 }
 
 /// How a convolution is computed.
@@ -54,8 +64,10 @@ pub(super) struct Binding {
     pub(super) steps: Vec<StepShape>,
     /// Shape (n, c, z, y, x) of each output.
     pub(super) outputs: Vec<[usize; 5]>,
-    /// Slots of the values first, of the gradients after.
+    /// Slots of the values first, then of the gradients, then of values that are computed again.
     pub(super) memory: MemoryPlan,
+    /// By step: the steps that have to be run again before its backward step, in order.
+    pub(super) again: Vec<Vec<usize>>,
     /// By value: index of the gradient's buffer in the memory plan. Two values can have the same one: a
     /// sum hands its gradient on to the term that it is the last reader of.
     gradient_buffer: Vec<Option<usize>>,
@@ -71,12 +83,15 @@ impl Binding {
         precision: Precision,
     ) -> Result<Self, NetworkError> {
         let nodes = shapes::infer(graph, input)?;
+        if purpose != Purpose::Inference {
+            check_trainable(graph, &nodes)?;
+        }
         let blocked =
             |s: [usize; 5]| BlockedShape { batch: s[0], channels: s[1], spatial: [s[2], s[3], s[4]] };
         let values: Vec<BlockedShape> = program.values.iter().map(|v| blocked(nodes[v.node.0])).collect();
         let weights_use = match purpose {
             Purpose::Inference => WeightsUse::Fixed,
-            Purpose::Training => WeightsUse::Changing,
+            Purpose::Training | Purpose::Recomputing => WeightsUse::Changing,
         };
         let choose = |shape: &ConvShape| Algorithms {
             data: conv::choose(shape, precision, weights_use),
@@ -91,17 +106,20 @@ impl Binding {
             })
             .collect::<Result<Vec<_>, _>>()?;
         let outputs = graph.outputs().iter().map(|id| nodes[id.0]).collect();
-        let (lifetimes, gradient_buffer) = match purpose {
-            Purpose::Inference => (inference_lifetimes(program, &values), vec![None; values.len()]),
-            Purpose::Training => training_lifetimes(program, &values),
+        let plan = match purpose {
+            Purpose::Inference => lifetimes::inference(program, &values),
+            Purpose::Training => lifetimes::training(program, &values, false),
+            Purpose::Recomputing => lifetimes::training(program, &values, true),
         };
-        let memory = memory_plan::assign(&lifetimes);
-        Ok(Self { purpose, input, values, steps, outputs, memory, gradient_buffer })
+        let memory = memory_plan::assign(&plan.buffers);
+        let Lifetimes { gradient_buffer, again, .. } = plan;
+        Ok(Self { purpose, input, values, steps, outputs, memory, again, gradient_buffer })
     }
 
     /// Slot of a value.
-    pub(super) fn slot(&self, value: ValueId) -> Option<usize> {
-        self.memory.slot[value]
+    pub(super) fn slot(&self, value: ValueId, phase: Phase) -> Option<usize> {
+        let again = self.memory.slot.get(2 * self.values.len() + value).copied().flatten();
+        again.filter(|_| phase == Phase::Backward).or(self.memory.slot[value])
     }
 
     /// Slot of a value's gradient.
@@ -151,81 +169,33 @@ fn step_shape(
         Action::AveragePool { kernel } => StepShape::Pool(PoolShape::new(source(0), *kernel)?),
         Action::Head { .. } => StepShape::Head(HeadShape::new(source(0), output.channels)?),
         Action::Import => StepShape::Elementwise(input),
-        Action::Add { .. } | Action::Materialise => StepShape::Elementwise(source(0)),
+        Action::Add { .. } | Action::Materialise | Action::Gelu => StepShape::Elementwise(source(0)),
     })
 }
 
-/// Step index of each value's first and last mention, over the steps that `count`.
-fn mentions(program: &Program, count: impl Fn(&Step) -> bool) -> Vec<Option<(usize, usize)>> {
-    let mut spans: Vec<Option<(usize, usize)>> = vec![None; program.values.len()];
-    for (t, step) in program.steps.iter().enumerate().filter(|(_, s)| count(s)) {
-        for &value in step.output.iter().chain(&step.sources) {
-            let span = spans[value].get_or_insert((t, t));
-            span.1 = t;
+/// What cannot be trained but can be run: dropouts, and batch norms of a single value.
+fn check_trainable(graph: &Graph, shapes: &[[usize; 5]]) -> Result<(), NetworkError> {
+    for node in graph.nodes() {
+        match node.operation {
+            Operation::Dropout { probability, .. } if probability > 0.0 => {
+                return Err(NetworkError::NotTrainable {
+                    node: node.name.clone(),
+                    found: format!("a dropout of probability {probability}"),
+                    hint: "set dropout_op to null in the plans' arch_kwargs, or \"p\" in dropout_op_kwargs to 0",
+                });
+            }
+            Operation::BatchNorm { input, .. } => {
+                let shape = shapes[input.0];
+                if shape[0] * shape[2] * shape[3] * shape[4] < 2 {
+                    return Err(NetworkError::NotTrainable {
+                        node: node.name.clone(),
+                        found: format!("batch norm over one value per channel, batch of shape {shape:?}"),
+                        hint: "use a larger batch or patch",
+                    });
+                }
+            }
+            _ => {}
         }
     }
-    spans
-}
-
-fn inference_lifetimes(program: &Program, values: &[BlockedShape]) -> Vec<Option<Lifetime>> {
-    let spans = mentions(program, |s| s.inference).into_iter().zip(values);
-    spans.map(|(span, shape)| span.map(|(first, last)| Lifetime { len: shape.len(), first, last })).collect()
-}
-
-/// Lifetimes of values, then of gradients, and the gradient buffer of each value. Time runs through
-/// the forward steps and back.
-fn training_lifetimes(
-    program: &Program,
-    values: &[BlockedShape],
-) -> (Vec<Option<Lifetime>>, Vec<Option<usize>>) {
-    let count = program.values.len();
-    let end = 2 * program.steps.len() - 1;
-    let spans = mentions(program, |_| true);
-    let mut lifetimes: Vec<Option<Lifetime>> = vec![None; 2 * count];
-    for (t, step) in program.steps.iter().enumerate() {
-        // The gradient of a weight reads what the convolution read.
-        let reads_sources = step.action.weight().is_some();
-        for &value in &step.sources {
-            if let Some(life) = &mut lifetimes[value] {
-                life.last = life.last.max(if reads_sources { end - t } else { t });
-            }
-        }
-        if let Some(value) = step.output {
-            let activated = matches!(step.action, Action::Add { negative_slope } if negative_slope != 1.0);
-            let read = program.values[value].norm.is_some()
-                || program.values[value].negative_slope != 1.0
-                || activated;
-            lifetimes[value] =
-                Some(Lifetime { len: values[value].len(), first: t, last: if read { end - t } else { t } });
-        }
-    }
-    let mut buffers: Vec<Option<usize>> = vec![None; count];
-    for (t, step) in program.steps.iter().enumerate().rev() {
-        let Some(value) = step.output else { continue };
-        let Some((_, last_reader)) = spans[value].filter(|(_, last)| *last > t) else { continue };
-        // Nobody asks for the batch's gradient, but a kernel writes those of all its sources or none.
-        let with_others = program.steps.iter().any(|s| s.sources.len() > 1 && s.sources.contains(&value));
-        if matches!(step.action, Action::Import) && !with_others {
-            continue;
-        }
-        let buffer = match buffers[value] {
-            Some(shared) => shared,
-            None => {
-                buffers[value] = Some(count + value);
-                lifetimes[count + value] =
-                    Some(Lifetime { len: values[value].len(), first: end - last_reader, last: end - t });
-                count + value
-            }
-        };
-        if let Some(life) = &mut lifetimes[buffer] {
-            life.last = life.last.max(end - t);
-        }
-        if matches!(step.action, Action::Add { .. } | Action::Materialise) {
-            let heir = step.sources.iter().find(|&&s| spans[s].is_some_and(|(_, last)| last == t));
-            if let Some(&heir) = heir {
-                buffers[heir] = Some(buffer);
-            }
-        }
-    }
-    (lifetimes, buffers)
+    Ok(())
 }

@@ -4,13 +4,13 @@ use std::time::Instant;
 
 use nnunet_kernels::conv::{self, Affine, Source, StatisticsMut};
 use nnunet_kernels::layout::{self, AlignedBuffer};
-use nnunet_kernels::{KernelError, activation, first_layer, head, norm, pooling, transposed};
+use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, pooling, transposed};
 
-use super::binding::{Binding, Purpose, StepShape};
+use super::binding::{Binding, Phase, Purpose, StepShape};
 use super::program::{Action, Norm, Step, Value, ValueId};
 use super::{CpuExecutor, NormState, kernel_fault};
 use crate::error::NetworkError;
-use crate::graph::{NodeId, ParameterId};
+use crate::graph::{NodeId, ParameterId, RunningStatistics};
 use crate::parameters::Parameters;
 use crate::tensor::Tensor;
 
@@ -18,6 +18,7 @@ use crate::tensor::Tensor;
 pub(super) struct Readable<'a> {
     pub(super) values: &'a [Value],
     pub(super) binding: &'a Binding,
+    pub(super) phase: Phase,
     pub(super) slots: &'a [AlignedBuffer],
     pub(super) norms: &'a [NormState],
     pub(super) ones: &'a [f32],
@@ -28,7 +29,7 @@ impl<'a> Readable<'a> {
     /// The raw content of a value.
     pub(super) fn raw(&self, value: ValueId) -> &'a [f32] {
         let len = self.binding.values[value].len();
-        self.binding.slot(value).and_then(|s| self.slots[s].get(..len)).unwrap_or(&[])
+        self.binding.slot(value, self.phase).and_then(|s| self.slots[s].get(..len)).unwrap_or(&[])
     }
 
     /// A value with the norm and activation that its readers apply.
@@ -52,6 +53,23 @@ pub(super) fn optional(parameters: &Parameters, id: Option<ParameterId>) -> Opti
     id.map(|id| parameters.by_id(id).value())
 }
 
+/// What norms with running statistics do in a forward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Mode {
+    /// Take them.
+    Evaluate,
+    /// Take the batch's, and move the running ones.
+    Train,
+    /// Take the batch's: a step is run again in the backward pass.
+    Again,
+}
+
+impl Mode {
+    fn phase(self) -> Phase {
+        if self == Self::Again { Phase::Backward } else { Phase::Forward }
+    }
+}
+
 impl CpuExecutor {
     /// Runs all steps, or those that the full-resolution output needs. `outputs` have their shapes already.
     pub(super) fn forward_steps(
@@ -59,7 +77,7 @@ impl CpuExecutor {
         binding: &Binding,
         input: &[f32],
         outputs: &mut [&mut Tensor],
-        purpose: Purpose,
+        mode: Mode,
     ) -> Result<(), NetworkError> {
         let (graph, version) = (&self.graph, self.version);
         let start = Instant::now();
@@ -73,26 +91,55 @@ impl CpuExecutor {
         )?;
         self.note_time("pack for forward", NodeId(0), start);
         for index in 0..self.program.steps.len() {
-            let start = Instant::now();
-            let Step { node, output, inference, .. } = self.program.steps[index];
-            if purpose == Purpose::Inference && !inference {
-                continue;
+            if binding.purpose != Purpose::Inference || self.program.steps[index].inference {
+                self.run_forward_step(index, binding, input, outputs, mode)?;
             }
-            // What is written is taken out of its list while the kernel reads the others.
-            let slot = output.and_then(|v| binding.slot(v));
-            let mut buffer = slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default();
-            let mut state = output.map(|v| std::mem::take(&mut self.norms[v])).unwrap_or_default();
-            let done = self.forward_step(index, binding, input, &mut buffer, &mut state, outputs);
-            if let Some(slot) = slot {
-                self.slots[slot] = buffer;
-            }
-            if let Some(value) = output {
-                self.norms[value] = state;
-            }
-            done.map_err(|e| kernel_fault(&self.graph, node, &e))?;
-            self.note_time("forward", node, start);
         }
         Ok(())
+    }
+
+    /// Runs the step `index` into the memory that its value has in the phase of `mode`.
+    pub(super) fn run_forward_step(
+        &mut self,
+        index: usize,
+        binding: &Binding,
+        input: &[f32],
+        outputs: &mut [&mut Tensor],
+        mode: Mode,
+    ) -> Result<(), NetworkError> {
+        let start = Instant::now();
+        let Step { node, output, .. } = self.program.steps[index];
+        // What is written is taken out of its list while the kernel reads the others.
+        let slot = output.and_then(|v| binding.slot(v, mode.phase()));
+        let mut buffer = slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default();
+        let mut state = output.map(|v| std::mem::take(&mut self.norms[v])).unwrap_or_default();
+        let mut done = self.forward_step(index, binding, input, &mut buffer, &mut state, outputs, mode);
+        if let Some(slot) = slot {
+            self.slots[slot] = buffer;
+        }
+        if let Some(value) = output {
+            self.norms[value] = state;
+            if mode == Mode::Train {
+                done = done.and_then(|()| self.move_running(value, binding));
+            }
+        }
+        done.map_err(|e| kernel_fault(&self.graph, node, &e))?;
+        self.note_time(if mode == Mode::Again { "forward again" } else { "forward" }, node, start);
+        Ok(())
+    }
+
+    /// Moves the running statistics of the norm of `value`, if it has any, towards those of the batch.
+    fn move_running(&mut self, value: ValueId, binding: &Binding) -> Result<(), KernelError> {
+        let Some(running) = self.program.values[value].norm.and_then(|norm| norm.running) else {
+            return Ok(());
+        };
+        let RunningStatistics { mean, variance, batches, momentum } = running;
+        let count = &mut self.parameters.buffer_mut(batches)[0];
+        *count += 1.0;
+        let momentum = momentum.unwrap_or(1.0 / f64::from(*count));
+        let (shape, state) = (&binding.values[value], &self.norms[value]);
+        let (mean, variance) = self.parameters.two_buffers_mut(mean, variance);
+        norm::update_running(shape, &state.mean, &state.variance, momentum, mean, variance)
     }
 
     fn forward_step(
@@ -103,16 +150,19 @@ impl CpuExecutor {
         buffer: &mut AlignedBuffer,
         state: &mut NormState,
         outputs: &mut [&mut Tensor],
+        mode: Mode,
     ) -> Result<(), KernelError> {
         let Step { action, sources, output, .. } = &self.program.steps[index];
         let (context, parameters, step) = (&self.context, &self.parameters, &self.weights.steps[index]);
-        let readable = self.readable(binding);
+        let readable = self.readable(binding, mode.phase());
         let source = |i: usize| readable.source(sources[i]);
         let norm = output.and_then(|v| self.program.values[v].norm);
         let shape = output.map(|v| binding.values[v]);
         let raw = shape.map_or(&mut [][..], |s| &mut buffer[..s.len()]);
         let NormState { mean, variance, scale, shift } = state;
-        let mut statistics = norm.map(|_| StatisticsMut { mean, variance });
+        let running = norm.and_then(|norm| norm.running).filter(|_| mode == Mode::Evaluate);
+        let measured = norm.filter(|_| running.is_none());
+        let mut statistics = measured.map(|_| StatisticsMut { mean, variance });
         match (action, &binding.steps[index]) {
             (Action::Import, StepShape::Elementwise(shape)) => layout::to_blocked(context, shape, input, raw),
             (Action::FirstLayer(c), StepShape::Conv(shape, _)) => {
@@ -142,6 +192,7 @@ impl CpuExecutor {
             (Action::Materialise, StepShape::Elementwise(shape)) => {
                 activation::apply(context, shape, &source(0), raw)
             }
+            (Action::Gelu, StepShape::Elementwise(shape)) => gelu::forward(context, shape, &source(0), raw),
             (Action::AveragePool { .. }, StepShape::Pool(shape)) => {
                 pooling::average_forward(context, shape, &source(0), raw)
             }
@@ -152,9 +203,17 @@ impl CpuExecutor {
             // `Binding::new` gives every action its kind of shape.
             _ => unreachable!("step and shape of different kinds"),
         }?;
-        let (Some(Norm { affine, epsilon }), Some(shape)) = (norm, shape) else { return Ok(()) };
+        let (Some(Norm { over, affine, epsilon, .. }), Some(shape)) = (norm, shape) else { return Ok(()) };
         if let Some(statistics) = statistics {
             norm::statistics(context, &shape, raw, statistics)?;
+        }
+        let statistics = StatisticsMut { mean, variance };
+        match running {
+            None => norm::merge_statistics(&shape, over, statistics)?,
+            Some(running) => {
+                let (mean, variance) = (parameters.buffer(running.mean), parameters.buffer(running.variance));
+                norm::use_running(&shape, mean, variance, statistics)?;
+            }
         }
         let gamma = optional(parameters, affine.map(|(gamma, _)| gamma));
         let beta = optional(parameters, affine.map(|(_, beta)| beta));
@@ -162,10 +221,11 @@ impl CpuExecutor {
     }
 
     /// What readers of values need.
-    pub(super) fn readable<'a>(&'a self, binding: &'a Binding) -> Readable<'a> {
+    pub(super) fn readable<'a>(&'a self, binding: &'a Binding, phase: Phase) -> Readable<'a> {
         Readable {
             values: &self.program.values,
             binding,
+            phase,
             slots: &self.slots,
             norms: &self.norms,
             ones: &self.ones,

@@ -1,7 +1,8 @@
 //! Which buffers can share memory: values that are never alive at the same time.
 //!
-//! Time is counted in steps. Buffers are given slots in the order in which they come alive: the smallest
-//! free slot that is large enough, else the largest free one, which grows, else a new one.
+//! Time is counted in steps. Buffers are given slots from the largest to the smallest: the smallest slot that no
+//! buffer of an overlapping lifetime has, else a new one. So a small buffer that lives long does not keep a large slot from
+//! the buffers that need one.
 
 /// A buffer's size and the steps, both included, between which it must keep its content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,23 +32,20 @@ impl MemoryPlan {
 pub(super) fn assign(buffers: &[Option<Lifetime>]) -> MemoryPlan {
     let mut order: Vec<(usize, Lifetime)> =
         buffers.iter().enumerate().filter_map(|(i, b)| b.map(|b| (i, b))).collect();
-    order.sort_by_key(|(i, b)| (b.first, std::cmp::Reverse(b.len), *i));
+    order.sort_by_key(|(i, b)| (std::cmp::Reverse(b.len), b.first, *i));
     let mut plan = MemoryPlan { slot: vec![None; buffers.len()], size: Vec::new() };
-    // Last step at which each slot is in use.
-    let mut busy_until: Vec<usize> = Vec::new();
+    // Lifetimes of the buffers of each slot.
+    let mut taken: Vec<Vec<Lifetime>> = Vec::new();
     for (buffer, life) in order {
-        let free = || (0..plan.size.len()).filter(|&s| busy_until[s] < life.first);
-        let slot = free()
-            .filter(|&s| plan.size[s] >= life.len)
-            .min_by_key(|&s| (plan.size[s], s))
-            .or_else(|| free().max_by_key(|&s| (plan.size[s], std::cmp::Reverse(s))));
-        let slot = slot.unwrap_or_else(|| {
-            plan.size.push(0);
-            busy_until.push(0);
-            plan.size.len() - 1
+        let apart = |other: &Lifetime| other.last < life.first || life.last < other.first;
+        // Later slots are smaller.
+        let free = (0..taken.len()).rev().find(|&slot| taken[slot].iter().all(apart));
+        let slot = free.unwrap_or_else(|| {
+            plan.size.push(life.len);
+            taken.push(Vec::new());
+            taken.len() - 1
         });
-        plan.size[slot] = plan.size[slot].max(life.len);
-        busy_until[slot] = life.last;
+        taken[slot].push(life);
         plan.slot[buffer] = Some(slot);
     }
     plan

@@ -10,6 +10,7 @@
 mod backward;
 mod binding;
 mod forward;
+mod lifetimes;
 mod memory_plan;
 mod program;
 mod weights;
@@ -21,6 +22,7 @@ use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::{Context, CpuLevel, KernelError};
 
 use binding::{Binding, Purpose, StepShape};
+use forward::Mode;
 use program::Program;
 use weights::PackedWeights;
 
@@ -39,13 +41,16 @@ pub struct CpuOptions {
     pub precision: Precision,
     /// Instruction set, lowered to what the machine has.
     pub level: CpuLevel,
+    /// Whether training keeps only the results of stages and blocks and computes the rest again in the backward pass: less
+    /// memory, more time, the same gradients to the bit.
+    pub recompute: bool,
 }
 
 impl Default for CpuOptions {
     /// All cores, [`Precision::Fast`], the machine's best instruction set.
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { threads, precision: Precision::default(), level: CpuLevel::detect() }
+        Self { threads, precision: Precision::default(), level: CpuLevel::detect(), recompute: false }
     }
 }
 
@@ -56,7 +61,7 @@ pub struct MemoryEstimate {
     pub activations: usize,
     /// Parameters with their packed copies and, for training, their gradients.
     pub weights: usize,
-    /// Input and outputs of the network in plain layout.
+    /// Input and outputs of the network in plain layout, and the logits of one head before they are brought to it.
     pub border: usize,
 }
 
@@ -94,6 +99,8 @@ pub struct CpuExecutor {
     /// Counts changes of the parameters.
     version: u64,
     precision: Precision,
+    /// How training passes use memory.
+    training_purpose: Purpose,
     context: Context,
     weights: PackedWeights,
     inference: Option<Binding>,
@@ -131,6 +138,7 @@ impl CpuExecutor {
             parameters,
             version: 0,
             precision: options.precision,
+            training_purpose: if options.recompute { Purpose::Recomputing } else { Purpose::Training },
             context: Context::new(options.level, options.threads),
             weights: PackedWeights::default(),
             inference: None,
@@ -200,9 +208,26 @@ impl CpuExecutor {
         }
     }
 
-    /// Memory that batches of shape `input` (n, c, z, y, x) take, for inference or for training.
+    /// Memory that batches of shape `input` (n, c, z, y, x) take, for inference or for training (with recomputation, if the
+    /// executor was made so).
     pub fn memory_estimate(&self, input: [usize; 5], training: bool) -> Result<MemoryEstimate, NetworkError> {
-        let purpose = if training { Purpose::Training } else { Purpose::Inference };
+        self.estimate(input, if training { self.training_purpose } else { Purpose::Inference })
+    }
+
+    /// Bytes that a training step on batches of shape `input` takes less because of recomputation; 0 without it.
+    pub fn recomputation_saves(&self, input: [usize; 5]) -> Result<usize, NetworkError> {
+        let (plain, own) =
+            (self.estimate(input, Purpose::Training)?, self.estimate(input, self.training_purpose)?);
+        Ok(plain.total().saturating_sub(own.total()))
+    }
+
+    /// Bytes of activations and gradients that are allocated now. They grow to what a new shape of batch needs, and stay.
+    pub fn activations_allocated(&self) -> usize {
+        self.slots.iter().map(|slot| slot.len() * size_of::<f32>()).sum()
+    }
+
+    fn estimate(&self, input: [usize; 5], purpose: Purpose) -> Result<MemoryEstimate, NetworkError> {
+        let training = purpose != Purpose::Inference;
         let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
         let float = size_of::<f32>();
         let count = self.parameters.total_count();
@@ -222,10 +247,10 @@ impl CpuExecutor {
             _ => 0,
         });
         Ok(MemoryEstimate {
-            activations: (binding.memory.total() + staging.max().unwrap_or(0)) * float,
+            activations: binding.memory.total() * float,
             // Training adds gradients, and weights packed for the data gradient.
             weights: float * if training { 2 * (count + packed) } else { count + packed },
-            border: border * float,
+            border: (border + staging.max().unwrap_or(0)) * float,
         })
     }
 
@@ -233,7 +258,7 @@ impl CpuExecutor {
     fn bind(&mut self, input: [usize; 5], purpose: Purpose) -> Result<Binding, NetworkError> {
         let slot = match purpose {
             Purpose::Inference => &mut self.inference,
-            Purpose::Training => &mut self.training,
+            Purpose::Training | Purpose::Recomputing => &mut self.training,
         };
         // Taken out for the time of the pass, so that it can be read while the slots are written.
         if let Some(binding) = slot.take_if(|b| b.input == input) {
@@ -244,12 +269,15 @@ impl CpuExecutor {
     }
 
     /// Makes room for what `binding` needs. Slots never shrink.
-    fn reserve(&mut self, binding: &Binding) {
+    fn reserve(&mut self, binding: &Binding) -> Result<(), NetworkError> {
         if self.slots.len() < binding.memory.size.len() {
             self.slots.resize_with(binding.memory.size.len(), AlignedBuffer::default);
         }
         for (slot, &size) in self.slots.iter_mut().zip(&binding.memory.size) {
-            slot.at_least(size);
+            if !slot.try_grow(size) {
+                let bytes = binding.memory.total().saturating_mul(size_of::<f32>());
+                return Err(NetworkError::Memory { bytes, shape: binding.input });
+            }
         }
         let mut longest = 0;
         for ((state, value), shape) in self.norms.iter_mut().zip(&self.program.values).zip(&binding.values) {
@@ -266,6 +294,33 @@ impl CpuExecutor {
             self.ones.resize(longest, 1.0);
             self.zeros.resize(longest, 0.0);
         }
+        Ok(())
+    }
+}
+
+impl CpuExecutor {
+    /// All outputs for `input`, as in training or as in inference.
+    fn all_heads(
+        &mut self,
+        input: &Tensor,
+        outputs: &mut Vec<Tensor>,
+        mode: Mode,
+    ) -> Result<(), NetworkError> {
+        check_input(input)?;
+        self.forward_done = false;
+        let binding = self.bind(input.shape, self.training_purpose)?;
+        self.reserve(&binding)?;
+        self.batch.clear();
+        self.batch.extend_from_slice(&input.data);
+        outputs.resize_with(binding.outputs.len(), || Tensor::zeros([0; 5]));
+        for (output, &shape) in outputs.iter_mut().zip(&binding.outputs) {
+            output.reshape(shape);
+        }
+        let mut targets: Vec<&mut Tensor> = outputs.iter_mut().collect();
+        let result = self.forward_steps(&binding, &input.data, &mut targets, mode);
+        self.training = Some(binding);
+        self.forward_done = result.is_ok() && mode == Mode::Train;
+        result
     }
 }
 
@@ -282,9 +337,9 @@ impl Executor for CpuExecutor {
         check_input(input)?;
         self.forward_done = false;
         let binding = self.bind(input.shape, Purpose::Inference)?;
-        self.reserve(&binding);
+        self.reserve(&binding)?;
         output.reshape(binding.outputs[0]);
-        let result = self.forward_steps(&binding, &input.data, &mut [output], Purpose::Inference);
+        let result = self.forward_steps(&binding, &input.data, &mut [output], Mode::Evaluate);
         self.inference = Some(binding);
         result
     }
@@ -298,21 +353,11 @@ impl Trainable for CpuExecutor {
     }
 
     fn forward_into(&mut self, input: &Tensor, outputs: &mut Vec<Tensor>) -> Result<(), NetworkError> {
-        check_input(input)?;
-        self.forward_done = false;
-        let binding = self.bind(input.shape, Purpose::Training)?;
-        self.reserve(&binding);
-        self.batch.clear();
-        self.batch.extend_from_slice(&input.data);
-        outputs.resize_with(binding.outputs.len(), || Tensor::zeros([0; 5]));
-        for (output, &shape) in outputs.iter_mut().zip(&binding.outputs) {
-            output.reshape(shape);
-        }
-        let mut targets: Vec<&mut Tensor> = outputs.iter_mut().collect();
-        let result = self.forward_steps(&binding, &input.data, &mut targets, Purpose::Training);
-        self.training = Some(binding);
-        self.forward_done = result.is_ok();
-        result
+        self.all_heads(input, outputs, Mode::Train)
+    }
+
+    fn evaluate_into(&mut self, input: &Tensor, outputs: &mut Vec<Tensor>) -> Result<(), NetworkError> {
+        self.all_heads(input, outputs, Mode::Evaluate)
     }
 
     fn backward(&mut self, gradients: &[Option<Tensor>]) -> Result<(), NetworkError> {

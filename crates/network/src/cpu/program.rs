@@ -1,13 +1,16 @@
 //! A graph turned into steps over values: what can be fused is fused here, independent of the batch.
 //!
-//! A value is a buffer in the blocked layout together with what its readers apply when they load it: an
-//! instance norm (as scale and shift per sample and channel) and a leaky ReLU. So convolution, norm and
-//! activation are one step, a concatenation is a list of sources, and only sums, poolings and copies
-//! write activated values. A bias in front of an instance norm has no effect and is left out; its
-//! gradient is zero.
+//! A value is a buffer in the blocked layout together with what its readers apply when they load it: a norm
+//! (as scale and shift per sample and channel) and a leaky ReLU. So convolution, norm and activation are one
+//! step, a concatenation is a list of sources, and only sums, poolings, GELUs and copies write activated
+//! values. A bias in front of an instance norm has no effect and is left out; its gradient is zero, as is that of
+//! a bias in front of a batch norm, which only shifts the running mean. A dropout is nothing: networks with one
+//! are not trained here.
+
+use nnunet_kernels::norm::NormOver;
 
 use crate::error::NetworkError;
-use crate::graph::{Graph, NodeId, Operation, ParameterId};
+use crate::graph::{Graph, Node, NodeId, Operation, ParameterId, RunningStatistics};
 
 /// Most input channels that go through the kernel for few channels in plain layout.
 const FIRST_LAYER_CHANNELS: usize = 8;
@@ -15,11 +18,14 @@ const FIRST_LAYER_CHANNELS: usize = 8;
 /// Index of a value.
 pub(super) type ValueId = usize;
 
-/// An instance norm that readers of a value apply.
+/// A norm that readers of a value apply.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Norm {
+    pub(super) over: NormOver,
     pub(super) affine: Option<(ParameterId, ParameterId)>,
     pub(super) epsilon: f64,
+    /// What is normalised with outside of training, and moved by training.
+    pub(super) running: Option<RunningStatistics>,
 }
 
 /// A buffer between steps.
@@ -38,7 +44,7 @@ pub(super) struct Convolution {
     pub(super) weight: ParameterId,
     /// Absent where it has no effect.
     pub(super) bias: Option<ParameterId>,
-    /// A bias that a norm cancels.
+    /// A bias that a norm cancels: its gradient is zero.
     pub(super) cancelled_bias: Option<ParameterId>,
     pub(super) kernel: [usize; 3],
     pub(super) stride: [usize; 3],
@@ -66,6 +72,8 @@ pub(super) enum Action {
     AveragePool { kernel: [usize; 3] },
     /// The source with norm and activation applied.
     Materialise,
+    /// GELU of the source.
+    Gelu,
     /// 1x1x1 convolution to output `index`, in plain layout.
     Head { weight: ParameterId, bias: Option<ParameterId>, index: usize },
 }
@@ -78,6 +86,11 @@ impl Action {
             Self::Transposed { weight, .. } | Self::Head { weight, .. } => Some(*weight),
             _ => None,
         }
+    }
+
+    /// Whether the backward pass of the step reads its sources.
+    pub(super) fn backward_reads_sources(&self) -> bool {
+        self.weight().is_some() || matches!(self, Self::Gelu)
     }
 }
 
@@ -121,8 +134,9 @@ struct Compiler<'a> {
 /// Compiles `graph`. Errors name a node that this executor cannot run.
 pub(super) fn compile(graph: &Graph) -> Result<Program, NetworkError> {
     let mut readers = vec![0; graph.nodes().len()];
-    for node in graph.nodes() {
-        node.inputs().iter().for_each(|id| readers[id.0] += 1);
+    let is_dropout = |node: &Node| matches!(node.operation, Operation::Dropout { .. });
+    for node in graph.nodes().iter().filter(|node| !is_dropout(node)) {
+        node.inputs().iter().for_each(|id| readers[before_dropout(graph, *id).0] += 1);
     }
     graph.outputs().iter().for_each(|id| readers[id.0] += 1);
     let program = Program { steps: Vec::new(), values: Vec::new() };
@@ -145,6 +159,14 @@ pub(super) fn compile(graph: &Graph) -> Result<Program, NetworkError> {
     }
     compiler.program.mark_inference();
     Ok(compiler.program)
+}
+
+/// The node that `id` stands for where dropouts change nothing.
+fn before_dropout(graph: &Graph, mut id: NodeId) -> NodeId {
+    while let Operation::Dropout { input, .. } = graph.node(id).operation {
+        id = input;
+    }
+    id
 }
 
 impl Compiler<'_> {
@@ -204,6 +226,7 @@ impl Compiler<'_> {
         free: impl Fn(&Value) -> bool,
     ) -> Result<ValueId, NetworkError> {
         let value = self.single(node, input)?;
+        let input = before_dropout(self.graph, input);
         let joins = matches!(self.graph.node(input).operation, Operation::Concat { .. });
         let own = self.readers[input.0] == 1 && self.imported != Some(value) && !joins;
         if own && free(&self.program.values[value]) {
@@ -251,11 +274,29 @@ impl Compiler<'_> {
                 Ok(self.produce(id, action, vec![source]))
             }
             Operation::InstanceNorm { input, affine, epsilon } => {
-                let value = self.attachable(id, *input, |v| v.norm.is_none() && v.negative_slope == 1.0)?;
-                self.program.values[value].norm = Some(Norm { affine: *affine, epsilon: *epsilon });
+                let (affine, epsilon) = (*affine, *epsilon);
+                let norm = Norm { over: NormOver::Voxels, affine, epsilon, running: None };
+                let value = self.normalise(id, *input, norm)?;
                 self.cancel_bias(value);
                 Ok(View::Values(vec![value]))
             }
+            Operation::BatchNorm { input, affine, epsilon, running } => {
+                let (affine, epsilon, running) = (*affine, *epsilon, *running);
+                let norm = Norm { over: NormOver::Batch, affine, epsilon, running };
+                let value = self.normalise(id, *input, norm)?;
+                self.cancel_bias(value);
+                Ok(View::Values(vec![value]))
+            }
+            Operation::GroupNorm { input, groups, affine, epsilon } => {
+                let (affine, epsilon) = (*affine, *epsilon);
+                let norm = Norm { over: NormOver::Groups(*groups), affine, epsilon, running: None };
+                Ok(View::Values(vec![self.normalise(id, *input, norm)?]))
+            }
+            Operation::Gelu { input } => {
+                let source = self.single(id, *input)?;
+                Ok(self.produce(id, Action::Gelu, vec![source]))
+            }
+            Operation::Dropout { input, .. } => Ok(self.views[input.0].clone()),
             Operation::LeakyRelu { input, slope } => {
                 let slope = *slope as f32;
                 let value = self.attachable(id, *input, |v| v.negative_slope == 1.0)?;
@@ -295,13 +336,26 @@ impl Compiler<'_> {
         }
     }
 
-    /// Takes the bias out of the convolution that writes `value`, which now has a norm.
+    /// The value that `norm` is attached to.
+    fn normalise(&mut self, node: NodeId, input: NodeId, norm: Norm) -> Result<ValueId, NetworkError> {
+        let value = self.attachable(node, input, |v| v.norm.is_none() && v.negative_slope == 1.0)?;
+        self.program.values[value].norm = Some(norm);
+        Ok(value)
+    }
+
+    /// Takes the bias out of the convolution that writes `value`, which now has a norm that cancels it. A bias that
+    /// is part of a running mean stays, without a gradient.
     fn cancel_bias(&mut self, value: ValueId) {
+        let stays = self.program.values[value].norm.is_some_and(|norm| norm.running.is_some());
         let writer = self.program.steps.iter_mut().find(|s| s.output == Some(value));
-        match writer.map(|s| &mut s.action) {
-            Some(Action::Convolution(c) | Action::FirstLayer(c)) => c.cancelled_bias = c.bias.take(),
-            Some(Action::Transposed { bias, cancelled_bias, .. }) => *cancelled_bias = bias.take(),
-            _ => {}
+        let (bias, cancelled) = match writer.map(|s| &mut s.action) {
+            Some(Action::Convolution(c) | Action::FirstLayer(c)) => (&mut c.bias, &mut c.cancelled_bias),
+            Some(Action::Transposed { bias, cancelled_bias, .. }) => (bias, cancelled_bias),
+            _ => return,
+        };
+        *cancelled = *bias;
+        if !stays {
+            *bias = None;
         }
     }
 }

@@ -100,21 +100,29 @@ impl Optimiser for Adam {
             };
             let (new_mean, keep_square, new_square) = ((1.0 - b1) as f32, b2 as f32, (1.0 - b2) as f32);
             let epsilon = epsilon as f32;
-            let elements =
-                value.iter_mut().zip(gradient).zip(moments.mean.iter_mut().zip(&mut moments.square));
-            for (i, ((w, &mut g), (m, v))) in elements.enumerate() {
+            let advance = |w: &mut f32, g: f32, m: &mut f32, v: &mut f32| {
                 *w *= shrink;
                 let g = g + coupled * *w;
                 *m += new_mean * (g - *m);
                 *v = keep_square * *v + new_square * g * g;
-                let square = match moments.largest_square.get_mut(i) {
-                    Some(largest) => {
-                        *largest = largest.max(*v);
-                        *largest
-                    }
-                    None => *v,
-                };
-                *w -= step_size * *m / (square.sqrt() / root_correction + epsilon);
+            };
+            let descend = |w: &mut f32, m: f32, square: f32| {
+                *w -= step_size * m / (square.sqrt() / root_correction + epsilon);
+            };
+            // Two loops without a choice in them, so that each becomes vector code.
+            let elements =
+                value.iter_mut().zip(gradient).zip(moments.mean.iter_mut().zip(&mut moments.square));
+            if amsgrad {
+                for (((w, &mut g), (m, v)), largest) in elements.zip(&mut moments.largest_square) {
+                    advance(w, g, m, v);
+                    *largest = largest.max(*v);
+                    descend(w, *m, *largest);
+                }
+            } else {
+                for ((w, &mut g), (m, v)) in elements {
+                    advance(w, g, m, v);
+                    descend(w, *m, *v);
+                }
             }
         }
     }

@@ -10,7 +10,7 @@ use nnunet_testkit::shared::shared_path;
 use serde_json::{Value, json};
 
 /// The small networks of tests/golden/networks.
-pub const CASES: [&str; 8] = [
+pub const CASES: [&str; 16] = [
     "plain3d",
     "plain3d_anisotropic",
     "plain3d_relu_no_norm",
@@ -19,7 +19,18 @@ pub const CASES: [&str; 8] = [
     "residual3d",
     "residual2d_stem",
     "residual3d_bottleneck",
+    "plain3d_batch",
+    "residual2d_batch",
+    "plain3d_batch_untracked",
+    "plain3d_group",
+    "plain2d_gelu",
+    "residual3d_gelu",
+    "plain3d_nonlin_first",
+    "plain2d_gelu_first",
 ];
+
+/// Those with a dropout, which are run but not trained.
+pub const DROPOUT_CASES: [&str; 2] = ["plain3d_dropout", "residual3d_dropout_bottleneck"];
 
 /// A small network of the reference with its numbers.
 pub struct Case {
@@ -50,7 +61,13 @@ impl Case {
     }
 
     pub fn parameters(&self) -> Parameters {
-        parameters(&self.graph(true), "p:", &self.arrays)
+        let graph = self.graph(true);
+        let mut all = parameters(&graph, "p:", &self.arrays);
+        for spec in graph.buffers() {
+            let array = &self.arrays[&format!("b:{}", spec.name)];
+            all.set(&spec.name, &array.shape, &array.f32()).unwrap();
+        }
+        all
     }
 
     pub fn tensor(&self, name: &str) -> Tensor {

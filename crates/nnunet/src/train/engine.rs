@@ -96,7 +96,7 @@ impl Engine {
     /// # Errors
     /// See [`StepError`].
     pub fn validate(&mut self, batch: &Batch) -> Result<ValidationStep, StepError> {
-        self.executor.forward_into(&batch.image, &mut self.outputs)?;
+        self.executor.evaluate_into(&batch.image, &mut self.outputs)?;
         let loss = finite(self.loss.value(&self.outputs, &batch.targets)?.total, batch)?;
         let overlap = match (self.outputs.first(), batch.targets.scales.first()) {
             (Some(logits), Some(Target::Labels(labels))) => {

@@ -497,12 +497,21 @@ impl Training {
         let executor = &self.engine.executor;
         let channels = executor.graph().input_channels();
         let batch = self.configuration.batch_size;
-        let estimate = executor.memory_estimate([batch, channels, z, y, x], true)?;
+        let shape = [batch, channels, z, y, x];
+        let estimate = executor.memory_estimate(shape, true)?;
+        let momentum = executor.parameters().total_count() * size_of::<f32>();
+        let gigabytes = |bytes: usize| bytes as f64 / 1e9;
+        let saved = match executor.recomputation_saves(shape)? {
+            0 => String::new(),
+            bytes => format!("; recomputation saves {:.2} GB", gigabytes(bytes)),
+        };
         let line = format!(
             "network: {:.1} million parameters; a training step on {batch} patches of {z} x {y} x {x} takes \
-             {:.2} GB of memory",
+             {:.2} GB of memory ({:.2} activations, {:.2} weights, gradients and momentum){saved}",
             executor.graph().parameter_count() as f64 / 1e6,
-            estimate.total() as f64 / 1e9
+            gigabytes(estimate.total() + momentum),
+            gigabytes(estimate.activations),
+            gigabytes(estimate.weights + momentum),
         );
         self.say(&line, progress)
     }

@@ -22,29 +22,31 @@ const LARGE: usize = u32::MAX as usize / 2;
 /// The tensors of a file to be written, each with a storage of its own.
 #[derive(Default)]
 pub(in crate::checkpoint) struct TensorWriter<'a> {
-    tensors: Vec<&'a StateTensor>,
+    tensors: Vec<(&'a StateTensor, Dtype)>,
 }
 
 impl<'a> TensorWriter<'a> {
     /// Adds a tensor; the value stands for it in the pickle, as often as wanted.
     pub(in crate::checkpoint) fn add(&mut self, tensor: &'a StateTensor) -> Value {
+        self.add_as(tensor, Dtype::F32)
+    }
+
+    /// Adds a tensor of whole numbers, which torch stores as int64.
+    pub(in crate::checkpoint) fn add_counter(&mut self, tensor: &'a StateTensor) -> Value {
+        self.add_as(tensor, Dtype::I64)
+    }
+
+    fn add_as(&mut self, tensor: &'a StateTensor, dtype: Dtype) -> Value {
         let key = self.tensors.len().to_string();
-        self.tensors.push(tensor);
+        self.tensors.push((tensor, dtype));
         let mut stride = vec![1usize; tensor.shape.len()];
         for axis in (1..tensor.shape.len()).rev() {
             stride[axis - 1] = stride[axis] * tensor.shape[axis].max(1);
         }
         let storage =
-            StorageRef { dtype: Some(Dtype::F32), key, device: "cpu".to_owned(), numel: tensor.data.len() };
+            StorageRef { dtype: Some(dtype), key, device: "cpu".to_owned(), numel: tensor.data.len() };
         let shape = tensor.shape.clone();
-        Value::Tensor(Box::new(TensorRef {
-            storage,
-            dtype: Dtype::F32,
-            offset: 0,
-            shape,
-            stride,
-            requires_grad: false,
-        }))
+        Value::Tensor(Box::new(TensorRef { storage, dtype, offset: 0, shape, stride, requires_grad: false }))
     }
 
     /// Writes the file with `value` as its pickle.
@@ -57,9 +59,14 @@ impl<'a> TensorWriter<'a> {
             let mut zip = ZipWriter::new(file);
             member(&mut zip, &name, "data.pkl", data.len(), |out| out.write_all(&data))?;
             member(&mut zip, &name, "byteorder", 6, |out| out.write_all(b"little"))?;
-            for (number, tensor) in self.tensors.iter().enumerate() {
-                let len = tensor.data.len() * 4;
-                member(&mut zip, &name, &format!("data/{number}"), len, |out| write_f32s(out, &tensor.data))?;
+            for (number, (tensor, dtype)) in self.tensors.iter().enumerate() {
+                let len = tensor.data.len() * dtype.size();
+                member(&mut zip, &name, &format!("data/{number}"), len, |out| match dtype {
+                    Dtype::I64 => {
+                        tensor.data.iter().try_for_each(|v| out.write_all(&(*v as i64).to_le_bytes()))
+                    }
+                    _ => write_f32s(out, &tensor.data),
+                })?;
             }
             member(&mut zip, &name, "version", 2, |out| out.write_all(b"3\n"))?;
             zip.finish().map_err(io::Error::from).map(|_| ())

@@ -9,7 +9,6 @@
 mod block;
 mod deep_supervision;
 mod dice;
-mod exponential;
 mod overlap_counts;
 mod sigmoid;
 mod softmax;

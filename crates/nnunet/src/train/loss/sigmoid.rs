@@ -6,9 +6,9 @@
 
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
 use super::dice::{ClassSums, dice_loss};
-use super::exponential::exp_nonpositive;
 use super::softmax::scaled;
 use super::{Gradient, LossError, RegionBatch, ScaleLoss, ScaleValue, Target};
+use nnunet_kernels::exponential::exp_nonpositive;
 use nnunet_network::Tensor;
 use rayon::prelude::*;
 

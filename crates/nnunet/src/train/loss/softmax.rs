@@ -5,8 +5,8 @@
 
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
 use super::dice::{ClassDerivatives, ClassSums, dice_loss};
-use super::exponential::exp_nonpositive;
 use super::{Gradient, LabelBatch, LossError, ScaleLoss, ScaleValue, Target};
+use nnunet_kernels::exponential::exp_nonpositive;
 use nnunet_network::Tensor;
 use rayon::prelude::*;
 

@@ -7,7 +7,7 @@ const SMALLEST: f32 = -87.0;
 
 /// e^x for x <= 0, within 2 units in the last place; 1.6e-38 for everything below -87. NaN stays NaN.
 #[inline(always)]
-pub(super) fn exp_nonpositive(x: f32) -> f32 {
+pub fn exp_nonpositive(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     let x = if x < SMALLEST { SMALLEST } else { x };
