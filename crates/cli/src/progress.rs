@@ -64,22 +64,35 @@ struct Stage {
     total: u64,
     started: Instant,
     last_line: Option<Instant>,
+    /// Whether every step has a line, on a terminal too.
+    every_step: bool,
     bar: Option<ProgressBar>,
 }
 
-/// Plain lines come at most this often.
+/// Time between plain lines, unless every step is wanted.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Display {
     /// A display of the given style.
     pub(crate) fn new(style: Style) -> Self {
-        let stage =
-            Stage { name: String::new(), total: 0, started: Instant::now(), last_line: None, bar: None };
+        let stage = Stage {
+            name: String::new(),
+            total: 0,
+            started: Instant::now(),
+            last_line: None,
+            every_step: false,
+            bar: None,
+        };
         Self { style, stage: Arc::new(Mutex::new(stage)) }
     }
 }
 
 impl Display {
+    /// From now on every step has a line of its own instead of a bar or a line now and then.
+    pub(crate) fn show_every_step(&self) {
+        self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).every_step = true;
+    }
+
     /// Whether stdout belongs to the records.
     pub(crate) fn is_json(&self) -> bool {
         self.style == Style::Json
@@ -92,8 +105,8 @@ impl Progress for Display {
         let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         match self.style {
             Style::Json => json_record(&mut stage, &event),
-            Style::Bar => stage.bar_event(&event),
-            Style::Plain => stage.plain_event(&event),
+            Style::Bar if !stage.every_step => stage.bar_event(&event),
+            Style::Bar | Style::Plain => stage.plain_event(&event),
             Style::None => match event {
                 Event::Message(text) => line(text),
                 Event::Warning(text) => line(&format!("warning: {text}")),
@@ -160,7 +173,7 @@ impl Stage {
             }
             Event::Advanced { done, detail } => {
                 let last = *done >= self.total;
-                let due = self.last_line.is_none_or(|at| at.elapsed() >= LINE_INTERVAL);
+                let due = self.last_line.is_none_or(|at| self.every_step || at.elapsed() >= LINE_INTERVAL);
                 if last || due {
                     self.last_line = Some(Instant::now());
                     let seconds = self.started.elapsed().as_secs_f64();

@@ -83,7 +83,10 @@ fn threads(matches: &Matches) -> Result<usize, UsageError> {
     let what = "a number of at least 1";
     let given = match matches.parsed::<usize>("--threads", what)? {
         Some(n) => Some(n),
-        None => matches.all_parsed::<usize>("-np", what)?.into_iter().max(),
+        None => {
+            let fingerprint = matches.parsed::<usize>("-npfp", what)?;
+            matches.all_parsed::<usize>("-np", what)?.into_iter().chain(fingerprint).max()
+        }
     };
     let given = match given {
         Some(n) => Some(n),

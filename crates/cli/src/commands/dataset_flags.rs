@@ -20,6 +20,9 @@ pub(super) const VERIFY: Flag = Flag::switch(
 pub(super) const THREADS: Flag =
     Flag::many(&["-np", "--threads"], "N", "number of threads (default: all cores, or $nnUNet_def_n_proc)");
 pub(super) const NO_PROGRESS_BAR: Flag = Flag::switch(&["--no_pbar"], "no progress; same as --progress none");
+pub(super) const VERBOSE: Flag = Flag::switch(&["--verbose"], "a line for every case instead of a bar");
+pub(super) const FINGERPRINT_EXTRACTOR: Flag =
+    Flag::one(&["-fpe"], "NAME", "DatasetFingerprintExtractor, the one there is");
 pub(super) const CONFIGURATIONS: Flag = Flag::many(
     &["-c"],
     "CONFIGURATION",
@@ -54,6 +57,24 @@ pub(super) const PLANNER_FLAGS: &[Flag] = &[
         "name of the plans file instead of the planner's; use it with the flags above",
     ),
 ];
+
+/// Does what `--verbose` asks for.
+pub(super) fn apply_verbose(matches: &Matches, session: &Session) {
+    if matches.has(VERBOSE.key()) {
+        session.display.show_every_step();
+    }
+}
+
+/// Refuses extractors that are not here; scripts name the one that is.
+pub(super) fn check_extractor(matches: &Matches) -> anyhow::Result<()> {
+    match matches.text(FINGERPRINT_EXTRACTOR.key()) {
+        None | Some("DatasetFingerprintExtractor") => Ok(()),
+        Some(other) => {
+            Err(UsageError(format!("argument -fpe: found {other:?}, expected DatasetFingerprintExtractor"))
+                .into())
+        }
+    }
+}
 
 /// The datasets named with `-d`.
 pub(super) fn datasets(matches: &Matches, session: &Session) -> anyhow::Result<Vec<DatasetName>> {

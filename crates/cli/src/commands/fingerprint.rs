@@ -1,13 +1,16 @@
 //! `fingerprint`: what a dataset looks like.
 
 use super::Entry;
-use super::dataset_flags::{self, CLEAN, DATASETS, NO_PROGRESS_BAR, THREADS, VERIFY, datasets};
+use super::dataset_flags::{
+    self, CLEAN, DATASETS, FINGERPRINT_EXTRACTOR, NO_PROGRESS_BAR, THREADS, VERBOSE, VERIFY, apply_verbose,
+    check_extractor, datasets,
+};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
-const FLAGS: &[Flag] = &[DATASETS, VERIFY, CLEAN, NO_PROGRESS_BAR, THREADS];
+const FLAGS: &[Flag] = &[DATASETS, VERIFY, CLEAN, FINGERPRINT_EXTRACTOR, THREADS, NO_PROGRESS_BAR, VERBOSE];
 
 pub(super) const ENTRY: Entry = Entry {
     spec: Command {
@@ -23,6 +26,8 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    check_extractor(matches)?;
+    apply_verbose(matches, session);
     for dataset in datasets(matches, session)? {
         let verify = matches.has("--verify_dataset_integrity");
         dataset_flags::fingerprint(&dataset, verify, matches.has("--clean"), session)?;

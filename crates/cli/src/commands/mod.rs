@@ -91,4 +91,69 @@ mod tests {
             assert_eq!(flags.len(), before, "flags of {}", entry.spec.verb);
         }
     }
+
+    /// Flags of the reference's programs (2.8.1), as their help pages list them.
+    const REFERENCE_FLAGS: &[(&str, &str)] = &[
+        (
+            "nnUNetv2_extract_fingerprint",
+            "-d -fpe -np --verify_dataset_integrity --clean --verbose --no_pbar",
+        ),
+        (
+            "nnUNetv2_plan_experiment",
+            "-d -pl -gpu_memory_target -preprocessor_name -overwrite_target_spacing -overwrite_plans_name",
+        ),
+        ("nnUNetv2_preprocess", "-d -plans_name -c -np --verbose --no_pbar"),
+        (
+            "nnUNetv2_plan_and_preprocess",
+            "-d -fpe -npfp --verify_dataset_integrity --no_pp --clean -pl -gpu_memory_target -preprocessor_name \
+             -overwrite_target_spacing -overwrite_plans_name -c -np --verbose --no_pbar",
+        ),
+        (
+            "nnUNetv2_train",
+            "-tr -p -pretrained_weights -num_gpus --npz --c --val --val_best --disable_checkpointing -device",
+        ),
+        (
+            "nnUNetv2_predict",
+            "-i -o -d -p -tr -c -f -step_size --disable_tta --verbose --save_probabilities --continue_prediction \
+             -chk -npp -nps -prev_stage_predictions -num_parts -part_id -device --disable_progress_bar \
+             --not_on_device",
+        ),
+        (
+            "nnUNetv2_predict_from_modelfolder",
+            "-i -o -m -f -step_size --disable_tta --verbose --save_probabilities --continue_prediction --c -chk \
+             -npp -nps -prev_stage_predictions -device --disable_progress_bar --not_on_device",
+        ),
+        ("nnUNetv2_ensemble", "-i -o -np --save_npz"),
+        ("nnUNetv2_accumulate_crossval_results", "-c -o -f -p -tr"),
+        ("nnUNetv2_find_best_configuration", "-p -c -tr -np -f --disable_ensembling --no_overwrite"),
+        ("nnUNetv2_determine_postprocessing", "-i -ref -plans_json -dataset_json -np --remove_postprocessed"),
+        ("nnUNetv2_apply_postprocessing", "-i -o -pp_pkl_file -np -plans_json -dataset_json"),
+        ("nnUNetv2_evaluate_folder", "-djfile -pfile -o -np --chill"),
+        ("nnUNetv2_evaluate_simple", "-l -il -o -np --chill"),
+        ("nnUNetv2_export_model_to_zip", "-d -o -c -tr -p -f -chk --not_strict --exp_cv_preds"),
+        ("nnUNetv2_install_pretrained_model_from_zip", ""),
+        ("nnUNetv2_download_pretrained_model_by_url", ""),
+        ("nnUNetv2_convert_MSD_dataset", "-i -overwrite_id -np"),
+        ("nnUNetv2_convert_old_nnUNet_dataset", ""),
+        ("nnUNetv2_move_plans_between_datasets", "-s -t -sp -tp"),
+        ("nnUNetv2_plot_overlay_pngs", "-d -o -np -channel_idx --use_raw -p -c -overlay_intensity"),
+    ];
+
+    #[test]
+    fn flags_of_the_reference_are_taken() {
+        for (name, flags) in REFERENCE_FLAGS {
+            // Programs that this version does not have.
+            let Some(entry) = by_reference_name(name) else { continue };
+            let known: Vec<&str> = entry.spec.all_flags().flat_map(|f| f.names.iter().copied()).collect();
+            for flag in flags.split_whitespace() {
+                assert!(known.contains(&flag), "{name} takes {flag}");
+            }
+        }
+        let unknown: Vec<&str> = ENTRIES
+            .iter()
+            .flat_map(|e| e.spec.reference_names.iter().copied())
+            .filter(|name| !REFERENCE_FLAGS.iter().any(|(known, _)| known == name))
+            .collect();
+        assert!(unknown.is_empty(), "programs that the reference does not have: {unknown:?}");
+    }
 }

@@ -2,8 +2,8 @@
 
 use super::Entry;
 use super::dataset_flags::{
-    self, CLEAN, CONFIGURATIONS, DATASETS, NO_PROGRESS_BAR, PLANNER_FLAGS, THREADS, VERIFY, datasets,
-    planner_options,
+    self, CLEAN, CONFIGURATIONS, DATASETS, FINGERPRINT_EXTRACTOR, NO_PROGRESS_BAR, PLANNER_FLAGS, THREADS,
+    VERBOSE, VERIFY, apply_verbose, check_extractor, datasets, planner_options,
 };
 use super::preprocess::preprocess;
 use crate::environment::FOLDER_FLAGS;
@@ -18,7 +18,10 @@ const FLAGS: &[Flag] = &[
     Flag::switch(&["--no_pp"], "stop after the plans"),
     CONFIGURATIONS,
     THREADS,
+    Flag::one(&["-npfp"], "N", "threads for the fingerprint; the larger of this and -np counts"),
+    FINGERPRINT_EXTRACTOR,
     NO_PROGRESS_BAR,
+    VERBOSE,
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -35,6 +38,8 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    check_extractor(matches)?;
+    apply_verbose(matches, session);
     let options = planner_options(matches)?;
     let datasets = datasets(matches, session)?;
     let verify = matches.has("--verify_dataset_integrity");

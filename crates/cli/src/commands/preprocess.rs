@@ -6,7 +6,9 @@ use nnunet::plan::Plans;
 use nnunet::preprocess::{DatasetFolders, PreprocessOptions, preprocess_dataset};
 
 use super::Entry;
-use super::dataset_flags::{CONFIGURATIONS, DATASETS, NO_PROGRESS_BAR, THREADS, datasets};
+use super::dataset_flags::{
+    CONFIGURATIONS, DATASETS, NO_PROGRESS_BAR, THREADS, VERBOSE, apply_verbose, datasets,
+};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
@@ -18,6 +20,7 @@ const FLAGS: &[Flag] = &[
     CONFIGURATIONS,
     THREADS,
     NO_PROGRESS_BAR,
+    VERBOSE,
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -34,6 +37,7 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    apply_verbose(matches, session);
     for dataset in datasets(matches, session)? {
         preprocess(&dataset, matches.text("-plans_name").unwrap_or("nnUNetPlans"), matches, session)?;
     }
