@@ -2,9 +2,10 @@
 
 use crate::conv::Source;
 use crate::conv::direct::row_table;
-use crate::conv::direct::rows::BlockAffine;
+use crate::conv::direct::rows::{BlockAffine, LaneAffine};
 use crate::error::{check_length, check_slope};
 use crate::layout::{BlockedShape, LANES, SharedMut};
+use crate::simd::{Isa, Simd, at_level};
 use crate::{Context, KernelError};
 
 /// Writes the values of `source` as a consumer sees them: `leaky(x * scale + shift)`.
@@ -49,14 +50,15 @@ pub fn add(
     check_length("output", output.len(), shape.len())?;
     check_slope(negative_slope)?;
     for_each_block(ctx, shape, output, |block, first, lanes| {
-        let (a, b) = (BlockSource::new(a, block), BlockSource::new(b, block));
-        let mut other = [0.0; LANES];
-        for (voxel, out) in lanes.chunks_exact_mut(LANES).enumerate() {
-            a.load(first + voxel * LANES, out);
-            b.load(first + voxel * LANES, &mut other);
-            for (out, other) in out.iter_mut().zip(&other) {
-                *out = leaky(*out + other, negative_slope);
-            }
+        let term = |source: &Source<'_>| Term {
+            values: source.data[first..].as_ptr(),
+            affine: BlockAffine::of(source, block),
+        };
+        let mut sum = Sum { terms: [term(a), term(b)], negative_slope, output: lanes };
+        // SAFETY: both terms hold the values of the piece, as checked; the level is one that the CPU has.
+        #[allow(unsafe_code)]
+        unsafe {
+            add_piece(ctx.level(), &mut sum);
         }
     });
     Ok(())
@@ -110,27 +112,46 @@ pub(crate) fn leaky(value: f32, negative_slope: f32) -> f32 {
     if value > 0.0 { value } else { value * negative_slope }
 }
 
-/// One block of 16 channels of one sample of a source.
-struct BlockSource<'a> {
-    data: &'a [f32],
-    affine: Option<(&'a [f32], &'a [f32], f32)>,
+/// One term of a sum: a piece of a block of a source.
+struct Term {
+    values: *const f32,
+    affine: Option<BlockAffine>,
 }
 
-impl<'a> BlockSource<'a> {
-    fn new(source: &Source<'a>, block: usize) -> Self {
-        let lanes = block * LANES..(block + 1) * LANES;
-        let affine = source.affine.map(|a| (&a.scale[lanes.clone()], &a.shift[lanes], a.negative_slope));
-        Self { data: source.data, affine }
-    }
+/// A piece of a residual addition.
+struct Sum<'a> {
+    terms: [Term; 2],
+    negative_slope: f32,
+    output: &'a mut [f32],
+}
 
-    fn load(&self, at: usize, out: &mut [f32]) {
-        let data = &self.data[at..at + LANES];
-        match self.affine {
-            None => out.copy_from_slice(data),
-            Some((scale, shift, slope)) => {
-                for lane in 0..LANES {
-                    out[lane] = leaky(data[lane] * scale[lane] + shift[lane], slope);
-                }
+at_level! {
+    /// # Safety
+    /// The terms are valid for as many values as the output has, their affines for 16.
+    #[allow(unsafe_code)]
+    unsafe fn add_piece = add_piece_of(sum: &mut Sum<'_>)
+}
+
+/// # Safety
+/// As [`add_piece`].
+#[allow(unsafe_code)]
+#[inline(always)]
+unsafe fn add_piece_of<S: Simd>(s: Isa<S>, sum: &mut Sum<'_>) {
+    let slope = s.splat(sum.negative_slope);
+    let [a, b] = &sum.terms;
+    for lane in (0..LANES).step_by(S::LANES) {
+        // SAFETY: by the contract of this function; the lanes lie in the 16 values of each voxel.
+        unsafe {
+            let affine =
+                |term: &Term| term.affine.map_or(LaneAffine::identity(s), |affine| affine.lanes(s, lane));
+            let (affine_a, affine_b) = (affine(a), affine(b));
+            for (voxel, output) in sum.output.chunks_exact_mut(LANES).enumerate() {
+                let at = voxel * LANES + lane;
+                let value_a = affine_a.apply(s, s.load(a.values.add(at)));
+                let value_b = affine_b.apply(s, s.load(b.values.add(at)));
+                let total = s.add(value_a, value_b);
+                let activated = s.positive(total, total, s.mul(total, slope));
+                s.store(output[lane..].as_mut_ptr(), activated);
             }
         }
     }

@@ -9,8 +9,9 @@ mod common;
 use common::{Random, assert_close};
 use nnunet_kernels::conv::{Affine, ConvShape, GradientTarget, Source, StatisticsMut};
 use nnunet_kernels::head::{self, HeadShape};
-use nnunet_kernels::layout::{AlignedBuffer, BlockedShape};
+use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_blocked};
 use nnunet_kernels::norm::{self, NormBackward, NormGradients};
+use nnunet_kernels::pooling::{self, PoolShape};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
 use nnunet_kernels::{Context, CpuLevel, activation, first_layer, gelu, scalar};
 use proptest::prelude::*;
@@ -287,6 +288,69 @@ proptest! {
             let bias = Some(&mut grad_bias[..]);
             first_layer::backward_weights(ctx, &shape, &image, &gradient, &mut grad_weights, bias).unwrap();
             vec![output, as_f32(&mean), as_f32(&variance), grad_weights, grad_bias]
+        });
+    }
+
+    #[test]
+    fn average_pooling(
+        shape in blocked_shape(),
+        window in (1_usize..4, 1_usize..4, 1_usize..4),
+        accumulate in any::<bool>(),
+        seed in 1_u64..,
+    ) {
+        let window: [usize; 3] = window.into();
+        let kernel = std::array::from_fn(|axis| window[axis].min(shape.spatial[axis]));
+        let pool = PoolShape::new(shape, kernel).unwrap();
+        let mut random = Random(seed);
+        let ctx = Context::new(CpuLevel::detect(), 1);
+        let data = random.blocked(&ctx, &shape);
+        let [scale, shift] = random.affine(&shape);
+        let affine = (seed % 2 == 0).then_some(Affine { scale: &scale, shift: &shift, negative_slope: 0.01 });
+        let source = Source { data: &data, affine };
+        let gradient = random.blocked(&ctx, &pool.output());
+        let before = random.blocked(&ctx, &shape);
+        let backward = |run: &dyn Fn(&mut GradientTarget<'_>)| {
+            let mut grad_source = before.to_vec();
+            run(&mut if accumulate {
+                GradientTarget::accumulate(&mut grad_source)
+            } else {
+                GradientTarget::overwrite(&mut grad_source)
+            });
+            grad_source
+        };
+        let mut output = vec![0.0; pool.output().len()];
+        scalar::average_pool_forward(&pool, &source, &mut output);
+        let grad_source = backward(&|target| scalar::average_pool_backward(&pool, &gradient, target));
+        let expected = [("output", output, 1.0), ("gradient of the source", grad_source, 1.0)];
+        check(&expected, |ctx| {
+            let mut output = vec![f32::NAN; pool.output().len()];
+            pooling::average_forward(ctx, &pool, &source, &mut output).unwrap();
+            let grad_source =
+                backward(&|target| pooling::average_backward(ctx, &pool, &gradient, target).unwrap());
+            vec![output, grad_source]
+        });
+    }
+
+    #[test]
+    fn residual_addition(shape in blocked_shape(), slope in prop_oneof![Just(1.0_f32), Just(0.01)], seed in 1_u64..) {
+        let mut random = Random(seed);
+        let ctx = Context::new(CpuLevel::detect(), 1);
+        let data = [random.blocked(&ctx, &shape), random.blocked(&ctx, &shape)];
+        let [scale, shift] = random.affine(&shape);
+        let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope: 0.2 });
+        let terms = [
+            Source { data: &data[0], affine },
+            Source { data: &data[1], affine: affine.filter(|_| seed % 2 == 0) },
+        ];
+        let plain = terms.map(|term| scalar::materialise(&shape, &term));
+        let sum: Vec<f32> = plain[0].iter().zip(&plain[1]).map(|(a, b)| a + b).collect();
+        let activated: Vec<f32> = sum.iter().map(|x| if *x > 0.0 { *x } else { x * slope }).collect();
+        let mut output = AlignedBuffer::new(shape.len());
+        to_blocked(&ctx, &shape, &activated, &mut output).unwrap();
+        check(&[("sum", output.to_vec(), 1.0)], |ctx| {
+            let mut output = vec![f32::NAN; shape.len()];
+            activation::add(ctx, &shape, &terms[0], &terms[1], slope, &mut output).unwrap();
+            vec![output]
         });
     }
 }

@@ -1,31 +1,42 @@
-"""The benches' networks in PyTorch, as nnU-Net calls them on the CPU.
+"""The rows of networks.json in PyTorch, as nnU-Net calls them on the CPU.
 
-Usage: python torch_reference.py forward_128|train_step|train_step_128 [threads] [bf16]
-Prints "torch_NAME seconds N": the median of three runs after one warm-up.
-Needs torch and dynamic_network_architectures. Measure alternately with `cargo bench -p nnunet-network --bench NAME`.
+Usage: python torch_reference.py NAME [threads] [bf16] [once]
+Prints "torch_NAME seconds N" (the median of three repetitions after one warm-up; one without warm-up with "once") and the peak
+memory of the process. "bf16" runs the network under bfloat16 autocast. Needs torch and nnunetv2. compare.py measures a row
+alternately with this program.
 """
+import json
+import pathlib
+import resource
 import statistics
 import sys
 import time
 
 import torch
-from dynamic_network_architectures.architectures.unet import PlainConvUNet
-from torch import nn
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
-name = sys.argv[1]
-if len(sys.argv) > 2:
-    torch.set_num_threads(int(sys.argv[2]))
-bf16 = "bf16" in sys.argv[3:]
-features, classes, shape = {
-    "forward_128": ([32, 64, 128, 256, 320, 320], 4, (1, 1, 128, 128, 128)),
-    "train_step_128": ([32, 64, 128, 256, 320, 320], 4, (1, 1, 128, 128, 128)),
-    "train_step": ([32, 64, 128, 256], 3, (2, 1, 40, 56, 40)),
-}[name]
-stages = len(features)
-net = PlainConvUNet(1, stages, features, nn.Conv3d, 3, [1] + [2] * (stages - 1), 2, classes, 2, True, nn.InstanceNorm3d,
-                    {"eps": 1e-5, "affine": True}, None, None, nn.LeakyReLU, {"inplace": True}, deep_supervision=name != "forward_128")
-net.apply(PlainConvUNet.initialize)
-x = torch.randn(shape)
+name, options = sys.argv[1], sys.argv[2:]
+row = json.loads(pathlib.Path(__file__).with_name("networks.json").read_text())[name]
+for option in options:
+    if option.isdigit():
+        torch.set_num_threads(int(option))
+bf16, once, train = "bf16" in options, "once" in options, row["train"]
+dimensions, stages = row["dimensions"], len(row["features"])
+kwargs = {
+    "n_stages": stages, "features_per_stage": row["features"], "conv_op": f"torch.nn.modules.conv.Conv{dimensions}d",
+    "kernel_sizes": row["kernels"], "strides": row["strides"], "conv_bias": True,
+    "norm_op": f"torch.nn.modules.instancenorm.InstanceNorm{dimensions}d", "norm_op_kwargs": {"eps": 1e-5, "affine": True},
+    "dropout_op": None, "dropout_op_kwargs": None, "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": True},
+}
+if "blocks" in row:
+    kwargs |= {"n_blocks_per_stage": row["blocks"], "n_conv_per_stage_decoder": [1] * (stages - 1)}
+else:
+    kwargs |= {"n_conv_per_stage": [2] * stages, "n_conv_per_stage_decoder": [2] * (stages - 1)}
+net = get_network_from_plans(
+    "dynamic_network_architectures.architectures.unet." + row["class"], kwargs, ["conv_op", "norm_op", "dropout_op", "nonlin"],
+    row["channels"], row["classes"], deep_supervision=train)
+shape = row["shape"]
+x = torch.randn(shape if dimensions == 3 else shape[:2] + shape[3:])
 optimiser = torch.optim.SGD(net.parameters(), 1e-6, momentum=0.99, weight_decay=3e-5, nesterov=True)
 gradients = None
 
@@ -35,7 +46,7 @@ def forward():
         net(x)
 
 
-def train():
+def training_step():
     global gradients
     optimiser.zero_grad(set_to_none=True)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
@@ -46,10 +57,15 @@ def train():
     optimiser.step()
 
 
-step = forward if name == "forward_128" else train
+net.train(train)
+step = training_step if train else forward
+if not once:
+    step()
 times = []
-for _ in range(4):
+for _ in range(1 if once else 3):
     start = time.perf_counter()
     step()
     times.append(time.perf_counter() - start)
-print(f"torch_{name}{'_bf16' if bf16 else ''} seconds {statistics.median(times[1:]):.4f}")
+label = f"torch_{name}{'_bf16' if bf16 else ''}"
+print(f"{label} seconds {statistics.median(times):.4f}")
+print(f"{label} peak_mib {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f}")

@@ -1,53 +1,75 @@
-//! Networks and timing that the benches share. The PyTorch side is torch_reference.py.
+//! Runs a row of networks.json, which the PyTorch side (torch_reference.py) reads too.
 //!
-//! Arguments after `--`: a number sets the threads (default: all cores), `exact` or `fast` the precision, `steps`
-//! prints the time of each step of the network.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
+//! Prints `NAME seconds N`, the median of the repetitions after one warm-up, then the arithmetic of convolutions by direct sums
+//! as percent of the measured multiply-add peak (transforms need less, so it can exceed 100), and the peak memory of the process.
+//! Arguments after `--`: a number sets the threads (default: all cores), `exact` or `fast` the precision, `avx2` and so on the
+//! level, `once` measures one repetition without warm-up, `steps` prints the time of each step of the network.
+
+#![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use std::time::{Duration, Instant};
 
+use nnunet_kernels::{Context, CpuLevel, peak};
 use nnunet_network::optimiser::{Optimiser, Sgd, SgdOptions, clip_gradient_norm};
 use nnunet_network::{CpuExecutor, CpuOptions, Executor, Precision, Tensor, Trainable, build, init};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Timed repetitions after one warm-up; the median is printed.
 const REPEATS: usize = 3;
 
 struct Arguments {
     options: CpuOptions,
+    once: bool,
     steps: bool,
 }
 
 fn arguments() -> Arguments {
-    let mut options = CpuOptions::default();
-    let mut steps = false;
+    let mut arguments = Arguments { options: CpuOptions::default(), once: false, steps: false };
     for argument in std::env::args().skip(1) {
+        let options = &mut arguments.options;
         match argument.as_str() {
             "exact" => options.precision = Precision::Exact,
             "fast" => options.precision = Precision::Fast,
-            "steps" => steps = true,
-            other => options.threads = other.parse().unwrap_or(options.threads),
+            "once" => arguments.once = true,
+            "steps" => arguments.steps = true,
+            other => match CpuLevel::parse(other) {
+                Ok(level) => options.level = level,
+                Err(_) => options.threads = other.parse().unwrap_or(options.threads),
+            },
         }
     }
-    Arguments { options, steps }
+    arguments
 }
 
-/// The default 3D U-Net with these features.
-fn executor(features: &[usize], classes: usize, options: CpuOptions) -> CpuExecutor {
-    let stages = features.len();
-    let mut strides = vec![2; stages];
-    strides[0] = 1;
-    let kwargs = json!({
-        "n_stages": stages, "features_per_stage": features, "conv_op": "torch.nn.modules.conv.Conv3d",
-        "kernel_sizes": 3, "strides": strides, "n_conv_per_stage": 2, "n_conv_per_stage_decoder": 2, "conv_bias": true,
-        "norm_op": "torch.nn.modules.instancenorm.InstanceNorm3d", "norm_op_kwargs": {"eps": 1e-5, "affine": true},
-        "dropout_op": null, "dropout_op_kwargs": null, "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": true}
+fn network(row: &Value, options: CpuOptions) -> CpuExecutor {
+    let dimensions = &row["dimensions"];
+    let stages = row["features"].as_array().unwrap().len();
+    let mut kwargs = json!({
+        "n_stages": stages, "features_per_stage": row["features"],
+        "conv_op": format!("torch.nn.modules.conv.Conv{dimensions}d"),
+        "kernel_sizes": row["kernels"], "strides": row["strides"], "conv_bias": true,
+        "norm_op": format!("torch.nn.modules.instancenorm.InstanceNorm{dimensions}d"),
+        "norm_op_kwargs": {"eps": 1e-5, "affine": true}, "dropout_op": null, "dropout_op_kwargs": null,
+        "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": true}
     });
-    let graph = build("PlainConvUNet", &kwargs, 1, classes, true).unwrap();
+    match row.get("blocks") {
+        Some(blocks) => {
+            kwargs["n_blocks_per_stage"] = blocks.clone();
+            kwargs["n_conv_per_stage_decoder"] = json!(1);
+        }
+        None => {
+            kwargs["n_conv_per_stage"] = json!(2);
+            kwargs["n_conv_per_stage_decoder"] = json!(2);
+        }
+    }
+    let (channels, classes) = (row["channels"].as_u64().unwrap(), row["classes"].as_u64().unwrap());
+    let class = row["class"].as_str().unwrap();
+    let graph = build(class, &kwargs, channels as usize, classes as usize, true).unwrap();
     let parameters = init::initialise(&graph, 1);
     CpuExecutor::new(graph, parameters, options).unwrap()
 }
 
+/// A batch of reproducible values in -1..1.
 fn batch(shape: [usize; 5]) -> Tensor {
     let mut x = Tensor::zeros(shape);
     x.data
@@ -57,11 +79,28 @@ fn batch(shape: [usize; 5]) -> Tensor {
     x
 }
 
-fn report(name: &str, mut once: impl FnMut() -> Duration) {
-    once();
-    let mut times: Vec<Duration> = (0..REPEATS).map(|_| once()).collect();
+/// Median time of the repetitions.
+fn median(once: bool, mut step: impl FnMut()) -> Duration {
+    let repeats = if once { 1 } else { REPEATS };
+    if !once {
+        step();
+    }
+    let mut times: Vec<Duration> = (0..repeats)
+        .map(|_| {
+            let start = Instant::now();
+            step();
+            start.elapsed()
+        })
+        .collect();
     times.sort();
-    println!("{name} seconds {:.4}", times[REPEATS / 2].as_secs_f64());
+    times[repeats / 2]
+}
+
+/// Highest resident memory of this process, where the system tells.
+fn peak_memory() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().trim_end_matches(" kB").parse::<f64>().ok()? / 1024.0)
 }
 
 fn print_steps(executor: &CpuExecutor) {
@@ -70,49 +109,70 @@ fn print_steps(executor: &CpuExecutor) {
     }
 }
 
-pub fn forward(name: &str, features: &[usize], classes: usize, shape: [usize; 5]) {
-    let Arguments { options, steps } = arguments();
-    let mut executor = executor(features, classes, options);
-    let x = batch(shape);
-    let mut y = Tensor::zeros([0; 5]);
-    report(name, || {
-        let start = Instant::now();
-        executor.run_into(&x, &mut y).unwrap();
-        start.elapsed()
-    });
-    if steps {
-        executor.record_timings(true);
-        executor.run_into(&x, &mut y).unwrap();
-        print_steps(&executor);
+/// Runs the row `name`.
+pub fn run(name: &str) {
+    let rows: Value = serde_json::from_str(include_str!("../networks.json")).unwrap();
+    let row = &rows[name];
+    let Arguments { options, once, steps } = arguments();
+    let mut executor = network(row, options);
+    let shape: Vec<usize> =
+        row["shape"].as_array().unwrap().iter().map(|v| v.as_u64().unwrap() as usize).collect();
+    let x = batch(shape.try_into().unwrap());
+    let train = row["train"].as_bool().unwrap();
+    let seconds = if train {
+        train_steps(&mut executor, &x, once, steps)
+    } else {
+        let mut y = Tensor::zeros([0; 5]);
+        let time = median(once, || executor.run_into(&x, &mut y).unwrap());
+        if steps {
+            executor.record_timings(true);
+            executor.run_into(&x, &mut y).unwrap();
+            print_steps(&executor);
+        }
+        time.as_secs_f64()
+    };
+    println!("{name} seconds {seconds:.4}");
+    if let Some(memory) = peak_memory() {
+        println!("{name} peak_mib {memory:.0}");
     }
+    // The gradients of data and weights are convolutions of the same size each.
+    let passes = if train { 3.0 } else { 1.0 };
+    let flops = passes * executor.forward_flops(x.shape, train).unwrap();
+    let context = Context::new(executor.level(), executor.threads());
+    let limit = peak::fma_flops(&context, 100);
+    println!(
+        "{name} {:.0} GFLOP by direct sums, {:.0} GFLOP/s, {:.0} % of the multiply-add peak of {:.0} GFLOP/s",
+        flops / 1e9,
+        flops / seconds / 1e9,
+        100.0 * flops / seconds / limit,
+        limit / 1e9
+    );
 }
 
-/// Forward, backward with gradients of the outputs' size, clipping, SGD with nnU-Net's settings.
-pub fn train(name: &str, features: &[usize], classes: usize, shape: [usize; 5]) {
-    let Arguments { options, steps } = arguments();
-    let mut executor = executor(features, classes, options);
+/// Forward, backward with gradients of the outputs' size, clipping, SGD with nnU-Net's settings; the median time of all that.
+fn train_steps(executor: &mut CpuExecutor, x: &Tensor, once: bool, steps: bool) -> f64 {
     let mut optimiser = Sgd::new(SgdOptions::default());
-    let x = batch(shape);
     let mut outputs = Vec::new();
-    executor.forward_into(&x, &mut outputs).unwrap();
-    let gradients: Vec<Option<Tensor>> = outputs.iter().map(|o| Some(batch(o.shape))).collect();
+    let mut gradients: Vec<Option<Tensor>> = Vec::new();
     let mut step = |executor: &mut CpuExecutor| {
-        executor.forward_into(&x, &mut outputs).unwrap();
+        executor.forward_into(x, &mut outputs).unwrap();
+        if gradients.is_empty() {
+            gradients = outputs.iter().map(|o| Some(batch(o.shape))).collect();
+        }
         executor.backward(&gradients).unwrap();
         let start = Instant::now();
         clip_gradient_norm(executor.parameters_mut(), 12.0);
         optimiser.step(executor.parameters_mut(), 1e-6);
         start.elapsed()
     };
-    report(name, || {
-        let start = Instant::now();
-        step(&mut executor);
-        start.elapsed()
+    let time = median(once, || {
+        step(executor);
     });
     if steps {
         executor.record_timings(true);
-        let optimiser = step(&mut executor);
-        print_steps(&executor);
+        let optimiser = step(executor);
+        print_steps(executor);
         println!("{:9.2} ms  optimiser", optimiser.as_secs_f64() * 1e3);
     }
+    time.as_secs_f64()
 }

@@ -254,6 +254,22 @@ impl CpuExecutor {
         })
     }
 
+    /// Floating point operations of the convolutions of one forward pass over a batch of shape `input` (n, c, z, y, x) by direct sums:
+    /// a multiplication and an addition per tap, taps in the padding counted. A backward pass has twice as many.
+    pub fn forward_flops(&self, input: [usize; 5], training: bool) -> Result<f64, NetworkError> {
+        let purpose = if training { Purpose::Training } else { Purpose::Inference };
+        let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
+        let steps = self.program.steps.iter().zip(&binding.steps).filter(|(s, _)| training || s.inference);
+        Ok(steps
+            .map(|(_, shape)| match shape {
+                StepShape::Conv(shape, _) => shape.flops(),
+                StepShape::Transposed(shape) => shape.flops(),
+                StepShape::Head(shape) => 2.0 * (shape.output_len() * shape.source.channels) as f64,
+                StepShape::Pool(_) | StepShape::Elementwise(_) => 0.0,
+            })
+            .sum())
+    }
+
     /// Makes the binding for `input` current and its memory available.
     fn bind(&mut self, input: [usize; 5], purpose: Purpose) -> Result<Binding, NetworkError> {
         let slot = match purpose {

@@ -2,7 +2,7 @@
 
 use crate::conv::Source;
 use crate::layout::LANES;
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd};
 
 /// Normalisation and activation of one block of channels; without one, values are copied.
 #[derive(Clone, Copy)]
@@ -24,6 +24,41 @@ impl BlockAffine {
                 negative_slope: affine.negative_slope,
             }
         })
+    }
+}
+
+/// Normalisation and activation of one vector of channels.
+#[derive(Clone, Copy)]
+pub(crate) struct LaneAffine<V> {
+    scale: V,
+    shift: V,
+    slope: V,
+}
+
+impl BlockAffine {
+    /// That of the channels `lane..lane + S::LANES` of the block.
+    ///
+    /// # Safety
+    /// The pointers are valid for 16 values.
+    #[inline(always)]
+    pub(crate) unsafe fn lanes<S: Simd>(self, s: Isa<S>, lane: usize) -> LaneAffine<S::Vector> {
+        // SAFETY: by the contract of this function.
+        let (scale, shift) = unsafe { (s.load(self.scale.add(lane)), s.load(self.shift.add(lane))) };
+        LaneAffine { scale, shift, slope: s.splat(self.negative_slope) }
+    }
+}
+
+impl<V: Copy> LaneAffine<V> {
+    /// The one that changes nothing (but the sign of a negative zero).
+    #[inline(always)]
+    pub(crate) fn identity<S: Simd<Vector = V>>(s: Isa<S>) -> Self {
+        Self { scale: s.splat(1.0), shift: s.zero(), slope: s.splat(1.0) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd<Vector = V>>(self, s: Isa<S>, value: V) -> V {
+        let value = s.mul_add(value, self.scale, self.shift);
+        s.max(value, s.mul(value, self.slope))
     }
 }
 

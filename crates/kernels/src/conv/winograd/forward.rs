@@ -11,16 +11,15 @@
 
 use crate::Context;
 use crate::layout::{LANES, SharedMut};
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd, at_level};
 
 use super::super::source::StatisticsMut;
 use super::super::weights::{Group, Packed};
+use super::Variant;
 use super::input::{Inputs, Plane, transform_plane};
 use super::multiply::{Product, multiply};
 use super::output::{OutputTile, inverse_tile};
 use super::region::{Slots, Strips, Tiling, odd};
-use super::vectors::Isa;
-use super::{Variant, at_level};
 
 /// Values of V that a task of the fused schedule keeps in its L2 cache (half a megabyte).
 const FUSED_INPUT: usize = 140_000;

@@ -4,9 +4,8 @@
 #![allow(unsafe_code)]
 
 use super::transform::{gradient2, gradient4, weight_gradient2, weight_gradient4};
-use super::vectors::Isa;
 use crate::layout::LANES;
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd};
 
 /// One plane of one block of the output's gradient, and where its tiles go.
 #[derive(Clone, Copy)]

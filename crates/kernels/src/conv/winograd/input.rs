@@ -5,10 +5,9 @@
 use crate::conv::Source;
 use crate::conv::direct::rows::BlockAffine;
 use crate::layout::{LANES, blocks};
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd};
 
 use super::transform::{input2, input4};
-use super::vectors::Isa;
 
 /// The concatenated sources of a convolution.
 #[derive(Clone, Copy)]
@@ -50,35 +49,6 @@ pub(super) struct Plane {
     pub(super) affine: Option<BlockAffine>,
 }
 
-/// Normalisation and activation of one vector of channels.
-#[derive(Clone, Copy)]
-pub(super) struct Activation<V> {
-    scale: V,
-    shift: V,
-    slope: V,
-}
-
-impl<V: Copy> Activation<V> {
-    /// That of the channels `lane..lane + S::LANES`.
-    ///
-    /// # Safety
-    /// The pointers of `plane.affine` are valid for 16 values.
-    #[inline(always)]
-    pub(super) unsafe fn of<S: Simd<Vector = V>>(s: Isa<S>, plane: &Plane, lane: usize) -> Option<Self> {
-        plane.affine.map(|affine| {
-            // SAFETY: by the contract of this function.
-            let (scale, shift) = unsafe { (s.load(affine.scale.add(lane)), s.load(affine.shift.add(lane))) };
-            Self { scale, shift, slope: s.splat(affine.negative_slope) }
-        })
-    }
-
-    #[inline(always)]
-    fn apply<S: Simd<Vector = V>>(self, s: Isa<S>, value: V) -> V {
-        let value = s.mul_add(value, self.scale, self.shift);
-        s.max(value, s.mul(value, self.slope))
-    }
-}
-
 /// Transforms `rows` rows of tiles, the first of which has its first output row at `first_row`; `ROWS` is the number of output rows of
 /// a tile, `POINTS` of its points along y (`ROWS` 1, `POINTS` 1: y is not transformed, and the input row above `first_row` is
 /// the first row written). Tile `(row, column)` and point `p` go to `output + p * point_stride + (row * columns + column) * 16`.
@@ -96,9 +66,9 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
 ) {
     for lane in (0..LANES).step_by(S::LANES) {
         // SAFETY: `plane` is valid.
-        match unsafe { Activation::of(s, plane, lane) } {
+        match plane.affine.map(|affine| unsafe { affine.lanes(s, lane) }) {
             // SAFETY: by the contract of this function.
-            Some(activation) => unsafe {
+            Some(affine) => unsafe {
                 transform_lanes::<S, ROWS, POINTS>(
                     s,
                     plane,
@@ -107,7 +77,7 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
                     rows,
                     output,
                     point_stride,
-                    |value| activation.apply(s, value),
+                    |value| affine.apply(s, value),
                 );
             },
             // SAFETY: as above.

@@ -15,7 +15,6 @@ mod outer;
 mod output;
 mod region;
 mod transform;
-mod vectors;
 mod weight_gradient;
 mod weights;
 
@@ -142,35 +141,3 @@ pub(super) fn backward_weights(
     let inputs = Inputs { sources, channels: &shape.source_channels, size: shape.input };
     WeightGradient { shape, tiling, inputs, grad_output }.run(ctx, grad_weights);
 }
-
-/// Defines a function that runs a generic body with the features of a level enabled.
-macro_rules! at_level {
-    ($(#[$meta:meta])* unsafe fn $name:ident = $body:ident($argument:ident: $type:ty)) => {
-        $(#[$meta])*
-        unsafe fn $name(level: crate::CpuLevel, $argument: $type) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-                unsafe fn avx512($argument: $type) {
-                    // SAFETY: the features are enabled here; the rest is the contract of the function.
-                    unsafe { $body(crate::conv::winograd::vectors::Isa::<crate::simd::Avx512>::new(), $argument) }
-                }
-                #[target_feature(enable = "avx2,fma")]
-                unsafe fn avx2($argument: $type) {
-                    // SAFETY: as above.
-                    unsafe { $body(crate::conv::winograd::vectors::Isa::<crate::simd::Avx2>::new(), $argument) }
-                }
-                match level {
-                    crate::CpuLevel::Portable => {}
-                    // SAFETY: a context never has a level above what the machine has.
-                    crate::CpuLevel::Avx2 => return unsafe { avx2($argument) },
-                    // SAFETY: as above.
-                    crate::CpuLevel::Avx512 | crate::CpuLevel::Avx512Bf16 => return unsafe { avx512($argument) },
-                }
-            }
-            // SAFETY: the portable level is always available; the rest is the contract of the function.
-            unsafe { $body(crate::conv::winograd::vectors::Isa::<crate::simd::Portable>::new(), $argument) }
-        }
-    };
-}
-use at_level;

@@ -10,9 +10,7 @@
 #![allow(unsafe_code)]
 
 use crate::layout::LANES;
-use crate::simd::Simd;
-
-use super::vectors::Isa;
+use crate::simd::{Isa, Simd};
 
 /// Where the products of one run of consecutive positions read and write, for one point.
 #[derive(Clone, Copy)]

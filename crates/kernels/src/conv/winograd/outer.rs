@@ -5,9 +5,8 @@
 
 #![allow(unsafe_code)]
 
-use super::vectors::Isa;
 use crate::layout::LANES;
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd};
 
 /// Operands of one point and tap.
 #[derive(Clone, Copy)]

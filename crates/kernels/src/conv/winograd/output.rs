@@ -3,10 +3,9 @@
 #![allow(unsafe_code)]
 
 use crate::layout::LANES;
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd};
 
 use super::transform::{output2, output4};
-use super::vectors::Isa;
 
 /// One tile of the output of one block of 16 channels.
 #[derive(Clone, Copy)]

@@ -10,9 +10,7 @@
 //! All functions are exact in exact arithmetic; in f32 F(2, 3) loses about as much as a direct sum
 //! and F(4, 3) about three times as much per output, which the fewer additions over channels win back.
 
-use crate::simd::Simd;
-
-use super::vectors::Isa;
+use crate::simd::{Isa, Simd};
 
 /// `B^T d` of F(4, 3): six inputs to six points.
 #[inline(always)]

@@ -10,18 +10,17 @@
 
 #![allow(unsafe_code)]
 
+use super::Variant;
 use super::gradient::{GradientPlane, transform_gradient, transform_sums};
 use super::input::{Inputs, transform_plane};
 use super::outer::{Outer, outer};
 use super::region::{Slots, Tiling, odd};
-use super::vectors::Isa;
-use super::{Variant, at_level};
 use crate::Context;
 use crate::conv::ConvShape;
 use crate::conv::direct::weight_gradient::reduce;
 use crate::conv::weights::{Group, Order};
 use crate::layout::{LANES, SharedMut};
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd, at_level};
 
 /// Source blocks of a task: the transform of the gradient is shared by them.
 const BLOCKS: usize = 2;

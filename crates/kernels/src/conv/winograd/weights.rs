@@ -4,11 +4,10 @@
 
 use crate::Context;
 use crate::layout::{LANES, SharedMut};
-use crate::simd::Simd;
+use crate::simd::{Isa, Simd, at_level};
 
+use super::Variant;
 use super::transform::{weight2, weight4};
-use super::vectors::Isa;
-use super::{Variant, at_level};
 
 /// One block of 16 summed channels of a group of result channels.
 #[derive(Debug, Clone, Copy)]
