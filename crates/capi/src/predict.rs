@@ -141,7 +141,7 @@ pub unsafe extern "C" fn nnunet_predict_array(
         let case = RawCase {
             identifier: "array".to_owned(),
             images,
-            geometry: Geometry::with_spacing([x, y, z]),
+            geometry: Geometry::with_spacing([x, y, z]).into(),
             segmentation: None,
         };
         let found = predictor.predict_image(case, callback, &callback.cancel).map_err(Failure::of)?;

@@ -5,10 +5,12 @@ use std::path::Path;
 
 use nnunet::dataset::cases::training_cases;
 use nnunet::dataset::verify::verify;
-use nnunet::dataset::{DatasetJson, ImageReader};
+use nnunet::dataset::{DatasetJson, ImageGeometry, ImageReader};
 use nnunet::fingerprint::{Fingerprint, extract};
+use nnunet::json::Json;
 use nnunet::progress::{Cancel, Silent};
-use nnunet_volume::formats::{metaimage, nrrd};
+use nnunet_volume::formats::{metaimage, natural_image, nifti, nrrd, tiff3d};
+use nnunet_volume::{Geometry, Image, Volume};
 
 #[test]
 fn cropped_channels_and_flat_images_equal_the_reference() {
@@ -47,21 +49,18 @@ fn the_format_of_the_files_makes_no_difference() {
     };
     let expected = take(golden).unwrap();
     let text = std::fs::read_to_string(golden.join("dataset.json")).unwrap();
-    for (ending, reader) in [(".mha", ImageReader::MetaImage), (".nrrd", ImageReader::Nrrd)] {
+    let write = |path: &Path, image: &Image| match path.extension().unwrap().to_str().unwrap() {
+        "mha" => metaimage::write(path, &image.volume, &image.geometry).unwrap(),
+        _ => nrrd::write(path, &image.volume, &image.geometry).unwrap(),
+    };
+    for ending in [".mha", ".nrrd"] {
         let root = tempfile::tempdir().unwrap();
         for part in ["imagesTr", "labelsTr"] {
             std::fs::create_dir(root.path().join(part)).unwrap();
             for entry in std::fs::read_dir(golden.join(part)).unwrap() {
                 let source = entry.unwrap().path();
-                let image = ImageReader::Nifti.read(&source).unwrap();
                 let name = source.file_name().unwrap().to_str().unwrap().replace(".nii.gz", ending);
-                let target = root.path().join(part).join(name);
-                match reader {
-                    ImageReader::MetaImage => {
-                        metaimage::write(&target, &image.volume, &image.geometry).unwrap()
-                    }
-                    _ => nrrd::write(&target, &image.volume, &image.geometry).unwrap(),
-                }
+                write(&root.path().join(part).join(name), &nifti::read(&source).unwrap());
             }
         }
         std::fs::write(root.path().join("dataset.json"), text.replace(".nii.gz", ending)).unwrap();
@@ -69,14 +68,12 @@ fn the_format_of_the_files_makes_no_difference() {
         let report = verify(root.path(), &Silent, &Cancel::new());
         assert!(report.is_usable());
 
-        // Read as zero with a warning, as from NIfTI files; for the dataset it is a fault.
+        // Kept with a warning, as SimpleITK keeps it in these formats; for the dataset it is a fault.
         let path = root.path().join(format!("imagesTr/c1_0001{ending}"));
-        let mut image = reader.read(&path).unwrap();
+        let mut image = if ending == ".mha" { metaimage::read(&path) } else { nrrd::read(&path) }.unwrap();
         image.volume.data_mut()[3] = f32::NAN;
-        match reader {
-            ImageReader::MetaImage => metaimage::write(&path, &image.volume, &image.geometry).unwrap(),
-            _ => nrrd::write(&path, &image.volume, &image.geometry).unwrap(),
-        }
+        write(&path, &image);
+        assert!(ImageReader::SimpleItk.read(&path).unwrap().volume.data()[3].is_nan());
         let report = verify(root.path(), &Silent, &Cancel::new());
         assert!(
             report.faults.iter().any(|f| f.to_string().contains("1 voxels are NaN")),
@@ -87,30 +84,113 @@ fn the_format_of_the_files_makes_no_difference() {
 }
 
 #[test]
-fn readers_are_chosen_by_ending_and_name() {
+fn readers_are_chosen_by_name_and_ending() {
     let at = Path::new("dataset.json");
     let reader = |name, ending| ImageReader::new(name, ending, at).map_err(|e| e.to_string());
-    assert_eq!(reader(None, ".nii"), Ok(ImageReader::Nifti));
-    assert_eq!(reader(Some("SimpleITKIO"), ".NRRD"), Ok(ImageReader::Nrrd));
-    assert_eq!(reader(Some("MyOwnIO"), ".mha"), Ok(ImageReader::MetaImage), "as the reference falls back");
-    assert!(reader(Some("NibabelIO"), ".mha").unwrap_err().contains("found NibabelIO for .mha"));
-    assert!(reader(Some("Tiff3DIO"), ".nii.gz").unwrap_err().contains("expected SimpleITKIO"));
-    assert!(reader(None, ".jpg").unwrap_err().contains("one of .nii.gz, .nii, .nrrd, .mha"));
+    for (ending, expected) in [
+        (".nii.gz", ImageReader::SimpleItk),
+        (".NRRD", ImageReader::SimpleItk),
+        (".mha", ImageReader::SimpleItk),
+        (".nii", ImageReader::Nibabel),
+        (".png", ImageReader::NaturalImage2d),
+        (".bmp", ImageReader::NaturalImage2d),
+        (".tif", ImageReader::NaturalImage2d),
+        (".tiff", ImageReader::Tiff3d),
+    ] {
+        assert_eq!(reader(None, ending), Ok(expected), "{ending}");
+        assert_eq!(reader(Some("MyOwnIO"), ending), Ok(expected), "as the reference falls back");
+    }
+    for expected in [ImageReader::SimpleItk, ImageReader::Nibabel, ImageReader::NibabelReoriented] {
+        assert_eq!(reader(Some(expected.name()), ".nii"), Ok(expected));
+    }
+    assert_eq!(reader(Some("NaturalImage2DIO"), ".tiff"), Ok(ImageReader::NaturalImage2d));
+    assert_eq!(reader(Some("Tiff3DIO"), ".tif"), Ok(ImageReader::Tiff3d));
+    assert!(reader(Some("NibabelIO"), ".mha").unwrap_err().contains("NibabelIO for .mha, expected files of"));
+    assert!(reader(Some("Tiff3DIO"), ".nii.gz").unwrap_err().contains("expected files of .tif, .tiff"));
+    assert!(
+        reader(Some("SimpleITKIOWithReorient"), ".nii.gz").unwrap_err().contains("one of NaturalImage2DIO")
+    );
+    assert!(reader(None, ".jpg").unwrap_err().contains("one of .bmp, .mha, .nii, .nii.gz, .nrrd"));
 }
 
 #[test]
-fn segmentations_are_written_in_the_format_of_their_ending() {
+fn an_example_decides_between_readers_of_one_ending() {
     let root = tempfile::tempdir().unwrap();
-    let labels = nnunet_volume::Volume::new([1, 2, 3], vec![0u32, 1, 2, 3, 4, 5]).unwrap();
-    let geometry = nnunet_volume::Geometry::with_spacing([1.0, 2.0, 3.0]);
-    for ending in [".nii.gz", ".nii", ".nrrd", ".mha"] {
+    let choose = |ending: &str, example: &Path| {
+        let text = format!(
+            r#"{{"channel_names": {{"0": "x"}}, "labels": {{"background": 0}}, "file_ending": "{ending}"}}"#
+        );
+        let json = DatasetJson::from_json(Json::parse(&text).unwrap(), Path::new("dataset.json")).unwrap();
+        ImageReader::for_example(&json, Some(example)).unwrap()
+    };
+    let image = |name: &str, slices: usize| {
+        let path = root.path().join(name);
+        let volume = Volume::filled([slices, 8, 9], 1u8);
+        match slices {
+            1 => natural_image::write_labels(&path, &volume).unwrap(),
+            _ => tiff3d::write_labels(&path, &volume, [1.0; 3]).unwrap(),
+        }
+        path
+    };
+    assert_eq!(choose(".tif", &image("flat.tif", 1)), ImageReader::NaturalImage2d);
+    // A stack of three is an RGB picture to scikit-image.
+    assert_eq!(choose(".tif", &image("three.tif", 3)), ImageReader::NaturalImage2d);
+    assert_eq!(choose(".tif", &image("five.tif", 5)), ImageReader::Tiff3d);
+    assert_eq!(choose(".png", &image("flat.png", 1)), ImageReader::NaturalImage2d);
+
+    // ITK refuses axes that are not at right angles, nibabel takes them.
+    let volume = Volume::filled([2, 3, 4], 1u8);
+    let skewed = root.path().join("skewed.nii.gz");
+    let affine = [[1., 0.3, 0., 0.], [0., 1., 0., 0.], [0., 0., 2., 0.], [0., 0., 0., 1.]];
+    nnunet_volume::formats::nifti::nibabel::write_labels(&skewed, &volume, &affine).unwrap();
+    assert_eq!(choose(".nii.gz", &skewed), ImageReader::Nibabel);
+    let straight = root.path().join("straight.nii.gz");
+    nifti::write(&straight, &volume, &Geometry::with_spacing([1.0; 3])).unwrap();
+    assert_eq!(choose(".nii.gz", &straight), ImageReader::SimpleItk);
+    // A file that no reader takes leaves the choice to the ending, so that the first reader names the fault.
+    let damaged = root.path().join("damaged.nii.gz");
+    std::fs::write(&damaged, b"no image").unwrap();
+    assert_eq!(choose(".nii.gz", &damaged), ImageReader::SimpleItk);
+}
+
+#[test]
+fn segmentations_are_written_in_the_format_of_their_reader() {
+    let root = tempfile::tempdir().unwrap();
+    let flat = Volume::new([1, 2, 3], vec![0u32, 1, 2, 3, 4, 5]).unwrap();
+    let geometry = ImageGeometry::Itk(Geometry::with_spacing([1.0, 2.0, 3.0]));
+    let original = [[0., 0., 3., 1.], [-1., 0., 0., 2.], [0., 2., 0., 3.], [0., 0., 0., 1.]];
+    let nibabel = ImageGeometry::Nibabel { spacing_zyx: [3., 2., 1.], original, reoriented: None };
+    for (reader, ending, geometry) in [
+        (ImageReader::SimpleItk, ".nii.gz", geometry),
+        (ImageReader::SimpleItk, ".nii", geometry),
+        (ImageReader::SimpleItk, ".nrrd", geometry),
+        (ImageReader::SimpleItk, ".mha", geometry),
+        (ImageReader::Nibabel, ".nii", nibabel),
+        (ImageReader::NaturalImage2d, ".png", ImageGeometry::Spacing([999., 1., 1.])),
+        (ImageReader::NaturalImage2d, ".bmp", ImageGeometry::Spacing([999., 1., 1.])),
+        (ImageReader::NaturalImage2d, ".tif", ImageGeometry::Spacing([999., 1., 1.])),
+        (ImageReader::Tiff3d, ".tif", ImageGeometry::Spacing([3., 2., 1.])),
+    ] {
         let path = root.path().join(format!("case{ending}"));
-        let format = ImageReader::from_file_ending(ending, &path).unwrap();
-        format.write_labels(&path, &labels, &geometry).unwrap();
-        let back = format.read(&path).unwrap();
-        assert_eq!(back.volume.data(), [0., 1., 2., 3., 4., 5.], "{ending}");
-        assert_eq!(back.geometry, geometry, "{ending}");
+        reader.write_labels(&path, &flat, &geometry).unwrap();
+        let back = reader.read(&path).unwrap();
+        assert_eq!(back.volume, Volume::new([1, 2, 3], vec![0., 1., 2., 3., 4., 5.]).unwrap(), "{ending}");
+        assert_eq!(back.geometry, geometry, "{reader:?} {ending}");
     }
     let mha = std::fs::read(root.path().join("case.mha")).unwrap();
     assert!(mha.starts_with(b"ObjectType"), "no NIfTI under another name");
+
+    // Turned on reading, turned back on writing.
+    let path = root.path().join("turned.nii.gz");
+    let turned = ImageReader::NibabelReoriented.read(&root.path().join("case.nii")).unwrap();
+    assert_eq!(turned.volume.shape(), [2, 3, 1]);
+    let labels = turned.volume.data().iter().map(|&v| v as u32).collect();
+    let labels = Volume::new(turned.volume.shape(), labels).unwrap();
+    ImageReader::NibabelReoriented.write_labels(&path, &labels, &turned.geometry).unwrap();
+    let back = ImageReader::Nibabel.read(&path).unwrap();
+    assert_eq!((back.volume.shape(), back.volume.data()), ([1, 2, 3], &[0., 1., 2., 3., 4., 5.][..]));
+    assert_eq!(back.geometry, nibabel);
+
+    let error = ImageReader::Nibabel.write_labels(&path, &flat, &geometry).unwrap_err().to_string();
+    assert!(error.contains("another reader than NibabelIO"), "{error}");
 }

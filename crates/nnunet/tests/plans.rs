@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
+use nnunet::dataset::ImageReader;
 use nnunet::fingerprint::Fingerprint;
 use nnunet::json::Json;
 use nnunet::plan::{
-    DatasetFacts, Explanation, PlannerOptions, PlannerPreset, Plans, explain, image_reader_writer,
-    make_plans, plan_experiment,
+    DatasetFacts, Explanation, PlannerOptions, PlannerPreset, Plans, explain, make_plans, plan_experiment,
 };
 use nnunet_network::architectures::build;
 use nnunet_testkit::shared::shared_path;
@@ -37,12 +37,13 @@ fn facts(folder: &Path, dataset_name: &str) -> DatasetFacts {
             .collect(),
         label_entries: dataset.get("labels").and_then(Json::as_object).unwrap().len(),
         training_cases: dataset.get("numTraining").and_then(Json::as_i64).unwrap() as usize,
-        image_reader_writer: image_reader_writer(
-            text("file_ending").unwrap(),
+        image_reader_writer: ImageReader::new(
             text("overwrite_image_reader_writer"),
-            false,
+            text("file_ending").unwrap(),
+            folder,
         )
         .unwrap()
+        .name()
         .to_owned(),
         fingerprint: Fingerprint::load(&folder.join("dataset_fingerprint.json")).unwrap(),
     }

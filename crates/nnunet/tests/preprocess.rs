@@ -6,7 +6,7 @@
 
 use std::path::Path;
 
-use nnunet::dataset::{Case, DatasetJson, ImageReader, LabelManager};
+use nnunet::dataset::{Case, DatasetJson, ImageGeometry, ImageReader, LabelManager};
 use nnunet::json::Json;
 use nnunet::plan::Plans;
 use nnunet::preprocess::{PreprocessedCase, Preprocessor, read_case};
@@ -42,13 +42,26 @@ fn check_properties(ours: &PreprocessedCase, path: &Path) {
     let crop = properties.bbox_used_for_cropping;
     let sides = [0, 1, 2].iter().flat_map(|&a| [crop.lower[a] as f64, crop.upper[a] as f64]).collect();
     expect("bbox_used_for_cropping", sides);
-    let sitk = theirs.get("sitk_stuff").unwrap();
-    let geometry = properties.geometry;
-    let axes = usize::from(geometry.dimension);
-    assert_eq!(numbers(sitk.get("spacing").unwrap()), geometry.spacing[..axes]);
-    assert_eq!(numbers(sitk.get("origin").unwrap()), geometry.origin[..axes]);
-    let rows = geometry.direction.chunks(3).take(axes).flat_map(|row| &row[..axes]);
-    assert_eq!(numbers(sitk.get("direction").unwrap()), rows.copied().collect::<Vec<_>>());
+    match properties.geometry {
+        ImageGeometry::Itk(geometry) => {
+            let sitk = theirs.get("sitk_stuff").unwrap();
+            let axes = usize::from(geometry.dimension);
+            assert_eq!(numbers(sitk.get("spacing").unwrap()), geometry.spacing[..axes]);
+            assert_eq!(numbers(sitk.get("origin").unwrap()), geometry.origin[..axes]);
+            let rows = geometry.direction.chunks(3).take(axes).flat_map(|row| &row[..axes]);
+            assert_eq!(numbers(sitk.get("direction").unwrap()), rows.copied().collect::<Vec<_>>());
+        }
+        ImageGeometry::Nibabel { original, reoriented, .. } => {
+            let nibabel = theirs.get("nibabel_stuff").unwrap();
+            let affines = [("original_affine", Some(original)), ("reoriented_affine", reoriented)];
+            for (key, affine) in affines {
+                assert_eq!(nibabel.get(key).map(numbers), affine.map(|m| m.as_flattened().to_vec()), "{key}");
+            }
+        }
+        ImageGeometry::Spacing(_) => {
+            assert!(theirs.get("sitk_stuff").is_none() && theirs.get("nibabel_stuff").is_none());
+        }
+    }
 }
 
 fn check_class_locations(ours: &PreprocessedCase, path: &Path) {
@@ -71,7 +84,7 @@ fn check_case(folder: &Path) -> usize {
     let dataset = DatasetJson::load(&folder.join("dataset.json")).unwrap();
     let labels = LabelManager::new(&dataset).unwrap();
     let plans = Plans::read(folder.join("plans.json")).unwrap();
-    let reader = ImageReader::for_dataset(&dataset).unwrap();
+    let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, folder).unwrap();
     let file = |name: &Json| folder.join(name.as_str().unwrap());
     let runs = info.get("runs").and_then(Json::as_array).unwrap();
     for run in runs {
@@ -128,13 +141,9 @@ fn public_cases_are_equal() {
     let mut runs = 0;
     for entry in std::fs::read_dir(root).unwrap() {
         let folder = entry.unwrap().path();
-        // `png_rgb_12` is a PNG image, a format without a reader so far.
-        let is_png = std::fs::read_dir(&folder)
-            .unwrap()
-            .any(|file| file.unwrap().path().extension().is_some_and(|ending| ending == "png"));
-        if folder.join("info.json").exists() && !is_png {
+        if folder.join("info.json").exists() {
             runs += check_case(&folder);
         }
     }
-    assert_eq!(runs, 23);
+    assert_eq!(runs, 25);
 }

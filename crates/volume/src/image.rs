@@ -54,16 +54,25 @@ pub enum ImageWarning {
         /// Largest deviation of D Dᵀ from the identity.
         deviation: f64,
     },
-    /// The file has NaN or infinite voxels. They were read as zero, as ITK reads them from NIfTI files.
+    /// The file has NaN or infinite voxels.
     NonFiniteVoxels {
         /// How many.
         count: u64,
+        /// Whether they were read as zero, as ITK reads them from NIfTI files; from other formats they are kept.
+        zeroed: bool,
     },
     /// The header has a spacing of zero along this axis (0 = x). It was read as 1 mm, as ITK does.
     ZeroSpacing {
         /// The axis, 0 = x.
         axis: usize,
     },
+}
+
+impl ImageWarning {
+    /// The warning for `count` voxels that are not finite, if there are any.
+    pub(crate) fn non_finite(count: u64, zeroed: bool) -> Option<Self> {
+        (count > 0).then_some(Self::NonFiniteVoxels { count, zeroed })
+    }
 }
 
 impl std::fmt::Display for ImageWarning {
@@ -75,8 +84,9 @@ impl std::fmt::Display for ImageWarning {
                     "the image axes are not at right angles (deviation {deviation:.2e}); the header is kept"
                 )
             }
-            Self::NonFiniteVoxels { count } => {
-                write!(f, "{count} voxels are NaN or infinite; they were read as 0")
+            Self::NonFiniteVoxels { count, zeroed } => {
+                let what = if *zeroed { "were read as 0" } else { "stay as they are" };
+                write!(f, "{count} voxels are NaN or infinite; they {what}")
             }
             Self::ZeroSpacing { axis } => {
                 let name = ["x", "y", "z"].get(*axis).copied().unwrap_or("?");
@@ -103,19 +113,6 @@ pub struct Image {
     pub warnings: Vec<ImageWarning>,
 }
 
-impl Image {
-    /// The first voxel (index in C order and value) that is not a whole number within `limits`, if there is
-    /// one. A label image has none.
-    pub fn first_non_label(&self, limits: std::ops::RangeInclusive<f32>) -> Option<(usize, f32)> {
-        self.volume
-            .data()
-            .iter()
-            .enumerate()
-            .find(|(_, v)| v.fract() != 0.0 || !limits.contains(v))
-            .map(|(i, &v)| (i, v))
-    }
-}
-
 /// An image with one or more values per pixel, e.g. a photograph.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelImage {
@@ -125,4 +122,6 @@ pub struct ChannelImage {
     pub geometry: Geometry,
     /// Type of a value in the file.
     pub stored_type: VoxelType,
+    /// What is unusual about the file, empty for an ordinary one.
+    pub warnings: Vec<ImageWarning>,
 }

@@ -50,6 +50,14 @@ impl<T: Clone> Volume<T> {
     }
 }
 
+impl Volume<f32> {
+    /// The first voxel (index in C order and value) that is not a whole number within `limits`, if there is
+    /// one. A label image has none.
+    pub fn first_non_label(&self, limits: std::ops::RangeInclusive<f32>) -> Option<(usize, f32)> {
+        self.data().iter().copied().enumerate().find(|(_, v)| v.fract() != 0.0 || !limits.contains(v))
+    }
+}
+
 /// Several channels on one grid, axis order (c, z, y, x), C order.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChannelVolume<T> {

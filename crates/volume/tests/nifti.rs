@@ -65,10 +65,10 @@ fn stored_types_and_scaling_are_reported() {
     assert_eq!(read("type_u2_big.nii").stored_type, VoxelType::U16);
     assert!(!read("type_u2_big.nii").scaled);
     assert!(read("scaled_i8.nii").scaled);
-    assert_eq!(read("type_f8_little.nii").first_non_label(0.0..=255.0), Some((0, -1.5)));
-    assert_eq!(read("one_slice.nii").first_non_label(0.0..=255.0), None);
+    assert_eq!(read("type_f8_little.nii").volume.first_non_label(0.0..=255.0), Some((0, -1.5)));
+    assert_eq!(read("one_slice.nii").volume.first_non_label(0.0..=255.0), None);
     let image = read("nonfinite.nii");
-    assert_eq!(image.warnings, [ImageWarning::NonFiniteVoxels { count: 18 }]);
+    assert_eq!(image.warnings, [ImageWarning::NonFiniteVoxels { count: 18, zeroed: true }]);
     assert_eq!(image.volume.data()[..4], [1.0, 0.0, 0.0, 0.0]);
     assert_eq!(read("zero_spacing.nii").warnings, [ImageWarning::ZeroSpacing { axis: 0 }]);
     assert_eq!(read("flat.nii.gz").geometry.spacing[2], 999.0 * f64::from(1.2f32));

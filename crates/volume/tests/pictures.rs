@@ -46,11 +46,49 @@ fn reads_what_the_reference_reads() {
             assert!(got.is_err(), "{name}");
             continue;
         }
+        // The header alone says the same.
+        let path = golden().join(&name);
+        let header = if matches!(path.extension().unwrap().to_str().unwrap(), "png" | "bmp") {
+            let (channels, [z, y, x]) = natural_image::read_shape(&path).unwrap();
+            [channels, z, y, x]
+        } else {
+            let ([z, y, x], _) = tiff3d::read_shape_and_spacing(&path, Naming::Channel).unwrap();
+            [1, z, y, x]
+        };
+        assert_eq!(header.map(|v| v as f64).to_vec(), numbers(&want["shape"]), "{name}");
         let (shape, values, spacing) = got.unwrap();
         assert_eq!(shape, numbers(&want["shape"]), "{name}");
         assert_eq!(spacing.to_vec(), numbers(&want["spacing"]), "{name}");
         let first: Vec<f64> = values.iter().take(8).map(|&v| f64::from(v)).collect();
         assert_eq!(first, numbers(&want["first"]), "{name}");
+        let checksum: f64 =
+            values.iter().enumerate().map(|(i, &v)| f64::from(v) * (i % 1009 + 1) as f64).sum();
+        assert_eq!(checksum, want["checksum"].as_f64().unwrap(), "{name}");
+    }
+}
+
+/// TIFF files as flat pictures: stacks of three or four are colours, others are refused.
+#[test]
+fn reads_flat_tiffs_as_the_reference_does() {
+    let text = std::fs::read_to_string(golden().join("expected_flat.json")).unwrap();
+    let expected: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+    assert!(expected.values().filter(|want| !want.is_null()).count() >= 6);
+    for (name, want) in expected {
+        let path = golden().join(&name);
+        let got = natural_image::read(&path);
+        if want.is_null() {
+            assert!(got.is_err() && natural_image::read_shape(&path).is_err(), "{name}");
+            continue;
+        }
+        let channels = got.unwrap().channels;
+        let [z, y, x] = channels.shape();
+        assert_eq!(natural_image::read_shape(&path).unwrap(), (channels.channels(), [z, y, x]), "{name}");
+        assert_eq!(
+            [channels.channels(), z, y, x].map(|v| v as f64).to_vec(),
+            numbers(&want["shape"]),
+            "{name}"
+        );
+        let values = channels.into_data();
         let checksum: f64 =
             values.iter().enumerate().map(|(i, &v)| f64::from(v) * (i % 1009 + 1) as f64).sum();
         assert_eq!(checksum, want["checksum"].as_f64().unwrap(), "{name}");
@@ -64,7 +102,7 @@ fn labels_survive_writing() {
     let folder = std::env::var_os("NNUNET_KEEP_WRITTEN").map_or(temporary.path().to_owned(), PathBuf::from);
     for top in [254u16, 255, 60_000] {
         let flat = Volume::new([1, 2, 3], vec![0, 1, 2, 3, 4, top]).unwrap();
-        for ending in ["png", "bmp"] {
+        for ending in ["png", "bmp", "flat.tif"] {
             let path = folder.join(format!("labels_{top}.{ending}"));
             let written = natural_image::write_labels(&path, &flat);
             if ending == "bmp" && top > 254 {
@@ -72,9 +110,9 @@ fn labels_survive_writing() {
                 continue;
             }
             written.unwrap();
-            let (shape, values, _) = read(&path).unwrap();
-            assert_eq!(shape, [1.0, 1.0, 2.0, 3.0]);
-            assert_eq!(values, [0.0, 1.0, 2.0, 3.0, 4.0, f32::from(top)]);
+            let image = natural_image::read(&path).unwrap();
+            assert_eq!((image.channels.channels(), image.channels.shape()), (1, [1, 2, 3]));
+            assert_eq!(image.channels.data(), [0.0, 1.0, 2.0, 3.0, 4.0, f32::from(top)]);
         }
         for slices in [1, 4] {
             let data: Vec<u16> = (0..slices * 6).map(|i| if i == 1 { top } else { i as u16 }).collect();
@@ -104,7 +142,7 @@ fn message(name: &str, change: impl FnOnce(&mut Vec<u8>)) -> String {
 fn bad_files_end_in_an_error_that_says_what_is_wrong() {
     for (text, say) in [
         (message("rgb.png", |b| b.truncate(b.len() / 2)), "damaged or incomplete"),
-        (message("rgb.png", |b| b[0] = 0), "not a PNG or BMP file"),
+        (message("rgb.png", |b| b[0] = 0), "not a PNG, BMP or TIFF file"),
         (message("rgb.png", |b| b[50] ^= 0x55), "damaged or incomplete"),
         (message("grey_alpha.png", |_| ()), "grey with transparency"),
         (message("rgb.bmp", |b| b.truncate(70)), "bytes of voxels but there are"),

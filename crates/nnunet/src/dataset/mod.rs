@@ -7,8 +7,11 @@
 //!                                   imagesTs/...
 //! ```
 
+mod case_images;
 pub mod cases;
 mod error;
+mod fault;
+pub(crate) mod image_geometry;
 pub mod json;
 pub mod labels;
 pub mod layout;
@@ -16,9 +19,11 @@ pub mod reader;
 pub mod splits;
 pub mod verify;
 
+pub use case_images::{CaseImages, ReadError};
 pub use cases::{Case, Discovery};
 pub use error::DatasetError;
+pub use image_geometry::ImageGeometry;
 pub use json::DatasetJson;
 pub use labels::{LabelManager, LabelOrRegion};
 pub use layout::{DatasetName, Folders};
-pub use reader::{CaseImages, ImageReader, ReadError};
+pub use reader::{ImageReader, ReadChannels, ReadImage};

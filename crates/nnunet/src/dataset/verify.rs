@@ -6,235 +6,21 @@
 //! memory.
 
 use std::collections::BTreeSet;
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use nnunet_volume::{Geometry, Image, ImageWarning, VolumeError};
+use nnunet_volume::{ImageWarning, VolumeError};
 use rayon::prelude::*;
 
 use super::cases::{Case, channel_of, discover, files_with_ending, training_cases};
-use super::reader::{ImageReader, close};
-use super::{DatasetError, DatasetJson, LabelManager};
+pub use super::fault::{Fault, Problem, Report, Severity};
+use super::image_geometry::ImageGeometry;
+use super::reader::{ImageReader, ReadImage, close};
+use super::{DatasetJson, LabelManager};
 use crate::progress::{Cancel, Event, Progress};
 
 /// How many differing values or names a message lists.
 const SHOWN: usize = 10;
-
-/// Whether a fault keeps a dataset from being used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// It must be repaired.
-    Error,
-    /// It may be intended.
-    Warning,
-}
-
-/// One fault of a dataset.
-#[derive(Debug)]
-pub struct Fault {
-    /// The case, if it is about one.
-    pub case: Option<String>,
-    /// The file or folder.
-    pub path: PathBuf,
-    /// What is wrong with it.
-    pub problem: Problem,
-}
-
-/// What can be wrong with a dataset.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Problem {
-    /// dataset.json or the folders cannot be used at all.
-    #[error("{0}")]
-    Dataset(DatasetError),
-    /// dataset.json has no `numTraining`.
-    #[error("key \"numTraining\" is missing; expected the number of training cases, {found}")]
-    NumTrainingMissing {
-        /// Cases found.
-        found: usize,
-    },
-    /// `numTraining` is not the number of cases.
-    #[error("numTraining is {stated}, but there are {found} cases")]
-    NumTraining {
-        /// What dataset.json says.
-        stated: usize,
-        /// Cases found.
-        found: usize,
-    },
-    /// Keys of `channel_names` are not 0, 1, 2, ...
-    #[error("channel_names has the keys {found}; expected \"0\", \"1\", ... without gaps")]
-    ChannelNames {
-        /// The keys.
-        found: String,
-    },
-    /// Label values have gaps.
-    #[error("the label values are {found:?}; they must be 0, 1, 2, ... without gaps, ignore last")]
-    LabelGaps {
-        /// All values, sorted.
-        found: Vec<i32>,
-    },
-    /// A channel of a case has no file.
-    #[error("channel {channel} is missing: no such file")]
-    MissingChannel {
-        /// The channel.
-        channel: usize,
-    },
-    /// A case has a file for a channel that dataset.json has not.
-    #[error("channel {channel} is not declared: dataset.json has {channels} channels")]
-    ExtraChannel {
-        /// The channel.
-        channel: usize,
-        /// Channels declared.
-        channels: usize,
-    },
-    /// A case listed in dataset.json has another number of images than there are channels.
-    #[error("{found} images are listed, but dataset.json has {expected} channels")]
-    ListedChannels {
-        /// Images listed.
-        found: usize,
-        /// Channels declared.
-        expected: usize,
-    },
-    /// An image has no segmentation.
-    #[error("the image has no label: no such file")]
-    ImageWithoutLabel,
-    /// A segmentation has no image.
-    #[error("the label has no image: no file named CASE_0000 in imagesTr")]
-    LabelWithoutImage,
-    /// A file whose name has no channel.
-    #[error("the name has no channel (_0000 before the file ending); the file is not used")]
-    NoChannelInName,
-    /// A file cannot be read: not of its format, truncated, 4-D, no voxels, ...
-    #[error("{0}")]
-    Unreadable(VolumeError),
-    /// Voxels that are no numbers.
-    #[error("{count} voxels are NaN or infinite; replace them by a value that makes sense for the image")]
-    NonFinite {
-        /// How many.
-        count: u64,
-    },
-    /// Something unusual that the reader can deal with.
-    #[error("{0}")]
-    Unusual(ImageWarning),
-    /// Another shape than the first channel.
-    #[error("shape {found:?} (z, y, x), but {other} has {expected:?}", other = other.display())]
-    Shape {
-        /// Shape of the file.
-        found: [usize; 3],
-        /// The first channel.
-        other: PathBuf,
-        /// Its shape.
-        expected: [usize; 3],
-    },
-    /// Another spacing than the first channel.
-    #[error("spacing {found:?} mm (z, y, x), but {other} has {expected:?}", other = other.display())]
-    Spacing {
-        /// Spacing of the file.
-        found: [f64; 3],
-        /// The first channel.
-        other: PathBuf,
-        /// Its spacing.
-        expected: [f64; 3],
-    },
-    /// Another origin than the first channel.
-    #[error("origin {found:?} mm (x, y, z), but {other} has {expected:?}; check that they overlap", other = other.display())]
-    Origin {
-        /// Origin of the file.
-        found: [f64; 3],
-        /// The first channel.
-        other: PathBuf,
-        /// Its origin.
-        expected: [f64; 3],
-    },
-    /// Another direction than the first channel.
-    #[error("direction {found:?}, but {other} has {expected:?}; check that they overlap", other = other.display())]
-    Direction {
-        /// Direction of the file, row-major.
-        found: [f64; 9],
-        /// The first channel.
-        other: PathBuf,
-        /// Its direction.
-        expected: [f64; 9],
-    },
-    /// Label values that dataset.json does not declare.
-    #[error("has the values {found}, which dataset.json does not declare; expected {expected:?}")]
-    UnexpectedLabels {
-        /// The values.
-        found: String,
-        /// Declared values.
-        expected: Vec<i32>,
-    },
-    /// Label values that are no integers.
-    #[error("{count} voxels are not integers, e.g. {example}; was the label resampled with interpolation?")]
-    NonIntegerLabels {
-        /// How many voxels.
-        count: u64,
-        /// One of the values.
-        example: f32,
-    },
-    /// A segmentation without any foreground.
-    #[error("has no foreground at all")]
-    OnlyBackground,
-}
-
-impl Problem {
-    /// Whether it must be repaired.
-    pub fn severity(&self) -> Severity {
-        match self {
-            Self::NoChannelInName
-            | Self::Unusual(_)
-            | Self::Origin { .. }
-            | Self::Direction { .. }
-            | Self::OnlyBackground => Severity::Warning,
-            _ => Severity::Error,
-        }
-    }
-}
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let severity = match self.problem.severity() {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        write!(f, "{severity}: ")?;
-        if let Some(case) = &self.case {
-            write!(f, "case {case}: ")?;
-        }
-        let problem = self.problem.to_string();
-        // Errors of files name them already.
-        let path = self.path.display().to_string();
-        if problem.starts_with(&path) { f.write_str(&problem) } else { write!(f, "{path}: {problem}") }
-    }
-}
-
-/// What a check has found.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Training cases looked at.
-    pub cases: usize,
-    /// All faults: of the dataset, then of the cases in their order.
-    pub faults: Vec<Fault>,
-    /// Whether the check was interrupted, so that faults may be missing.
-    pub interrupted: bool,
-}
-
-impl Report {
-    /// Whether the dataset can be used: no errors, and everything was looked at.
-    pub fn is_usable(&self) -> bool {
-        !self.interrupted && self.errors() == 0
-    }
-
-    /// Number of faults that must be repaired.
-    pub fn errors(&self) -> usize {
-        self.faults.iter().filter(|fault| fault.problem.severity() == Severity::Error).count()
-    }
-
-    fn add(&mut self, path: impl Into<PathBuf>, problem: Problem) {
-        self.faults.push(Fault { case: None, path: path.into(), problem });
-    }
-}
 
 /// Checks the raw dataset in `folder`: dataset.json, the files of all training cases, their content.
 pub fn verify(folder: &Path, progress: &dyn Progress, cancel: &Cancel) -> Report {
@@ -272,14 +58,16 @@ fn verify_dataset(
             Some(values)
         }
     };
-    let reader = match ImageReader::for_dataset(json) {
+    let found = training_cases(folder, json);
+    let example = found.as_ref().ok().and_then(|cases| cases.first()?.images.first());
+    let reader = match ImageReader::for_example(json, example.map(PathBuf::as_path)) {
         Ok(reader) => Some(reader),
         Err(error) => {
             report.add(json.path(), Problem::Dataset(error));
             None
         }
     };
-    let cases = match training_cases(folder, json) {
+    let cases = match found {
         Ok(cases) => cases,
         Err(error) => {
             report.add(folder, Problem::Dataset(error));
@@ -352,7 +140,7 @@ struct CaseCheck<'a> {
 struct Grid<'a> {
     path: &'a Path,
     shape: [usize; 3],
-    geometry: Geometry,
+    geometry: ImageGeometry,
 }
 
 impl<'a> CaseCheck<'a> {
@@ -362,7 +150,12 @@ impl<'a> CaseCheck<'a> {
 
     fn run(&mut self, json: &DatasetJson, reader: ImageReader, labels: Option<&[i32]>) {
         let case = self.case;
-        self.check_channels(json);
+        // Colours are channels of one file.
+        let in_colour = reader == ImageReader::NaturalImage2d;
+        if !in_colour {
+            self.check_channels(json);
+        }
+        let mut channels = 0;
         let mut grid: Option<Grid<'a>> = None;
         for path in &case.images {
             if !path.is_file() {
@@ -371,20 +164,32 @@ impl<'a> CaseCheck<'a> {
                 self.add(path, Problem::MissingChannel { channel });
                 continue;
             }
-            let Some(image) = self.read(path, reader) else { continue };
+            let image = reader.read_channels(path);
+            let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
+            self.note(path, warnings);
+            let Some(image) = self.readable(path, image) else { continue };
+            channels += image.data.channels();
+            let (shape, geometry) = (image.data.shape(), image.geometry);
             match &grid {
-                Some(grid) => self.compare(path, &image, grid),
-                None => grid = Some(Grid { path, shape: image.volume.shape(), geometry: image.geometry }),
+                Some(grid) => self.compare(path, shape, &geometry, grid),
+                None => grid = Some(Grid { path, shape, geometry }),
             }
+        }
+        let expected = json.num_channels();
+        if let Some(grid) = grid.as_ref().filter(|_| in_colour && channels != expected) {
+            self.add(grid.path, Problem::Channels { found: channels, expected });
         }
         let Some(label) = &case.label else { return };
         if !label.is_file() {
             self.add(label, Problem::ImageWithoutLabel);
             return;
         }
-        let Some(image) = self.read(label, reader) else { return };
+        let image = reader.read(label);
+        let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
+        self.note(label, warnings);
+        let Some(image) = self.readable(label, image) else { return };
         if let Some(grid) = &grid {
-            self.compare(label, &image, grid);
+            self.compare(label, image.volume.shape(), &image.geometry, grid);
         }
         if let Some(expected) = labels {
             self.check_labels(label, &image, expected);
@@ -419,45 +224,49 @@ impl<'a> CaseCheck<'a> {
         }
     }
 
-    fn read(&mut self, path: &Path, reader: ImageReader) -> Option<Image> {
-        match reader.read(path) {
-            Err(error) => {
-                self.add(path, Problem::Unreadable(error));
-                None
-            }
-            Ok(image) => {
-                for warning in &image.warnings {
-                    let problem = match warning {
-                        ImageWarning::NonFiniteVoxels { count } => Problem::NonFinite { count: *count },
-                        other => Problem::Unusual(other.clone()),
-                    };
-                    self.add(path, problem);
-                }
-                Some(image)
-            }
+    fn readable<T>(&mut self, path: &Path, image: Result<T, VolumeError>) -> Option<T> {
+        image.map_err(|error| self.add(path, Problem::Unreadable(error))).ok()
+    }
+
+    fn note(&mut self, path: &Path, warnings: &[ImageWarning]) {
+        for warning in warnings {
+            let problem = match warning {
+                ImageWarning::NonFiniteVoxels { count, .. } => Problem::NonFinite { count: *count },
+                other => Problem::Unusual(other.clone()),
+            };
+            self.add(path, problem);
         }
     }
 
-    fn compare(&mut self, path: &Path, image: &Image, grid: &Grid<'_>) {
+    fn compare(&mut self, path: &Path, shape: [usize; 3], geometry: &ImageGeometry, grid: &Grid<'_>) {
         let other = grid.path.to_owned();
-        let (found, expected) = (image.volume.shape(), grid.shape);
-        if found != expected {
-            self.add(path, Problem::Shape { found, other: other.clone(), expected });
+        if shape != grid.shape {
+            self.add(path, Problem::Shape { found: shape, other: other.clone(), expected: grid.shape });
         }
-        let (a, b) = (image.geometry, grid.geometry);
-        let (found, expected) = (a.spacing_zyx(), b.spacing_zyx());
+        let (found, expected) = (geometry.spacing_zyx(), grid.geometry.spacing_zyx());
         if !close(&found, &expected) {
             self.add(path, Problem::Spacing { found, other: other.clone(), expected });
         }
-        if !close(&a.origin, &b.origin) {
-            self.add(path, Problem::Origin { found: a.origin, other: other.clone(), expected: b.origin });
-        }
-        if !close(&a.direction, &b.direction) {
-            self.add(path, Problem::Direction { found: a.direction, other, expected: b.direction });
+        match (geometry, &grid.geometry) {
+            (ImageGeometry::Itk(a), ImageGeometry::Itk(b)) => {
+                if !close(&a.origin, &b.origin) {
+                    let (found, expected) = (a.origin, b.origin);
+                    self.add(path, Problem::Origin { found, other: other.clone(), expected });
+                }
+                if !close(&a.direction, &b.direction) {
+                    self.add(path, Problem::Direction { found: a.direction, other, expected: b.direction });
+                }
+            }
+            (ImageGeometry::Nibabel { original: a, .. }, ImageGeometry::Nibabel { original: b, .. })
+                if !close(a.as_flattened(), b.as_flattened()) =>
+            {
+                self.add(path, Problem::Affine { found: *a, other, expected: *b });
+            }
+            _ => {}
         }
     }
 
-    fn check_labels(&mut self, path: &Path, image: &Image, expected: &[i32]) {
+    fn check_labels(&mut self, path: &Path, image: &ReadImage, expected: &[i32]) {
         let mut unexpected = BTreeSet::new();
         let mut fractions = 0;
         let mut fraction = None;

@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use nnunet_network::checkpoint::pickle::Value;
 use nnunet_network::checkpoint::{read_pickle_file, write_pickle_file};
-use nnunet_volume::{ChannelVolume, Geometry, Volume};
+use nnunet_volume::{ChannelVolume, Volume};
 use rayon::prelude::*;
 
 use super::error::EnsembleError;
 use super::npz::{Npz, Probabilities};
-use crate::dataset::{ImageReader, LabelManager};
+use crate::dataset::{ImageGeometry, ImageReader, LabelManager};
 use crate::predict::write_probabilities;
 use crate::preprocess::Properties;
 use crate::progress::{Cancel, Event, Progress};
@@ -206,7 +206,7 @@ impl<'a> Decision<'a> {
 struct Companion {
     path: PathBuf,
     content: Value,
-    geometry: Geometry,
+    geometry: ImageGeometry,
 }
 
 impl Companion {

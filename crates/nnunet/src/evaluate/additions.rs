@@ -1,10 +1,10 @@
 //! Metrics beyond the reference's, only computed where they are asked for.
 
-use nnunet_volume::{Image, Volume};
+use nnunet_volume::Volume;
 
 use super::overlap::Overlap;
 use super::surface::{SurfaceDistances, surface_distances};
-use crate::dataset::LabelOrRegion;
+use crate::dataset::{LabelOrRegion, ReadImage};
 use crate::json::Json;
 
 /// Which additional metrics are computed.
@@ -28,8 +28,8 @@ impl AddedMetrics {
     /// The metrics that `additions` asks for, of one class; `overlap` are its counts.
     pub(super) fn of(
         additions: Additions,
-        reference: &Image,
-        prediction: &Image,
+        reference: &ReadImage,
+        prediction: &ReadImage,
         class: &LabelOrRegion,
         ignore_label: Option<i32>,
         overlap: &Overlap,
@@ -37,7 +37,7 @@ impl AddedMetrics {
         let mut added = Self::default();
         let spacing = reference.geometry.spacing_zyx();
         if additions.surface {
-            let mask = |image: &Image| mask(image, reference, class, ignore_label);
+            let mask = |image: &ReadImage| mask(image, reference, class, ignore_label);
             let SurfaceDistances { hd95, assd, nsd } =
                 surface_distances(&mask(reference), &mask(prediction), spacing);
             added.0[..3].copy_from_slice(&[hd95, assd, nsd].map(Some));
@@ -70,7 +70,12 @@ impl AddedMetrics {
 }
 
 /// Where `image` has the class and the reference is not to be ignored.
-fn mask(image: &Image, reference: &Image, class: &LabelOrRegion, ignore_label: Option<i32>) -> Volume<bool> {
+fn mask(
+    image: &ReadImage,
+    reference: &ReadImage,
+    class: &LabelOrRegion,
+    ignore_label: Option<i32>,
+) -> Volume<bool> {
     let ignore = ignore_label.map(|label| label as f32);
     let belongs = |value: f32| class.values().iter().any(|&v| v as f32 == value);
     let pairs = image.volume.data().iter().zip(reference.volume.data());

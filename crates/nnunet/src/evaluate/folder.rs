@@ -59,7 +59,8 @@ pub fn evaluate_folder(
         return Err(EvaluateError::LabelManager { path: plans.to_owned(), found: found.to_owned() });
     }
     let labels = LabelManager::new(&json)?;
-    let reader = ImageReader::for_dataset(&json)?;
+    let references = files_with_ending(&request.reference, &json.file_ending)?;
+    let reader = ImageReader::for_example(&json, references.first().map(PathBuf::as_path))?;
     let classes = labels.foreground();
     evaluate(request, &json.file_ending, reader, &classes, labels.ignore_label(), progress, cancel)
 }

@@ -4,6 +4,7 @@
 //! its shape, its spacing and the distinct values drawn. The result does not depend on the number of
 //! threads.
 
+use std::path::PathBuf;
 use std::sync::Mutex;
 
 use rayon::prelude::*;
@@ -35,7 +36,7 @@ pub fn extract(
     if cases.is_empty() {
         return Err(FingerprintError::NoCases);
     }
-    let reader = ImageReader::for_dataset(json)?;
+    let reader = ImageReader::for_example(json, cases[0].images.first().map(PathBuf::as_path))?;
     let channels = json.num_channels();
     let samples = TOTAL_SAMPLES / cases.len();
     progress.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
@@ -96,7 +97,7 @@ fn extract_case(
     }
     let found = images.data.channels();
     if found != channels {
-        return Err(format!("case {}: {found} channel files, expected {channels}", case.identifier));
+        return Err(format!("case {}: {found} channels, expected {channels}", case.identifier));
     }
     let label = case.label.as_ref().ok_or_else(|| format!("case {}: no label file", case.identifier))?;
     let segmentation = reader.read(label).map_err(|e| e.to_string())?.volume;

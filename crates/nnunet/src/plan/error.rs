@@ -83,14 +83,6 @@ pub enum PlanError {
         /// What was found and what was expected.
         problem: String,
     },
-    /// No reader for this kind of image.
-    #[error("file ending `{ending}` has no reader; supported: {supported}")]
-    NoReader {
-        /// `file_ending` of dataset.json.
-        ending: String,
-        /// What there is.
-        supported: String,
-    },
     /// The splits in the raw folder contradict those already in the preprocessed folder.
     #[error("{preprocessed}: fold {fold} differs from {raw}; delete one of the two files")]
     SplitsDiffer {

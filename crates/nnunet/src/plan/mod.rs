@@ -16,7 +16,6 @@ mod patch_size;
 mod planner;
 mod plans_json;
 mod preset;
-mod reader_writer;
 mod residual;
 mod run;
 mod statistics;
@@ -35,7 +34,6 @@ pub use patch_size::{Limits, PatchPlan, plan_patch};
 pub use planner::{DatasetFacts, Experiment, PlannerOptions, make_plans, plan_experiment};
 pub use plans_json::Plans;
 pub use preset::{DEFAULT, NetworkFamily, PLANNERS, PlannerPreset};
-pub use reader_writer::image_reader_writer;
 pub use residual::{RESENC, RESENC_L, RESENC_M, RESENC_XL};
 pub use run::{plan_dataset, read_facts};
 pub use target_spacing::{

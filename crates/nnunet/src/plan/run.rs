@@ -5,11 +5,10 @@
 //! preprocessed/dataset_fingerprint.json             -> preprocessed/<plans name>.json
 //! ```
 
-use std::io::{Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::dataset::cases::training_cases;
-use crate::dataset::{DatasetError, DatasetJson};
+use crate::dataset::{DatasetError, DatasetJson, ImageReader};
 use crate::files::write_atomic;
 use crate::fingerprint::Fingerprint;
 use crate::json::Json;
@@ -17,7 +16,6 @@ use crate::json::Json;
 use super::error::PlanError;
 use super::planner::{DatasetFacts, PlannerOptions, make_plans};
 use super::plans_json::Plans;
-use super::reader_writer::image_reader_writer;
 
 /// Plans the dataset whose raw and preprocessed folders are given and writes
 /// `<preprocessed>/<plans name>.json`, keeping configurations that an existing file has beyond those
@@ -58,44 +56,16 @@ pub fn read_facts(
         channel_names: dataset.channel_names.values().cloned().collect(),
         label_entries: dataset.labels.len(),
         training_cases: dataset.num_training.unwrap_or(fingerprint.spacings.len()),
-        image_reader_writer: reader_of(raw, dataset)?.to_owned(),
+        image_reader_writer: ImageReader::for_example(dataset, example_image(raw, dataset).as_deref())?
+            .name()
+            .to_owned(),
         fingerprint,
     })
 }
 
-fn reader_of(raw: &Path, dataset: &DatasetJson) -> Result<&'static str, PlanError> {
-    let asked_for = dataset.overwrite_image_reader_writer.as_deref();
-    let stack = dataset.file_ending.eq_ignore_ascii_case(".tif")
-        && training_cases(raw, dataset)?
-            .first()
-            .and_then(|case| case.images.first())
-            .is_some_and(|image| is_tiff_stack(image));
-    image_reader_writer(&dataset.file_ending, asked_for, stack)
-}
-
-/// Whether a TIFF file has more than one page; false for anything that is no classic TIFF.
-fn is_tiff_stack(path: &Path) -> bool {
-    let second_page = || -> std::io::Result<bool> {
-        let mut file = std::fs::File::open(path)?;
-        let mut header = [0u8; 8];
-        file.read_exact(&mut header)?;
-        let little = match &header[..4] {
-            b"II*\0" => true,
-            b"MM\0*" => false,
-            _ => return Ok(false),
-        };
-        let u32_of = |b: [u8; 4]| if little { u32::from_le_bytes(b) } else { u32::from_be_bytes(b) };
-        let first = u32_of([header[4], header[5], header[6], header[7]]);
-        file.seek(SeekFrom::Start(first.into()))?;
-        let mut count = [0u8; 2];
-        file.read_exact(&mut count)?;
-        let entries = if little { u16::from_le_bytes(count) } else { u16::from_be_bytes(count) };
-        file.seek(SeekFrom::Current(12 * i64::from(entries)))?;
-        let mut next = [0u8; 4];
-        file.read_exact(&mut next)?;
-        Ok(u32_of(next) != 0)
-    };
-    second_page().unwrap_or(false)
+/// An image of the dataset. Planning itself needs none: without the raw images the file ending decides.
+fn example_image(raw: &Path, dataset: &DatasetJson) -> Option<PathBuf> {
+    training_cases(raw, dataset).ok()?.first()?.images.first().cloned()
 }
 
 /// Copies splits_final.json of the raw folder, or checks that the folds it has are those in use.

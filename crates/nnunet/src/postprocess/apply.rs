@@ -62,7 +62,7 @@ fn apply_to_file(
     output: &Path,
 ) -> Result<usize, String> {
     let mut image = reader.read(input).map_err(|error| error.to_string())?;
-    if let Some((_, value)) = image.first_non_label(0.0..=f32::from(u16::MAX)) {
+    if let Some((_, value)) = image.volume.first_non_label(0.0..=f32::from(u16::MAX)) {
         return Err(format!("{}: found the value {value}, expected a segmentation", input.display()));
     }
     let removed = postprocessing.apply(&mut image.volume);

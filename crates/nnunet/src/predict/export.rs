@@ -73,6 +73,11 @@ impl<'a> Exporter<'a> {
         Self { plans, configuration, labels }
     }
 
+    /// Name of the reader that the plans were made with: it writes the segmentations.
+    pub(super) fn image_reader_writer(&self) -> &'a str {
+        self.plans.image_reader_writer()
+    }
+
     /// The segmentation (z, y, x) on the original grid for `logits` (heads, z, y, x) on the network's.
     ///
     /// # Errors

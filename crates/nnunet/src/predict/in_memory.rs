@@ -9,7 +9,6 @@ use super::cascade::CaseReader;
 use super::error::PredictError;
 use super::model_folder::Model;
 use super::predictor::{Predictor, WindowOptions};
-use crate::dataset::ImageReader;
 use crate::dataset::cases::case_of_files;
 use crate::preprocess::{PreprocessedCase, RawCase, read_case};
 use crate::progress::{Cancel, Event, Progress};
@@ -69,12 +68,10 @@ impl Predictor {
         cancel: &Cancel,
     ) -> Result<(), PredictError> {
         let model = self.model().clone();
-        let ending = &model.dataset.file_ending;
         let reader = CaseReader::of_single_cases(&model)?.reader();
         let case = read_case(reader, &case_of_files(images, &model.dataset)?, progress)?;
         let geometry = case.geometry;
-        let format = ImageReader::from_file_ending(ending, output)?;
         let labels = self.predict_image(case, progress, cancel)?;
-        Ok(format.write_labels(output, &labels, &geometry)?)
+        Ok(reader.write_labels(output, &labels, &geometry)?)
     }
 }

@@ -283,7 +283,9 @@ impl Export<'_> {
         let stem = request.output.join(&self.case.identifier);
         let ending = &model.dataset.file_ending;
         match &self.output {
-            Output::Labels(labels) => write_labels(labels, &self.properties, &stem, ending),
+            Output::Labels(labels) => {
+                write_labels(model.plans.image_reader_writer(), labels, &self.properties, &stem, ending)
+            }
             Output::Logits(logits) => {
                 write_prediction(&model.exporter(), logits, &self.properties, &stem, ending, true)
             }
@@ -313,19 +315,20 @@ pub fn write_prediction(
     } else {
         exporter.segmentation(logits, properties)?
     };
-    write_labels(&segmentation, properties, stem, file_ending)
+    write_labels(exporter.image_reader_writer(), &segmentation, properties, stem, file_ending)
 }
 
-/// Writes a segmentation on the original grid to `<stem><file_ending>`.
+/// Writes a segmentation on the original grid to `<stem><file_ending>`, with the reader that the plans name.
 fn write_labels(
+    reader: &str,
     segmentation: &Volume<u16>,
     properties: &Properties,
     stem: &Path,
     file_ending: &str,
 ) -> Result<(), PredictError> {
     let path = with_ending(stem, file_ending);
-    let format = ImageReader::from_file_ending(file_ending, &path)?;
-    Ok(format.write_labels(&path, segmentation, &properties.geometry)?)
+    let reader = ImageReader::new(Some(reader), file_ending, &path)?;
+    Ok(reader.write_labels(&path, segmentation, &properties.geometry)?)
 }
 
 /// Removes what killed runs left of these cases: files that were not complete have hidden names.

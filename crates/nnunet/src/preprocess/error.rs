@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use nnunet_network::checkpoint::CheckpointError;
 use nnunet_volume::VolumeError;
 
-use crate::dataset::DatasetError;
-use crate::dataset::reader::ReadError;
+use crate::dataset::{DatasetError, ReadError};
 use crate::plan::PlanError;
 
 /// Errors of the preprocess stage. Each names the case or file, what was found and what to do.

@@ -4,14 +4,14 @@
 //! data within 1e-4 after normalisation, segmentations and class locations equal.
 
 use nnunet_volume::resample::{Order, resample_data, resample_labels};
-use nnunet_volume::{ChannelVolume, Geometry, Volume};
+use nnunet_volume::{ChannelVolume, Volume};
 
 use super::class_locations::{sample_locations, sampled_classes};
 use super::crop::{mark_outside, transpose};
 use super::error::PreprocessError;
 use super::normalize::{NormalizationInput, NormalizationScheme, SCHEMES};
 use super::properties::Properties;
-use crate::dataset::LabelManager;
+use crate::dataset::{ImageGeometry, LabelManager};
 use crate::fingerprint::crop::{CropBox, nonzero_box};
 use crate::plan::{Configuration, Plans, Resampling, resampled_shape, transposed};
 
@@ -30,7 +30,7 @@ pub struct RawCase {
     /// Voxels (c, z, y, x).
     pub images: ChannelVolume<f32>,
     /// Where they are.
-    pub geometry: Geometry,
+    pub geometry: ImageGeometry,
     /// Labels (z, y, x) on the same grid; training cases have them.
     pub segmentation: Option<Volume<i16>>,
 }

@@ -8,17 +8,19 @@ use std::path::Path;
 use nnunet_network::checkpoint::pickle::{Dict, NdArray, Scalar, Value};
 use nnunet_network::checkpoint::{read_pickle_file, write_pickle_file};
 use nnunet_volume::Geometry;
+use nnunet_volume::formats::nifti::nibabel::Affine;
 
 use super::class_locations::ClassLocations;
 use super::error::PreprocessError;
-use crate::dataset::LabelOrRegion;
+use crate::dataset::image_geometry::PICTURE_SPACING;
+use crate::dataset::{ImageGeometry, LabelOrRegion};
 use crate::fingerprint::crop::CropBox;
 
 /// Properties of a preprocessed case.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Properties {
-    /// Geometry of the original image, (x, y, z): `sitk_stuff`.
-    pub geometry: Geometry,
+    /// Geometry of the original image: `sitk_stuff` or `nibabel_stuff`, whichever its reader has.
+    pub geometry: ImageGeometry,
     /// Spacing (z, y, x) in mm of the original image, axes not transposed.
     pub spacing: [f64; 3],
     /// Shape of the transposed image before cropping.
@@ -45,8 +47,16 @@ impl Properties {
     }
 
     /// The geometry alone, which also files have that are no properties of a preprocessed case.
-    pub fn geometry_in(value: &Value) -> Result<Geometry, (&'static str, String)> {
-        sitk_geometry(value.get("sitk_stuff").unwrap_or(&Value::None))
+    pub fn geometry_in(value: &Value) -> Result<ImageGeometry, (&'static str, String)> {
+        if let Some(sitk) = value.get("sitk_stuff") {
+            return sitk_geometry(sitk).map(ImageGeometry::Itk);
+        }
+        let spacing = value.get("spacing").ok_or(("spacing", "is missing".to_owned()))?;
+        let spacing = triple_of_floats(spacing, "spacing")?;
+        match value.get("nibabel_stuff") {
+            Some(nibabel) => nibabel_geometry(nibabel, spacing),
+            None => Ok(ImageGeometry::Spacing(spacing)),
+        }
     }
 
     /// Writes a properties file (temporary file, flush, rename).
@@ -56,28 +66,16 @@ impl Properties {
 
     /// The dictionary that the reference keeps, entry for entry of the same Python types.
     pub fn to_pickle(&self) -> Value {
-        let floats = |values: &[f64]| Value::Tuple(values.iter().map(|&v| Value::Float(v)).collect());
         let counts = |values: [usize; 3]| values.map(|v| Value::Int(v as i64)).to_vec();
-        let Geometry { dimension, spacing, origin, direction } = &self.geometry;
-        let mut geometry = Dict::new();
-        if *dimension == 2 {
-            let [a, b, _, c, d, ..] = *direction;
-            geometry.insert("spacing", floats(&spacing[..2]));
-            geometry.insert("origin", floats(&origin[..2]));
-            geometry.insert("direction", floats(&[a, b, c, d]));
-        } else {
-            geometry.insert("spacing", floats(spacing));
-            geometry.insert("origin", floats(origin));
-            geometry.insert("direction", floats(direction));
-        }
         let CropBox { lower, upper } = self.bbox_used_for_cropping;
         let sides = [0, 1, 2]
             .map(|axis| Value::List(vec![Value::Int(lower[axis] as i64), Value::Int(upper[axis] as i64)]));
 
         let mut entries = Dict::new();
-        entries.insert("sitk_stuff", Value::Dict(geometry));
-        let spacing = self.spacing.map(|v| Value::Scalar(Scalar::f64(v)));
-        entries.insert("spacing", Value::List(spacing.to_vec()));
+        if let Some((key, value)) = geometry_entry(&self.geometry) {
+            entries.insert(key, value);
+        }
+        entries.insert("spacing", spacing_entry(&self.geometry, self.spacing));
         entries.insert("shape_before_cropping", Value::Tuple(counts(self.shape_before_cropping)));
         entries.insert("bbox_used_for_cropping", Value::List(sides.to_vec()));
         entries.insert(
@@ -96,11 +94,12 @@ impl Properties {
 
     /// Reads the dictionary; the error is the key and what is wrong with it.
     pub fn from_pickle(value: Value) -> Result<Self, (&'static str, String)> {
+        let geometry = Self::geometry_in(&value);
         let Value::Dict(mut entries) = value else {
             return Err(("properties", format!("are {}, expected a dict", value.kind())));
         };
+        let geometry = geometry?;
         let mut take = |key: &'static str| entries.remove(key).ok_or((key, "is missing".to_owned()));
-        let sitk = take("sitk_stuff")?;
         let spacing = triple_of_floats(&take("spacing")?, "spacing")?;
         let shape_before_cropping =
             triple_of_counts(&take("shape_before_cropping")?, "shape_before_cropping")?;
@@ -114,8 +113,11 @@ impl Properties {
             None => None,
             Some(value) => Some(class_locations(&value)?),
         };
+        for key in ["sitk_stuff", "nibabel_stuff"] {
+            entries.remove(key);
+        }
         Ok(Self {
-            geometry: sitk_geometry(&sitk)?,
+            geometry,
             spacing,
             shape_before_cropping,
             bbox_used_for_cropping,
@@ -124,6 +126,56 @@ impl Properties {
             others: entries,
         })
     }
+}
+
+/// What the reader of the image keeps beside the spacing.
+fn geometry_entry(geometry: &ImageGeometry) -> Option<(&'static str, Value)> {
+    let mut entries = Dict::new();
+    match geometry {
+        ImageGeometry::Itk(Geometry { dimension, spacing, origin, direction }) => {
+            let floats = |values: &[f64]| Value::Tuple(values.iter().map(|&v| Value::Float(v)).collect());
+            let flat = *dimension == 2;
+            let axes = if flat { 2 } else { 3 };
+            entries.insert("spacing", floats(&spacing[..axes]));
+            entries.insert("origin", floats(&origin[..axes]));
+            let [a, b, _, c, d, ..] = *direction;
+            entries.insert("direction", if flat { floats(&[a, b, c, d]) } else { floats(direction) });
+            Some(("sitk_stuff", Value::Dict(entries)))
+        }
+        ImageGeometry::Nibabel { original, reoriented, .. } => {
+            let affines = [("original_affine", Some(original)), ("reoriented_affine", reoriented.as_ref())];
+            for (key, affine) in affines {
+                let array = affine.and_then(|m| NdArray::from_f64s(vec![4, 4], m.as_flattened()));
+                if let Some(array) = array {
+                    entries.insert(key, Value::NdArray(array));
+                }
+            }
+            Some(("nibabel_stuff", Value::Dict(entries)))
+        }
+        ImageGeometry::Spacing(_) => None,
+    }
+}
+
+/// The spacing in the Python types of each reader: NumPy's, Python's, whole numbers where none is given.
+fn spacing_entry(geometry: &ImageGeometry, spacing: [f64; 3]) -> Value {
+    match geometry {
+        ImageGeometry::Itk(_) => Value::List(spacing.map(|v| Value::Scalar(Scalar::f64(v))).to_vec()),
+        ImageGeometry::Spacing([across, 1.0, 1.0]) if [1.0, PICTURE_SPACING[0]].contains(across) => {
+            Value::Tuple(spacing.map(|v| Value::Int(v as i64)).to_vec())
+        }
+        _ => Value::List(spacing.map(Value::Float).to_vec()),
+    }
+}
+
+fn nibabel_geometry(value: &Value, spacing_zyx: [f64; 3]) -> Result<ImageGeometry, (&'static str, String)> {
+    let affine = |key: &str| -> Option<Affine> {
+        let array = value.get(key)?.as_array()?;
+        let rows: [f64; 16] = array.to_f64s().try_into().ok().filter(|_| array.shape() == [4, 4])?;
+        rows.as_chunks::<4>().0.try_into().ok()
+    };
+    let fault = || ("nibabel_stuff", "has no original_affine of 4 x 4 numbers".to_owned());
+    let original = affine("original_affine").ok_or_else(fault)?;
+    Ok(ImageGeometry::Nibabel { spacing_zyx, original, reoriented: affine("reoriented_affine") })
 }
 
 fn class_key(class: &LabelOrRegion) -> Value {
@@ -235,9 +287,10 @@ fn crop_box(value: &Value, shape: [usize; 3]) -> Result<CropBox, (&'static str, 
 mod tests {
     use super::*;
 
-    fn properties(geometry: Geometry) -> Properties {
+    fn properties(geometry: impl Into<ImageGeometry>) -> Properties {
+        let geometry = geometry.into();
         let mut others = Dict::new();
-        others.insert("nibabel_stuff", Value::Bool(true));
+        others.insert("something_else", Value::Bool(true));
         Properties {
             geometry,
             spacing: geometry.spacing_zyx(),
@@ -256,7 +309,20 @@ mod tests {
     fn nothing_is_lost_on_the_way() {
         let solid = Geometry { origin: [-1.0, 2.5, 3.0], ..Geometry::with_spacing([0.5, 0.6, 1.2]) };
         let flat = Geometry::flat([0.5, 0.6], [1.0, 2.0], [0.0, 1.0, -1.0, 0.0]);
-        for geometry in [solid, flat] {
+        let affine = [[-0.5, 0., 0., 3.], [0., 0.6, 0., -7.], [0., 0.1, 1.2, 0.25], [0., 0., 0., 1.]];
+        let nibabel = |reoriented| ImageGeometry::Nibabel {
+            spacing_zyx: [1.2, 0.6, 0.5],
+            original: affine,
+            reoriented,
+        };
+        for geometry in [
+            solid.into(),
+            flat.into(),
+            nibabel(None),
+            nibabel(Some(affine)),
+            ImageGeometry::Spacing(PICTURE_SPACING),
+            ImageGeometry::Spacing([2.5, 0.5, 0.5]),
+        ] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("case.pkl");
             properties(geometry).write(&path).unwrap();

@@ -8,8 +8,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use nnunet_volume::formats::nifti::read_geometry;
-
 use super::error::PreprocessError;
 use super::memory_budget::{MemoryBudget, default_limit, memory_of_case};
 use super::pipeline::Preprocessor;
@@ -77,7 +75,7 @@ pub fn preprocess_configuration(
         configuration,
         order: plans.transpose_forward(),
         labels: LabelManager::new(dataset)?,
-        reader: ImageReader::for_dataset(dataset)?,
+        reader: ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, dataset.path())?,
         folder: folders.preprocessed.join(&configuration.data_identifier),
         budget: MemoryBudget::new(options.max_ram.unwrap_or_else(default_limit)),
         progress,
@@ -211,13 +209,14 @@ impl Job<'_> {
 
     /// Bytes that a case needs at most.
     fn memory_of(&self, case: &Case) -> u64 {
-        let Some((shape, geometry)) = case.images.first().and_then(|path| read_geometry(path).ok()) else {
+        let first = case.images.first().and_then(|path| self.reader.read_header(path).ok());
+        let Some((_, shape, spacing)) = first else {
             // Whatever it is, 16 times the size of the files is a fair guess.
             let files = case.images.iter().filter_map(|path| std::fs::metadata(path).ok());
             return files.map(|file| file.len().saturating_mul(16)).sum();
         };
         let shape = transposed(shape, self.order);
-        let spacing = transposed(geometry.spacing_zyx(), self.order);
+        let spacing = transposed(spacing, self.order);
         let output = self.preprocessor.output_shape(shape, spacing).unwrap_or(shape);
         let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
         let channels = self.configuration.channels() as u64;

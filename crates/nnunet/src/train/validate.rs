@@ -73,7 +73,8 @@ impl Validation<'_> {
             .map(|case| format!("{case}{ending}"))
             .map(|name| (self.references.join(&name), output.join(&name)))
             .collect();
-        let reader = ImageReader::for_dataset(self.dataset)?;
+        let name = self.plans.image_reader_writer();
+        let reader = ImageReader::new(Some(name), ending, self.dataset.path())?;
         let (classes, ignore) = (self.labels.foreground(), self.labels.ignore_label());
         let summary = evaluate_pairs(&pairs, reader, &classes, ignore, progress, cancel)?;
         summary.save(&output.join("summary.json"))?;

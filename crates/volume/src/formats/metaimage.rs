@@ -2,7 +2,7 @@
 //!
 //! The header is `key = value` lines up to `ElementDataFile = LOCAL`. `TransformMatrix` lists the directions of the
 //! axes one after the other, so it is the transposed direction matrix; coordinates are LPS in mm. Numbers are written
-//! with as many digits as they need, so a geometry survives to the bit. Compressed voxels are one zlib stream.
+//! with as many digits as they need, so a geometry survives to the bit. Compressed voxels are one zlib stream. NaN stays.
 
 use std::io::Write;
 use std::path::Path;
@@ -42,6 +42,15 @@ pub fn read(path: impl AsRef<Path>) -> Result<Image> {
     let start = Start::open(path.as_ref())?;
     let described = describe(&start)?;
     start.image(described)
+}
+
+/// Reads only the header of `path`: shape (z, y, x) and geometry.
+///
+/// # Errors
+/// As [`read`], except for what only the voxels can show.
+pub fn read_geometry(path: impl AsRef<Path>) -> Result<([usize; 3], Geometry)> {
+    let described = describe(&Start::open(path.as_ref())?)?;
+    Ok((described.shape, described.geometry))
 }
 
 fn describe(start: &Start) -> Result<Described> {
@@ -141,6 +150,7 @@ fn describe(start: &Start) -> Result<Described> {
             voxel_type,
             big_endian: is_true(&["BinaryDataByteOrderMSB", "ElementByteOrderMSB"]),
             scaling: None,
+            zero_non_finite: false,
         },
         compression: if is_true(&["CompressedData"]) { Compression::Zlib } else { Compression::None },
     })

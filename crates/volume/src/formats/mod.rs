@@ -10,6 +10,7 @@ pub mod tiff3d;
 
 mod labels;
 mod text_header;
+mod tiff_array;
 mod voxels;
 
 pub use voxels::StoredVoxel;

@@ -1,4 +1,4 @@
-//! NRRD (`.nrrd`: header and voxels in one file; raw or gzip), as SimpleITK reads and writes it.
+//! NRRD (`.nrrd`: header and voxels in one file; raw or gzip), as SimpleITK reads and writes it. NaN stays NaN.
 //!
 //! Spacing and direction are length and direction of the `space directions`, in f64; coordinates are LPS, those of
 //! files in RAS or LAS are converted. `spacings` serve where there are no directions.
@@ -48,6 +48,15 @@ pub fn read(path: impl AsRef<Path>) -> Result<Image> {
     let start = Start::open(path.as_ref())?;
     let described = describe(&start)?;
     start.image(described)
+}
+
+/// Reads only the header of `path`: shape (z, y, x) and geometry.
+///
+/// # Errors
+/// As [`read`], except for what only the voxels can show.
+pub fn read_geometry(path: impl AsRef<Path>) -> Result<([usize; 3], Geometry)> {
+    let described = describe(&Start::open(path.as_ref())?)?;
+    Ok((described.shape, described.geometry))
 }
 
 fn describe(start: &Start) -> Result<Described> {
@@ -120,7 +129,7 @@ fn describe(start: &Start) -> Result<Described> {
         offset: at,
         shape,
         geometry: geometry(start, field, listed, dimension)?,
-        encoding: Encoding { voxel_type, big_endian, scaling: None },
+        encoding: Encoding { voxel_type, big_endian, scaling: None, zero_non_finite: false },
         compression,
     })
 }

@@ -127,10 +127,8 @@ impl Start {
             Compression::Gzip => Box::new(GzDecoder::new(stream)),
         };
         let (data, non_finite) = read_voxels(path, &[], &mut reader, &encoding, count)?;
-        let mut warnings = Vec::new();
-        if non_finite > 0 {
-            warnings.push(ImageWarning::NonFiniteVoxels { count: non_finite });
-        }
+        let mut warnings: Vec<_> =
+            ImageWarning::non_finite(non_finite, encoding.zero_non_finite).into_iter().collect();
         let deviation = geometry.deviation_from_orthonormal();
         if deviation > 1e-4 {
             warnings.push(ImageWarning::NonOrthonormalDirection { deviation });

@@ -66,6 +66,8 @@ pub(super) struct Encoding {
     pub(super) big_endian: bool,
     /// Slope and intercept to apply.
     pub(super) scaling: Option<(f64, f64)>,
+    /// Whether NaN and infinities become zero.
+    pub(super) zero_non_finite: bool,
 }
 
 /// Number of voxels of `shape` (any axis order) if it is one that memory could ever hold.
@@ -94,7 +96,7 @@ pub(super) fn check_room(path: &Path, expected: u64, stored: u64, compressed: bo
     Err(VolumeError::Truncated { path: path.to_owned(), expected, found })
 }
 
-/// Reads `count` voxels as f32 and says how many of them were not finite; those become zero.
+/// Reads `count` voxels as f32 and says how many of them were not finite.
 ///
 /// `head` comes before the rest of the stream `reader`. Memory is touched only as voxels arrive.
 pub(super) fn read_voxels(
@@ -151,7 +153,7 @@ pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::
 
 /// Decodes `bytes` (whole voxels) onto `out`; returns how many were not finite.
 fn append(out: &mut Vec<f32>, bytes: &[u8], encoding: &Encoding) -> u64 {
-    let Encoding { voxel_type, big_endian, scaling } = *encoding;
+    let Encoding { voxel_type, big_endian, scaling, zero_non_finite } = *encoding;
     macro_rules! integers {
         ($t:ty) => {
             numbers!($t, |v: $t| v as f32, |v: $t| f64::from(v as f32))
@@ -178,7 +180,7 @@ fn append(out: &mut Vec<f32>, bytes: &[u8], encoding: &Encoding) -> u64 {
             let mut fixed = |v: $t| {
                 let finite = v.is_finite();
                 bad += u64::from(!finite);
-                if finite { v } else { 0.0 }
+                if finite || !zero_non_finite { v } else { 0.0 }
             };
             let chunks = bytes.as_chunks::<{ size_of::<$t>() }>().0.iter();
             match scaling {

@@ -1,14 +1,19 @@
-//! Photographs and microscopy: PNG and BMP, with the values that nnU-Net's NaturalImage2DIO (scikit-image) reads.
+//! Photographs and microscopy: PNG, BMP and flat TIFF, with the values that nnU-Net's NaturalImage2DIO (scikit-image)
+//! reads.
 //!
 //! Colour channels become channels; there is no spacing, so it is 1 mm in the plane (and 999 across, as nnU-Net has
 //! it). Lossy formats are not read: a segmentation would suffer.
 
 mod bmp;
 mod png;
+mod tiff;
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::labels::{self, WriteVolume};
+use super::tiff_array;
 use super::voxels::StoredVoxel;
 use crate::error::{Result, VolumeError};
 use crate::{ChannelImage, ChannelVolume, Geometry, Volume, VoxelType};
@@ -25,7 +30,49 @@ struct Pixels {
     stored_type: VoxelType,
 }
 
-/// Reads the PNG or BMP image in `path` (told apart by content): grey (1 channel), RGB (3) or RGBA (4).
+/// Formats, told apart by content.
+enum Format {
+    Png,
+    Bmp,
+    Tiff,
+}
+
+impl Format {
+    fn of(path: &Path, start: &[u8]) -> Result<Self> {
+        match start {
+            [0x89, b'P', b'N', b'G', ..] => Ok(Self::Png),
+            [b'B', b'M', ..] => Ok(Self::Bmp),
+            [b'I', b'I', 42 | 43, 0, ..] | [b'M', b'M', 0, 42 | 43, ..] => Ok(Self::Tiff),
+            _ => Err(VolumeError::NotThisFormat {
+                path: path.to_owned(),
+                format: "PNG, BMP or TIFF",
+                found: "it begins otherwise".into(),
+            }),
+        }
+    }
+}
+
+/// Channels and shape (1, y, x) of the image in `path`; of PNG and TIFF files from the header alone.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_shape(path: impl AsRef<Path>) -> Result<(usize, [usize; 3])> {
+    let path = path.as_ref();
+    let failed = |e| VolumeError::io(path, "read it", e);
+    let mut file = BufReader::new(File::open(path).map_err(|e| VolumeError::io(path, "open it", e))?);
+    let [channels, height, width] = match Format::of(path, file.fill_buf().map_err(failed)?)? {
+        Format::Png => png::read_shape(path, file)?,
+        Format::Bmp => {
+            let Pixels { width, height, channels, .. } =
+                bmp::decode(path, &std::fs::read(path).map_err(failed)?)?;
+            [channels, height, width]
+        }
+        Format::Tiff => tiff::read_shape(path)?,
+    };
+    Ok((channels, [1, height, width]))
+}
+
+/// Reads the PNG, BMP or TIFF image in `path` (told apart by content): grey (1 channel), RGB (3) or RGBA (4).
 ///
 /// Black-and-white images have the values 0 and 1, palettes are resolved to RGB, colours of 16 bits are cut to 8,
 /// transparency keys are ignored: as in the reference.
@@ -35,16 +82,10 @@ struct Pixels {
 pub fn read(path: impl AsRef<Path>) -> Result<ChannelImage> {
     let path = path.as_ref();
     let bytes = std::fs::read(path).map_err(|e| VolumeError::io(path, "read it", e))?;
-    let pixels = if bytes.starts_with(b"\x89PNG") {
-        png::decode(path, &bytes)?
-    } else if bytes.starts_with(b"BM") {
-        bmp::decode(path, &bytes)?
-    } else {
-        return Err(VolumeError::NotThisFormat {
-            path: path.to_owned(),
-            format: "PNG or BMP",
-            found: "it begins otherwise".into(),
-        });
+    let pixels = match Format::of(path, &bytes)? {
+        Format::Png => png::decode(path, &bytes)?,
+        Format::Bmp => bmp::decode(path, &bytes)?,
+        Format::Tiff => return tiff::read(path),
     };
     let Pixels { width, height, channels, values, stored_type } = pixels;
     let planar: Vec<f32> = if channels == 1 {
@@ -56,7 +97,8 @@ pub fn read(path: impl AsRef<Path>) -> Result<ChannelImage> {
     let found = format!("there are {} values", planar.len());
     let channels = ChannelVolume::new(channels, [1, height, width], planar)
         .ok_or_else(|| VolumeError::Truncated { path: path.to_owned(), expected, found })?;
-    Ok(ChannelImage { channels, geometry: Geometry::flat([1.0; 2], [0.0; 2], [1., 0., 0., 1.]), stored_type })
+    let geometry = Geometry::flat([1.0; 2], [0.0; 2], [1., 0., 0., 1.]);
+    Ok(ChannelImage { channels, geometry, stored_type, warnings: Vec::new() })
 }
 
 struct Writer<'a>(&'a Path);
@@ -76,12 +118,15 @@ impl WriteVolume for Writer<'_> {
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("bmp")) {
             return bmp::write(path, width, height, volume.data());
         }
+        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff")) {
+            return tiff_array::write(path, volume, false);
+        }
         png::write(path, width, height, volume.data())
     }
 }
 
-/// Writes a flat label image as PNG, or as BMP if the name ends so: grey of 8 bits if every label is below 255, else
-/// of 16 bits.
+/// Writes a flat label image as PNG, or as BMP or TIFF if the name ends so: grey of 8 bits if every label is below
+/// 255, else of 16 bits.
 ///
 /// # Errors
 /// More than one slice; a label above 65535, or above 254 in a BMP; what the operating system refuses.

@@ -1,9 +1,9 @@
 //! PNG, decoded with the `png` crate.
 
-use std::io::Cursor;
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
-use ::png::{BitDepth, ColorType, Decoder, Encoder, Limits, Transformations};
+use ::png::{BitDepth, ColorType, Decoder, Encoder, Limits, Reader, Transformations};
 
 use super::super::voxels::{StoredVoxel, check_room};
 use super::{Pixels, check_sides, unpack, with_palette};
@@ -11,20 +11,19 @@ use crate::VoxelType;
 use crate::atomic_file::write_atomically;
 use crate::error::{Result, VolumeError};
 
-pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Pixels> {
-    let damaged = |e: ::png::DecodingError| VolumeError::DamagedCompression {
-        path: path.to_owned(),
-        source: std::io::Error::other(e),
-    };
-    let mut decoder = Decoder::new_with_limits(Cursor::new(bytes), Limits { bytes: 1 << 26 });
+fn damaged(path: &Path, error: ::png::DecodingError) -> VolumeError {
+    VolumeError::DamagedCompression { path: path.to_owned(), source: std::io::Error::other(error) }
+}
+
+/// A decoder behind the header, and (channels, height, width).
+fn open<R: BufRead + Seek>(path: &Path, stream: R) -> Result<(Reader<R>, [usize; 3])> {
+    let mut decoder = Decoder::new_with_limits(stream, Limits { bytes: 1 << 26 });
     decoder.set_transformations(Transformations::IDENTITY);
-    let mut reader = decoder.read_info().map_err(damaged)?;
+    let reader = decoder.read_info().map_err(|e| damaged(path, e))?;
     let info = reader.info();
     let (width, height) = (info.width as usize, info.height as usize);
     check_sides(path, width, height)?;
-    let palette: Vec<[u8; 3]> = info.palette.as_deref().unwrap_or_default().as_chunks::<3>().0.to_vec();
-    let (kind, depth) = (info.color_type, info.bit_depth);
-    let channels = match kind {
+    let channels = match info.color_type {
         ColorType::Grayscale => 1,
         ColorType::Rgb | ColorType::Indexed => 3,
         ColorType::Rgba => 4,
@@ -37,6 +36,20 @@ pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Pixels> {
             });
         }
     };
+    Ok((reader, [channels, height, width]))
+}
+
+/// (channels, height, width), from the header.
+pub(super) fn read_shape<R: BufRead + Seek>(path: &Path, stream: R) -> Result<[usize; 3]> {
+    Ok(open(path, stream)?.1)
+}
+
+pub(super) fn decode(path: &Path, bytes: &[u8]) -> Result<Pixels> {
+    let damaged = |e: ::png::DecodingError| damaged(path, e);
+    let (mut reader, [channels, height, width]) = open(path, Cursor::new(bytes))?;
+    let info = reader.info();
+    let palette: Vec<[u8; 3]> = info.palette.as_deref().unwrap_or_default().as_chunks::<3>().0.to_vec();
+    let (kind, depth) = (info.color_type, info.bit_depth);
     let size = reader.output_buffer_size().unwrap_or(usize::MAX);
     check_room(path, size as u64, bytes.len() as u64, true)?;
     let mut buffer = vec![0; size];

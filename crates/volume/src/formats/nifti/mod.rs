@@ -11,6 +11,7 @@ mod orientation;
 mod reader;
 mod writer;
 
+pub use orientation::ORTHONORMAL_TOLERANCE;
 pub use reader::{read, read_geometry};
 pub use writer::{write, write_labels};
 

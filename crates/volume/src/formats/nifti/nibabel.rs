@@ -3,13 +3,13 @@
 //! The difference to SimpleITK's reading is the geometry: an affine (index (x, y, z) to RAS in mm), the sform if it is
 //! set, else the qform, else the volume's centre at the origin with x mirrored; units and skew are not looked at.
 //! Spacing is `pixdim` as it stands. The reader "with reorient" turns the axes so that they run to right, anterior and
-//! superior; there the spacing is that of the turned affine in f32. Voxels that are NaN or infinite become zero, with
-//! a warning, as in [`super::read`].
+//! superior; there the spacing is that of the turned affine in f32. Voxels that are NaN or infinite stay, with a
+//! warning.
 
 use std::path::Path;
 
 use super::header::Header;
-use super::reader::{Source, voxels};
+use super::reader::{Described, Source, voxels};
 use super::writer::write_with_header;
 use crate::error::{Result, VolumeError};
 use crate::formats::labels::{self, WriteVolume};
@@ -43,26 +43,13 @@ pub struct NibabelImage {
 pub fn read(path: impl AsRef<Path>) -> Result<NibabelImage> {
     let path = path.as_ref();
     let mut source = Source::open(path)?;
-    let described = source.describe()?;
-    if described.geometry.dimension == 2 {
-        return Err(VolumeError::Unsupported {
-            path: path.to_owned(),
-            found: "a flat image".into(),
-            expected: "three dimensions",
-            advice: "Name SimpleITKIO as the dataset's reader.",
-        });
-    }
-    let mut header = described.header.clone();
-    // nibabel repairs spacings: the sign is dropped, zero becomes 1.
-    for v in &mut header.pixdim[1..4] {
-        *v = if *v == 0.0 { 1.0 } else { v.abs() };
-    }
+    let (described, header) = describe(path, &mut source)?;
     let [x, y, z] = described.shape_xyz;
     let affine = best_affine(&header, [x, y, z]);
     // nibabel scales only by a finite slope that is not zero.
     let scaling = header.scaling().filter(|_| header.slope.is_finite() && header.slope != 0.0);
     let stored_type = described.voxel_type;
-    let (volume, mut warnings) = voxels(path, &mut source, described, scaling)?;
+    let (volume, mut warnings) = voxels(path, &mut source, described, scaling, false)?;
     // The skew that matters to ITK does not matter here.
     warnings.retain(|w| !matches!(w, ImageWarning::NonOrthonormalDirection { .. }));
     Ok(NibabelImage {
@@ -73,6 +60,45 @@ pub fn read(path: impl AsRef<Path>) -> Result<NibabelImage> {
         stored_type,
         warnings,
     })
+}
+
+/// The header, with spacings as nibabel repairs them: the sign is dropped, zero becomes 1.
+fn describe(path: &Path, source: &mut Source<'_>) -> Result<(Described, Header)> {
+    let described = source.describe()?;
+    if described.geometry.dimension == 2 {
+        return Err(VolumeError::Unsupported {
+            path: path.to_owned(),
+            found: "a flat image".into(),
+            expected: "three dimensions",
+            advice: "Name SimpleITKIO as the dataset's reader.",
+        });
+    }
+    let mut header = described.header.clone();
+    for v in &mut header.pixdim[1..4] {
+        *v = if *v == 0.0 { 1.0 } else { v.abs() };
+    }
+    Ok((described, header))
+}
+
+/// Reads only the header of `path`: shape (z, y, x) and spacing (z, y, x) in mm, as [`read`] gives them, or as
+/// [`read_reoriented`] does if `reoriented`.
+///
+/// # Errors
+/// As [`read`], except for what only the voxels can show.
+pub fn read_shape_and_spacing(path: impl AsRef<Path>, reoriented: bool) -> Result<([usize; 3], [f64; 3])> {
+    let path = path.as_ref();
+    let (described, header) = describe(path, &mut Source::open(path)?)?;
+    let [x, y, z] = described.shape_xyz;
+    let affine = best_affine(&header, [x, y, z]);
+    let turn = Turn::to_ras(&affine);
+    if !reoriented || turn.is_identity() {
+        return Ok(([z, y, x], [header.pixdim[3], header.pixdim[2], header.pixdim[1]]));
+    }
+    let mut shape = [0; 3];
+    for (axis, length) in [x, y, z].into_iter().enumerate() {
+        shape[2 - turn.to[axis]] = length;
+    }
+    Ok((shape, turned_spacing(&turn.affine(&affine, [x, y, z]))))
 }
 
 /// Reads the image in `path` and turns its axes to right, anterior, superior.
@@ -88,12 +114,16 @@ pub fn read_reoriented(path: impl AsRef<Path>) -> Result<NibabelImage> {
     let [z, y, x] = image.volume.shape();
     image.affine = turn.affine(&image.original_affine, [x, y, z]);
     image.volume = turn.apply(image.volume);
-    let length = |axis: usize| {
-        let squares: f64 = (0..3).map(|row| image.affine[row][axis] * image.affine[row][axis]).sum();
-        f64::from(squares.sqrt() as f32)
-    };
-    image.spacing_zyx = [length(2), length(1), length(0)];
+    image.spacing_zyx = turned_spacing(&image.affine);
     Ok(image)
+}
+
+/// Spacing (z, y, x) of a turned image: the lengths of the affine's columns, in f32.
+fn turned_spacing(affine: &Affine) -> [f64; 3] {
+    [2, 1, 0].map(|axis| {
+        let squares: f64 = (0..3).map(|row| affine[row][axis] * affine[row][axis]).sum();
+        f64::from(squares.sqrt() as f32)
+    })
 }
 
 /// Writes a label image with `affine`, u8 if every label is below 255, else u16.

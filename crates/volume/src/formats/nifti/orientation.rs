@@ -14,8 +14,8 @@ use super::header::Header;
 use crate::error::{Result, VolumeError};
 use crate::{Geometry, ImageWarning};
 
-/// Largest deviation from orthonormality that ITK accepts.
-const ORTHONORMAL_TOLERANCE: f64 = 1e-4;
+/// Largest deviation of the direction D from orthonormality, the largest entry of |D Dᵀ - 1|, that ITK accepts.
+pub const ORTHONORMAL_TOLERANCE: f64 = 1e-4;
 
 type Matrix = [[f64; 3]; 3];
 

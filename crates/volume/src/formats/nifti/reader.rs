@@ -29,16 +29,17 @@ pub fn read(path: impl AsRef<Path>) -> Result<Image> {
     let described = source.describe()?;
     let (geometry, stored_type) = (described.geometry, described.voxel_type);
     let scaling = described.header.scaling();
-    let (volume, warnings) = voxels(path, &mut source, described, scaling)?;
+    let (volume, warnings) = voxels(path, &mut source, described, scaling, true)?;
     Ok(Image { volume, geometry, stored_type, scaled: scaling.is_some(), warnings })
 }
 
-/// Reads the voxels behind the header and completes the warnings.
+/// Reads the voxels behind the header and completes the warnings. `zero_non_finite`: NaN and infinities become zero.
 pub(super) fn voxels(
     path: &Path,
     source: &mut Source<'_>,
     described: Described,
     scaling: Option<(f64, f64)>,
+    zero_non_finite: bool,
 ) -> Result<(Volume<f32>, Vec<ImageWarning>)> {
     let [x, y, z] = described.shape_xyz;
     let mut warnings = described.warnings;
@@ -47,11 +48,10 @@ pub(super) fn voxels(
     let expected = described.voxels.saturating_mul(described.voxel_type.bytes() as u64);
     check_room(path, expected, source.room(offset), source.compressed)?;
     let head = source.skip_to(offset, expected)?;
-    let encoding = Encoding { voxel_type: described.voxel_type, big_endian: header.big_endian, scaling };
+    let (voxel_type, big_endian) = (described.voxel_type, header.big_endian);
+    let encoding = Encoding { voxel_type, big_endian, scaling, zero_non_finite };
     let (data, non_finite) = read_voxels(path, &head, &mut source.reader, &encoding, described.voxels)?;
-    if non_finite > 0 {
-        warnings.push(ImageWarning::NonFiniteVoxels { count: non_finite });
-    }
+    warnings.extend(ImageWarning::non_finite(non_finite, zero_non_finite));
     let found = format!("there are {} voxels", data.len());
     let volume = Volume::new([z, y, x], data).ok_or_else(|| VolumeError::Truncated {
         path: path.to_owned(),

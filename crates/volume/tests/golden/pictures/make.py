@@ -74,11 +74,25 @@ def make():
     for path in sorted(HERE.iterdir()):
         if path.suffix in (".png", ".bmp"):
             expected[path.name] = describe(NaturalImage2DIO(), path)
-        elif path.suffix in (".tif", ".tiff"):
+        elif path.name.removesuffix(path.suffix).endswith("_0000"):
             expected[path.name] = describe(Tiff3DIO(), path)
+    flat()
     (HERE / "expected.json").write_text(json.dumps(expected, indent=0))
     packages = ["nnunetv2", "scikit-image", "imageio", "pillow", "tifffile", "numpy"]
     (HERE / "versions.txt").write_text("".join(f"{p} {metadata.version(p)}\n" for p in packages))
+
+
+def flat():
+    """Further TIFF files, and what NaturalImage2DIO reads from all of them: make.py --flat makes these alone."""
+    rng = np.random.default_rng(1)
+    rgb = rng.integers(0, 256, (5, 7, 3), dtype=np.uint8)
+    tifffile.imwrite(HERE / "rgb.tif", rgb, photometric="rgb")
+    tifffile.imwrite(HERE / "rgba.tif", np.dstack([rgb, rgb[..., 0]]), photometric="rgb", extrasamples=["unassalpha"])
+    tifffile.imwrite(HERE / "rgb_planes.tif", rgb.transpose(2, 0, 1), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(HERE / "rgb_stack.tif", rgb.transpose(2, 0, 1), photometric="minisblack")
+    tifffile.imwrite(HERE / "grey16.tif", rgb[..., 0].astype(np.uint16) * 100, compression="zlib")
+    expected = {path.name: describe(NaturalImage2DIO(), path) for path in sorted(HERE.glob("*.tif*"))}
+    (HERE / "expected_flat.json").write_text(json.dumps(expected, indent=0))
 
 
 def check(folder):
@@ -93,4 +107,9 @@ def check(folder):
 
 
 if __name__ == "__main__":
-    check(sys.argv[2]) if sys.argv[1:2] == ["--check"] else make()
+    if sys.argv[1:2] == ["--check"]:
+        check(sys.argv[2])
+    elif sys.argv[1:2] == ["--flat"]:
+        flat()
+    else:
+        make()
