@@ -64,7 +64,8 @@ def alternate(name, sides, runs, logs, prepare):
         figures = {}
         for side, command in sides.items():
             figures[side] = cpu, wall, peak = measure(command, prepare(side), Path(logs) / f"{side}_{name}.log")
-            print(f"{name} run {run + 1} {side:<9} cpu {cpu:8.1f} s  wall {wall:8.1f} s  peak {peak:6.2f} GiB", flush=True)
+            figure = f"cpu {cpu:8.1f} s  wall {wall:8.1f} s  peak {peak:6.2f} GiB"
+            print(f"{name} run {run + 1} {side:<9} {figure}", flush=True)
         ratios.append([r / o for r, o in zip(figures["reference"], figures["ours"])])
     cpu, wall, peak = (statistics.median(column) for column in zip(*ratios))
     print(f"{name} reference / ours: cpu {cpu:.1f}x  wall {wall:.1f}x  peak memory {peak:.1f}x", flush=True)
