@@ -90,6 +90,21 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The trainer for the checkpoint: Python looks its class up to load the file, and has classes for some
+    /// numbers of epochs only. For others it is the class with the same behaviour in prediction.
+    pub fn class_in_reference(&self) -> &str {
+        let known: &[usize] = match self.mirroring {
+            true => &[1, 5, 10, 20, 50, 100, 250, 500, 750, 1000, 2000, 4000, 8000],
+            false => &[250, 1000, 2000, 4000, 8000],
+        };
+        let usual_name = self.clone().with_epochs(self.epochs).trainer == self.trainer;
+        match (usual_name && known.contains(&self.epochs), self.mirroring) {
+            (true, _) => &self.trainer,
+            (false, true) => "nnUNetTrainer",
+            (false, false) => "nnUNetTrainerNoMirroring",
+        }
+    }
+
     /// The same training with another number of iterations per epoch; validation takes a fifth as many,
     /// at most the default's 50.
     #[must_use]
@@ -136,6 +151,20 @@ mod tests {
             let recipe = Recipe::by_name(name).unwrap();
             assert_eq!((recipe.epochs, recipe.mirroring, recipe.trainer.as_str()), (epochs, mirroring, name));
             assert_eq!(recipe.clone().with_epochs(epochs), recipe, "the name comes back from the number");
+        }
+    }
+
+    #[test]
+    fn checkpoints_name_a_class_that_python_has() {
+        for (name, class) in [
+            ("nnUNetTrainer", "nnUNetTrainer"),
+            ("nnUNetTrainer_20epochs", "nnUNetTrainer_20epochs"),
+            ("nnUNetTrainer_15epochs", "nnUNetTrainer"),
+            ("nnUNetTrainer_1epochs", "nnUNetTrainer"),
+            ("nnUNetTrainer_250epochs_NoMirroring", "nnUNetTrainer_250epochs_NoMirroring"),
+            ("nnUNetTrainer_20epochs_NoMirroring", "nnUNetTrainerNoMirroring"),
+        ] {
+            assert_eq!(Recipe::by_name(name).unwrap().class_in_reference(), class);
         }
     }
 

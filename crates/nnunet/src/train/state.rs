@@ -33,7 +33,7 @@ pub(super) struct Progress {
 /// What a checkpoint states beside the weights.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
-    /// Name of the trainer.
+    /// Name of the trainer, one that Python has a class for.
     pub trainer: String,
     /// Arguments of the trainer's constructor in the reference.
     pub init_args: Value,

@@ -168,7 +168,7 @@ impl Training {
         let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
         let log = LogFile::create(folder.fold(), &jiff::Zoned::now()).map_err(|e| io(folder.fold(), e))?;
         let identity = Identity {
-            trainer: recipe.trainer.clone(),
+            trainer: recipe.class_in_reference().to_owned(),
             init_args: init_args(&plans, &request, &dataset),
             mirroring_axes,
         };
