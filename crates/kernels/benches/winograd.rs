@@ -121,9 +121,10 @@ fn main() {
             ("direct", Algorithm::Direct),
             ("W1", Algorithm::Winograd(Variant::W1)),
             ("W2", Algorithm::Winograd(Variant::W2)),
+            ("W2Z", Algorithm::Winograd(Variant::W2Z)),
             ("W4", Algorithm::Winograd(Variant::W4)),
         ];
-        for (name, algorithm) in algorithms {
+        for (name, algorithm) in algorithms.into_iter().filter(|(_, algorithm)| algorithm.supports(&shape)) {
             let mut weights = ForwardWeights::with_algorithm(&shape, algorithm);
             let pack = measure(&ctx, || weights.pack(&ctx, &natural).unwrap());
             let seconds = measure(&ctx, || {

@@ -17,7 +17,7 @@ pub enum Algorithm {
 pub enum Precision {
     /// Direct sums only.
     Exact,
-    /// Winograd where it is faster and its error is that of direct sums ([`Variant::W1`], [`Variant::W2`]).
+    /// Winograd where it is faster and its error is that of direct sums ([`Variant::W1`], [`Variant::W2`], [`Variant::W2Z`]).
     #[default]
     Fast,
 }
@@ -36,6 +36,7 @@ impl Algorithm {
     pub fn supports(self, shape: &ConvShape) -> bool {
         match self {
             Self::Direct => true,
+            Self::Winograd(Variant::W2Z) => shape.stride == [1, 1, 1] && shape.kernel == [3, 3, 3],
             Self::Winograd(_) => shape.stride == [1, 1, 1] && matches!(shape.kernel, [1 | 3, 3, 3]),
         }
     }
@@ -44,7 +45,7 @@ impl Algorithm {
     pub(crate) fn packed_taps(self, kernel: [usize; 3]) -> usize {
         match self {
             Self::Direct => kernel.iter().product(),
-            Self::Winograd(variant) => kernel[0] * variant.points() * variant.taps_y(),
+            Self::Winograd(variant) => variant.taps(kernel[0]) * variant.points(),
         }
     }
 
@@ -55,10 +56,17 @@ impl Algorithm {
     /// cycles for 16 values: measured for 256 x 256 channels with one thread are 6 ms direct, 12 ms W2. Measured with one thread, in
     /// nominal GFLOP/s of forward passes (direct, W1, W2): 110, 194, 252 for 32 channels at 40x56x40, 119, 185, 209 for 128 at
     /// 10x14x10, 116, 131, 124 for 256 at 5x7x5, 113, 109, 132 for 320 at 4x4x4.
+    ///
+    /// W2Z saves a third of the products of W2; to form and take apart its pairs of planes costs 600 cycles for a tile of a plane and
+    /// a pair of blocks of 16 and 32 channels, from what it gains at AVX2: 0 to 10 % for 32 channels, 10 to 50 % for 64 and 128.
     fn cost(self, shape: &ConvShape, weights: WeightsUse) -> f64 {
         let [depth, height, width] = shape.input;
         let (blocks, out_blocks) = (shape.in_blocks() as f64, shape.out_blocks() as f64);
-        let planes = (shape.batch * depth) as f64;
+        let layers = match self {
+            Self::Winograd(variant) => depth.next_multiple_of(variant.planes()),
+            Self::Direct => depth,
+        };
+        let planes = (shape.batch * layers) as f64;
         let taps_z = shape.kernel[0] as f64;
         let columns = width.div_ceil(4) as f64;
         let (products, transforms) = match self {
@@ -66,8 +74,14 @@ impl Algorithm {
             Self::Direct => ((height * width * 9) as f64 * (1.0 - 2.0 / (3.0 * height as f64)), 0.0),
             Self::Winograd(variant) => {
                 let tiles = height.div_ceil(variant.rows()) as f64 * columns;
-                let points = (variant.points() * variant.taps_y()) as f64;
-                (1.33 * tiles * points, tiles * if variant == Variant::W1 { 100.0 } else { 300.0 })
+                let taps = (variant.points() * variant.taps(shape.kernel[0])) as f64;
+                let per_tap = 1.33 * tiles * taps / (taps_z * variant.planes() as f64);
+                let transforms = match variant {
+                    Variant::W1 => 100.0,
+                    Variant::W2 | Variant::W4 => 300.0,
+                    Variant::W2Z => 300.0 + 300.0 * blocks * out_blocks / (blocks + out_blocks),
+                };
+                (per_tap, tiles * transforms)
             }
         };
         let packed = match weights {
@@ -81,15 +95,23 @@ impl Algorithm {
     }
 }
 
+/// Most pairs of blocks of channels for which planes are transformed in pairs: 256 to 128 channels.
+const MOST_W2Z: usize = 128;
+
 /// The algorithm for the forward pass and the data gradient of a convolution: the one with the lowest estimated time.
 pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> Algorithm {
     let candidates = match precision {
         Precision::Exact => &[Algorithm::Direct][..],
         Precision::Fast => {
-            &[Algorithm::Direct, Algorithm::Winograd(Variant::W2), Algorithm::Winograd(Variant::W1)]
+            let winograd = Algorithm::Winograd;
+            &[Algorithm::Direct, winograd(Variant::W2Z), winograd(Variant::W2), winograd(Variant::W1)]
         }
     };
-    let supported = candidates.iter().filter(|algorithm| algorithm.supports(shape));
+    // The weights of W2Z's 96 points for more channels are read from memory too often: measured, 7 % are lost.
+    let fits = |algorithm: &Algorithm| {
+        *algorithm != Algorithm::Winograd(Variant::W2Z) || shape.in_blocks() * shape.out_blocks() <= MOST_W2Z
+    };
+    let supported = candidates.iter().filter(|algorithm| algorithm.supports(shape) && fits(algorithm));
     supported
         .min_by(|a, b| a.cost(shape, weights).total_cmp(&b.cost(shape, weights)))
         .copied()
@@ -116,17 +138,18 @@ mod tests {
     }
 
     #[test]
-    fn large_layers_use_w2_and_deep_ones_in_training_do_not() {
-        let w2 = Algorithm::Winograd(Variant::W2);
+    fn large_layers_are_transformed_and_deep_ones_in_training_are_not() {
+        let (w2, w2z) = (Algorithm::Winograd(Variant::W2), Algorithm::Winograd(Variant::W2Z));
         let fast = |shape: &ConvShape, weights| choose(shape, Precision::Fast, weights);
-        for shape in [
-            shape(2, [40, 56, 40], &[32, 32], 32, [3, 3, 3]),
-            shape(2, [10, 14, 10], &[128, 128], 128, [3, 3, 3]),
-            shape(1, [128, 128, 128], &[32], 32, [3, 3, 3]),
-            shape(12, [1, 64, 64], &[256], 256, [1, 3, 3]),
+        for (shape, expected) in [
+            (shape(2, [40, 56, 40], &[32, 32], 32, [3, 3, 3]), w2z),
+            (shape(2, [10, 14, 10], &[128, 128], 128, [3, 3, 3]), w2z),
+            (shape(1, [128, 128, 128], &[32], 32, [3, 3, 3]), w2z),
+            (shape(1, [16, 16, 16], &[256], 256, [3, 3, 3]), w2),
+            (shape(12, [1, 64, 64], &[256], 256, [1, 3, 3]), w2),
         ] {
-            assert_eq!(fast(&shape, WeightsUse::Fixed), w2, "{shape:?}");
-            assert_eq!(fast(&shape, WeightsUse::Changing), w2, "{shape:?}");
+            assert_eq!(fast(&shape, WeightsUse::Fixed), expected, "{shape:?}");
+            assert_eq!(fast(&shape, WeightsUse::Changing), expected, "{shape:?}");
             assert_eq!(choose(&shape, Precision::Exact, WeightsUse::Fixed), Algorithm::Direct);
         }
         let deep = shape(1, [4, 4, 4], &[320], 320, [3, 3, 3]);

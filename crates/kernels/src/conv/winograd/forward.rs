@@ -1,11 +1,5 @@
 //! The Winograd convolution: transform of the input, products, inverse transform with bias and statistics.
-//!
-//! Two schedules, chosen by shape alone so that results never depend on the number of threads:
-//! - *fused*, for few input channels: a task owns a band of tile rows of one sample, walks along z, and keeps the last three
-//!   transformed planes in a ring in its own L2 cache. Every input value is transformed once (twice at the borders of bands).
-//! - *layered*, for many input channels: all threads transform a slab of planes into shared memory, then all threads compute products;
-//!   a task takes one group of result channels and some hundred tiles, so that the (large) weights are read from memory only
-//!   once or twice per slab.
+//! [`Schedule`] says how the work is cut.
 
 #![allow(unsafe_code)]
 
@@ -19,18 +13,9 @@ use super::Variant;
 use super::input::{Inputs, Plane, transform_plane};
 use super::multiply::{Product, multiply};
 use super::output::{OutputTile, inverse_tile};
+use super::pairs::{self, Pair, PairProduct, multiply_pairs};
 use super::region::{Slots, Strips, Tiling, odd};
-
-/// Values of V that a task of the fused schedule keeps in its L2 cache (half a megabyte).
-const FUSED_INPUT: usize = 140_000;
-/// Fewest tiles of a plane that a band of the fused schedule is worth it for: below, weights are read too often.
-const FUSED_TILES: usize = 24;
-/// Values of V that the layered schedule holds at a time (12 MiB: part of a shared cache).
-const LAYERED_INPUT: usize = 3 << 20;
-/// Tiles of a task of the layered schedule: M then takes some 300 KB.
-const LAYERED_TILES: usize = 96;
-/// Tasks that a schedule aims for, enough to keep many threads evenly busy.
-const TASKS: usize = 32;
+use super::schedule::Schedule;
 
 /// A tensor that receives results.
 #[derive(Clone, Copy)]
@@ -54,57 +39,6 @@ pub(in crate::conv) struct Correlation<'a> {
     pub(in crate::conv) bias: Option<&'a [f32]>,
     /// One tensor per source of the weights' groups.
     pub(in crate::conv) targets: &'a [Target<'a>],
-}
-
-/// How the work is cut.
-#[derive(Debug, Clone, Copy)]
-enum Schedule {
-    /// Rows of tiles of a band, planes of a segment.
-    Fused { rows: usize, segment: usize },
-    /// Where planes are kept, planes computed at a time, strips, strips of a task.
-    Layered { slots: Slots, slab: usize, strips: Strips, strips_per_task: usize },
-}
-
-impl Schedule {
-    fn new(tiling: &Tiling, groups: usize) -> Self {
-        let (columns, depth) = (tiling.columns(), tiling.size[0]);
-        let whole = Slots::whole(tiling);
-        let per_row = tiling.blocks * tiling.variant.points() * tiling.taps_z * columns * LANES;
-        let rows = (FUSED_INPUT / per_row).saturating_sub(tiling.halo()).clamp(1, tiling.rows());
-        let small = whole.len(tiling.blocks) <= LAYERED_INPUT / 2 && tiling.blocks * groups >= 4;
-        if !small
-            && (rows * columns >= FUSED_TILES || rows == tiling.rows())
-            && (rows + tiling.halo()) * per_row <= 2 * FUSED_INPUT
-        {
-            let bands = tiling.rows().div_ceil(rows);
-            let segments = TASKS.div_ceil(tiling.batch * bands).clamp(1, depth.div_ceil(8));
-            return Self::Fused { rows: tiling.rows().div_ceil(bands), segment: depth.div_ceil(segments) };
-        }
-        let (slots, slab) = if whole.len(tiling.blocks) <= LAYERED_INPUT {
-            (whole, tiling.batch * depth)
-        } else {
-            let plane = Slots::ring(tiling, 1, tiling.rows()).len(tiling.blocks);
-            let padded = depth + 2 * tiling.padding_z();
-            let count = (LAYERED_INPUT / plane).clamp(tiling.taps_z, padded);
-            (Slots::ring(tiling, count, tiling.rows()), count + 1 - tiling.taps_z)
-        };
-        let joined = slots.per_sample > 0 && tiling.halo() == 0 && 2 * tiling.tiles() <= LAYERED_TILES;
-        let rows = if joined { tiling.rows() } else { (LAYERED_TILES / columns).clamp(1, tiling.rows()) };
-        let per_plane = tiling.rows().div_ceil(rows);
-        let strips = Strips { first_plane: 0, rows: tiling.rows().div_ceil(per_plane), per_plane, joined };
-        let all = slab * strips.per_plane;
-        let by_tiles = (LAYERED_TILES / (strips.rows * columns)).max(1);
-        let by_tasks = (all * groups).div_ceil(TASKS);
-        Self::Layered { slots, slab, strips, strips_per_task: by_tiles.min(by_tasks).max(1) }
-    }
-
-    /// Strips of a plane: the units of the statistics.
-    fn strips_per_plane(&self, tiling: &Tiling) -> (usize, usize) {
-        match self {
-            Self::Fused { rows, .. } => (tiling.rows().div_ceil(*rows), *rows),
-            Self::Layered { strips, .. } => (strips.per_plane, strips.rows),
-        }
-    }
 }
 
 /// Mean and sum of squared deviations of 16 channels over one strip of one plane.
@@ -190,10 +124,11 @@ struct Pass<'a> {
 impl Pass<'_> {
     fn fused(&self, ctx: &Context, rows: usize, segment: usize) {
         let tiling = &self.job.tiling;
-        let slots = Slots::ring(tiling, tiling.taps_z, rows);
+        let planes = tiling.variant.planes();
+        let slots = Slots::ring(tiling, tiling.planes_read(1), rows);
         let input_len = slots.len(tiling.blocks);
-        let m_stride = products_stride(rows * tiling.columns());
-        let len = input_len + tiling.variant.points() * m_stride;
+        let m_stride = products_stride(planes * rows * tiling.columns());
+        let len = input_len + self.products_len(m_stride);
         let segments = tiling.size[0].div_ceil(segment);
         let bands = tiling.rows().div_ceil(rows);
         ctx.pool().par_for(tiling.batch * segments * bands, |thread, task| {
@@ -204,11 +139,11 @@ impl Pass<'_> {
             let first = segment_index * segment;
             let last = (first + segment).min(tiling.size[0]);
             let strips =
-                Strips { first_plane: sample * tiling.size[0], rows, per_plane: bands, joined: false };
-            for z in first..last {
+                Strips { first_layer: sample * tiling.layers(), rows, per_layer: bands, joined: false };
+            for z in (first..last).step_by(planes) {
                 // The first plane of a segment needs all planes of its taps, a later one has all but the last from before.
                 let low = if z == first { 0 } else { tiling.taps_z - 1 };
-                for padded in z + low..z + tiling.taps_z {
+                for padded in z + low..z + tiling.planes_read(1) {
                     for block in 0..tiling.blocks {
                         let shared = SharedMut::new(&mut *transformed);
                         self.transform(
@@ -223,7 +158,7 @@ impl Pass<'_> {
                         );
                     }
                 }
-                let strip = z * bands + band;
+                let strip = z / planes * bands + band;
                 for group in &self.job.weights.order.groups {
                     self.products(
                         ctx,
@@ -251,21 +186,23 @@ impl Pass<'_> {
         transformed: &mut [f32],
     ) {
         let tiling = &self.job.tiling;
-        let depth = tiling.size[0];
-        let m_stride = products_stride(strips_per_task * strips.rows * tiling.columns());
+        let (planes, layers) = (tiling.variant.planes(), tiling.layers());
+        let m_stride = products_stride(planes * strips_per_task * strips.rows * tiling.columns());
         let groups = &self.job.weights.order.groups;
-        let planes = tiling.batch * depth;
         let mut first = 0;
-        while first < planes {
+        while first < tiling.batch * layers {
             // Without room for everything, a slab ends with its sample.
-            let end =
-                if slots.per_sample > 0 { planes } else { (first + slab).min((first / depth + 1) * depth) };
-            let (sample, z) = (first / depth, first % depth);
+            let end = if slots.per_sample > 0 {
+                tiling.batch * layers
+            } else {
+                (first + slab).min((first / layers + 1) * layers)
+            };
+            let (sample, z) = (first / layers, first % layers * planes);
             let low = if z == 0 { 0 } else { z + tiling.taps_z - 1 };
             let padded = if slots.per_sample > 0 {
                 tiling.batch * slots.per_sample
             } else {
-                z + end - first + tiling.taps_z - 1 - low
+                z + tiling.planes_read(end - first) - low
             };
             let shared = SharedMut::new(&mut *transformed);
             ctx.pool().par_for(padded * tiling.blocks, |_, task| {
@@ -276,13 +213,13 @@ impl Pass<'_> {
                 };
                 self.transform(ctx, slots, sample, plane, block, 0, tiling.rows(), shared);
             });
-            strips.first_plane = first;
-            let all = (end - first) * strips.per_plane;
+            strips.first_layer = first;
+            let all = (end - first) * strips.per_layer;
             let tasks = all.div_ceil(strips_per_task);
             let transformed = &*transformed;
             ctx.pool().par_for(groups.len() * tasks, |thread, task| {
                 let mut scratch = ctx.scratch(thread);
-                let products = scratch.at_least(tiling.variant.points() * m_stride);
+                let products = scratch.at_least(self.products_len(m_stride));
                 // Even parts, in the order of the groups: threads that run at the same time share weights.
                 let part = task % tasks;
                 let range = all * part / tasks..all * (part + 1) / tasks;
@@ -300,6 +237,15 @@ impl Pass<'_> {
             });
             first = end;
         }
+    }
+}
+
+impl Pass<'_> {
+    /// Values of M and of what pairs of planes need beside it.
+    fn products_len(&self, products_stride: usize) -> usize {
+        let tiling = &self.job.tiling;
+        let pairs = if tiling.variant.planes() > 1 { pairs::scratch_len(tiling.blocks) } else { 0 };
+        tiling.variant.points() * products_stride + pairs
     }
 }
 
@@ -331,7 +277,9 @@ unsafe fn transform_input_of<S: Simd>(s: Isa<S>, task: &InputTask) {
     unsafe {
         match task.variant {
             Variant::W1 => transform_plane::<S, 1, 1>(s, &plane, first_row, rows, output, point_stride),
-            Variant::W2 => transform_plane::<S, 2, 4>(s, &plane, first_row, rows, output, point_stride),
+            Variant::W2 | Variant::W2Z => {
+                transform_plane::<S, 2, 4>(s, &plane, first_row, rows, output, point_stride)
+            }
             Variant::W4 => transform_plane::<S, 4, 6>(s, &plane, first_row, rows, output, point_stride),
         }
     }
@@ -354,6 +302,8 @@ struct ProductTask<'a> {
     range: std::ops::Range<usize>,
     products: &'a mut [f32],
     products_stride: usize,
+    /// For the products of pairs of planes.
+    pair_scratch: &'a mut [f32],
     bias: [f32; 2 * LANES],
     target: *mut f32,
     target_blocks: usize,
@@ -373,10 +323,13 @@ at_level! {
 unsafe fn compute_products_of<S: Simd>(s: Isa<S>, task: &mut ProductTask<'_>) {
     // SAFETY: by the contract of this function.
     unsafe {
-        task.multiply(s);
+        match task.tiling.variant {
+            Variant::W2Z => task.multiply_pairs(s),
+            _ => task.multiply(s),
+        }
         match task.tiling.variant {
             Variant::W1 => task.inverse::<S, 1, 1>(s),
-            Variant::W2 => task.inverse::<S, 2, 4>(s),
+            Variant::W2 | Variant::W2Z => task.inverse::<S, 2, 4>(s),
             Variant::W4 => task.inverse::<S, 4, 6>(s),
         }
     }
@@ -422,6 +375,52 @@ impl ProductTask<'_> {
                     });
                 }
                 position += positions;
+                strip = next;
+            }
+        }
+    }
+
+    /// As [`Self::multiply`], for pairs of planes.
+    #[inline(always)]
+    unsafe fn multiply_pairs<S: Simd>(&mut self, s: Isa<S>) {
+        let tiling = self.tiling;
+        let columns = tiling.columns();
+        for point in 0..tiling.variant.points() {
+            let (mut strip, mut position) = (self.range.start, 0);
+            while strip < self.range.end {
+                let (run, next) = self.strips.run(&tiling, strip, self.range.end);
+                let tiles = run.rows * columns;
+                let offsets = |layer: usize| -> [usize; pairs::POINTS] {
+                    std::array::from_fn(|plane| {
+                        let position = self.slots.position(run.sample, run.z + 2 * layer + plane);
+                        (position + (run.row - self.first_row) * columns) * LANES
+                    })
+                };
+                let products = self
+                    .products
+                    .as_mut_ptr()
+                    .wrapping_add(point * self.products_stride + position * self.width);
+                let pair = |index: usize| {
+                    let (layer, tile) = (index / tiles, index % tiles);
+                    let first = products.wrapping_add((2 * layer * tiles + tile) * self.width);
+                    Pair {
+                        planes: offsets(layer).map(|offset| offset + tile * LANES),
+                        outputs: [first, first.wrapping_add(tiles * self.width)],
+                        both: 2 * layer + 1 < run.planes,
+                    }
+                };
+                // SAFETY: V, U and M have room for all points; the four planes of a pair lie in V, the results of a run in M.
+                unsafe {
+                    let product = PairProduct {
+                        input: self.transformed.as_ptr().add(point * self.slots.point_stride),
+                        block_stride: self.slots.block_stride,
+                        blocks: tiling.blocks,
+                        weights: self.weights.as_ptr().add(point * self.weights_point_stride),
+                        width: self.width,
+                    };
+                    multiply_pairs(s, &product, run.planes.div_ceil(2) * tiles, pair, self.pair_scratch);
+                }
+                position += run.positions(&tiling);
                 strip = next;
             }
         }
@@ -519,7 +518,7 @@ unsafe fn moments_of<S: Simd>(s: Isa<S>, data: *const f32, count: usize, moments
 
 impl Pass<'_> {
     /// Transforms the plane with padded index `padded` of a block into its slot; a plane outside of the image becomes zero where
-    /// all planes are kept (groups of positions may span it), and is left alone in a ring (it is never read).
+    /// it is read (groups of positions may span it, pairs of planes always do), and is left alone otherwise.
     fn transform(
         &self,
         ctx: &Context,
@@ -537,7 +536,8 @@ impl Pass<'_> {
         assert!(start + (tiling.variant.points() - 1) * slots.point_stride + tiles <= transformed.len());
         let z = padded.wrapping_sub(tiling.padding_z());
         if z >= tiling.size[0] {
-            for point in 0..tiling.variant.points() * usize::from(slots.per_sample > 0) {
+            let is_read = slots.per_sample > 0 || tiling.variant.planes() > 1;
+            for point in 0..tiling.variant.points() * usize::from(is_read) {
                 // SAFETY: the slot of this plane and block is used by this task alone.
                 unsafe { transformed.part(start + point * slots.point_stride, tiles) }.fill(0.0);
             }
@@ -583,7 +583,8 @@ impl Pass<'_> {
         assert!(tiling.batch * target.blocks * voxels * LANES <= target.data.len());
         assert!(group.block + group.blocks <= target.blocks);
         assert!(slots.len(tiling.blocks) <= transformed.len());
-        assert!(tiling.variant.points() * products_stride <= products.len());
+        assert_eq!(self.products_len(products_stride), products.len());
+        let (products, pair_scratch) = products.split_at_mut(tiling.variant.points() * products_stride);
         let mut task = ProductTask {
             tiling,
             slots: *slots,
@@ -597,6 +598,7 @@ impl Pass<'_> {
             range,
             products,
             products_stride,
+            pair_scratch,
             bias,
             target: target.data.as_mut_ptr(),
             target_blocks: target.blocks,

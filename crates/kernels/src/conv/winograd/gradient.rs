@@ -95,20 +95,21 @@ fn along_y<S: Simd, const ROWS: usize, const POINTS: usize>(
     }
 }
 
-/// Transforms sums `[point][tap][16][width]` of one pair of blocks to gradients `[z][y][x][16][width]`.
+/// Transforms sums `[point][tap][16][width]` of one pair of blocks to gradients `[z][y][x][16][width]`; there are `taps` taps per point,
+/// of which the first `taps_z` (times 3, if `POINTS` is 1) are read.
 ///
 /// # Safety
-/// `sums` is valid for all points and `taps_z` (times 3, if `POINTS` is 1) taps, `output` for `taps_z * 9`.
+/// `sums` is valid for all points and taps, `output` for `taps_z * 9`.
 #[inline(always)]
 pub(super) unsafe fn transform_sums<S: Simd, const POINTS: usize>(
     s: Isa<S>,
     sums: *const f32,
+    taps: usize,
     taps_z: usize,
     width: usize,
     output: *mut f32,
 ) {
     let tap = LANES * width;
-    let taps = if POINTS == 1 { taps_z * 3 } else { taps_z };
     for z in 0..taps_z {
         for at in (0..tap).step_by(S::LANES) {
             // SAFETY: point and tap lie in the sums, the nine taps in the output.

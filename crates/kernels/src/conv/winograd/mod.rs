@@ -1,8 +1,12 @@
 //! Winograd convolutions for kernels 3x3x3 and 1x3x3 of stride 1: forward, data gradient and weight gradient.
 //!
-//! x is always transformed by F(4, 3); y by F(2, 3) ([`Variant::W2`], the default: its error is that of direct sums), by F(4, 3)
-//! ([`Variant::W4`], a little faster on large planes, error twice as large), or not at all ([`Variant::W1`]). The taps along z are summed
-//! in the transform domain. Sizes that are no multiple of a tile are padded with zeros on the fly.
+//! x is always transformed by F(4, 3); y by F(2, 3) ([`Variant::W2`]: its error is that of direct sums), by F(4, 3) ([`Variant::W4`], a
+//! little faster on large planes, error twice as large), or not at all ([`Variant::W1`]). The taps along z are summed in the
+//! transform domain, or z is transformed too, by F(2, 3) ([`Variant::W2Z`], a third fewer products than W2 and the same error).
+//! Sizes that are no multiple of a tile are padded with zeros on the fly.
+//!
+//! The transform along z has no tensors of its own: transformed planes are kept as for the other variants, and pairs of result
+//! planes are combined from four of them on the way into the products, and taken apart on the way out ([`pairs`]).
 //!
 //! Unlike a direct sum, an infinity or NaN in the input reaches all voxels of the tiles that read it, not only those in reach
 //! of the kernel.
@@ -13,7 +17,9 @@ mod input;
 mod multiply;
 mod outer;
 mod output;
+mod pairs;
 mod region;
+mod schedule;
 mod transform;
 mod weight_gradient;
 mod weights;
@@ -30,14 +36,16 @@ use weight_gradient::WeightGradient;
 
 pub(super) use weights::WeightBlock;
 
-/// What is transformed along y.
+/// What is transformed along y and z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Variant {
     /// Nothing: 6 points for 4 outputs, half of the products of a direct sum.
     W1,
-    /// F(2, 3): 24 points for 8 outputs, a third.
+    /// F(2, 3) along y: 24 points for 8 outputs, a third.
     W2,
-    /// F(4, 3): 36 points for 16 outputs, a quarter.
+    /// F(2, 3) along y and z, for kernels of three taps along z: 96 points for 16 outputs, two ninths.
+    W2Z,
+    /// F(4, 3) along y: 36 points for 16 outputs, a quarter.
     W4,
 }
 
@@ -46,16 +54,21 @@ impl Variant {
     pub(super) fn rows(self) -> usize {
         match self {
             Self::W1 => 1,
-            Self::W2 => 2,
+            Self::W2 | Self::W2Z => 2,
             Self::W4 => 4,
         }
     }
 
-    /// Points of a tile.
+    /// Output planes of a tile.
+    pub(super) fn planes(self) -> usize {
+        if self == Self::W2Z { 2 } else { 1 }
+    }
+
+    /// Points of a tile in its plane.
     pub(super) fn points(self) -> usize {
         match self {
             Self::W1 => 6,
-            Self::W2 => 24,
+            Self::W2 | Self::W2Z => 24,
             Self::W4 => 36,
         }
     }
@@ -64,8 +77,14 @@ impl Variant {
     pub(super) fn taps_y(self) -> usize {
         match self {
             Self::W1 => 3,
-            Self::W2 | Self::W4 => 1,
+            Self::W2 | Self::W2Z | Self::W4 => 1,
         }
+    }
+
+    /// Transformed weights per point of a kernel of `taps_z` taps along z: the taps that are summed in the transform domain, or the
+    /// points along z.
+    pub(super) fn taps(self, taps_z: usize) -> usize {
+        if self == Self::W2Z { pairs::POINTS } else { taps_z * self.taps_y() }
     }
 }
 

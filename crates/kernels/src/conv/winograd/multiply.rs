@@ -45,28 +45,48 @@ pub(super) unsafe fn multiply<S: Simd>(
     positions: usize,
     taps: impl Fn(usize, usize) -> (usize, usize),
 ) {
-    // 2 x 12 accumulators of the 32 registers of AVX-512, 2 x 6 of the 16 of AVX2.
-    let most = if S::LANES == 16 { 12 } else { 6 };
-    let groups = positions.div_ceil(most).max(1);
+    let groups = positions.div_ceil(most_positions::<S>()).max(1);
     let mut first = 0;
-    for group in 0..groups {
-        let count = (positions - first).div_ceil(groups - group);
+    for index in 0..groups {
+        let count = (positions - first).div_ceil(groups - index);
         let (low, high) = taps(first, count);
-        macro_rules! columns {
-            ($($count:literal)*) => {
-                match count {
-                    // SAFETY: the positions lie in the run, so the contract of this function covers them.
-                    $($count => unsafe { group_of::<S, $count>(s, product, first, low, high) },)*
-                    _ => {}
-                }
-            };
-        }
-        if S::LANES == 16 {
-            columns!(1 2 3 4 5 6 7 8 9 10 11 12);
-        } else {
-            columns!(1 2 3 4 5 6);
-        }
+        // SAFETY: the positions lie in the run, so the contract of this function covers them.
+        unsafe { group(s, product, first, count, low, high) };
         first += count;
+    }
+}
+
+/// Positions that are computed at a time at most: 2 x 12 accumulators of the 32 registers of AVX-512, 2 x 6 of the 16 of AVX2.
+pub(super) fn most_positions<S: Simd>() -> usize {
+    if S::LANES == 16 { 12 } else { 6 }
+}
+
+/// `count` positions from `first` on, at most [`most_positions`], summed over the taps `low..high`.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+pub(super) unsafe fn group<S: Simd>(
+    s: Isa<S>,
+    product: &Product<'_>,
+    first: usize,
+    count: usize,
+    low: usize,
+    high: usize,
+) {
+    macro_rules! columns {
+        ($($count:literal)*) => {
+            match count {
+                // SAFETY: by the contract of this function.
+                $($count => unsafe { group_of::<S, $count>(s, product, first, low, high) },)*
+                _ => {}
+            }
+        };
+    }
+    if S::LANES == 16 {
+        columns!(1 2 3 4 5 6 7 8 9 10 11 12);
+    } else {
+        columns!(1 2 3 4 5 6);
     }
 }
 

@@ -40,9 +40,19 @@ impl Tiling {
         self.variant.taps_y() - 1
     }
 
-    /// Taps summed in the transform domain.
+    /// Transformed weights per point and pair of channels, see [`Variant::taps`].
     pub(super) fn taps(&self) -> usize {
-        self.taps_z * self.variant.taps_y()
+        self.variant.taps(self.taps_z)
+    }
+
+    /// Layers of a sample: planes of results, or pairs of them.
+    pub(super) fn layers(&self) -> usize {
+        self.size[0].div_ceil(self.variant.planes())
+    }
+
+    /// Planes of V that the results of `layers` consecutive layers read.
+    pub(super) fn planes_read(&self, layers: usize) -> usize {
+        layers * self.variant.planes() + self.taps_z - 1
     }
 
     /// Planes of padding on each side along z.
@@ -82,7 +92,7 @@ impl Slots {
 
     /// Slots for all planes of all samples, padding planes included.
     pub(super) fn whole(tiling: &Tiling) -> Self {
-        let per_sample = tiling.size[0] + 2 * tiling.padding_z();
+        let per_sample = tiling.planes_read(tiling.layers());
         Self::new(tiling, tiling.batch * per_sample, per_sample, tiling.rows())
     }
 
@@ -115,7 +125,7 @@ pub(super) struct Run {
     pub(super) sample: usize,
     /// First plane.
     pub(super) z: usize,
-    /// Planes; more than one only with all rows of tiles.
+    /// Planes; those of more than one layer only with all rows of tiles.
     pub(super) planes: usize,
     /// First row of tiles.
     pub(super) row: usize,
@@ -130,26 +140,28 @@ impl Run {
     }
 }
 
-/// Strips of tile rows, numbered sample by sample, plane by plane, row by row.
+/// Strips of tile rows, numbered sample by sample, layer by layer, row by row.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Strips {
-    /// First plane of all, counted over samples.
-    pub(super) first_plane: usize,
+    /// First layer of all, counted over samples.
+    pub(super) first_layer: usize,
     /// Rows of tiles of a strip.
     pub(super) rows: usize,
-    /// Strips of a plane.
-    pub(super) per_plane: usize,
-    /// Consecutive planes are joined to one run.
+    /// Strips of a layer.
+    pub(super) per_layer: usize,
+    /// Consecutive layers are joined to one run.
     pub(super) joined: bool,
 }
 
 impl Strips {
     /// The run that begins at strip `first` and ends before strip `end`, and the strip after it.
     pub(super) fn run(&self, tiling: &Tiling, first: usize, end: usize) -> (Run, usize) {
-        let plane = self.first_plane + first / self.per_plane;
-        let (sample, z) = (plane / tiling.size[0], plane % tiling.size[0]);
-        let row = first % self.per_plane * self.rows;
-        let planes = if self.joined { (end - first).min(tiling.size[0] - z) } else { 1 };
-        (Run { sample, z, planes, row, rows: self.rows.min(tiling.rows() - row) }, first + planes)
+        let layer = self.first_layer + first / self.per_layer;
+        let (sample, layer) = (layer / tiling.layers(), layer % tiling.layers());
+        let row = first % self.per_layer * self.rows;
+        let count = if self.joined { (end - first).min(tiling.layers() - layer) } else { 1 };
+        let z = layer * tiling.variant.planes();
+        let planes = (count * tiling.variant.planes()).min(tiling.size[0] - z);
+        (Run { sample, z, planes, row, rows: self.rows.min(tiling.rows() - row) }, first + count)
     }
 }

@@ -5,6 +5,8 @@
 //! that the taps reach in a ring in its L2 cache, and adds outer products to sums in the transform domain, which it transforms back
 //! at the end. The parts are then added in their order. Parts follow from the shape alone, so the result does not depend on threads.
 //!
+//! Where z is transformed too, a step takes pairs of planes, see [`pairs`].
+//!
 //! Sums are hierarchical, which keeps f32 errors below those of the direct form: some fifty tiles in registers, these in the sums of
 //! a part, and the parts.
 
@@ -14,6 +16,7 @@ use super::Variant;
 use super::gradient::{GradientPlane, transform_gradient, transform_sums};
 use super::input::{Inputs, transform_plane};
 use super::outer::{Outer, outer};
+use super::pairs;
 use super::region::{Slots, Tiling, odd};
 use crate::Context;
 use crate::conv::ConvShape;
@@ -50,7 +53,7 @@ struct Cut {
     /// Planes of a segment, and segments.
     segment: usize,
     segments: usize,
-    /// Planes summed by one call of the microkernel.
+    /// Planes summed by one call of the microkernel, whole layers.
     step: usize,
     slots: Slots,
     /// Values of E from one point to the next.
@@ -60,14 +63,16 @@ struct Cut {
 impl Cut {
     fn new(tiling: &Tiling, wanted_parts: usize) -> Self {
         let (columns, depth, points) = (tiling.columns(), tiling.size[0], tiling.variant.points());
-        // Values per tile of a plane: V of two blocks for each tap along z, E of two blocks.
-        let per_tile = points * LANES * (BLOCKS * tiling.taps_z + 2);
+        let in_layer = tiling.variant.planes();
+        // Values per tile of a layer: V of two blocks for each plane that is read, E of two blocks.
+        let per_tile = points * LANES * (BLOCKS * tiling.planes_read(1) + 2 * in_layer);
         let most = (OPERANDS / per_tile / columns).saturating_sub(tiling.halo()).clamp(1, tiling.rows());
         let bands = tiling.rows().div_ceil(most);
         let rows = tiling.rows().div_ceil(bands);
         // Small planes are taken several at a time, where their tiles are consecutive.
         let tiles = rows * columns;
-        let step = if bands == 1 && tiling.halo() == 0 { POSITIONS.div_ceil(tiles).min(depth) } else { 1 };
+        let several = bands == 1 && tiling.halo() == 0;
+        let step = if several { POSITIONS.div_ceil(tiles).min(tiling.layers()) } else { 1 } * in_layer;
         let planes = depth.div_ceil(step);
         let segments = wanted_parts.div_ceil(tiling.batch * bands).clamp(1, planes.div_ceil(4));
         let segment = planes.div_ceil(segments) * step;
@@ -118,6 +123,12 @@ impl WeightGradient<'_> {
         let input_len = cut.slots.len(BLOCKS);
         let gradient_len = points * cut.gradient_stride;
         let sums_stride = points * tiling.taps() * LANES * 2 * LANES;
+        // P and E of the points along z for the tiles of a step.
+        let pairs_len = if tiling.variant.planes() > 1 {
+            pairs::POINTS * cut.step / 2 * cut.rows * tiling.columns() * 3 * LANES
+        } else {
+            0
+        };
         let mut partial = ctx.partial();
         let partial = &mut partial.at_least(parts * order.len)[..];
         let results = SharedMut::new(partial);
@@ -128,9 +139,10 @@ impl WeightGradient<'_> {
                 &order.groups[index % order.groups.len()],
             );
             let mut scratch = ctx.scratch(thread);
-            let scratch = scratch.at_least(input_len + gradient_len + BLOCKS * sums_stride);
+            let scratch = scratch.at_least(input_len + gradient_len + pairs_len + BLOCKS * sums_stride);
             let (input, rest) = scratch.split_at_mut(input_len);
-            let (gradient, sums) = rest.split_at_mut(gradient_len);
+            let (gradient, rest) = rest.split_at_mut(gradient_len);
+            let (pairs, sums) = rest.split_at_mut(pairs_len);
             let first_block = chunk * BLOCKS;
             let blocks = BLOCKS.min(tiling.blocks - first_block);
             let stride = order.block_stride(group);
@@ -147,6 +159,7 @@ impl WeightGradient<'_> {
                 width: group.blocks * LANES,
                 input,
                 gradient,
+                pairs,
                 sums,
                 sums_stride,
                 result,
@@ -171,6 +184,8 @@ struct Task<'a> {
     input: &'a mut [f32],
     /// E: `[point][position][width]`.
     gradient: &'a mut [f32],
+    /// P of a block, then E, of the tiles of a step at one point: `[point along z][position][16 or width]`.
+    pairs: &'a mut [f32],
     /// Sums: `[block][point][tap][16][width]`.
     sums: &'a mut [f32],
     /// Values of the sums from one block to the next.
@@ -189,7 +204,7 @@ at_level! {
 unsafe fn run_task_of<S: Simd>(s: Isa<S>, task: &mut Task<'_>) {
     match task.job.tiling.variant {
         Variant::W1 => task.run::<S, 1, 1>(s),
-        Variant::W2 => task.run::<S, 2, 4>(s),
+        Variant::W2 | Variant::W2Z => task.run::<S, 2, 4>(s),
         Variant::W4 => task.run::<S, 4, 6>(s),
     }
 }
@@ -213,25 +228,37 @@ impl Task<'_> {
                 let planes = self.cut.step.min(unit.end - z);
                 self.load_input::<S, ROWS, POINTS>(s, &unit, z, planes);
                 self.load_gradient::<S, ROWS, POINTS>(s, &unit, z, planes);
-                self.accumulate(s, &unit, z, planes);
+                match tiling.variant {
+                    Variant::W2Z => self.accumulate_pairs(s, &unit, z, planes),
+                    _ => self.accumulate(s, &unit, z, planes),
+                }
                 z += planes;
             }
         }
         for block in 0..self.blocks {
+            if tiling.variant == Variant::W2Z {
+                let sums = &mut self.sums[block * self.sums_stride..][..points * tiling.taps() * tap];
+                pairs::transform_sums(s, sums, tap);
+            }
             // SAFETY: lengths as asserted.
             unsafe {
                 let sums = self.sums.as_ptr().add(block * self.sums_stride);
                 let result = self.result.as_mut_ptr().add(block * tiling.taps_z * 9 * tap);
-                transform_sums::<S, POINTS>(s, sums, tiling.taps_z, self.width, result);
+                transform_sums::<S, POINTS>(s, sums, tiling.taps(), tiling.taps_z, self.width, result);
             }
         }
     }
 
-    /// Slot of a plane (padding planes counted) in V. With several planes a step, positions of a step must be consecutive, so every
-    /// step begins at slot 0.
+    /// Whether every step begins at slot 0 of V: if several planes of a step must be consecutive.
+    #[inline(always)]
+    fn starts_over(&self) -> bool {
+        self.cut.step > 1 && self.job.tiling.variant.planes() == 1
+    }
+
+    /// Slot of a plane (padding planes counted) in V.
     #[inline(always)]
     fn slot(&self, z: usize, padded: usize) -> usize {
-        if self.cut.step > 1 { padded - z } else { padded % self.cut.slots.count }
+        if self.starts_over() { padded - z } else { padded % self.cut.slots.count }
     }
 
     /// Transforms the source planes that the step beginning at plane `z` needs and the ring does not have.
@@ -245,13 +272,22 @@ impl Task<'_> {
     ) {
         let tiling = self.job.tiling;
         let slots = self.cut.slots;
-        let low = if z == unit.first || self.cut.step > 1 { 0 } else { tiling.taps_z - 1 };
-        for padded in z + low..z + planes + tiling.taps_z - 1 {
+        let low = if z == unit.first || self.starts_over() { 0 } else { tiling.taps_z - 1 };
+        for padded in z + low..z + tiling.planes_read(planes.div_ceil(tiling.variant.planes())) {
             let source_z = padded.wrapping_sub(tiling.padding_z());
+            let position = self.slot(z, padded) * slots.tiles;
             if source_z >= tiling.size[0] {
+                // Only pairs of planes read what lies outside of the image.
+                for line in
+                    0..self.blocks * tiling.variant.points() * usize::from(tiling.variant == Variant::W2Z)
+                {
+                    let start = line / tiling.variant.points() * slots.block_stride
+                        + line % tiling.variant.points() * slots.point_stride
+                        + position * LANES;
+                    self.input[start..start + slots.tiles * LANES].fill(0.0);
+                }
                 continue;
             }
-            let position = self.slot(z, padded) * slots.tiles;
             for block in 0..self.blocks {
                 let plane = self.job.inputs.plane(unit.sample, self.first_block + block, source_z);
                 // SAFETY: the slot lies in V as asserted in `run`; a band has at most the rows that slots have room for.
@@ -282,6 +318,13 @@ impl Task<'_> {
     ) {
         let [depth, height, width] = self.job.tiling.size;
         let plane_len = height * width * LANES;
+        if !planes.is_multiple_of(self.job.tiling.variant.planes()) {
+            // The second plane of the last pair lies outside of the image.
+            let tile_len = unit.rows * self.job.tiling.columns() * self.width;
+            for point in 0..self.job.tiling.variant.points() {
+                self.gradient[point * self.cut.gradient_stride + planes * tile_len..][..tile_len].fill(0.0);
+            }
+        }
         for plane in 0..planes {
             for block in 0..self.group.blocks {
                 let tensor_block = unit.sample * self.job.shape.out_blocks() + self.group.block + block;
@@ -301,6 +344,60 @@ impl Task<'_> {
                         point_stride: self.cut.gradient_stride,
                     };
                     transform_gradient::<S, ROWS, POINTS>(s, &plane);
+                }
+            }
+        }
+    }
+
+    /// Adds the outer products of a step of pairs of planes to the sums.
+    #[inline(always)]
+    fn accumulate_pairs<S: Simd>(&mut self, s: Isa<S>, unit: &Unit, z: usize, planes: usize) {
+        let tiling = self.job.tiling;
+        let slots = self.cut.slots;
+        let tiles = unit.rows * tiling.columns();
+        let layers = planes.div_ceil(2);
+        let positions = layers * tiles;
+        let tile_len = tiles * self.width;
+        let offset = |layer: usize, plane: usize| (z + 2 * layer + plane) % slots.count * slots.tiles * LANES;
+        assert!(pairs::POINTS * positions * (LANES + self.width) <= self.pairs.len());
+        let source = self.pairs.as_mut_ptr();
+        let gradient = source.wrapping_add(pairs::POINTS * positions * LANES);
+        for point in 0..tiling.variant.points() {
+            for layer in 0..layers {
+                // SAFETY: E has room for whole layers, as asserted in `run`; the positions lie in the scratch.
+                unsafe {
+                    let planes =
+                        self.gradient.as_ptr().add(point * self.cut.gradient_stride + 2 * layer * tile_len);
+                    let target = gradient.add(layer * tile_len);
+                    pairs::transform_gradient(s, planes, tile_len, tile_len, target, positions * self.width);
+                }
+            }
+            for block in 0..self.blocks {
+                for layer in 0..layers {
+                    // SAFETY: the slots lie in V, as asserted in `run`; the positions lie in the scratch.
+                    unsafe {
+                        let input =
+                            self.input.as_ptr().add(block * slots.block_stride + point * slots.point_stride);
+                        let planes = std::array::from_fn(|plane| offset(layer, plane));
+                        let target = source.add(layer * tiles * LANES);
+                        pairs::transform_input(s, input, planes, tiles, target, positions * LANES);
+                    }
+                }
+                for along_z in 0..pairs::POINTS {
+                    // SAFETY: the point lies in the scratch; the sums have room for it, as asserted in `run`.
+                    unsafe {
+                        let operands = Outer {
+                            source: source.add(along_z * positions * LANES),
+                            gradient: gradient.add(along_z * positions * self.width),
+                            width: self.width,
+                            positions,
+                            sums: self.sums.as_mut_ptr().add(
+                                block * self.sums_stride
+                                    + (point * pairs::POINTS + along_z) * LANES * self.width,
+                            ),
+                        };
+                        outer(s, &operands);
+                    }
                 }
             }
         }

@@ -6,8 +6,8 @@ use crate::Context;
 use crate::layout::{LANES, SharedMut};
 use crate::simd::{Isa, Simd, at_level};
 
-use super::Variant;
 use super::transform::{weight2, weight4};
+use super::{Variant, pairs};
 
 /// One block of 16 summed channels of a group of result channels.
 #[derive(Debug, Clone, Copy)]
@@ -60,7 +60,7 @@ impl WeightBlock<'_> {
         index: usize,
         blocks: usize,
     ) {
-        let block_stride = self.taps_z * self.variant.taps_y() * LANES * self.width;
+        let block_stride = self.variant.taps(self.taps_z) * LANES * self.width;
         let point_stride = blocks * block_stride;
         assert!(index < blocks && offset + self.variant.points() * point_stride <= data.len());
         assert!(self.results.1 <= self.width && self.sums.1 <= LANES && matches!(self.taps_z, 1 | 3));
@@ -77,7 +77,8 @@ impl WeightBlock<'_> {
     unsafe fn transform<S: Simd>(&self, s: Isa<S>, output: *mut f32, point_stride: usize) {
         let taps = self.taps_z * 9;
         // One summed channel: [tap][result channel].
-        let mut tile = [0.0_f32; 27 * 2 * LANES];
+        let mut tile = [0.0_f32; pairs::POINTS * 9 * 2 * LANES];
+        let points_z = if self.variant == Variant::W2Z { pairs::POINTS } else { self.taps_z };
         for sum in 0..LANES {
             if sum < self.sums.1 {
                 for result in 0..self.results.1 {
@@ -97,7 +98,10 @@ impl WeightBlock<'_> {
                 tile.fill(0.0);
             }
             for lane in (0..self.width).step_by(S::LANES) {
-                for z in 0..self.taps_z {
+                if self.variant == Variant::W2Z {
+                    pairs::transform_weights(s, &mut tile[lane..]);
+                }
+                for z in 0..points_z {
                     let line = |y: usize| {
                         let values = &tile[(z * 9 + y * 3) * 2 * LANES + lane..][..4 * LANES + S::LANES];
                         // SAFETY: the slice holds a vector at each of the three offsets.
@@ -123,7 +127,7 @@ impl WeightBlock<'_> {
                                     store(x, z * 3 + y, value);
                                 }
                             }
-                            Variant::W2 => {
+                            Variant::W2 | Variant::W2Z => {
                                 for (y, value) in weight2(s, column).into_iter().enumerate() {
                                     store(y * 6 + x, z, value);
                                 }

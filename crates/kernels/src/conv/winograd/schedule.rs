@@ -1,0 +1,77 @@
+//! How the work of a convolution is cut.
+//!
+//! Two schedules, chosen by shape alone so that results never depend on the number of threads:
+//! - *fused*, for few input channels: a task owns a band of tile rows of one sample, walks along z, and keeps the transformed planes
+//!   that the taps reach in a ring in its own L2 cache. Every input value is transformed once (twice at the borders of bands).
+//! - *layered*, for many input channels: all threads transform a slab of planes into shared memory, then all threads compute products;
+//!   a task takes one group of result channels and some hundred tiles, so that the (large) weights are read from memory only
+//!   once or twice per slab.
+
+use super::region::{Slots, Strips, Tiling};
+use crate::layout::LANES;
+
+/// Values of V that a task of the fused schedule keeps in its L2 cache (half a megabyte).
+const FUSED_INPUT: usize = 140_000;
+/// Fewest tiles of a plane that a band of the fused schedule is worth it for: below, weights are read too often.
+const FUSED_TILES: usize = 24;
+/// Values of V that the layered schedule holds at a time (12 MiB: part of a shared cache).
+const LAYERED_INPUT: usize = 3 << 20;
+/// Tiles of a task of the layered schedule: M then takes some 300 KB.
+const LAYERED_TILES: usize = 96;
+/// Tasks that a schedule aims for, enough to keep many threads evenly busy.
+const TASKS: usize = 32;
+
+/// How the work is cut.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Schedule {
+    /// Rows of tiles of a band, planes of a segment.
+    Fused { rows: usize, segment: usize },
+    /// Where planes are kept, layers computed at a time, strips, strips of a task.
+    Layered { slots: Slots, slab: usize, strips: Strips, strips_per_task: usize },
+}
+
+impl Schedule {
+    /// The schedule for `groups` groups of result channels.
+    pub(super) fn new(tiling: &Tiling, groups: usize) -> Self {
+        let (columns, depth) = (tiling.columns(), tiling.size[0]);
+        let whole = Slots::whole(tiling);
+        let planes = tiling.variant.planes();
+        let per_row = tiling.blocks * tiling.variant.points() * tiling.planes_read(1) * columns * LANES;
+        let rows = (FUSED_INPUT / per_row).saturating_sub(tiling.halo()).clamp(1, tiling.rows());
+        let small = whole.len(tiling.blocks) <= LAYERED_INPUT / 2 && tiling.blocks * groups >= 4;
+        if !small
+            && (planes * rows * columns >= FUSED_TILES || rows == tiling.rows())
+            && (rows + tiling.halo()) * per_row <= 2 * FUSED_INPUT
+        {
+            let bands = tiling.rows().div_ceil(rows);
+            let segments = TASKS.div_ceil(tiling.batch * bands).clamp(1, depth.div_ceil(8));
+            let segment = depth.div_ceil(segments).next_multiple_of(planes);
+            return Self::Fused { rows: tiling.rows().div_ceil(bands), segment };
+        }
+        let layers = tiling.layers();
+        let (slots, slab) = if whole.len(tiling.blocks) <= LAYERED_INPUT {
+            (whole, tiling.batch * layers)
+        } else {
+            let plane = Slots::ring(tiling, 1, tiling.rows()).len(tiling.blocks);
+            let count = (LAYERED_INPUT / plane).clamp(tiling.planes_read(1), tiling.planes_read(layers));
+            (Slots::ring(tiling, count, tiling.rows()), (count + 1 - tiling.taps_z) / planes)
+        };
+        let most = LAYERED_TILES / planes;
+        let joined = slots.per_sample > 0 && tiling.halo() == 0 && 2 * tiling.tiles() <= most;
+        let rows = if joined { tiling.rows() } else { (most / columns).clamp(1, tiling.rows()) };
+        let per_layer = tiling.rows().div_ceil(rows);
+        let strips = Strips { first_layer: 0, rows: tiling.rows().div_ceil(per_layer), per_layer, joined };
+        let all = slab * strips.per_layer;
+        let by_tiles = (most / (strips.rows * columns)).max(1);
+        let by_tasks = (all * groups).div_ceil(TASKS);
+        Self::Layered { slots, slab, strips, strips_per_task: by_tiles.min(by_tasks).max(1) }
+    }
+
+    /// Strips of a plane: the units of the statistics.
+    pub(super) fn strips_per_plane(&self, tiling: &Tiling) -> (usize, usize) {
+        match self {
+            Self::Fused { rows, .. } => (tiling.rows().div_ceil(*rows), *rows),
+            Self::Layered { strips, .. } => (strips.per_layer, strips.rows),
+        }
+    }
+}
