@@ -2,6 +2,7 @@
 
 use super::ConvShape;
 use super::winograd::Variant;
+use crate::layout::LANES;
 
 /// How a convolution is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,6 +48,11 @@ impl Algorithm {
             Self::Direct => kernel.iter().product(),
             Self::Winograd(variant) => variant.taps(kernel[0]) * variant.points(),
         }
+    }
+
+    /// Values of the packed weights of a convolution, padded to whole blocks of channels.
+    pub fn packed_len(self, shape: &ConvShape) -> usize {
+        self.packed_taps(shape.kernel) * shape.in_blocks() * shape.out_blocks() * LANES * LANES
     }
 
     /// Estimated time of one call, in clock cycles of one AVX-512 core.

@@ -54,8 +54,8 @@ pub(crate) struct Packed {
     shape: PackedFor,
     algorithm: Algorithm,
     pub(crate) order: Order,
+    /// Empty before the first packing; may be longer than the order.
     pub(crate) data: AlignedBuffer,
-    packed: bool,
 }
 
 /// What of a convolution its packed weights depend on.
@@ -131,7 +131,7 @@ impl Packed {
             out_channels: shape.out_channels,
             kernel: shape.kernel,
         };
-        Self { shape, algorithm, data: AlignedBuffer::new(order.len), order, packed: false }
+        Self { shape, algorithm, data: AlignedBuffer::default(), order }
     }
 
     fn taps(&self) -> usize {
@@ -150,9 +150,9 @@ impl Packed {
         let taps = self.taps();
         let expected = self.shape.out_channels * self.shape.source_channels.iter().sum::<usize>() * taps;
         check_length("weights", natural.len(), expected)?;
+        self.data.at_least(self.order.len);
         if let Algorithm::Winograd(variant) = self.algorithm {
             self.transform(ctx, variant, natural, result_stride, sum_stride, reversed);
-            self.packed = true;
             return Ok(());
         }
         let Order { groups, summed, .. } = &self.order;
@@ -177,7 +177,6 @@ impl Packed {
                 }
             }
         });
-        self.packed = true;
         Ok(())
     }
 
@@ -216,10 +215,11 @@ impl Packed {
     }
 
     fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {
-        if self.packed && self.shape.fits(shape) && self.algorithm.supports(shape) {
+        let is_packed = !self.data.is_empty() && self.data.len() >= self.order.len;
+        if is_packed && self.shape.fits(shape) && self.algorithm.supports(shape) {
             return Ok(());
         }
-        let packed = if self.packed { format!("{:?}", self.shape) } else { "nothing yet".to_owned() };
+        let packed = if is_packed { format!("{:?}", self.shape) } else { "nothing yet".to_owned() };
         Err(KernelError::PackedWeights { packed, asked: format!("{shape:?}") })
     }
 }
@@ -231,7 +231,8 @@ macro_rules! packed_weights {
         pub struct $name(pub(crate) Packed);
 
         impl $name {
-            /// Allocates for the channels and kernel of `shape` (its batch, input size and stride do not matter), for direct sums.
+            /// For the channels and kernel of `shape` (its batch, input size and stride do not matter) and direct sums. Takes
+            /// memory with the first [`Self::pack`].
             pub fn new(shape: &ConvShape) -> Self {
                 Self::with_algorithm(shape, Algorithm::Direct)
             }
@@ -244,7 +245,8 @@ macro_rules! packed_weights {
                 Self(Packed::new(shape, algorithm, &results(shape), &sums(shape)))
             }
 
-            /// Packs natural weights `[co][ci][kz][ky][kx]`. May be called again after every optimiser step; allocates nothing.
+            /// Packs natural weights `[co][ci][kz][ky][kx]`. May be called again after every optimiser step and then allocates
+            /// nothing.
             ///
             /// # Errors
             /// If `natural` does not have the length of the convolution's weights.
@@ -253,6 +255,26 @@ macro_rules! packed_weights {
                 let in_channels = self.0.shape.source_channels.iter().sum();
                 let (result, sum) = strides(in_channels, self.0.taps());
                 self.0.pack(ctx, natural, result, sum, $reversed)
+            }
+
+            /// As [`Self::pack`], into `memory`, which grows as needed and stays here until [`Self::give_back`]: many weights can
+            /// share it, one after the other.
+            ///
+            /// # Errors
+            /// As [`Self::pack`]; the memory has been given back then.
+            pub fn pack_into(
+                &mut self,
+                ctx: &Context,
+                natural: &[f32],
+                memory: &mut AlignedBuffer,
+            ) -> Result<(), KernelError> {
+                self.give_back(memory);
+                self.pack(ctx, natural).inspect_err(|_| self.give_back(memory))
+            }
+
+            /// Exchanges the memory that [`Self::pack_into`] took for the weights' own.
+            pub fn give_back(&mut self, memory: &mut AlignedBuffer) {
+                std::mem::swap(&mut self.0.data, memory);
             }
 
             pub(crate) fn check(&self, shape: &ConvShape) -> Result<(), KernelError> {

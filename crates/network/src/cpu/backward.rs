@@ -16,9 +16,9 @@ use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, poo
 use super::binding::{Binding, Phase, StepShape};
 use super::forward::{Mode, optional};
 use super::program::{Action, Norm, Step, ValueId};
+use super::weights::Direction;
 use super::{CpuExecutor, kernel_fault};
 use crate::error::NetworkError;
-use crate::graph::NodeId;
 use crate::parameters::Parameters;
 use crate::tensor::Tensor;
 
@@ -28,10 +28,6 @@ impl CpuExecutor {
         binding: &Binding,
         gradients: &[Option<Tensor>],
     ) -> Result<(), NetworkError> {
-        let (graph, version) = (&self.graph, self.version);
-        let start = Instant::now();
-        self.weights.refresh_data(&self.context, graph, &self.program, binding, &self.parameters, version)?;
-        self.note_time("pack for backward", NodeId(0), start);
         self.parameters.clear_gradients();
         self.written.clear();
         self.written.resize(self.program.values.len(), false);
@@ -168,6 +164,8 @@ impl CpuExecutor {
         if sources.iter().all(|&v| binding.gradient_slot(v).is_none()) {
             return Ok(());
         }
+        let (weights, context) = (&mut self.weights, &self.context);
+        weights.lend(Direction::Data, index, context, &self.program, binding, parameters)?;
         let output = self.program.steps[index].output;
         // A source that shares the result's buffer has its gradient already.
         let shares = |v: ValueId| output.is_some_and(|o| binding.shares_gradient(o, v));
@@ -177,6 +175,7 @@ impl CpuExecutor {
             buffers.push(slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default());
         }
         let done = self.source_gradients(index, binding, gradient, parameters, &mut buffers);
+        self.weights.give_back(Direction::Data, index, binding);
         for (&source, buffer) in sources.iter().zip(buffers) {
             self.written[source] = true;
             if let Some(slot) = binding.gradient_slot(source).filter(|_| !shares(source)) {

@@ -8,6 +8,7 @@ use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, poo
 
 use super::binding::{Binding, Phase, Purpose, StepShape};
 use super::program::{Action, Norm, Step, Value, ValueId};
+use super::weights::Direction;
 use super::{CpuExecutor, NormState, kernel_fault};
 use crate::error::NetworkError;
 use crate::graph::{NodeId, ParameterId, RunningStatistics};
@@ -81,15 +82,8 @@ impl CpuExecutor {
     ) -> Result<(), NetworkError> {
         let (graph, version) = (&self.graph, self.version);
         let start = Instant::now();
-        self.weights.refresh_forward(
-            &self.context,
-            graph,
-            &self.program,
-            binding,
-            &self.parameters,
-            version,
-        )?;
-        self.note_time("pack for forward", NodeId(0), start);
+        self.weights.refresh(&self.context, graph, &self.program, binding, &self.parameters, version)?;
+        self.note_time("pack", NodeId(0), start);
         for index in 0..self.program.steps.len() {
             if binding.purpose != Purpose::Inference || self.program.steps[index].inference {
                 self.run_forward_step(index, binding, input, outputs, mode)?;
@@ -109,11 +103,21 @@ impl CpuExecutor {
     ) -> Result<(), NetworkError> {
         let start = Instant::now();
         let Step { node, output, .. } = self.program.steps[index];
+        let training = binding.purpose != Purpose::Inference;
+        if training {
+            let (weights, context) = (&mut self.weights, &self.context);
+            weights
+                .lend(Direction::Forward, index, context, &self.program, binding, &self.parameters)
+                .map_err(|e| kernel_fault(&self.graph, node, &e))?;
+        }
         // What is written is taken out of its list while the kernel reads the others.
         let slot = output.and_then(|v| binding.slot(v, mode.phase()));
         let mut buffer = slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default();
         let mut state = output.map(|v| std::mem::take(&mut self.norms[v])).unwrap_or_default();
         let mut done = self.forward_step(index, binding, input, &mut buffer, &mut state, outputs, mode);
+        if training {
+            self.weights.give_back(Direction::Forward, index, binding);
+        }
         if let Some(slot) = slot {
             self.slots[slot] = buffer;
         }

@@ -231,15 +231,7 @@ impl CpuExecutor {
         let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
         let float = size_of::<f32>();
         let count = self.parameters.total_count();
-        let packed: usize = binding
-            .steps
-            .iter()
-            .map(|step| match step {
-                StepShape::Conv(shape, algorithms) => weights::packed_elements(shape, algorithms.data),
-                StepShape::Transposed(shape) => 2 * shape.weights_len(),
-                _ => 0,
-            })
-            .sum();
+        let packed = weights::packed_len(&binding);
         let outputs = if training { &binding.outputs[..] } else { &binding.outputs[..1] };
         let border = outputs.iter().chain([&input]).map(|s| s.iter().product::<usize>()).sum::<usize>();
         let staging = binding.steps.iter().map(|step| match step {
@@ -248,8 +240,8 @@ impl CpuExecutor {
         });
         Ok(MemoryEstimate {
             activations: binding.memory.total() * float,
-            // Training adds gradients, and weights packed for the data gradient.
-            weights: float * if training { 2 * (count + packed) } else { count + packed },
+            // Training adds gradients.
+            weights: float * (if training { 2 * count } else { count } + packed),
             border: (border + staging.max().unwrap_or(0)) * float,
         })
     }

@@ -1,10 +1,14 @@
-//! Weights in the order in which kernels read them, packed again when the parameters have changed.
+//! Weights in the order in which kernels read them.
 //!
-//! The order depends on the algorithm, which depends on the shape of the batch and on whether the
-//! weights change; so a convolution can have several packed copies, each with the version of the
-//! parameters that it was made from.
+//! For inference they are packed once and kept, until the parameters change. The order depends on the algorithm,
+//! which depends on the shape of the batch and on whether the weights change; so a convolution can have several
+//! packed copies, each with the version of the parameters that it was made from.
+//!
+//! In training they change with every step and are read once or twice: each convolution packs its own just before
+//! it needs them, into memory that all share.
 
-use nnunet_kernels::conv::{Algorithm, ConvShape, DataWeights, ForwardWeights};
+use nnunet_kernels::conv::{Algorithm, DataWeights, ForwardWeights};
+use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::transposed::TransposedWeights;
 use nnunet_kernels::{Context, KernelError};
 
@@ -19,7 +23,8 @@ use crate::parameters::Parameters;
 #[derive(Debug)]
 struct Copy<W> {
     algorithm: Algorithm,
-    version: u64,
+    /// Of the parameters that it was packed from; `None` if it is only ever packed just before use.
+    version: Option<u64>,
     weights: W,
 }
 
@@ -34,25 +39,13 @@ impl<W> Default for Copies<W> {
 }
 
 impl<W> Copies<W> {
-    /// Makes the copy for `algorithm` that of `version`.
-    fn refresh(
-        &mut self,
-        algorithm: Algorithm,
-        version: u64,
-        new: impl FnOnce() -> W,
-        pack: impl FnOnce(&mut W) -> Result<(), KernelError>,
-    ) -> Result<(), KernelError> {
-        if let Some(copy) = self.0.iter_mut().find(|c| c.algorithm == algorithm) {
-            if copy.version != version {
-                pack(&mut copy.weights)?;
-                copy.version = version;
-            }
-            return Ok(());
-        }
-        let mut weights = new();
-        pack(&mut weights)?;
-        self.0.push(Copy { algorithm, version, weights });
-        Ok(())
+    /// The copy for `algorithm`, described but not packed when it is new.
+    fn entry(&mut self, algorithm: Algorithm, new: impl FnOnce() -> W) -> &mut Copy<W> {
+        let at = self.0.iter().position(|copy| copy.algorithm == algorithm).unwrap_or_else(|| {
+            self.0.push(Copy { algorithm, version: None, weights: new() });
+            self.0.len() - 1
+        });
+        &mut self.0[at]
     }
 
     fn get(&self, algorithm: Algorithm) -> Result<&W, KernelError> {
@@ -61,6 +54,21 @@ impl<W> Copies<W> {
             packed: "other algorithms".into(),
             asked: format!("{algorithm:?}"),
         })
+    }
+}
+
+impl<W> Copy<W> {
+    /// Packs, unless that was done for this `version` of the parameters.
+    fn refresh(
+        &mut self,
+        version: u64,
+        pack: impl FnOnce(&mut W) -> Result<(), KernelError>,
+    ) -> Result<(), KernelError> {
+        if self.version != Some(version) {
+            pack(&mut self.weights)?;
+            self.version = Some(version);
+        }
+        Ok(())
     }
 }
 
@@ -89,15 +97,27 @@ impl StepWeights {
     }
 }
 
+/// What the weights of a convolution are packed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// The forward pass.
+    Forward,
+    /// The gradient of the sources.
+    Data,
+}
+
 /// Packed weights of all steps.
 #[derive(Debug, Default)]
 pub(super) struct PackedWeights {
     pub(super) steps: Vec<StepWeights>,
+    /// What the convolutions of a training step pack their weights into, one after the other.
+    shared: AlignedBuffer,
 }
 
 impl PackedWeights {
-    /// Packs what a forward pass reads, where that was not done for this `version` of the parameters.
-    pub(super) fn refresh_forward(
+    /// Packs what a pass keeps, where that was not done for this `version` of the parameters: everything for
+    /// inference, the (small) weights of transposed convolutions for training.
+    pub(super) fn refresh(
         &mut self,
         context: &Context,
         graph: &Graph,
@@ -107,25 +127,22 @@ impl PackedWeights {
         version: u64,
     ) -> Result<(), NetworkError> {
         self.steps.resize_with(program.steps.len(), StepWeights::default);
+        let inference = binding.purpose == Purpose::Inference;
         for ((step, shape), packed) in program.steps.iter().zip(&binding.steps).zip(&mut self.steps) {
             let Some(weight) = step.action.weight() else { continue };
-            if binding.purpose == Purpose::Inference && !step.inference {
+            if inference && !step.inference {
                 continue;
             }
             let natural = parameters.by_id(weight).value();
             let result = match (&step.action, shape) {
-                (Action::Convolution(_), StepShape::Conv(shape, algorithms)) => packed.forward.refresh(
-                    algorithms.data,
-                    version,
-                    || ForwardWeights::with_algorithm(shape, algorithms.data),
-                    |w| w.pack(context, natural),
-                ),
-                (Action::Transposed { .. }, StepShape::Transposed(shape)) => packed.transposed.refresh(
-                    Algorithm::Direct,
-                    version,
-                    || TransposedWeights::new(shape),
-                    |w| w.pack(context, natural),
-                ),
+                (Action::Convolution(_), StepShape::Conv(shape, algorithms)) if inference => packed
+                    .forward
+                    .entry(algorithms.data, || ForwardWeights::with_algorithm(shape, algorithms.data))
+                    .refresh(version, |w| w.pack(context, natural)),
+                (Action::Transposed { .. }, StepShape::Transposed(shape)) => packed
+                    .transposed
+                    .entry(Algorithm::Direct, || TransposedWeights::new(shape))
+                    .refresh(version, |w| w.pack(context, natural)),
                 _ => Ok(()),
             };
             result.map_err(|e| kernel_fault(graph, step.node, &e))?;
@@ -133,39 +150,71 @@ impl PackedWeights {
         Ok(())
     }
 
-    /// Packs what a backward pass reads beside that.
-    pub(super) fn refresh_data(
+    /// Packs the weights that step `index` of a training pass is about to read, if it is a convolution. They stay until
+    /// [`Self::give_back`].
+    pub(super) fn lend(
         &mut self,
+        direction: Direction,
+        index: usize,
         context: &Context,
-        graph: &Graph,
         program: &Program,
         binding: &Binding,
         parameters: &Parameters,
-        version: u64,
-    ) -> Result<(), NetworkError> {
-        for ((step, shape), packed) in program.steps.iter().zip(&binding.steps).zip(&mut self.steps) {
-            let (Action::Convolution(c), StepShape::Conv(shape, algorithms)) = (&step.action, shape) else {
-                continue;
-            };
-            if step.sources.iter().all(|&v| binding.gradient_slot(v).is_none()) {
-                continue;
-            }
-            let natural = parameters.by_id(c.weight).value();
-            let new = || DataWeights::with_algorithm(shape, algorithms.data);
-            let result = packed.data.refresh(algorithms.data, version, new, |w| w.pack(context, natural));
-            result.map_err(|e| kernel_fault(graph, step.node, &e))?;
+    ) -> Result<(), KernelError> {
+        let (Action::Convolution(c), StepShape::Conv(shape, algorithms)) =
+            (&program.steps[index].action, &binding.steps[index])
+        else {
+            return Ok(());
+        };
+        let (step, algorithm) = (&mut self.steps[index], algorithms.data);
+        let natural = parameters.by_id(c.weight).value();
+        match direction {
+            Direction::Forward => step
+                .forward
+                .entry(algorithm, || ForwardWeights::with_algorithm(shape, algorithm))
+                .weights
+                .pack_into(context, natural, &mut self.shared),
+            Direction::Data => step
+                .data
+                .entry(algorithm, || DataWeights::with_algorithm(shape, algorithm))
+                .weights
+                .pack_into(context, natural, &mut self.shared),
         }
-        Ok(())
+    }
+
+    /// Takes the memory back that [`Self::lend`] gave to step `index`.
+    pub(super) fn give_back(&mut self, direction: Direction, index: usize, binding: &Binding) {
+        let StepShape::Conv(_, algorithms) = &binding.steps[index] else { return };
+        let (step, algorithm) = (&mut self.steps[index], algorithms.data);
+        match direction {
+            Direction::Forward => {
+                if let Some(copy) = step.forward.0.iter_mut().find(|copy| copy.algorithm == algorithm) {
+                    copy.weights.give_back(&mut self.shared);
+                }
+            }
+            Direction::Data => {
+                if let Some(copy) = step.data.0.iter_mut().find(|copy| copy.algorithm == algorithm) {
+                    copy.weights.give_back(&mut self.shared);
+                }
+            }
+        }
     }
 }
 
-/// Elements that packing a convolution's weights takes, estimated from the transform's size.
-pub(super) fn packed_elements(shape: &ConvShape, algorithm: Algorithm) -> usize {
-    let pairs = shape.in_channels() * shape.out_channels;
-    let natural = pairs * shape.taps();
-    match algorithm {
-        Algorithm::Direct => natural,
-        // F(4,3) along x has 6 points for 3 taps; with F(2,3) along y 24 points for 9.
-        Algorithm::Winograd(_) => natural * 24 / 9,
-    }
+/// Values that the packed weights of a pass take: all that inference keeps, the largest of training beside the
+/// transposed convolutions'.
+pub(super) fn packed_len(binding: &Binding) -> usize {
+    let convolutions = binding.steps.iter().filter_map(|step| match step {
+        StepShape::Conv(shape, algorithms) => Some(algorithms.data.packed_len(shape)),
+        _ => None,
+    });
+    let convolutions: usize = match binding.purpose {
+        Purpose::Inference => convolutions.sum(),
+        Purpose::Training | Purpose::Recomputing => convolutions.max().unwrap_or(0),
+    };
+    let transposed = binding.steps.iter().map(|step| match step {
+        StepShape::Transposed(shape) => 2 * shape.weights_len(),
+        _ => 0,
+    });
+    convolutions + transposed.sum::<usize>()
 }
