@@ -55,17 +55,23 @@ impl Algorithm {
         self.packed_taps(shape.kernel) * shape.in_blocks() * shape.out_blocks() * LANES * LANES
     }
 
-    /// Estimated time of one call, in clock cycles of one AVX-512 core.
+    /// Estimated time to pack the weights of a convolution, in clock cycles of one core: for 16 values 120 (direct sums) or 70,
+    /// measured with 256 x 256 channels and one thread (6 ms direct, 7 ms W2, 8 ms W2Z).
+    pub fn packing_cycles(self, shape: &ConvShape) -> f64 {
+        let cycles = if self == Self::Direct { 120.0 } else { 70.0 };
+        self.packed_len(shape) as f64 / LANES as f64 * cycles
+    }
+
+    /// Estimated time of one call with packed weights, in clock cycles of one AVX-512 core.
     ///
     /// The products of one tap or point for 16 x 16 channels take 16 cycles in a direct sum and a third more in the transform
-    /// domain; the transforms of one tile of 16 channels take 100 cycles (W1) or 300 (W2), forward and back. Packing takes 120
-    /// cycles for 16 values: measured for 256 x 256 channels with one thread are 6 ms direct, 12 ms W2. Measured with one thread, in
-    /// nominal GFLOP/s of forward passes (direct, W1, W2): 110, 194, 252 for 32 channels at 40x56x40, 119, 185, 209 for 128 at
-    /// 10x14x10, 116, 131, 124 for 256 at 5x7x5, 113, 109, 132 for 320 at 4x4x4.
+    /// domain; the transforms of one tile of 16 channels take 100 cycles (W1) or 300 (W2), forward and back. Measured with one
+    /// thread, in nominal GFLOP/s of forward passes (direct, W1, W2): 110, 194, 252 for 32 channels at 40x56x40, 119, 185, 209 for
+    /// 128 at 10x14x10, 116, 131, 124 for 256 at 5x7x5, 113, 109, 132 for 320 at 4x4x4.
     ///
     /// W2Z saves a third of the products of W2; to form and take apart its pairs of planes costs 600 cycles for a tile of a plane and
     /// a pair of blocks of 16 and 32 channels, from what it gains at AVX2: 0 to 10 % for 32 channels, 10 to 50 % for 64 and 128.
-    fn cost(self, shape: &ConvShape, weights: WeightsUse) -> f64 {
+    pub fn cycles(self, shape: &ConvShape) -> f64 {
         let [depth, height, width] = shape.input;
         let (blocks, out_blocks) = (shape.in_blocks() as f64, shape.out_blocks() as f64);
         let layers = match self {
@@ -90,14 +96,7 @@ impl Algorithm {
                 (per_tap, tiles * transforms)
             }
         };
-        let packed = match weights {
-            WeightsUse::Fixed => 0.0,
-            WeightsUse::Changing => {
-                self.packed_taps(shape.kernel) as f64 * blocks * out_blocks * 16.0 * 120.0
-            }
-        };
         planes * (products * taps_z * 16.0 * blocks * out_blocks + transforms * (blocks + out_blocks))
-            + packed
     }
 }
 
@@ -117,11 +116,12 @@ pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> A
     let fits = |algorithm: &Algorithm| {
         *algorithm != Algorithm::Winograd(Variant::W2Z) || shape.in_blocks() * shape.out_blocks() <= MOST_W2Z
     };
+    let cost = |algorithm: Algorithm| match weights {
+        WeightsUse::Fixed => algorithm.cycles(shape),
+        WeightsUse::Changing => algorithm.cycles(shape) + algorithm.packing_cycles(shape),
+    };
     let supported = candidates.iter().filter(|algorithm| algorithm.supports(shape) && fits(algorithm));
-    supported
-        .min_by(|a, b| a.cost(shape, weights).total_cmp(&b.cost(shape, weights)))
-        .copied()
-        .unwrap_or(Algorithm::Direct)
+    supported.min_by(|a, b| cost(**a).total_cmp(&cost(**b))).copied().unwrap_or(Algorithm::Direct)
 }
 
 /// The algorithm for the weight gradient of a convolution.

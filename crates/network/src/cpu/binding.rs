@@ -56,6 +56,8 @@ pub(super) enum StepShape {
 #[derive(Debug, Clone)]
 pub(super) struct Binding {
     pub(super) purpose: Purpose,
+    /// Whether the packed weights of convolutions stay for the next pass.
+    pub(super) keeps_weights: bool,
     /// Shape (n, c, z, y, x) of the batch.
     pub(super) input: [usize; 5],
     /// By value.
@@ -105,6 +107,7 @@ impl Binding {
                     .map_err(|e| kernel_fault(graph, step.node, &e))
             })
             .collect::<Result<Vec<_>, _>>()?;
+        let keeps_weights = purpose == Purpose::Inference && packing_share(&steps) > MOST_PACKING;
         let outputs = graph.outputs().iter().map(|id| nodes[id.0]).collect();
         let plan = match purpose {
             Purpose::Inference => lifetimes::inference(program, &values),
@@ -113,7 +116,7 @@ impl Binding {
         };
         let memory = memory_plan::assign(&plan.buffers);
         let Lifetimes { gradient_buffer, again, .. } = plan;
-        Ok(Self { purpose, input, values, steps, outputs, memory, again, gradient_buffer })
+        Ok(Self { purpose, keeps_weights, input, values, steps, outputs, memory, again, gradient_buffer })
     }
 
     /// Slot of a value.
@@ -131,6 +134,22 @@ impl Binding {
     pub(super) fn shares_gradient(&self, a: ValueId, b: ValueId) -> bool {
         self.gradient_buffer[a].is_some() && self.gradient_buffer[a] == self.gradient_buffer[b]
     }
+}
+
+/// Part of a pass's time that packing all weights may take. Below it inference does not keep them either: for large patches they
+/// are a quarter of its memory.
+const MOST_PACKING: f64 = 0.05;
+
+/// Time to pack the weights of all convolutions, as part of the time that they take (both estimated).
+fn packing_share(steps: &[StepShape]) -> f64 {
+    let (mut packing, mut all) = (0.0, 0.0);
+    for step in steps {
+        if let StepShape::Conv(shape, algorithms) = step {
+            packing += algorithms.data.packing_cycles(shape);
+            all += algorithms.data.cycles(shape);
+        }
+    }
+    packing / f64::max(all, 1.0)
 }
 
 fn step_shape(

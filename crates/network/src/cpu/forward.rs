@@ -103,8 +103,7 @@ impl CpuExecutor {
     ) -> Result<(), NetworkError> {
         let start = Instant::now();
         let Step { node, output, .. } = self.program.steps[index];
-        let training = binding.purpose != Purpose::Inference;
-        if training {
+        if !binding.keeps_weights {
             let (weights, context) = (&mut self.weights, &self.context);
             weights
                 .lend(Direction::Forward, index, context, &self.program, binding, &self.parameters)
@@ -115,7 +114,7 @@ impl CpuExecutor {
         let mut buffer = slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default();
         let mut state = output.map(|v| std::mem::take(&mut self.norms[v])).unwrap_or_default();
         let mut done = self.forward_step(index, binding, input, &mut buffer, &mut state, outputs, mode);
-        if training {
+        if !binding.keeps_weights {
             self.weights.give_back(Direction::Forward, index, binding);
         }
         if let Some(slot) = slot {

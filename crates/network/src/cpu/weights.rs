@@ -1,11 +1,11 @@
 //! Weights in the order in which kernels read them.
 //!
-//! For inference they are packed once and kept, until the parameters change. The order depends on the algorithm,
-//! which depends on the shape of the batch and on whether the weights change; so a convolution can have several
-//! packed copies, each with the version of the parameters that it was made from.
+//! For inference they are packed once and kept, until the parameters change, unless packing takes little of a pass.
+//! The order depends on the algorithm, which depends on the shape of the batch and on whether the weights change; so
+//! a convolution can have several packed copies, each with the version of the parameters that it was made from.
 //!
 //! In training they change with every step and are read once or twice: each convolution packs its own just before
-//! it needs them, into memory that all share.
+//! it needs them, into memory that all share. So does inference with large patches.
 
 use nnunet_kernels::conv::{Algorithm, DataWeights, ForwardWeights};
 use nnunet_kernels::layout::AlignedBuffer;
@@ -110,13 +110,13 @@ pub(super) enum Direction {
 #[derive(Debug, Default)]
 pub(super) struct PackedWeights {
     pub(super) steps: Vec<StepWeights>,
-    /// What the convolutions of a training step pack their weights into, one after the other.
+    /// What convolutions pack weights into that are not kept, one after the other.
     shared: AlignedBuffer,
 }
 
 impl PackedWeights {
-    /// Packs what a pass keeps, where that was not done for this `version` of the parameters: everything for
-    /// inference, the (small) weights of transposed convolutions for training.
+    /// Packs what a pass keeps, where that was not done for this `version` of the parameters: the (small) weights of
+    /// transposed convolutions always.
     pub(super) fn refresh(
         &mut self,
         context: &Context,
@@ -135,10 +135,12 @@ impl PackedWeights {
             }
             let natural = parameters.by_id(weight).value();
             let result = match (&step.action, shape) {
-                (Action::Convolution(_), StepShape::Conv(shape, algorithms)) if inference => packed
-                    .forward
-                    .entry(algorithms.data, || ForwardWeights::with_algorithm(shape, algorithms.data))
-                    .refresh(version, |w| w.pack(context, natural)),
+                (Action::Convolution(_), StepShape::Conv(shape, algorithms)) if binding.keeps_weights => {
+                    packed
+                        .forward
+                        .entry(algorithms.data, || ForwardWeights::with_algorithm(shape, algorithms.data))
+                        .refresh(version, |w| w.pack(context, natural))
+                }
                 (Action::Transposed { .. }, StepShape::Transposed(shape)) => packed
                     .transposed
                     .entry(Algorithm::Direct, || TransposedWeights::new(shape))
@@ -150,7 +152,7 @@ impl PackedWeights {
         Ok(())
     }
 
-    /// Packs the weights that step `index` of a training pass is about to read, if it is a convolution. They stay until
+    /// Packs the weights that step `index` is about to read and nobody keeps, if it is a convolution. They stay until
     /// [`Self::give_back`].
     pub(super) fn lend(
         &mut self,
@@ -201,17 +203,15 @@ impl PackedWeights {
     }
 }
 
-/// Values that the packed weights of a pass take: all that inference keeps, the largest of training beside the
-/// transposed convolutions'.
+/// Values that the packed weights of a pass take: all that are kept, else the largest, beside the transposed
+/// convolutions'.
 pub(super) fn packed_len(binding: &Binding) -> usize {
     let convolutions = binding.steps.iter().filter_map(|step| match step {
         StepShape::Conv(shape, algorithms) => Some(algorithms.data.packed_len(shape)),
         _ => None,
     });
-    let convolutions: usize = match binding.purpose {
-        Purpose::Inference => convolutions.sum(),
-        Purpose::Training | Purpose::Recomputing => convolutions.max().unwrap_or(0),
-    };
+    let convolutions: usize =
+        if binding.keeps_weights { convolutions.sum() } else { convolutions.max().unwrap_or(0) };
     let transposed = binding.steps.iter().map(|step| match step {
         StepShape::Transposed(shape) => 2 * shape.weights_len(),
         _ => 0,

@@ -60,11 +60,11 @@ impl WeightBlock<'_> {
         index: usize,
         blocks: usize,
     ) {
-        let block_stride = self.variant.taps(self.taps_z) * LANES * self.width;
-        let point_stride = blocks * block_stride;
+        let len = self.variant.taps(self.taps_z) * LANES * self.width;
+        let point_stride = blocks * len;
         assert!(index < blocks && offset + self.variant.points() * point_stride <= data.len());
         assert!(self.results.1 <= self.width && self.sums.1 <= LANES && matches!(self.taps_z, 1 | 3));
-        let output = data.as_mut_ptr().wrapping_add(offset + index * block_stride);
+        let output = data.as_mut_ptr().wrapping_add(offset + index * len);
         // SAFETY: the block lies in `data` as asserted, and belongs to this task.
         unsafe { transform_block(ctx.level(), &WeightTask { block: self, output, point_stride }) }
     }
@@ -102,21 +102,12 @@ impl WeightBlock<'_> {
                     pairs::transform_weights(s, &mut tile[lane..]);
                 }
                 for z in 0..points_z {
-                    let line = |y: usize| {
-                        let values = &tile[(z * 9 + y * 3) * 2 * LANES + lane..][..4 * LANES + S::LANES];
-                        // SAFETY: the slice holds a vector at each of the three offsets.
-                        let taps =
-                            std::array::from_fn(|x| unsafe { s.load(values.as_ptr().add(x * 2 * LANES)) });
-                        weight4(s, taps)
+                    // SAFETY: the nine taps of `z` lie in the tile, a vector at each.
+                    let lines = unsafe {
+                        let first = tile.as_ptr().add(z * 9 * 2 * LANES + lane);
+                        [line(s, first), line(s, first.add(6 * LANES)), line(s, first.add(12 * LANES))]
                     };
-                    let lines = [line(0), line(1), line(2)];
-                    // SAFETY: point, tap, channels lie in the output.
-                    let store = |point: usize, tap: usize, value: S::Vector| unsafe {
-                        s.store(
-                            output.add(point * point_stride + (tap * LANES + sum) * self.width + lane),
-                            value,
-                        );
-                    };
+                    let rows = Rows { output, point_stride, sum, width: self.width, lane };
                     for (x, ((top, middle), bottom)) in
                         lines[0].into_iter().zip(lines[1]).zip(lines[2]).enumerate()
                     {
@@ -124,17 +115,20 @@ impl WeightBlock<'_> {
                         match self.variant {
                             Variant::W1 => {
                                 for (y, value) in column.into_iter().enumerate() {
-                                    store(x, z * 3 + y, value);
+                                    // SAFETY: point, tap and channels lie in the output.
+                                    unsafe { rows.store(s, x, z * 3 + y, value) };
                                 }
                             }
                             Variant::W2 | Variant::W2Z => {
                                 for (y, value) in weight2(s, column).into_iter().enumerate() {
-                                    store(y * 6 + x, z, value);
+                                    // SAFETY: as above.
+                                    unsafe { rows.store(s, y * 6 + x, z, value) };
                                 }
                             }
                             Variant::W4 => {
                                 for (y, value) in weight4(s, column).into_iter().enumerate() {
-                                    store(y * 6 + x, z, value);
+                                    // SAFETY: as above.
+                                    unsafe { rows.store(s, y * 6 + x, z, value) };
                                 }
                             }
                         }
@@ -142,5 +136,38 @@ impl WeightBlock<'_> {
                 }
             }
         }
+    }
+}
+
+/// The six points along x of three taps, whose vectors lie 32 values apart.
+///
+/// A closure in its place is not compiled with the instructions of the level.
+///
+/// # Safety
+/// A vector is valid at each tap.
+#[inline(always)]
+unsafe fn line<S: Simd>(s: Isa<S>, taps: *const f32) -> [S::Vector; 6] {
+    // SAFETY: by the contract of this function.
+    unsafe { weight4(s, [s.load(taps), s.load(taps.add(2 * LANES)), s.load(taps.add(4 * LANES))]) }
+}
+
+/// Where the transformed weights of one summed channel go.
+#[derive(Clone, Copy)]
+struct Rows {
+    output: *mut f32,
+    point_stride: usize,
+    sum: usize,
+    width: usize,
+    lane: usize,
+}
+
+impl Rows {
+    /// # Safety
+    /// Point, tap and channels lie in the output.
+    #[inline(always)]
+    unsafe fn store<S: Simd>(self, s: Isa<S>, point: usize, tap: usize, value: S::Vector) {
+        let at = point * self.point_stride + (tap * LANES + self.sum) * self.width + self.lane;
+        // SAFETY: by the contract of this function.
+        unsafe { s.store(self.output.add(at), value) }
     }
 }
