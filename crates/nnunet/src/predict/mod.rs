@@ -4,11 +4,12 @@
 //! be stopped from another thread, and says how far it is:
 //!
 //! ```
+//! use nnunet::dataset::ImageGeometry;
 //! use nnunet::predict::{Predictor, WindowOptions};
 //! use nnunet::preprocess::RawCase;
 //! use nnunet::progress::{Cancel, Event, Progress};
 //! use nnunet_network::CpuOptions;
-//! use nnunet_volume::{ChannelVolume, Geometry};
+//! use nnunet_volume::ChannelVolume;
 //!
 //! struct Percent;
 //! impl Progress for Percent {
@@ -40,7 +41,7 @@
 //! let case = RawCase {
 //!     identifier: "ball".to_owned(),
 //!     images: ChannelVolume::new(1, [depth, height, width], voxels).ok_or("voxels and shape differ")?,
-//!     geometry: Geometry::with_spacing([1.0, 1.0, 1.0]),
+//!     geometry: ImageGeometry::Spacing([1.0, 1.0, 1.0]),
 //!     segmentation: None,
 //! };
 //! // `cancel.cancel()` in another thread ends the prediction with `PredictError::Interrupted`.
