@@ -6,15 +6,16 @@
 //! adds is decided as it comes, since heads without a gradient are left out. Values that were not kept are computed again just
 //! before the first step that reads them.
 
+use std::ops::Range;
 use std::time::Instant;
 
 use nnunet_kernels::conv::{self, GradientTarget, Source, WriteMode};
-use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::norm::{NormBackward, NormGradients};
 use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, pooling, transposed};
 
 use super::binding::{Binding, Phase, StepShape};
 use super::forward::{Mode, optional};
+use super::memory_plan::{self, Rest};
 use super::program::{Action, Norm, Step, ValueId};
 use super::weights::Direction;
 use super::{CpuExecutor, kernel_fault};
@@ -74,35 +75,62 @@ impl CpuExecutor {
         parameters: &mut Parameters,
     ) -> Result<(), NetworkError> {
         let Step { node, output, .. } = self.program.steps[index];
-        if let Action::Head { index: which, .. } = self.program.steps[index].action {
-            let Some(gradient) = gradients.get(which).and_then(Option::as_ref) else { return Ok(()) };
-            let done = self.through_step(index, binding, &gradient.data, parameters);
-            return done.map_err(|e| kernel_fault(&self.graph, node, &e));
+        let given = match self.program.steps[index].action {
+            Action::Head { index: which, .. } => match gradients.get(which).and_then(Option::as_ref) {
+                Some(gradient) => Some(&gradient.data),
+                None => return Ok(()),
+            },
+            _ => None,
+        };
+        let value = output.filter(|&v| self.written[v]);
+        let own = value.and_then(|v| binding.gradient_place(v).cloned());
+        if given.is_none() && own.is_none() {
+            return Ok(());
         }
-        let Some(value) = output.filter(|&v| self.written[v]) else { return Ok(()) };
-        let Some(slot) = binding.gradient_slot(value) else { return Ok(()) };
-        let mut buffer = std::mem::take(&mut self.slots[slot]);
-        let gradient = &mut buffer[..binding.values[value].len()];
-        let start = Instant::now();
-        let mut done = self.through_norm(value, binding, gradient, parameters);
-        if let (Ok(()), Action::Add { negative_slope }) = (&done, &self.program.steps[index].action) {
-            // The sum was written activated, and its sign is that of what was activated.
-            if *negative_slope != 1.0 {
-                let activated = self.readable(binding, Phase::Backward).raw(value);
-                let shape = &binding.values[value];
-                done = activation::leaky_relu_backward(
-                    &self.context,
-                    shape,
-                    activated,
-                    *negative_slope,
-                    gradient,
-                );
+        // The gradients of the result and of the sources are taken out while values are read. A source that shares the
+        // result's buffer has its gradient already.
+        let shares = |v: ValueId| output.is_some_and(|o| binding.shares_gradient(o, v));
+        let sources = self.program.steps[index].sources.iter();
+        let sources = sources.map(|&v| binding.gradient_place(v).filter(|_| !shares(v)).cloned());
+        let places: Vec<Option<Range<usize>>> = std::iter::once(own).chain(sources).collect();
+        let mut memory = std::mem::take(&mut self.memory);
+        let (mut written, rest) = memory_plan::lend(&mut memory, &places);
+        let done = match (written.split_first_mut(), value) {
+            (Some((own, sources)), Some(value)) => {
+                let start = Instant::now();
+                let done = self
+                    .through_norm(value, binding, &rest, own, parameters)
+                    .and_then(|()| self.through_sum(index, value, binding, &rest, own));
+                self.note_time("norm backward", node, start);
+                done.and_then(|()| self.through_step(index, binding, &rest, own, parameters, sources))
             }
-        }
-        self.note_time("norm backward", node, start);
-        let done = done.and_then(|()| self.through_step(index, binding, gradient, parameters));
-        self.slots[slot] = buffer;
+            (Some((_, sources)), None) => {
+                let given = given.map_or(&[][..], |given| given);
+                self.through_step(index, binding, &rest, given, parameters, sources)
+            }
+            (None, _) => Ok(()),
+        };
+        self.memory = memory;
         done.map_err(|e| kernel_fault(&self.graph, node, &e))
+    }
+
+    /// From the gradient of an activated sum to that of the sum, in place: its sign is that of what was activated.
+    fn through_sum(
+        &self,
+        index: usize,
+        value: ValueId,
+        binding: &Binding,
+        memory: &Rest<'_>,
+        gradient: &mut [f32],
+    ) -> Result<(), KernelError> {
+        match self.program.steps[index].action {
+            Action::Add { negative_slope } if negative_slope != 1.0 => {
+                let activated = self.readable(binding, Phase::Backward, memory).raw(value);
+                let shape = &binding.values[value];
+                activation::leaky_relu_backward(&self.context, shape, activated, negative_slope, gradient)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// From the gradient of what readers of `value` see to that of its raw content, in place.
@@ -110,10 +138,11 @@ impl CpuExecutor {
         &self,
         value: ValueId,
         binding: &Binding,
+        memory: &Rest<'_>,
         gradient: &mut [f32],
         parameters: &mut Parameters,
     ) -> Result<(), KernelError> {
-        let readable = self.readable(binding, Phase::Backward);
+        let readable = self.readable(binding, Phase::Backward, memory);
         let (shape, negative_slope) = (&binding.values[value], self.program.values[value].negative_slope);
         let raw = readable.raw(value);
         let Some(Norm { over, affine, epsilon, .. }) = self.program.values[value].norm else {
@@ -148,39 +177,29 @@ impl CpuExecutor {
         done
     }
 
-    /// From the gradient of a step's raw result to those of its weights and sources.
+    /// From the gradient of a step's raw result to those of its weights and sources; the latter go to `targets`, one for each.
     fn through_step(
         &mut self,
         index: usize,
         binding: &Binding,
+        memory: &Rest<'_>,
         gradient: &[f32],
         parameters: &mut Parameters,
+        targets: &mut [&mut [f32]],
     ) -> Result<(), KernelError> {
         let (node, start) = (self.program.steps[index].node, Instant::now());
-        self.weight_gradients(index, binding, gradient, parameters)?;
+        self.weight_gradients(index, binding, memory, gradient, parameters)?;
         self.note_time("weight gradient", node, start);
         let start = Instant::now();
-        let sources = self.program.steps[index].sources.clone();
-        if sources.iter().all(|&v| binding.gradient_slot(v).is_none()) {
+        if self.program.steps[index].sources.iter().all(|&v| binding.gradient_place(v).is_none()) {
             return Ok(());
         }
         let (weights, context) = (&mut self.weights, &self.context);
         weights.lend(Direction::Data, index, context, &self.program, binding, parameters)?;
-        let output = self.program.steps[index].output;
-        // A source that shares the result's buffer has its gradient already.
-        let shares = |v: ValueId| output.is_some_and(|o| binding.shares_gradient(o, v));
-        let mut buffers: Vec<AlignedBuffer> = Vec::with_capacity(sources.len());
-        for &source in &sources {
-            let slot = binding.gradient_slot(source).filter(|_| !shares(source));
-            buffers.push(slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default());
-        }
-        let done = self.source_gradients(index, binding, gradient, parameters, &mut buffers);
+        let done = self.source_gradients(index, binding, memory, gradient, parameters, targets);
         self.weights.give_back(Direction::Data, index, binding);
-        for (&source, buffer) in sources.iter().zip(buffers) {
+        for &source in &self.program.steps[index].sources {
             self.written[source] = true;
-            if let Some(slot) = binding.gradient_slot(source).filter(|_| !shares(source)) {
-                self.slots[slot] = buffer;
-            }
         }
         self.note_time("data gradient", node, start);
         done
@@ -190,11 +209,12 @@ impl CpuExecutor {
         &self,
         index: usize,
         binding: &Binding,
+        memory: &Rest<'_>,
         gradient: &[f32],
         parameters: &mut Parameters,
     ) -> Result<(), KernelError> {
         let Step { action, sources, .. } = &self.program.steps[index];
-        let (context, readable) = (&self.context, self.readable(binding, Phase::Backward));
+        let (context, readable) = (&self.context, self.readable(binding, Phase::Backward, memory));
         let (weight, bias, cancelled) = match action {
             Action::FirstLayer(c) | Action::Convolution(c) => (c.weight, c.bias, c.cancelled_bias),
             Action::Transposed { weight, bias, cancelled_bias, .. } => (*weight, *bias, *cancelled_bias),
@@ -236,28 +256,24 @@ impl CpuExecutor {
         done
     }
 
-    /// Writes the gradients of the sources to `buffers`, one for each; an empty one needs none.
+    /// Writes the gradients of the sources to `targets`, one for each; an empty one needs none.
     fn source_gradients(
         &self,
         index: usize,
         binding: &Binding,
+        memory: &Rest<'_>,
         gradient: &[f32],
         parameters: &Parameters,
-        buffers: &mut [AlignedBuffer],
+        targets: &mut [&mut [f32]],
     ) -> Result<(), KernelError> {
         let Step { action, sources, .. } = &self.program.steps[index];
         let (context, step) = (&self.context, &self.weights.steps[index]);
-        let mut targets: Vec<GradientTarget<'_>> = Vec::with_capacity(sources.len());
-        for (&source, buffer) in sources.iter().zip(buffers) {
-            let len = binding.values[source].len().min(buffer.len());
-            let data = &mut buffer[..len];
-            let written = self.written[source];
-            targets.push(if written {
-                GradientTarget::accumulate(data)
-            } else {
-                GradientTarget::overwrite(data)
-            });
-        }
+        let modes = sources.iter().map(|&source| match self.written[source] {
+            true => WriteMode::Accumulate,
+            false => WriteMode::Overwrite,
+        });
+        let mut targets: Vec<GradientTarget<'_>> =
+            targets.iter_mut().zip(modes).map(|(data, mode)| GradientTarget { data, mode }).collect();
         match (action, &binding.steps[index]) {
             (Action::Convolution(_), StepShape::Conv(shape, algorithms)) => {
                 conv::backward_data(context, shape, gradient, step.data(algorithms.data)?, &mut targets)
@@ -273,7 +289,7 @@ impl CpuExecutor {
                 pooling::average_backward(context, shape, gradient, &mut targets[0])
             }
             (Action::Gelu, StepShape::Elementwise(shape)) => {
-                let source = self.readable(binding, Phase::Backward).source(sources[0]);
+                let source = self.readable(binding, Phase::Backward, memory).source(sources[0]);
                 gelu::backward(context, shape, &source, gradient, &mut targets[0])
             }
             (Action::Add { .. } | Action::Materialise, StepShape::Elementwise(shape)) => {

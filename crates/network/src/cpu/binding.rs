@@ -1,5 +1,7 @@
 //! A program bound to the shape of a batch: shapes of all values and kernels, and the memory plan.
 
+use std::ops::Range;
+
 use nnunet_kernels::conv::{self, Algorithm, ConvShape, Precision, WeightsUse};
 use nnunet_kernels::head::HeadShape;
 use nnunet_kernels::layout::BlockedShape;
@@ -66,7 +68,7 @@ pub(super) struct Binding {
     pub(super) steps: Vec<StepShape>,
     /// Shape (n, c, z, y, x) of each output.
     pub(super) outputs: Vec<[usize; 5]>,
-    /// Slots of the values first, then of the gradients, then of values that are computed again.
+    /// Places of the values first, then of the gradients, then of values that are computed again.
     pub(super) memory: MemoryPlan,
     /// By step: the steps that have to be run again before its backward step, in order.
     pub(super) again: Vec<Vec<usize>>,
@@ -119,15 +121,15 @@ impl Binding {
         Ok(Self { purpose, keeps_weights, input, values, steps, outputs, memory, again, gradient_buffer })
     }
 
-    /// Slot of a value.
-    pub(super) fn slot(&self, value: ValueId, phase: Phase) -> Option<usize> {
-        let again = self.memory.slot.get(2 * self.values.len() + value).copied().flatten();
-        again.filter(|_| phase == Phase::Backward).or(self.memory.slot[value])
+    /// Place of a value.
+    pub(super) fn place(&self, value: ValueId, phase: Phase) -> Option<&Range<usize>> {
+        let again = self.memory.place.get(2 * self.values.len() + value).and_then(Option::as_ref);
+        again.filter(|_| phase == Phase::Backward).or(self.memory.place[value].as_ref())
     }
 
-    /// Slot of a value's gradient.
-    pub(super) fn gradient_slot(&self, value: ValueId) -> Option<usize> {
-        self.memory.slot[self.gradient_buffer[value]?]
+    /// Place of a value's gradient.
+    pub(super) fn gradient_place(&self, value: ValueId) -> Option<&Range<usize>> {
+        self.memory.place[self.gradient_buffer[value]?].as_ref()
     }
 
     /// Whether two values have one gradient buffer.

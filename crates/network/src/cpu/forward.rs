@@ -3,10 +3,11 @@
 use std::time::Instant;
 
 use nnunet_kernels::conv::{self, Affine, Source, StatisticsMut};
-use nnunet_kernels::layout::{self, AlignedBuffer};
+use nnunet_kernels::layout;
 use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, pooling, transposed};
 
 use super::binding::{Binding, Phase, Purpose, StepShape};
+use super::memory_plan::{self, Rest};
 use super::program::{Action, Norm, Step, Value, ValueId};
 use super::weights::Direction;
 use super::{CpuExecutor, NormState, kernel_fault};
@@ -20,7 +21,7 @@ pub(super) struct Readable<'a> {
     pub(super) values: &'a [Value],
     pub(super) binding: &'a Binding,
     pub(super) phase: Phase,
-    pub(super) slots: &'a [AlignedBuffer],
+    pub(super) memory: &'a Rest<'a>,
     pub(super) norms: &'a [NormState],
     pub(super) ones: &'a [f32],
     pub(super) zeros: &'a [f32],
@@ -29,8 +30,7 @@ pub(super) struct Readable<'a> {
 impl<'a> Readable<'a> {
     /// The raw content of a value.
     pub(super) fn raw(&self, value: ValueId) -> &'a [f32] {
-        let len = self.binding.values[value].len();
-        self.binding.slot(value, self.phase).and_then(|s| self.slots[s].get(..len)).unwrap_or(&[])
+        self.binding.place(value, self.phase).and_then(|place| self.memory.get(place)).unwrap_or(&[])
     }
 
     /// A value with the norm and activation that its readers apply.
@@ -109,16 +109,16 @@ impl CpuExecutor {
                 .lend(Direction::Forward, index, context, &self.program, binding, &self.parameters)
                 .map_err(|e| kernel_fault(&self.graph, node, &e))?;
         }
-        // What is written is taken out of its list while the kernel reads the others.
-        let slot = output.and_then(|v| binding.slot(v, mode.phase()));
-        let mut buffer = slot.map(|s| std::mem::take(&mut self.slots[s])).unwrap_or_default();
+        // What is written is taken out while the kernel reads the rest.
+        let mut memory = std::mem::take(&mut self.memory);
         let mut state = output.map(|v| std::mem::take(&mut self.norms[v])).unwrap_or_default();
-        let mut done = self.forward_step(index, binding, input, &mut buffer, &mut state, outputs, mode);
+        let place = output.and_then(|v| binding.place(v, mode.phase()).cloned());
+        let (mut written, rest) = memory_plan::lend(&mut memory, &[place]);
+        let raw = &mut *written[0];
+        let mut done = self.forward_step(index, binding, input, &rest, raw, &mut state, outputs, mode);
+        self.memory = memory;
         if !binding.keeps_weights {
             self.weights.give_back(Direction::Forward, index, binding);
-        }
-        if let Some(slot) = slot {
-            self.slots[slot] = buffer;
         }
         if let Some(value) = output {
             self.norms[value] = state;
@@ -150,18 +150,18 @@ impl CpuExecutor {
         index: usize,
         binding: &Binding,
         input: &[f32],
-        buffer: &mut AlignedBuffer,
+        memory: &Rest<'_>,
+        raw: &mut [f32],
         state: &mut NormState,
         outputs: &mut [&mut Tensor],
         mode: Mode,
     ) -> Result<(), KernelError> {
         let Step { action, sources, output, .. } = &self.program.steps[index];
         let (context, parameters, step) = (&self.context, &self.parameters, &self.weights.steps[index]);
-        let readable = self.readable(binding, mode.phase());
+        let readable = self.readable(binding, mode.phase(), memory);
         let source = |i: usize| readable.source(sources[i]);
         let norm = output.and_then(|v| self.program.values[v].norm);
         let shape = output.map(|v| binding.values[v]);
-        let raw = shape.map_or(&mut [][..], |s| &mut buffer[..s.len()]);
         let NormState { mean, variance, scale, shift } = state;
         let running = norm.and_then(|norm| norm.running).filter(|_| mode == Mode::Evaluate);
         let measured = norm.filter(|_| running.is_none());
@@ -224,12 +224,17 @@ impl CpuExecutor {
     }
 
     /// What readers of values need.
-    pub(super) fn readable<'a>(&'a self, binding: &'a Binding, phase: Phase) -> Readable<'a> {
+    pub(super) fn readable<'a>(
+        &'a self,
+        binding: &'a Binding,
+        phase: Phase,
+        memory: &'a Rest<'a>,
+    ) -> Readable<'a> {
         Readable {
             values: &self.program.values,
             binding,
             phase,
-            slots: &self.slots,
+            memory,
             norms: &self.norms,
             ones: &self.ones,
             zeros: &self.zeros,

@@ -2,7 +2,7 @@
 //!
 //! At construction the graph becomes a program of fused steps ([`program`]). For each shape of batch the
 //! shapes are inferred once and memory is planned by liveness ([`binding`], [`memory_plan`]); inference
-//! and training share the same slots, which only grow, so nothing large is allocated in the steady state.
+//! and training share the same memory, which only grows, so nothing large is allocated in the steady state.
 //! Between steps values are raw results in the blocked layout; norms and activations are applied by the
 //! readers. Weights are packed again only after the parameters have changed. Results do not depend on the
 //! number of threads.
@@ -105,7 +105,8 @@ pub struct CpuExecutor {
     weights: PackedWeights,
     inference: Option<Binding>,
     training: Option<Binding>,
-    slots: Vec<AlignedBuffer>,
+    /// Values and gradients, where the binding of the pass has them.
+    memory: AlignedBuffer,
     /// By value; empty for values without a norm.
     norms: Vec<NormState>,
     /// Scale and shift that change nothing, for activations without a norm.
@@ -113,7 +114,7 @@ pub struct CpuExecutor {
     zeros: Vec<f32>,
     /// The batch of the last training forward pass, in plain layout.
     batch: Vec<f32>,
-    /// Whether the slots hold what a backward pass needs.
+    /// Whether the memory holds what a backward pass needs.
     forward_done: bool,
     /// By value, during a backward pass: whether its gradient has been written.
     written: Vec<bool>,
@@ -143,7 +144,7 @@ impl CpuExecutor {
             weights: PackedWeights::default(),
             inference: None,
             training: None,
-            slots: Vec::new(),
+            memory: AlignedBuffer::default(),
             norms,
             ones: Vec::new(),
             zeros: Vec::new(),
@@ -223,7 +224,7 @@ impl CpuExecutor {
 
     /// Bytes of activations and gradients that are allocated now. They grow to what a new shape of batch needs, and stay.
     pub fn activations_allocated(&self) -> usize {
-        self.slots.iter().map(|slot| slot.len() * size_of::<f32>()).sum()
+        self.memory.len() * size_of::<f32>()
     }
 
     fn estimate(&self, input: [usize; 5], purpose: Purpose) -> Result<MemoryEstimate, NetworkError> {
@@ -239,7 +240,7 @@ impl CpuExecutor {
             _ => 0,
         });
         Ok(MemoryEstimate {
-            activations: binding.memory.total() * float,
+            activations: binding.memory.len * float,
             // Training adds gradients.
             weights: float * (if training { 2 * count } else { count } + packed),
             border: (border + staging.max().unwrap_or(0)) * float,
@@ -268,7 +269,7 @@ impl CpuExecutor {
             Purpose::Inference => &mut self.inference,
             Purpose::Training | Purpose::Recomputing => &mut self.training,
         };
-        // Taken out for the time of the pass, so that it can be read while the slots are written.
+        // Taken out for the time of the pass, so that it can be read while the executor is written.
         if let Some(binding) = slot.take_if(|b| b.input == input) {
             return Ok(binding);
         }
@@ -276,16 +277,11 @@ impl CpuExecutor {
         Ok(binding)
     }
 
-    /// Makes room for what `binding` needs. Slots never shrink.
+    /// Makes room for what `binding` needs. The memory never shrinks.
     fn reserve(&mut self, binding: &Binding) -> Result<(), NetworkError> {
-        if self.slots.len() < binding.memory.size.len() {
-            self.slots.resize_with(binding.memory.size.len(), AlignedBuffer::default);
-        }
-        for (slot, &size) in self.slots.iter_mut().zip(&binding.memory.size) {
-            if !slot.try_grow(size) {
-                let bytes = binding.memory.total().saturating_mul(size_of::<f32>());
-                return Err(NetworkError::Memory { bytes, shape: binding.input });
-            }
+        if !self.memory.try_grow(binding.memory.len) {
+            let bytes = binding.memory.len.saturating_mul(size_of::<f32>());
+            return Err(NetworkError::Memory { bytes, shape: binding.input });
         }
         let mut longest = 0;
         for ((state, value), shape) in self.norms.iter_mut().zip(&self.program.values).zip(&binding.values) {
