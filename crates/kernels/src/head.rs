@@ -86,7 +86,7 @@ pub fn forward(
         let blocked = staging.at_least(conv.output().len());
         let target = GradientTarget::overwrite(blocked);
         let bias = bias.map(|bias| &bias[classes.clone()]);
-        direct::forward(ctx, &conv, conv.padding(), &[*source], &packed, bias, target, None);
+        direct::forward(ctx, &conv, conv.padding(), &[*source], packed.0.whole(), bias, target, None);
         to_plain(ctx, &conv.output(), blocked, &mut output[classes.start * voxels..classes.end * voxels])?;
     }
     Ok(())

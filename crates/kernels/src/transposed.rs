@@ -150,7 +150,7 @@ pub fn backward_data(
     check_length("gradient of the source", grad_source.data.len(), shape.source().len())?;
     let target = GradientTarget { data: &mut *grad_source.data, mode: grad_source.mode };
     let sources = [Source::raw(grad_output)];
-    direct::forward(ctx, &adjoint, NO_PADDING, &sources, &weights.data, None, target, None);
+    direct::forward(ctx, &adjoint, NO_PADDING, &sources, weights.data.0.whole(), None, target, None);
     Ok(())
 }
 

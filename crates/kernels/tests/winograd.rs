@@ -9,7 +9,7 @@
 use nnunet_kernels::conv::winograd::Variant;
 use nnunet_kernels::conv::{
     Affine, Algorithm, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut,
-    WriteMode, backward_data, backward_weights, backward_weights_with, forward,
+    WriteMode, backward_data, backward_weights, backward_weights_with, forward, forward_part,
 };
 use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, LANES};
 use nnunet_kernels::{Context, CpuLevel, scalar};
@@ -217,6 +217,69 @@ fn check(case: &Case) {
 
 fn conv(batch: usize, input: [usize; 3], sources: &[usize], out: usize, kernel_z: usize) -> ConvShape {
     ConvShape::new(batch, input, sources, out, [kernel_z, 3, 3], [1, 1, 1]).unwrap()
+}
+
+/// The sources added up from the last to the first give the convolution of all, and its statistics.
+#[test]
+fn sources_may_contribute_one_after_the_other() {
+    for shape in [conv(2, [5, 9, 13], &[20, 33, 7], 40, 3), conv(1, [1, 8, 30], &[16, 32], 17, 1)] {
+        let case = Case::new(shape, 5);
+        let (expected, output) = (case.forward_expected(), case.shape.output());
+        let (mut mean, mut variance) = (vec![0.0; output.vector_len()], vec![0.0; output.vector_len()]);
+        scalar::statistics(&output, &expected, StatisticsMut { mean: &mut mean, variance: &mut variance });
+        let algorithms = VARIANTS.map(Algorithm::Winograd).into_iter().chain([Algorithm::Direct]);
+        for (level, algorithm) in
+            CpuLevel::available().into_iter().flat_map(|l| algorithms.clone().map(move |a| (l, a)))
+        {
+            let (ctx, what) = (Context::new(level, 2), format!("{level:?} {algorithm:?}"));
+            let mut weights = ForwardWeights::with_algorithm(&case.shape, algorithm);
+            weights.pack(&ctx, &case.weights).unwrap();
+            let mut result = AlignedBuffer::new(output.len());
+            result.fill(f32::NAN);
+            let (mut found_mean, mut found_variance) =
+                (vec![f64::NAN; mean.len()], vec![f64::NAN; mean.len()]);
+            let sources = case.sources();
+            for first in (0..sources.len()).rev() {
+                let last = first + 1 == sources.len();
+                let mode = if last { WriteMode::Overwrite } else { WriteMode::Accumulate };
+                let statistics = StatisticsMut { mean: &mut found_mean, variance: &mut found_variance };
+                let (bias, part) = (Some(&case.bias[..]), &sources[first..=first]);
+                forward_part(
+                    &ctx,
+                    &case.shape,
+                    first,
+                    part,
+                    &weights,
+                    bias,
+                    &mut result,
+                    mode,
+                    (first == 0).then_some(statistics),
+                )
+                .unwrap();
+            }
+            assert_close(&what, &result, &expected, tolerance(Variant::W4));
+            for (found, expected) in
+                found_mean.iter().chain(&found_variance).zip(mean.iter().chain(&variance))
+            {
+                assert!(
+                    (found - expected).abs() <= 1e-3 * (1.0 + expected.abs()),
+                    "{found} {expected} {what}"
+                );
+            }
+            let beyond = forward_part(
+                &ctx,
+                &case.shape,
+                1,
+                &sources,
+                &weights,
+                None,
+                &mut result,
+                WriteMode::Overwrite,
+                None,
+            );
+            assert!(beyond.is_err(), "{what}");
+        }
+    }
 }
 
 proptest! {

@@ -12,8 +12,10 @@ pub use shape::ConvShape;
 pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
 pub use weights::{DataWeights, ForwardWeights};
 
-use crate::error::check_length;
+use crate::error::{check_length, check_range};
+use crate::layout::blocks;
 use crate::{Context, KernelError};
+use weights::SourceWeights;
 
 /// Forward convolution: raw output (bias added, no activation) in the blocked layout.
 ///
@@ -32,20 +34,48 @@ pub fn forward(
     output: &mut [f32],
     statistics: Option<StatisticsMut<'_>>,
 ) -> Result<(), KernelError> {
-    check_sources(shape, sources)?;
+    check_length("list of sources", sources.len(), shape.source_channels.len())?;
+    forward_part(ctx, shape, 0, sources, weights, bias, output, WriteMode::Overwrite, statistics)
+}
+
+/// What the sources from number `first` on, as many as given, contribute to [`forward`]: it replaces the output or is added to it. So sources need
+/// not be there at the same time. What is added takes no bias; statistics are those of the output after the call.
+///
+/// # Errors
+/// As [`forward`], and if there are no such sources.
+pub fn forward_part(
+    ctx: &Context,
+    shape: &ConvShape,
+    first: usize,
+    sources: &[Source<'_>],
+    weights: &ForwardWeights,
+    bias: Option<&[f32]>,
+    output: &mut [f32],
+    mode: WriteMode,
+    statistics: Option<StatisticsMut<'_>>,
+) -> Result<(), KernelError> {
+    let count = shape.source_channels.len();
+    check_range("first source", first, 0..=count, "a source of the convolution")?;
+    check_range("number of sources", sources.len(), 1..=count - first, "sources of the convolution")?;
+    sources.iter().enumerate().try_for_each(|(index, source)| source.check(&shape.source(first + index)))?;
     weights.check(shape)?;
     check_bias(shape.out_channels, bias)?;
     check_length("output", output.len(), shape.output().len())?;
     if let Some(statistics) = &statistics {
         statistics.check(&shape.output())?;
     }
-    match weights.0.algorithm() {
+    let (earlier, channels) = shape.source_channels.split_at(first);
+    let first_block = earlier.iter().map(|&channels| blocks(channels)).sum();
+    let part = ConvShape { source_channels: channels[..sources.len()].to_vec(), ..shape.clone() };
+    let bias = bias.filter(|_| mode == WriteMode::Overwrite);
+    let output = GradientTarget { data: output, mode };
+    let weights = SourceWeights { packed: &weights.0, first_block };
+    match weights.packed.algorithm() {
         Algorithm::Direct => {
-            let output = GradientTarget::overwrite(output);
-            direct::forward(ctx, shape, shape.padding(), sources, weights, bias, output, statistics);
+            direct::forward(ctx, &part, part.padding(), sources, weights, bias, output, statistics);
         }
         Algorithm::Winograd(variant) => {
-            winograd::forward(ctx, shape, variant, sources, &weights.0, bias, output, statistics);
+            winograd::forward(ctx, &part, variant, sources, weights, bias, output, statistics);
         }
     }
     Ok(())

@@ -58,6 +58,13 @@ pub(crate) struct Packed {
     pub(crate) data: AlignedBuffer,
 }
 
+/// Packed weights for the blocks of summed channels from `first_block` on.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct SourceWeights<'a> {
+    pub(crate) packed: &'a Packed,
+    pub(crate) first_block: usize,
+}
+
 /// What of a convolution its packed weights depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct PackedFor {
@@ -207,6 +214,11 @@ impl Packed {
             };
             block.transform_into(ctx, data, group.offset, index, summed.len());
         });
+    }
+
+    /// For all blocks of summed channels.
+    pub(crate) fn whole(&self) -> SourceWeights<'_> {
+        SourceWeights { packed: self, first_block: 0 }
     }
 
     /// The algorithm that the weights are packed for.

@@ -17,6 +17,7 @@ use super::binding::{Binding, Phase, StepShape};
 use super::forward::{Mode, optional};
 use super::memory_plan::{self, Rest};
 use super::program::{Action, Norm, Step, ValueId};
+use super::runs::Run;
 use super::weights::Direction;
 use super::{CpuExecutor, kernel_fault};
 use crate::error::NetworkError;
@@ -59,9 +60,10 @@ impl CpuExecutor {
         }
         let batch = std::mem::take(&mut self.batch);
         std::mem::swap(&mut self.parameters, parameters);
-        let done = binding.again[index]
-            .iter()
-            .try_for_each(|&step| self.run_forward_step(step, binding, &batch, &mut [], Mode::Again));
+        let done = binding.again[index].iter().try_for_each(|&step| {
+            let run = Run::whole(step, &self.program.steps[step]);
+            self.run_forward_step(&run, binding, &batch, &mut [], Mode::Again)
+        });
         std::mem::swap(&mut self.parameters, parameters);
         self.batch = batch;
         done

@@ -12,6 +12,7 @@ use super::kernel_fault;
 use super::lifetimes::{self, Lifetimes};
 use super::memory_plan::{self, MemoryPlan};
 use super::program::{Action, Program, Step, ValueId};
+use super::runs::{self, Run};
 use crate::error::NetworkError;
 use crate::graph::{Graph, Operation};
 use crate::shapes;
@@ -66,6 +67,8 @@ pub(super) struct Binding {
     pub(super) values: Vec<BlockedShape>,
     /// By step.
     pub(super) steps: Vec<StepShape>,
+    /// The forward pass.
+    pub(super) runs: Vec<Run>,
     /// Shape (n, c, z, y, x) of each output.
     pub(super) outputs: Vec<[usize; 5]>,
     /// Places of the values first, then of the gradients, then of values that are computed again.
@@ -111,14 +114,30 @@ impl Binding {
             .collect::<Result<Vec<_>, _>>()?;
         let keeps_weights = purpose == Purpose::Inference && packing_share(&steps) > MOST_PACKING;
         let outputs = graph.outputs().iter().map(|id| nodes[id.0]).collect();
+        let runs = match purpose {
+            // Parts are summed in another order; exact results are those of the training pass to the bit.
+            Purpose::Inference => runs::inference(program, &values, precision != Precision::Exact),
+            Purpose::Training | Purpose::Recomputing => runs::training(program),
+        };
         let plan = match purpose {
-            Purpose::Inference => lifetimes::inference(program, &values),
+            Purpose::Inference => lifetimes::inference(program, &values, &runs),
             Purpose::Training => lifetimes::training(program, &values, false),
             Purpose::Recomputing => lifetimes::training(program, &values, true),
         };
         let memory = memory_plan::assign(&plan.buffers);
         let Lifetimes { gradient_buffer, again, .. } = plan;
-        Ok(Self { purpose, keeps_weights, input, values, steps, outputs, memory, again, gradient_buffer })
+        Ok(Self {
+            purpose,
+            keeps_weights,
+            input,
+            values,
+            steps,
+            runs,
+            outputs,
+            memory,
+            again,
+            gradient_buffer,
+        })
     }
 
     /// Place of a value.

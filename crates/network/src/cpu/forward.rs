@@ -1,14 +1,15 @@
-//! The forward pass: one kernel call per step.
+//! The forward pass: one kernel call per run.
 
 use std::time::Instant;
 
-use nnunet_kernels::conv::{self, Affine, Source, StatisticsMut};
+use nnunet_kernels::conv::{self, Affine, Source, StatisticsMut, WriteMode};
 use nnunet_kernels::layout;
 use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, pooling, transposed};
 
-use super::binding::{Binding, Phase, Purpose, StepShape};
+use super::binding::{Binding, Phase, StepShape};
 use super::memory_plan::{self, Rest};
 use super::program::{Action, Norm, Step, Value, ValueId};
+use super::runs::Run;
 use super::weights::Direction;
 use super::{CpuExecutor, NormState, kernel_fault};
 use crate::error::NetworkError;
@@ -72,7 +73,7 @@ impl Mode {
 }
 
 impl CpuExecutor {
-    /// Runs all steps, or those that the full-resolution output needs. `outputs` have their shapes already.
+    /// Runs what the binding names. `outputs` have their shapes already.
     pub(super) fn forward_steps(
         &mut self,
         binding: &Binding,
@@ -84,24 +85,20 @@ impl CpuExecutor {
         let start = Instant::now();
         self.weights.refresh(&self.context, graph, &self.program, binding, &self.parameters, version)?;
         self.note_time("pack", NodeId(0), start);
-        for index in 0..self.program.steps.len() {
-            if binding.purpose != Purpose::Inference || self.program.steps[index].inference {
-                self.run_forward_step(index, binding, input, outputs, mode)?;
-            }
-        }
-        Ok(())
+        binding.runs.iter().try_for_each(|run| self.run_forward_step(run, binding, input, outputs, mode))
     }
 
-    /// Runs the step `index` into the memory that its value has in the phase of `mode`.
+    /// Runs a step or a part of it into the memory that its value has in the phase of `mode`.
     pub(super) fn run_forward_step(
         &mut self,
-        index: usize,
+        run: &Run,
         binding: &Binding,
         input: &[f32],
         outputs: &mut [&mut Tensor],
         mode: Mode,
     ) -> Result<(), NetworkError> {
         let start = Instant::now();
+        let index = run.step;
         let Step { node, output, .. } = self.program.steps[index];
         if !binding.keeps_weights {
             let (weights, context) = (&mut self.weights, &self.context);
@@ -115,7 +112,7 @@ impl CpuExecutor {
         let place = output.and_then(|v| binding.place(v, mode.phase()).cloned());
         let (mut written, rest) = memory_plan::lend(&mut memory, &[place]);
         let raw = &mut *written[0];
-        let mut done = self.forward_step(index, binding, input, &rest, raw, &mut state, outputs, mode);
+        let mut done = self.forward_step(run, binding, input, &rest, raw, &mut state, outputs, mode);
         self.memory = memory;
         if !binding.keeps_weights {
             self.weights.give_back(Direction::Forward, index, binding);
@@ -147,7 +144,7 @@ impl CpuExecutor {
 
     fn forward_step(
         &self,
-        index: usize,
+        run: &Run,
         binding: &Binding,
         input: &[f32],
         memory: &Rest<'_>,
@@ -156,6 +153,7 @@ impl CpuExecutor {
         outputs: &mut [&mut Tensor],
         mode: Mode,
     ) -> Result<(), KernelError> {
+        let index = run.step;
         let Step { action, sources, output, .. } = &self.program.steps[index];
         let (context, parameters, step) = (&self.context, &self.parameters, &self.weights.steps[index]);
         let readable = self.readable(binding, mode.phase(), memory);
@@ -164,7 +162,7 @@ impl CpuExecutor {
         let shape = output.map(|v| binding.values[v]);
         let NormState { mean, variance, scale, shift } = state;
         let running = norm.and_then(|norm| norm.running).filter(|_| mode == Mode::Evaluate);
-        let measured = norm.filter(|_| running.is_none());
+        let measured = norm.filter(|_| run.last && running.is_none());
         let mut statistics = measured.map(|_| StatisticsMut { mean, variance });
         match (action, &binding.steps[index]) {
             (Action::Import, StepShape::Elementwise(shape)) => layout::to_blocked(context, shape, input, raw),
@@ -173,15 +171,17 @@ impl CpuExecutor {
                 first_layer::forward(context, shape, input, weights, bias, raw, statistics.take())
             }
             (Action::Convolution(c), StepShape::Conv(shape, algorithms)) => {
-                let all: Vec<Source<'_>> = sources.iter().map(|&v| readable.source(v)).collect();
-                let bias = optional(parameters, c.bias);
-                conv::forward(
+                let read = &sources[run.sources.clone()];
+                let read: Vec<Source<'_>> = read.iter().map(|&v| readable.source(v)).collect();
+                conv::forward_part(
                     context,
                     shape,
-                    &all,
+                    run.sources.start,
+                    &read,
                     step.forward(algorithms.data)?,
-                    bias,
+                    optional(parameters, c.bias).filter(|_| run.first),
                     raw,
+                    if run.first { WriteMode::Overwrite } else { WriteMode::Accumulate },
                     statistics.take(),
                 )
             }
@@ -206,7 +206,9 @@ impl CpuExecutor {
             // `Binding::new` gives every action its kind of shape.
             _ => unreachable!("step and shape of different kinds"),
         }?;
-        let (Some(Norm { over, affine, epsilon, .. }), Some(shape)) = (norm, shape) else { return Ok(()) };
+        let (Some(Norm { over, affine, epsilon, .. }), Some(shape), true) = (norm, shape, run.last) else {
+            return Ok(());
+        };
         if let Some(statistics) = statistics {
             norm::statistics(context, &shape, raw, statistics)?;
         }

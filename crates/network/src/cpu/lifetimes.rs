@@ -1,6 +1,6 @@
 //! When buffers are in use: values and gradients over the steps of a pass, and what is computed again.
 //!
-//! Time runs through the forward steps, and in training back through them: the backward step of step t comes at
+//! Time goes through the runs of the forward pass, and in training back through its steps: the backward step of step t comes at
 //! time 2 * steps - 1 - t.
 //!
 //! With recomputation a value keeps its memory from the forward to the backward pass only if several steps read it (skip
@@ -12,6 +12,7 @@ use nnunet_kernels::layout::BlockedShape;
 
 use super::memory_plan::Lifetime;
 use super::program::{Action, Program, Step, ValueId};
+use super::runs::{self, Run};
 
 /// Lifetimes of all buffers of a pass.
 #[derive(Debug)]
@@ -25,11 +26,12 @@ pub(super) struct Lifetimes {
     pub(super) again: Vec<Vec<usize>>,
 }
 
-/// Step index of each value's first and last mention, over the steps that `count`.
-fn mentions(program: &Program, count: impl Fn(&Step) -> bool) -> Vec<Option<(usize, usize)>> {
+/// Index in `runs` of each value's first and last mention.
+fn mentions(program: &Program, runs: &[Run]) -> Vec<Option<(usize, usize)>> {
     let mut spans: Vec<Option<(usize, usize)>> = vec![None; program.values.len()];
-    for (t, step) in program.steps.iter().enumerate().filter(|(_, s)| count(s)) {
-        for &value in step.output.iter().chain(&step.sources) {
+    for (t, run) in runs.iter().enumerate() {
+        let step = &program.steps[run.step];
+        for &value in step.output.iter().chain(&step.sources[run.sources.clone()]) {
             let span = spans[value].get_or_insert((t, t));
             span.1 = t;
         }
@@ -38,8 +40,8 @@ fn mentions(program: &Program, count: impl Fn(&Step) -> bool) -> Vec<Option<(usi
 }
 
 /// For inference: a value's memory is free after its last reader.
-pub(super) fn inference(program: &Program, values: &[BlockedShape]) -> Lifetimes {
-    let spans = mentions(program, |s| s.inference).into_iter().zip(values);
+pub(super) fn inference(program: &Program, values: &[BlockedShape], runs: &[Run]) -> Lifetimes {
+    let spans = mentions(program, runs).into_iter().zip(values);
     let buffers =
         spans.map(|(span, shape)| span.map(|(first, last)| Lifetime { len: shape.len(), first, last }));
     Lifetimes {
@@ -137,7 +139,7 @@ fn gradient_buffers(
 ) -> Vec<Option<usize>> {
     let count = program.values.len();
     let end = 2 * program.steps.len() - 1;
-    let spans = mentions(program, |_| true);
+    let spans = mentions(program, &runs::training(program));
     let mut buffers: Vec<Option<usize>> = vec![None; count];
     for (t, step) in program.steps.iter().enumerate().rev() {
         let Some(value) = step.output else { continue };

@@ -13,6 +13,7 @@ mod forward;
 mod lifetimes;
 mod memory_plan;
 mod program;
+mod runs;
 mod weights;
 
 use std::time::{Duration, Instant};

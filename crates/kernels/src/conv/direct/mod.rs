@@ -31,7 +31,8 @@ use task::{Job, Output};
 use tiles::{Input, Tiles};
 use weight_gradient::WeightGradient;
 
-use super::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, WriteMode};
+use super::weights::SourceWeights;
+use super::{ConvShape, DataWeights, GradientTarget, Source, StatisticsMut, WriteMode};
 use crate::layout::{LANES, SharedMut, padded};
 use crate::{Context, CpuLevel};
 
@@ -85,7 +86,7 @@ pub(crate) fn forward(
     shape: &ConvShape,
     padding: [usize; 3],
     sources: &[Source<'_>],
-    weights: &ForwardWeights,
+    weights: SourceWeights<'_>,
     bias: Option<&[f32]>,
     output: GradientTarget<'_>,
     statistics: Option<StatisticsMut<'_>>,
@@ -102,13 +103,13 @@ pub(crate) fn forward(
     let targets = [Output { data: SharedMut::new(output.data), blocks: out.blocks(), start }];
     let job = Job {
         input: input(ctx, shape, sources),
-        weights: &weights.0,
+        weights,
         outputs: &targets,
         output_spatial: out.spatial,
         passes: &passes,
         micro: micro_table(ctx.level()),
     };
-    let tiles = Tiles::new(&job.input, shape.batch, &passes, weights.0.order.groups.len());
+    let tiles = Tiles::new(&job.input, shape.batch, &passes, weights.packed.order.groups.len());
     match statistics {
         None => job.run(ctx, &tiles, None),
         Some(statistics) => {
@@ -182,7 +183,7 @@ pub(crate) fn backward_data(
             blocks: out.blocks(),
             rows: row_table(ctx.level()),
         },
-        weights: &weights.0,
+        weights: weights.0.whole(),
         outputs: &targets,
         output_spatial: shape.input,
         passes: &passes,

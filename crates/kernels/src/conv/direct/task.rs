@@ -6,7 +6,7 @@ use super::pass::{Axis, Pass};
 use super::rows::LaneStatistics;
 use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
-use crate::conv::weights::{Group, Packed};
+use crate::conv::weights::{Group, SourceWeights};
 use crate::layout::{LANES, SharedMut};
 
 /// Most taps of a kernel: 7 x 7 x 7.
@@ -23,7 +23,7 @@ pub(super) struct Output<'a> {
 /// A convolution as [`super`] describes it.
 pub(super) struct Job<'a> {
     pub(super) input: Input<'a>,
-    pub(super) weights: &'a Packed,
+    pub(super) weights: SourceWeights<'a>,
     pub(super) outputs: &'a [Output<'a>],
     pub(super) output_spatial: [usize; 3],
     pub(super) passes: &'a [Pass],
@@ -38,7 +38,7 @@ impl Job<'_> {
         tiles: &Tiles,
         statistics: Option<SharedMut<'_, LaneStatistics>>,
     ) {
-        let groups = &self.weights.order.groups;
+        let groups = &self.weights.packed.order.groups;
         ctx.pool().par_for(tiles.count() * tiles.shares, |thread, task| {
             let (index, share) = (task / tiles.shares, task % tiles.shares);
             let groups =
@@ -98,9 +98,10 @@ impl Job<'_> {
             _ => std::ptr::null(),
         };
         let kernels = if group.blocks == 2 { &self.micro.wide } else { &self.micro.narrow };
-        let weights_block = self.weights.order.block_stride(group);
-        let weights =
-            &self.weights.data[group.offset + chunk.block * weights_block..][..chunk.count * weights_block];
+        let SourceWeights { packed, first_block } = self.weights;
+        let weights_block = packed.order.block_stride(group);
+        let first = group.offset + (first_block + chunk.block) * weights_block;
+        let weights = &packed.data[first..][..chunk.count * weights_block];
         let mut taps = [Tap::default(); MAX_TAPS];
         // All passes over a row before the next row: their results interleave, so they share cache lines and pages. Rows are
         // taken in pairs if they are short.

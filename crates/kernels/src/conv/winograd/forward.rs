@@ -8,7 +8,7 @@ use crate::layout::{LANES, SharedMut};
 use crate::simd::{Isa, Simd, at_level};
 
 use super::super::source::StatisticsMut;
-use super::super::weights::{Group, Packed};
+use super::super::weights::{Group, SourceWeights};
 use super::Variant;
 use super::input::{Inputs, Plane, transform_plane};
 use super::multiply::{Product, multiply};
@@ -34,7 +34,7 @@ pub(in crate::conv) struct Correlation<'a> {
     pub(super) tiling: Tiling,
     pub(super) inputs: Inputs<'a>,
     /// Transformed weights.
-    pub(in crate::conv) weights: &'a Packed,
+    pub(in crate::conv) weights: SourceWeights<'a>,
     /// Bias of the result channels.
     pub(in crate::conv) bias: Option<&'a [f32]>,
     /// One tensor per source of the weights' groups.
@@ -48,7 +48,7 @@ impl Correlation<'_> {
     /// Computes the convolution and, if asked for, the statistics of its output (of the first target).
     pub(in crate::conv) fn run(&self, ctx: &Context, statistics: Option<StatisticsMut<'_>>) {
         let tiling = &self.tiling;
-        let schedule = Schedule::new(tiling, self.weights.order.groups.len());
+        let schedule = Schedule::new(tiling, self.weights.packed.order.groups.len());
         let (strips, rows) = schedule.strips_per_plane(tiling);
         let out_blocks = self.targets.first().map_or(0, |target| target.blocks);
         let units = tiling.size[0] * strips;
@@ -159,7 +159,7 @@ impl Pass<'_> {
                     }
                 }
                 let strip = z / planes * bands + band;
-                for group in &self.job.weights.order.groups {
+                for group in &self.job.weights.packed.order.groups {
                     self.products(
                         ctx,
                         &slots,
@@ -188,7 +188,7 @@ impl Pass<'_> {
         let tiling = &self.job.tiling;
         let (planes, layers) = (tiling.variant.planes(), tiling.layers());
         let m_stride = products_stride(planes * strips_per_task * strips.rows * tiling.columns());
-        let groups = &self.job.weights.order.groups;
+        let groups = &self.job.weights.packed.order.groups;
         let mut first = 0;
         while first < tiling.batch * layers {
             // Without room for everything, a slab ends with its sample.
@@ -577,8 +577,11 @@ impl Pass<'_> {
             bias[..group.channels].copy_from_slice(&values[group.channel..group.channel + group.channels]);
         }
         let block_stride = tiling.taps() * LANES * width;
-        let point_stride = tiling.blocks * block_stride;
-        let weights = &self.job.weights.data[group.offset..][..tiling.variant.points() * point_stride];
+        let SourceWeights { packed, first_block } = self.job.weights;
+        let point_stride = packed.order.summed.len() * block_stride;
+        let first = group.offset + first_block * block_stride;
+        let len = (tiling.variant.points() - 1) * point_stride + tiling.blocks * block_stride;
+        let weights = &packed.data[first..][..len];
         let voxels: usize = tiling.size.iter().product();
         assert!(tiling.batch * target.blocks * voxels * LANES <= target.data.len());
         assert!(group.block + group.blocks <= target.blocks);

@@ -25,8 +25,8 @@ mod weight_gradient;
 mod weights;
 
 use super::ConvShape;
-use super::source::{GradientTarget, Source, StatisticsMut};
-use super::weights::Packed;
+use super::source::{GradientTarget, Source, StatisticsMut, WriteMode};
+use super::weights::{Packed, SourceWeights};
 use crate::Context;
 use crate::layout::{SharedMut, blocks};
 use forward::{Correlation, Target};
@@ -94,9 +94,9 @@ pub(super) fn forward(
     shape: &ConvShape,
     variant: Variant,
     sources: &[Source<'_>],
-    weights: &Packed,
+    weights: SourceWeights<'_>,
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: GradientTarget<'_>,
     statistics: Option<StatisticsMut<'_>>,
 ) {
     let tiling = Tiling {
@@ -106,7 +106,11 @@ pub(super) fn forward(
         taps_z: shape.kernel[0],
         variant,
     };
-    let target = Target { data: SharedMut::new(output), blocks: shape.out_blocks(), accumulate: false };
+    let target = Target {
+        accumulate: output.mode == WriteMode::Accumulate,
+        data: SharedMut::new(output.data),
+        blocks: shape.out_blocks(),
+    };
     let inputs = Inputs { sources, channels: &shape.source_channels, size: shape.input };
     Correlation { tiling, inputs, weights, bias, targets: &[target] }.run(ctx, statistics);
 }
@@ -131,14 +135,14 @@ pub(super) fn backward_data(
         .iter_mut()
         .zip(&shape.source_channels)
         .map(|(target, channels)| Target {
-            accumulate: target.mode == super::WriteMode::Accumulate,
+            accumulate: target.mode == WriteMode::Accumulate,
             data: SharedMut::new(target.data),
             blocks: blocks(*channels),
         })
         .collect();
     let inputs =
         Inputs { sources: &[Source::raw(grad_output)], channels: &[shape.out_channels], size: shape.input };
-    Correlation { tiling, inputs, weights, bias: None, targets: &targets }.run(ctx, None);
+    Correlation { tiling, inputs, weights: weights.whole(), bias: None, targets: &targets }.run(ctx, None);
 }
 
 /// Weight gradient in natural order; lengths were checked by the caller.
