@@ -62,7 +62,7 @@ pub struct MemoryEstimate {
     pub activations: usize,
     /// Parameters with their packed copies and, for training, their gradients.
     pub weights: usize,
-    /// Input and outputs of the network in plain layout, and the logits of one head before they are brought to it.
+    /// Input and outputs of the network in plain layout, and for training the gradient of one output in the blocked one.
     pub border: usize,
 }
 
@@ -237,7 +237,7 @@ impl CpuExecutor {
         let outputs = if training { &binding.outputs[..] } else { &binding.outputs[..1] };
         let border = outputs.iter().chain([&input]).map(|s| s.iter().product::<usize>()).sum::<usize>();
         let staging = binding.steps.iter().map(|step| match step {
-            StepShape::Head(shape) => shape.staging_len(),
+            StepShape::Head(shape) if training => shape.staging_len(),
             _ => 0,
         });
         Ok(MemoryEstimate {

@@ -1,9 +1,11 @@
 //! The head of a segmentation network: 1x1x1 convolution to few channels, logits in plain layout (n, c, z, y, x).
 //! Weights are natural `[co][ci]`; they are small, so they are not packed ahead.
 
+mod forward;
+
 use crate::conv::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, check_bias, direct};
 use crate::error::check_length;
-use crate::layout::{BlockedShape, LANES, padded, to_blocked, to_plain};
+use crate::layout::{BlockedShape, padded, to_blocked};
 use crate::{Context, KernelError};
 
 /// Sizes of a head.
@@ -37,15 +39,9 @@ impl HeadShape {
         }
     }
 
-    /// Classes that are computed at a time: all of them, but of large single samples so many that their
-    /// blocked logits take no more room than a feature map.
-    fn classes_at_once(&self) -> usize {
-        if self.source.batch == 1 { self.out_channels.min(2 * LANES) } else { self.out_channels }
-    }
-
-    /// Values that [`forward`] needs beside its output.
+    /// Values that the backward functions need beside their results.
     pub fn staging_len(&self) -> usize {
-        self.source.batch * padded(self.classes_at_once()) * self.source.voxels()
+        self.source.batch * padded(self.out_channels) * self.source.voxels()
     }
 
     /// Values of the plain output (n, c, z, y, x).
@@ -75,20 +71,9 @@ pub fn forward(
     check_length("weights", weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, bias)?;
     check_length("output", output.len(), shape.output_len())?;
-    let at_once = shape.classes_at_once();
-    let (channels, voxels) = (shape.source.channels, shape.output_len() / shape.out_channels.max(1));
-    let mut staging = ctx.staging();
-    for first in (0..shape.out_channels).step_by(at_once.max(1)) {
-        let classes = first..shape.out_channels.min(first + at_once);
-        let conv = HeadShape { out_channels: classes.len(), ..*shape }.conv();
-        let mut packed = ForwardWeights::new(&conv);
-        packed.pack(ctx, &weights[classes.start * channels..classes.end * channels])?;
-        let blocked = staging.at_least(conv.output().len());
-        let target = GradientTarget::overwrite(blocked);
-        let bias = bias.map(|bias| &bias[classes.clone()]);
-        direct::forward(ctx, &conv, conv.padding(), &[*source], packed.0.whole(), bias, target, None);
-        to_plain(ctx, &conv.output(), blocked, &mut output[classes.start * voxels..classes.end * voxels])?;
-    }
+    let mut packed = ForwardWeights::new(&shape.conv());
+    packed.pack(ctx, weights)?;
+    forward::run(ctx, shape, source, &packed.0, bias, output);
     Ok(())
 }
 
