@@ -47,9 +47,11 @@ fn labels(path: &Path) -> Vec<f32> {
 #[test]
 fn a_folder_a_file_and_a_list_give_the_same() {
     let place = place(2);
-    let out = place.run("predict -i images -o whole -m model --disable_tta");
+    let out = place.run("predict -i images -o whole -m model --disable_tta --verbose");
     let said = text(&out.stderr);
-    assert!(out.status.success() && said.contains("memory: at most about"), "{said}");
+    for words in ["tiles of [", "memory of a pass: ", "memory: at most about"] {
+        assert!(out.status.success() && said.contains(words), "{words:?} in {said}");
+    }
     let expected = labels(&place.path("whole/new_1.nii.gz"));
     let truth = labels(&place.path("labels/new_1.nii.gz"));
     let equal = expected.iter().zip(&truth).filter(|(a, b)| a == b).count();

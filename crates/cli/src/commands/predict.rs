@@ -66,7 +66,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-part_id"], "N", "which part this is, from 0 (default: 0)"),
     Flag::switch(&["--not_on_device"], "keep results in main memory; on a processor they always are"),
     Flag::switch(&["--disable_progress_bar"], "no progress; same as --progress none"),
-    Flag::switch(&["--verbose"], "say how the images are tiled"),
+    Flag::switch(&["--verbose"], "say how the images are tiled and what memory a pass of the network takes"),
     Flag::switch(&["--strict"], "fail if there are no cases, instead of a warning"),
 ];
 
@@ -176,6 +176,15 @@ impl Run<'_> {
             session.message(&format!(
                 "tiles of {:?}, step {step_fraction} of a tile, {folds} folds, {mirrored} mirrored passes per tile",
                 configuration.patch_size
+            ));
+            let pass = predictor.memory_of_pass()?;
+            let gigabytes = |bytes: usize| bytes as f64 / 1e9;
+            session.message(&format!(
+                "memory of a pass: {:.2} GB ({:.2} activations, {:.2} weights, {:.2} input and output)",
+                gigabytes(pass.total()),
+                gigabytes(pass.activations),
+                gigabytes(pass.weights),
+                gigabytes(pass.border),
             ));
         }
         if mirrored > 1 {

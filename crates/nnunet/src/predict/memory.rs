@@ -1,5 +1,6 @@
 //! What a prediction needs of main memory, stated before it starts.
 
+use nnunet_network::MemoryEstimate;
 use nnunet_volume::formats::nifti::read_geometry;
 
 use super::cascade::CaseReader;
@@ -44,6 +45,17 @@ impl MemoryNeed {
 }
 
 impl Predictor {
+    /// Memory of one pass of the network over a tile (with all that go through it together).
+    ///
+    /// # Errors
+    /// When the network does not take the tiles.
+    pub fn memory_of_pass(&self) -> Result<MemoryEstimate, PredictError> {
+        let executor = &self.folds.executor;
+        let [z, y, x] = self.window.tile;
+        let shape = [self.window.batch, executor.graph().input_channels(), z, y, x];
+        Ok(executor.memory_estimate(shape, false)?)
+    }
+
     /// What an image of `shape` needs whose preprocessed version has shape `on_network` (both z, y, x).
     ///
     /// # Errors
@@ -59,8 +71,7 @@ impl Predictor {
         let heads = self.model.labels.num_segmentation_heads();
         let executor = &self.folds.executor;
         let channels = executor.graph().input_channels();
-        let [z, y, x] = self.window.tile;
-        let pass = executor.memory_estimate([self.window.batch, channels, z, y, x], false)?;
+        let pass = self.memory_of_pass()?;
         let further_folds = (self.folds.count() - 1) * executor.parameters().total_count() * 4;
         let whole = 2 * heads as u64 * after;
         let logits = if self.folds_run_side_by_side(on_network) {
