@@ -9,6 +9,8 @@ pub mod loader;
 pub mod log_file;
 pub mod loss;
 pub mod progress_plot;
+mod record;
+mod request;
 mod run_folder;
 pub mod sampler;
 pub mod schedule;
@@ -19,5 +21,6 @@ mod validate;
 
 pub use engine::{Engine, StepError};
 pub use error::TrainError;
+pub use request::{Start, TrainRequest};
 pub use run_folder::RunFolder;
-pub use trainer::{Start, TrainRequest, Training};
+pub use trainer::Training;

@@ -7,7 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nnunet_network::checkpoint::pickle::Value;
 use nnunet_network::optimiser::{Sgd, SgdOptions};
-use nnunet_network::{CpuExecutor, CpuOptions, init};
+use nnunet_network::{CpuExecutor, init};
 
 use super::batch::{BatchComposer, BatchError, Preparation};
 use super::case_source::{CachedCase, CaseSource, MemoryBudget};
@@ -17,6 +17,7 @@ use super::loader::{BatchLoader, LoaderError, LoaderSettings};
 use super::log_file::LogFile;
 use super::loss::{DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Loss, OverlapCounts};
 use super::progress_plot::write_progress_plot;
+use super::request::{Start, TrainRequest};
 use super::run_folder::RunFolder;
 use super::schedule::PolynomialDecay;
 use super::state::{self, Identity, Rates};
@@ -25,10 +26,9 @@ use super::validate::Validation;
 use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
 use crate::dataset::splits::{Fold, Split, split_for_fold};
-use crate::dataset::{DatasetJson, DatasetName, Folders, LabelManager};
+use crate::dataset::{DatasetJson, Folders, LabelManager};
 use crate::evaluate::Summary;
-use crate::files::write_atomic;
-use crate::json::{Json, KeyOrder};
+use crate::json::Json;
 use crate::model::{Recipe, network_graph, previous_stage_labels};
 use crate::plan::{Configuration, Plans};
 use crate::preprocess::stored_cases;
@@ -37,64 +37,26 @@ use crate::progress::{Cancel, Event, Progress};
 /// Preprocessed cases stay in memory up to this many bytes.
 const CASE_MEMORY: usize = 2 << 30;
 
-/// What to train.
-#[derive(Debug, Clone)]
-pub struct TrainRequest {
-    /// The dataset.
-    pub dataset: DatasetName,
-    /// Name of the configuration, e.g. `3d_fullres`.
-    pub configuration: String,
-    /// The fold.
-    pub fold: Fold,
-    /// Name of the plans, e.g. `nnUNetPlans`.
-    pub plans: String,
-    /// What the trainer decides.
-    pub recipe: Recipe,
-    /// Batch size instead of the plans'.
-    pub batch_size: Option<usize>,
-    /// Seed of the weights and of all random choices.
-    pub seed: u64,
-    /// How the network is computed, and with how many threads.
-    pub cpu: CpuOptions,
-    /// Where the weights come from.
-    pub start: Start,
-    /// Whether checkpoints are written.
-    pub checkpointing: bool,
-}
-
-/// Where a training begins.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Start {
-    /// With random weights.
-    New,
-    /// Where an earlier run stopped; with random weights if there was none.
-    Resume,
-    /// With the weights of a checkpoint, but the segmentation heads.
-    Pretrained(PathBuf),
-    /// With everything of one checkpoint, for validation.
-    From(PathBuf),
-}
-
 /// A training that is put together and can run.
 pub struct Training {
-    request: TrainRequest,
-    folder: RunFolder,
-    plans: Plans,
-    configuration: Configuration,
-    dataset: DatasetJson,
+    pub(super) request: TrainRequest,
+    pub(super) folder: RunFolder,
+    pub(super) plans: Plans,
+    pub(super) configuration: Configuration,
+    pub(super) dataset: DatasetJson,
     labels: LabelManager,
-    preprocessed: PathBuf,
+    pub(super) preprocessed: PathBuf,
     /// In a cascade, the folder of the previous stage's segmentations.
     previous_stage: Option<PathBuf>,
     train_cases: Vec<String>,
     validation_cases: Vec<String>,
-    policy: AugmentationPolicy,
-    engine: Engine,
+    pub(super) policy: AugmentationPolicy,
+    pub(super) engine: Engine,
     optimiser_options: SgdOptions,
     schedule: PolynomialDecay,
-    identity: Identity,
+    pub(super) identity: Identity,
     state: state::Progress,
-    log: LogFile,
+    pub(super) log: LogFile,
 }
 
 impl Training {
@@ -438,85 +400,7 @@ impl Training {
         Ok(BatchLoader::start(Arc::new(composer), &settings, cancel)?)
     }
 
-    /// Plans, dataset and fingerprint beside the folds, and what was decided for this run.
-    fn write_companions(&self) -> Result<(), TrainError> {
-        let model = self.folder.model();
-        let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
-        self.plans.write(model.join("plans.json"))?;
-        let dataset = model.join("dataset.json");
-        let text = self.dataset.document().to_python(KeyOrder::Kept);
-        write_atomic(&dataset, text.as_bytes()).map_err(|e| io(&dataset, e))?;
-        let source = self.preprocessed.join("dataset_fingerprint.json");
-        if source.exists() {
-            let target = model.join("dataset_fingerprint.json");
-            let bytes = std::fs::read(&source).map_err(|e| io(&source, e))?;
-            write_atomic(&target, &bytes).map_err(|e| io(&target, e))?;
-        }
-        let debug = self.folder.fold().join("debug.json");
-        let text = self.debug_information().to_python(KeyOrder::Kept);
-        write_atomic(&debug, text.as_bytes()).map_err(|e| io(&debug, e))
-    }
-
-    /// Everything that decides the run, as texts, for whoever has to find out later what was done.
-    fn debug_information(&self) -> Json {
-        let recipe = &self.request.recipe;
-        let executor = &self.engine.executor;
-        let text = |value: String| Json::String(value);
-        Json::object([
-            ("program", text(format!("nnunet {}", env!("CARGO_PKG_VERSION")))),
-            ("trainer", text(recipe.trainer.clone())),
-            ("dataset_name", text(self.request.dataset.to_string())),
-            ("configuration_name", text(self.configuration.name.clone())),
-            ("fold", text(self.request.fold.to_string())),
-            ("plans_name", text(self.plans.plans_name().to_owned())),
-            ("batch_size", text(self.configuration.batch_size.to_string())),
-            ("patch_size", text(format!("{:?}", self.configuration.patch_size))),
-            ("num_epochs", text(recipe.epochs.to_string())),
-            ("num_iterations_per_epoch", text(recipe.iterations_per_epoch.to_string())),
-            ("num_val_iterations_per_epoch", text(recipe.validation_iterations.to_string())),
-            ("initial_lr", text(recipe.initial_learning_rate.to_string())),
-            ("weight_decay", text(recipe.weight_decay.to_string())),
-            ("momentum", text(recipe.momentum.to_string())),
-            ("oversample_foreground_percent", text(recipe.foreground_oversampling.to_string())),
-            ("enable_deep_supervision", text(recipe.deep_supervision.to_string())),
-            ("inference_allowed_mirroring_axes", text(format!("{:?}", self.identity.mirroring_axes))),
-            ("parameters", text(executor.graph().parameter_count().to_string())),
-            ("seed", text(self.request.seed.to_string())),
-            ("threads", text(executor.threads().to_string())),
-            ("cpu_level", text(format!("{:?}", executor.level()))),
-            ("precision", text(format!("{:?}", executor.precision()))),
-            ("start", text(format!("{:?}", self.request.start))),
-            ("augmentation", text(format!("{:?}", self.policy))),
-            ("output_folder", text(self.folder.fold().display().to_string())),
-            ("log_file", text(self.log.path().display().to_string())),
-        ])
-    }
-
-    fn state_memory(&self, progress: &dyn Progress) -> Result<(), TrainError> {
-        let [z, y, x] = self.configuration.patch_size_zyx();
-        let executor = &self.engine.executor;
-        let channels = executor.graph().input_channels();
-        let batch = self.configuration.batch_size;
-        let shape = [batch, channels, z, y, x];
-        let estimate = executor.memory_estimate(shape, true)?;
-        let momentum = executor.parameters().total_count() * size_of::<f32>();
-        let gigabytes = |bytes: usize| bytes as f64 / 1e9;
-        let saved = match executor.recomputation_saves(shape)? {
-            0 => String::new(),
-            bytes => format!("; recomputation saves {:.2} GB", gigabytes(bytes)),
-        };
-        let line = format!(
-            "network: {:.1} million parameters; a training step on {batch} patches of {z} x {y} x {x} takes \
-             {:.2} GB of memory ({:.2} activations, {:.2} weights, gradients and momentum){saved}",
-            executor.graph().parameter_count() as f64 / 1e6,
-            gigabytes(estimate.total() + momentum),
-            gigabytes(estimate.activations),
-            gigabytes(estimate.weights + momentum),
-        );
-        self.say(&line, progress)
-    }
-
-    fn say(&self, line: &str, progress: &dyn Progress) -> Result<(), TrainError> {
+    pub(super) fn say(&self, line: &str, progress: &dyn Progress) -> Result<(), TrainError> {
         progress.event(Event::Message(line));
         self.log_line(line)
     }
