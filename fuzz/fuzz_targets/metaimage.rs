@@ -6,5 +6,11 @@ use nnunet_fuzz::with_file;
 use nnunet_volume::formats::metaimage;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = with_file(bytes, ".mha", |path| metaimage::read(path));
+    with_file(bytes, ".mha", |path| {
+        let header = metaimage::read_geometry(path);
+        if let Ok(image) = metaimage::read(path) {
+            let (shape, _) = header.expect("the header of a readable image is readable");
+            assert_eq!(shape, image.volume.shape());
+        }
+    });
 });

@@ -6,5 +6,11 @@ use nnunet_fuzz::with_file;
 use nnunet_volume::formats::nrrd;
 
 fuzz_target!(|bytes: &[u8]| {
-    let _ = with_file(bytes, ".nrrd", |path| nrrd::read(path));
+    with_file(bytes, ".nrrd", |path| {
+        let header = nrrd::read_geometry(path);
+        if let Ok(image) = nrrd::read(path) {
+            let (shape, _) = header.expect("the header of a readable image is readable");
+            assert_eq!(shape, image.volume.shape());
+        }
+    });
 });

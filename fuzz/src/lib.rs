@@ -2,7 +2,11 @@
 //! run a target.
 #![forbid(unsafe_code)]
 
+use std::io::{Cursor, Write};
 use std::path::{Path, PathBuf};
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
 
 /// Calls `read` with the path of a file that holds `bytes` and whose name ends with `ending`.
 ///
@@ -13,4 +17,15 @@ pub fn with_file<T>(bytes: &[u8], ending: &str, read: impl FnOnce(&Path) -> T) -
     let path = folder.join(format!("nnunet-fuzz-{}{ending}", std::process::id()));
     std::fs::write(&path, bytes).expect("the input can be written");
     read(&path)
+}
+
+/// A zip archive with the given members, as they are.
+pub fn zip_of(members: &[(&str, &[u8])]) -> Vec<u8> {
+    let options = SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
+    for (name, bytes) in members {
+        zip.start_file(*name, options).expect("the name is valid");
+        zip.write_all(bytes).expect("memory is there");
+    }
+    zip.finish().expect("memory is there").into_inner()
 }
