@@ -212,8 +212,8 @@ fn a_killed_prediction_goes_on_and_leaves_no_halves() {
         assert_eq!(labels(file), labels(&place.path("whole").join(file.file_name().unwrap())));
     }
     // What a kill in the middle of a file leaves; a part of another run is not touched.
-    std::fs::write(place.path("out/.new_5.nii.gz.12345.0.partial"), "half").unwrap();
-    std::fs::write(place.path("out/.other.nii.gz.12345.0.partial"), "half").unwrap();
+    std::fs::write(place.path("out/.new_5.nii.gz.12345-0.tmp"), "half").unwrap();
+    std::fs::write(place.path("out/.other.nii.gz.12345-0.tmp"), "half").unwrap();
     let output = place.run(&format!("{predict} -o out --continue_prediction"));
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
@@ -226,5 +226,5 @@ fn a_killed_prediction_goes_on_and_leaves_no_halves() {
         .into_iter()
         .filter(|f| f.file_name().unwrap().to_string_lossy().starts_with('.'))
         .collect();
-    assert_eq!(hidden, [place.path("out/.other.nii.gz.12345.0.partial")]);
+    assert_eq!(hidden, [place.path("out/.other.nii.gz.12345-0.tmp")]);
 }

@@ -1,9 +1,10 @@
 //! Writing files so that a killed run leaves either the old file or the new one.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+
+use nnunet_files::temporary_name;
 
 /// Writes `bytes` to a temporary file beside `path`, flushes it to the disk and renames it to `path`.
 /// Creates missing parent folders. On an error the temporary file is removed and an existing `path`
@@ -13,22 +14,19 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Like [`write_atomic`] for what is better streamed: `write` puts the content into the given file.
-pub fn write_atomic_with(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
-    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        fs::create_dir_all(folder)?;
+pub fn write_atomic_with(
+    path: &Path,
+    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> io::Result<()> {
+    make_parents(path)?;
+    nnunet_files::write_atomically(path, write)
+}
+
+fn make_parents(path: &Path) -> io::Result<()> {
+    match path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        Some(parent) => fs::create_dir_all(parent),
+        None => Ok(()),
     }
-    let temporary = temporary_name(path);
-    let result = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).open(&temporary)?;
-        write(&mut file)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if result.is_err() {
-        // The error that matters is the first one; a file that was never created cannot be removed.
-        let _ = fs::remove_file(&temporary);
-    }
-    result
 }
 
 /// A folder under a temporary name, removed with all it holds when this is dropped.
@@ -38,9 +36,7 @@ pub struct TemporaryFolder(PathBuf);
 impl TemporaryFolder {
     /// Makes an empty folder beside `path`, and the parents of `path` where they are missing.
     pub fn beside(path: &Path) -> io::Result<Self> {
-        if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-            fs::create_dir_all(parent)?;
-        }
+        make_parents(path)?;
         let temporary = temporary_name(path);
         fs::create_dir(&temporary)?;
         Ok(Self(temporary))
@@ -73,32 +69,16 @@ impl Drop for TemporaryFolder {
     }
 }
 
-/// A name beside `path` that no other writer of this or another process uses.
-fn temporary_name(path: &Path) -> PathBuf {
-    static COUNTER: AtomicU64 = AtomicU64::new(0);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let number = COUNTER.fetch_add(1, Ordering::Relaxed);
-    path.with_file_name(format!(".{name}.{}-{number}.tmp", std::process::id()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn replaces_and_leaves_nothing_behind() {
+    fn missing_folders_are_made() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/deep/file.txt");
         write_atomic(&path, b"one").unwrap();
-        write_atomic(&path, b"two").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"two");
-        let error = write_atomic_with(&path, |file| {
-            file.write_all(b"half")?;
-            Err(io::Error::other("disk full"))
-        });
-        assert_eq!(error.unwrap_err().to_string(), "disk full");
-        assert_eq!(fs::read(&path).unwrap(), b"two", "the old content survives a failed write");
-        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+        assert_eq!(fs::read(&path).unwrap(), b"one");
     }
 
     #[test]

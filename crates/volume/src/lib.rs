@@ -4,7 +4,6 @@
 //! in [`geometry::Geometry`], whose fields keep the ITK order (x, y, z) of the file headers.
 #![forbid(unsafe_code)]
 
-pub mod atomic_file;
 pub mod error;
 pub mod formats;
 pub mod geometry;

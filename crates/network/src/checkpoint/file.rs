@@ -1,9 +1,8 @@
-//! Whole files: pickles by path, and writing by a temporary name.
+//! Whole files: pickles by path, and writing.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
 
 use super::error::CheckpointError;
 use super::pickle::{Limits, PickleError, Protocol, Value, pickle, unpickle};
@@ -22,36 +21,15 @@ pub fn read_pickle_file(path: &Path) -> Result<Value, CheckpointError> {
 /// Writes a pickled file with protocol 4, by a temporary name.
 pub fn write_pickle_file(path: &Path, value: &Value) -> Result<(), CheckpointError> {
     let bytes = pickle(value, Protocol::Four).map_err(|e| CheckpointError::pickle(path, e))?;
-    write_atomically(path, |file| file.write_all(&bytes))
+    write_file(path, |file| file.write_all(&bytes))
 }
 
-/// Lets `write` fill a temporary file beside `path`, flushes it to the disk and renames it to `path`.
-/// Whatever happens, `path` is the old file or the complete new one.
-pub(super) fn write_atomically(
+/// Writes a file, whole or not at all.
+pub(super) fn write_file(
     path: &Path,
-    write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    fill: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
 ) -> Result<(), CheckpointError> {
-    let temporary = temporary_name(path);
-    let result = fill(&temporary, write).and_then(|()| std::fs::rename(&temporary, path));
-    result.map_err(|source| {
-        // The error that is reported is the first one; a leftover is only untidy.
-        let _ = std::fs::remove_file(&temporary);
-        CheckpointError::write(path, source)
-    })
-}
-
-fn fill(temporary: &Path, write: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
-    let mut out = BufWriter::with_capacity(1 << 20, File::create(temporary)?);
-    write(&mut out)?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
-}
-
-/// A name beside `path` that no other writer uses.
-fn temporary_name(path: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}-{count}.tmp", std::process::id()))
+    nnunet_files::write_atomically(path, fill).map_err(|source| CheckpointError::write(path, source))
 }
 
 #[cfg(test)]
@@ -66,7 +44,7 @@ mod tests {
             write_pickle_file(&path, &value).unwrap();
             assert_eq!(read_pickle_file(&path).unwrap(), value);
         }
-        let failed = write_atomically(&path, |out| {
+        let failed = write_file(&path, |out| {
             out.write_all(b"half of it")?;
             Err(io::Error::other("disk full"))
         });

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::error::CheckpointError;
-use super::file::write_atomically;
+use super::file::write_file;
 use super::pickle::Dtype;
 use super::state_dict::{StateDict, without_wrappers};
 use super::torch::read_f32s;
@@ -121,7 +121,7 @@ pub fn write_safetensors(path: &Path, weights: &StateDict) -> Result<(), Checkpo
     let mut header = serde_json::Value::Object(header).to_string().into_bytes();
     // Numbers begin at a multiple of eight bytes.
     header.resize(header.len().next_multiple_of(8), b' ');
-    write_atomically(path, |out| {
+    write_file(path, |out| {
         out.write_all(&(header.len() as u64).to_le_bytes())?;
         out.write_all(&header)?;
         weights.tensors().try_for_each(|(_, tensor)| super::torch::write_f32s(out, &tensor.data))

@@ -1,7 +1,7 @@
 //! Models packed into a zip archive, for whoever is to predict with them.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use zip::ZipWriter;
@@ -195,7 +195,7 @@ fn pack(
         .collect();
     progress.event(Event::Started { stage: "export", total: files.len() as u64 });
     let result = write_atomic_with(output, |file| {
-        let mut archive = ZipWriter::new(BufWriter::with_capacity(1 << 20, file));
+        let mut archive = ZipWriter::new(file);
         for (i, (path, name)) in files.iter().zip(&names).enumerate() {
             let add = |archive: &mut ZipWriter<_>| add_file(archive, path, name, cancel);
             add(&mut archive)

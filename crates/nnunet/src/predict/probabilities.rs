@@ -15,7 +15,7 @@ use crate::files::write_atomic_with;
 /// When the file cannot be written.
 pub fn write_probabilities(path: &Path, probabilities: &ChannelVolume<f32>) -> io::Result<()> {
     write_atomic_with(path, |file| {
-        let mut archive = ZipWriter::new(io::BufWriter::new(file));
+        let mut archive = ZipWriter::new(file);
         archive.start_file("probabilities.npy", SimpleFileOptions::default().large_file(true))?;
         archive.write_all(&npy_header(probabilities))?;
         let mut bytes = Vec::with_capacity(1 << 18);

@@ -337,7 +337,7 @@ fn remove_leftovers(folder: &Path, cases: &[&Case]) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str().and_then(|name| name.strip_prefix('.')) else { continue };
-        let unfinished = name.ends_with(".tmp") || name.ends_with(".partial");
+        let unfinished = name.ends_with(".tmp");
         let of_a_case = name.match_indices('.').any(|(dot, _)| names.contains(&name[..dot]));
         if unfinished && of_a_case {
             // It is only in the way; if it cannot be removed, the prediction can still be made.

@@ -12,8 +12,8 @@ use flate2::write::ZlibEncoder;
 use super::labels::{self, WriteVolume, check_flat};
 use super::text_header::{Compression, Described, Start, spaced};
 use super::voxels::{Encoding, StoredVoxel, write_voxels};
-use crate::atomic_file::write_atomically;
 use crate::error::{Result, VolumeError};
+use crate::formats::write_file;
 use crate::{Geometry, Image, Volume, VoxelType};
 
 /// The element types that are read, in MetaImage's words.
@@ -185,7 +185,7 @@ pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometr
         spaced(&geometry.origin[..n]),
         spaced(&geometry.spacing[..n]),
     );
-    write_atomically(path, |file| {
+    write_file(path, |file| {
         file.write_all(header.as_bytes())?;
         file.write_all(&packed)
     })

@@ -13,4 +13,15 @@ mod text_header;
 mod tiff_array;
 mod voxels;
 
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::Path;
+
 pub use voxels::StoredVoxel;
+
+use crate::error::{Result, VolumeError};
+
+/// Writes a file, whole or not at all.
+fn write_file(path: &Path, fill: impl FnOnce(&mut BufWriter<File>) -> std::io::Result<()>) -> Result<()> {
+    nnunet_files::write_atomically(path, fill).map_err(|e| VolumeError::io(path, "write it", e))
+}

@@ -11,8 +11,8 @@ use flate2::{Compression as Level, GzBuilder};
 use super::labels::{self, WriteVolume, check_flat};
 use super::text_header::{Compression, Described, Start, spaced};
 use super::voxels::{Encoding, StoredVoxel, write_voxels};
-use crate::atomic_file::write_atomically;
 use crate::error::Result;
+use crate::formats::write_file;
 use crate::{Geometry, Image, Volume, VoxelType};
 
 /// The names of the types; the first of each is written.
@@ -214,7 +214,7 @@ pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometr
         " domain".repeat(n),
         vector(geometry.origin[..n].to_vec()),
     );
-    write_atomically(path, |file| {
+    write_file(path, |file| {
         file.write_all(header.as_bytes())?;
         let mut gz = GzBuilder::new().mtime(0).write(file, Level::new(4));
         write_voxels(&mut gz, volume.data())?;

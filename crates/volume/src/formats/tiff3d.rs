@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use super::labels::{self, WriteVolume};
 use super::tiff_array::{self, TiffArray, TiffShape};
 use super::voxels::StoredVoxel;
-use crate::atomic_file::write_atomically;
 use crate::error::{Result, VolumeError};
+use crate::formats::write_file;
 use crate::{Geometry, Image, ImageWarning, Volume};
 
 /// Which file beside an image has its spacing.
@@ -120,7 +120,7 @@ pub fn write_labels<L: Copy + Into<u32>>(
         "{{\n    \"spacing\": [\n        {:?},\n        {:?},\n        {:?}\n    ]\n}}",
         spacing_zyx[0], spacing_zyx[1], spacing_zyx[2]
     );
-    write_atomically(&spacing_file(path, Naming::Segmentation), |file| {
+    write_file(&spacing_file(path, Naming::Segmentation), |file| {
         std::io::Write::write_all(file, text.as_bytes())
     })
 }

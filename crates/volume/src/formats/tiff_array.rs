@@ -11,8 +11,8 @@ use tiff::encoder::{Compression, DeflateLevel, TiffEncoder};
 use tiff::tags::Tag;
 
 use super::voxels::{StoredVoxel, check_room};
-use crate::atomic_file::write_atomically;
 use crate::error::{Result, VolumeError};
+use crate::formats::write_file;
 use crate::{Volume, VoxelType};
 
 /// Shape of the array in a file.
@@ -208,7 +208,7 @@ pub(super) fn write<T: StoredVoxel>(path: &Path, volume: &Volume<T>, as_volume: 
             advice: "Write it as .nii.gz.",
         })?;
     let page_size = width as usize * height as usize;
-    write_atomically(path, |file| {
+    write_file(path, |file| {
         let other = std::io::Error::other::<TiffError>;
         let encoder = TiffEncoder::new(file).map_err(other)?;
         let mut encoder = encoder.with_compression(Compression::Deflate(DeflateLevel::Balanced));

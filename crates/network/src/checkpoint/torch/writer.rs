@@ -9,7 +9,7 @@ use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
 use crate::checkpoint::error::CheckpointError;
-use crate::checkpoint::file::write_atomically;
+use crate::checkpoint::file::write_file;
 use crate::checkpoint::pickle::{Dtype, Protocol, StorageRef, TensorRef, Value, pickle};
 use crate::optimiser::StateTensor;
 
@@ -55,7 +55,7 @@ impl<'a> TensorWriter<'a> {
         // torch names the folder within the archive after the file.
         let name = path.file_stem().map(|s| s.to_string_lossy().into_owned());
         let name = name.filter(|n| !n.is_empty()).unwrap_or_else(|| "archive".to_owned());
-        write_atomically(path, |file| {
+        write_file(path, |file| {
             let mut zip = ZipWriter::new(file);
             member(&mut zip, &name, "data.pkl", data.len(), |out| out.write_all(&data))?;
             member(&mut zip, &name, "byteorder", 6, |out| out.write_all(b"little"))?;

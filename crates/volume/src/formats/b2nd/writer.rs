@@ -12,8 +12,8 @@ use super::filter::shuffle;
 use super::frame::{Header, trailer};
 use super::layout::Layout;
 use super::region::{for_each_index, linear, overlap, volume};
-use crate::atomic_file::write_atomically;
 use crate::error::{Result, VolumeError};
+use crate::formats::write_file;
 
 /// The index entry of a chunk of zeros, which takes no room.
 const ZEROS: u64 = 0x81 << 56;
@@ -69,7 +69,7 @@ pub fn write_b2nd<T: Element>(path: &Path, shape: &[usize], data: &[T], layout: 
     let uncompressed = count as u64 * header.chunk_bytes;
     header.header_len = header.to_bytes(uncompressed, shuffled).len() as u64;
     header.frame_len = header.header_len + chunks_len + index_len as u64 + trailer.len() as u64;
-    write_atomically(path, |out| {
+    write_file(path, |out| {
         out.write_all(&header.to_bytes(uncompressed, shuffled))?;
         chunks.iter().try_for_each(|chunk| out.write_all(chunk))?;
         out.write_all(&index)?;

@@ -9,8 +9,8 @@ use std::path::Path;
 use super::super::voxels::{StoredVoxel, check_room};
 use super::{Pixels, check_sides, unpack, with_palette};
 use crate::VoxelType;
-use crate::atomic_file::write_atomically;
 use crate::error::{Result, VolumeError};
+use crate::formats::write_file;
 
 const FILE_HEADER: usize = 14;
 const INFO_HEADER: usize = 40;
@@ -111,7 +111,7 @@ pub(super) fn write<T: StoredVoxel>(path: &Path, width: usize, height: usize, da
         head.extend_from_slice(&v.to_le_bytes());
     }
     head.extend((0..=255u8).flat_map(|v| [v, v, v, 0]));
-    write_atomically(path, |file| {
+    write_file(path, |file| {
         file.write_all(&head)?;
         let mut row = Vec::with_capacity(row_bytes);
         for line in data.chunks_exact(width).rev() {

@@ -8,8 +8,8 @@ use ::png::{BitDepth, ColorType, Decoder, Encoder, Limits, Reader, Transformatio
 use super::super::voxels::{StoredVoxel, check_room};
 use super::{Pixels, check_sides, unpack, with_palette};
 use crate::VoxelType;
-use crate::atomic_file::write_atomically;
 use crate::error::{Result, VolumeError};
+use crate::formats::write_file;
 
 fn damaged(path: &Path, error: ::png::DecodingError) -> VolumeError {
     VolumeError::DamagedCompression { path: path.to_owned(), source: std::io::Error::other(error) }
@@ -93,7 +93,7 @@ pub(super) fn write<T: StoredVoxel>(path: &Path, width: usize, height: usize, da
         raw[at..].reverse();
     }
     let depth = if size_of::<T>() == 2 { BitDepth::Sixteen } else { BitDepth::Eight };
-    write_atomically(path, |file| {
+    write_file(path, |file| {
         let mut encoder = Encoder::new(file, width as u32, height as u32);
         encoder.set_color(ColorType::Grayscale);
         encoder.set_depth(depth);

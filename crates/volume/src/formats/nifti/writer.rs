@@ -9,10 +9,10 @@ use flate2::{Compression, GzBuilder};
 
 use super::header::{Header, LEN_1, LEN_2};
 use super::orientation;
-use crate::atomic_file::write_atomically;
 use crate::error::Result;
 use crate::formats::labels::{self, WriteVolume, check_flat};
 use crate::formats::voxels::{StoredVoxel, write_voxels};
+use crate::formats::write_file;
 use crate::{Geometry, Volume, VoxelType};
 
 /// Deflate level. Label maps hardly shrink further above it, and the time is a fraction of level 6.
@@ -41,7 +41,7 @@ pub(super) fn write_with_header<T: StoredVoxel>(
     change(&mut header);
     let header = header.to_bytes(8 * size_of::<T>() as i16);
     let compress = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
-    write_atomically(path, |file| {
+    write_file(path, |file| {
         if compress {
             let mut gz = GzBuilder::new().mtime(0).write(file, Compression::new(LEVEL));
             write_parts(&mut gz, &header, volume.data())?;
