@@ -213,17 +213,38 @@ impl Machine<'_> {
                 format!("a tensor of shape {:?} beyond its storage {}", tensor.shape, tensor.storage.key);
             return Err(self.malformed(found, "a tensor within its storage"));
         }
-        Ok(Some(Node::Leaf(Value::Tensor(Box::new(tensor)))))
+        let tensor = Value::Tensor(Box::new(tensor));
+        self.charge(tensor.own_bytes())?;
+        Ok(Some(Node::Leaf(tensor)))
     }
 
-    /// `('storage', type, key, device, numel[, view])`, torch's reference to data outside the pickle.
+    /// torch's references to what is outside the pickle: `('storage', type, key, device, numel[, view])`,
+    /// `('module', class, file, source)` for a class with its source, and in the oldest files `(class, file, source)`
+    /// and the keys of tensors and storages alone.
     pub(super) fn persistent(&mut self, id: Id) -> Result<(), PickleError> {
-        let storage =
-            self.storage(id).ok_or_else(|| self.malformed("another value", "a reference to a storage"))?;
-        self.push(Node::Leaf(Value::Storage(Box::new(storage))))
+        let class = match self.sequence(id) {
+            Some(&[class, _, _]) => Some(class),
+            Some(&[tag, class, _, _]) if self.leaf(tag).and_then(Value::as_str) == Some("module") => {
+                Some(class)
+            }
+            _ => None,
+        };
+        if let Some(class) = class.filter(|&class| matches!(self.leaf(class), Some(Value::Global(_)))) {
+            self.push_id(class);
+            return Ok(());
+        }
+        let value = match self.leaf(id) {
+            Some(Value::Str(key)) => self.outside.get(key).cloned(),
+            Some(Value::Int(key)) => self.outside.get(&key.to_string()).cloned(),
+            _ => self.storage(id),
+        };
+        let value = value.ok_or_else(|| self.malformed("another value", "a reference to a storage"))?;
+        self.charge(value.own_bytes())?;
+        self.push(Node::Leaf(value))
     }
 
-    fn storage(&self, id: Id) -> Option<StorageRef> {
+    /// A storage, or the class alone of one whose numbers have no meaning here (complex, quantised).
+    fn storage(&self, id: Id) -> Option<Value> {
         let &[tag, class, key, device, numel, ref view @ ..] = self.sequence(id)? else { return None };
         if self.leaf(tag)?.as_str()? != "storage"
             || view.iter().any(|&v| !matches!(self.leaf(v), Some(Value::None)))
@@ -234,14 +255,17 @@ impl Machine<'_> {
         let short = |name: &&str| name.len() <= 256;
         let dtype = match class.name.as_str() {
             "UntypedStorage" => None,
-            name => Some(Dtype::from_torch_storage(name)?),
+            name => match Dtype::from_torch_storage(name) {
+                None => return Some(Value::Global(class.clone())),
+                known => known,
+            },
         };
-        Some(StorageRef {
+        Some(Value::Storage(Box::new(StorageRef {
             dtype,
             key: self.leaf(key)?.as_str().filter(short)?.to_owned(),
             device: self.leaf(device)?.as_str().filter(short)?.to_owned(),
             numel: self.leaf(numel)?.as_usize()?,
-        })
+        })))
     }
 
     /// Gives `state` to the value `target`.

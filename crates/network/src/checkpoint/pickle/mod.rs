@@ -28,5 +28,6 @@ pub use error::PickleError;
 pub use numpy::{Dtype, NdArray, Scalar};
 pub use pickler::{Protocol, pickle};
 pub use torch::{StorageRef, TensorRef};
+pub(super) use unpickle::unpickle_with;
 pub use unpickle::{Limits, unpickle, unpickle_prefix};
 pub use value::{Dict, Global, Object, Value};

@@ -78,12 +78,7 @@ impl Tree<'_> {
             .ok_or(PickleError::TooLarge { what: "values", limit: self.limits.max_values })?;
         Ok(match &self.nodes[id as usize] {
             Node::Leaf(value) => {
-                self.charge(match value {
-                    Value::Str(s) => s.len(),
-                    Value::Bytes(b) | Value::BigInt(b) => b.len(),
-                    Value::Global(g) => g.module.len() + g.name.len(),
-                    _ => 0,
-                })?;
+                self.charge(value.own_bytes())?;
                 value.clone()
             }
             Node::List(ids) => Value::List(self.values(ids, depth)?),

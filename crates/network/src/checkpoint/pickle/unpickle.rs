@@ -25,9 +25,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Far beyond any file of nnU-Net: 8 GiB, four million values, 200 levels.
+    /// Far beyond any file of nnU-Net: 8 GiB, a million values, 200 levels.
     fn default() -> Self {
-        Self { max_bytes: 8 << 30, max_values: 4_000_000, max_depth: 200 }
+        Self { max_bytes: 8 << 30, max_values: 1_000_000, max_depth: 200 }
     }
 }
 
@@ -38,6 +38,15 @@ pub fn unpickle(input: &[u8]) -> Result<Value, PickleError> {
 
 /// Reads the first pickle of `input` within `limits`; also says how many bytes it took.
 pub fn unpickle_prefix(input: &[u8], limits: &Limits) -> Result<(Value, usize), PickleError> {
+    unpickle_with(input, limits, &HashMap::new())
+}
+
+/// As [`unpickle_prefix`], for a pickle that refers to values outside of it by a name or number.
+pub(in crate::checkpoint) fn unpickle_with(
+    input: &[u8],
+    limits: &Limits,
+    outside: &HashMap<String, Value>,
+) -> Result<(Value, usize), PickleError> {
     if input.len() > limits.max_bytes {
         return Err(PickleError::TooLarge { what: "bytes", limit: limits.max_bytes });
     }
@@ -50,6 +59,7 @@ pub fn unpickle_prefix(input: &[u8], limits: &Limits) -> Result<(Value, usize), 
         marks: Vec::new(),
         memo: HashMap::new(),
         limits,
+        outside,
         copy_budget: Cell::new(copy_limit(input.len())),
     };
     let root = machine.run()?;
@@ -67,6 +77,8 @@ pub(super) struct Machine<'a> {
     marks: Vec<usize>,
     memo: HashMap<u32, Id>,
     limits: &'a Limits,
+    /// What persistent references by a name or number mean.
+    pub(super) outside: &'a HashMap<String, Value>,
     /// Bytes that may still be copied from one value to another.
     copy_budget: Cell<usize>,
 }

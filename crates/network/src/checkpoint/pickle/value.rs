@@ -218,6 +218,26 @@ impl Value {
         }
     }
 
+    /// Bytes that a copy of a value without children takes beside those of every value. Copies of an array share
+    /// its numbers.
+    pub(super) fn own_bytes(&self) -> usize {
+        let storage = |s: &StorageRef| size_of::<StorageRef>() + s.key.len() + s.device.len();
+        match self {
+            Self::Str(s) => s.len(),
+            Self::Bytes(b) | Self::BigInt(b) => b.len(),
+            Self::Global(g) => g.module.len() + g.name.len(),
+            Self::NdArray(a) => size_of_val(a.shape()),
+            Self::Storage(s) => storage(s),
+            Self::Tensor(t) => {
+                size_of::<TensorRef>()
+                    + storage(&t.storage)
+                    + size_of_val(&*t.shape)
+                    + size_of_val(&*t.stride)
+            }
+            _ => 0,
+        }
+    }
+
     /// The dict, if it is one.
     pub fn as_dict(&self) -> Option<&Dict> {
         match self {

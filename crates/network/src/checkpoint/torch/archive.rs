@@ -1,4 +1,4 @@
-//! The zip form of `torch.save` (and, through `legacy`, the form before it): the pickle and its storages.
+//! The zip form of `torch.save` (and, through `legacy` and `tar`, the forms before it): the pickle and its storages.
 //!
 //! Members: `NAME/data.pkl`, `NAME/data/KEY` for each storage, `NAME/byteorder`. Sizes are checked against the file
 //! before memory is asked for.
@@ -11,7 +11,7 @@ use indexmap::IndexMap;
 use zip::ZipArchive;
 
 use super::decode::read_f32s;
-use super::legacy;
+use super::{legacy, tar};
 use crate::checkpoint::error::CheckpointError;
 use crate::checkpoint::pickle::{Dict, Dtype, NdArray, StorageRef, TensorRef, Value, unpickle};
 use crate::optimiser::StateTensor;
@@ -38,8 +38,15 @@ pub(in crate::checkpoint) struct Archive {
 }
 
 enum Form {
-    Zip { zip: ZipArchive<BufReader<File>>, prefix: String },
-    Legacy { file: BufReader<File>, storages: IndexMap<String, legacy::Span> },
+    Zip {
+        zip: ZipArchive<BufReader<File>>,
+        prefix: String,
+    },
+    /// The older forms.
+    Spans {
+        file: BufReader<File>,
+        storages: IndexMap<String, legacy::Span>,
+    },
 }
 
 impl Archive {
@@ -49,22 +56,25 @@ impl Archive {
         let mut file = BufReader::with_capacity(1 << 20, File::open(path).map_err(read)?);
         let len = file.get_ref().metadata().map_err(read)?.len();
         let budget = len.saturating_mul(MAX_UNPACKED).saturating_add(64 << 20);
-        let mut magic = Vec::new();
-        file.by_ref().take(4).read_to_end(&mut magic).map_err(read)?;
+        let mut start = Vec::new();
+        file.by_ref().take(tar::BLOCK).read_to_end(&mut start).map_err(read)?;
         file.seek(SeekFrom::Start(0)).map_err(read)?;
-        if magic == *b"PK\x03\x04" {
+        if start.starts_with(b"PK\x03\x04") {
             return Self::open_zip(path, file, len, budget);
         }
-        if magic.first() == Some(&0x80) {
-            let (value, storages, big_endian) = legacy::read(path, &mut file)?;
-            let form = Form::Legacy { file, storages };
-            return Ok((Self { path: path.to_owned(), form, big_endian, len, budget }, value));
-        }
-        Err(CheckpointError::NotThisFormat {
-            path: path.to_owned(),
-            found: format!("the file begins with {magic:02x?}"),
-            expected: "a checkpoint of PyTorch",
-        })
+        let (value, storages, big_endian) = if start.first() == Some(&0x80) {
+            legacy::read(path, &mut file)?
+        } else if tar::is_header(&start) {
+            tar::read(path, &mut file)?
+        } else {
+            return Err(CheckpointError::NotThisFormat {
+                path: path.to_owned(),
+                found: format!("the file begins with {:02x?}", &start[..start.len().min(4)]),
+                expected: "a checkpoint of PyTorch",
+            });
+        };
+        let form = Form::Spans { file, storages };
+        Ok((Self { path: path.to_owned(), form, big_endian, len, budget }, value))
     }
 
     fn open_zip(
@@ -118,7 +128,7 @@ impl Archive {
         Ok(bytes)
     }
 
-    /// A member of the zip archive, or a storage of the older form, with its length in bytes.
+    /// A member of the zip archive, or a storage of the older forms, with its length in bytes.
     fn source(&mut self, name: &str) -> Result<(Box<dyn Read + '_>, u64), CheckpointError> {
         let path = &self.path;
         match &mut self.form {
@@ -144,7 +154,7 @@ impl Archive {
                 }
                 Ok((Box::new(member.take(len)), len))
             }
-            Form::Legacy { file, storages } => {
+            Form::Spans { file, storages } => {
                 let span = storages.get(name.trim_start_matches("data/")).ok_or_else(|| {
                     CheckpointError::damaged(
                         path,

@@ -16,7 +16,7 @@ use crate::checkpoint::pickle::{Dict, Limits, PickleError, Value, unpickle_prefi
 const MAGIC: [u8; 10] = [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 
 /// Longest part before the storages that is looked at.
-const MAX_PICKLES: u64 = 64 << 20;
+pub(super) const MAX_PICKLES: u64 = 64 << 20;
 
 /// Where the elements of a storage lie in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,17 @@ pub(super) struct Span {
     pub(super) len: u64,
 }
 
-type Contents = (Value, IndexMap<String, Span>, bool);
+impl Span {
+    /// Goes `bytes` forward, at most to the end.
+    pub(super) fn skip(&mut self, bytes: u64) {
+        let bytes = bytes.min(self.len);
+        self.offset += bytes;
+        self.len -= bytes;
+    }
+}
+
+/// The saved value, where its storages lie, and whether their numbers are big endian.
+pub(super) type Contents = (Value, IndexMap<String, Span>, bool);
 
 /// Reads the pickles and finds the storages.
 pub(super) fn read(path: &Path, file: &mut BufReader<File>) -> Result<Contents, CheckpointError> {
@@ -65,7 +75,16 @@ pub(super) fn read(path: &Path, file: &mut BufReader<File>) -> Result<Contents, 
         let mut count = [0; 8];
         file.seek(SeekFrom::Start(offset)).map_err(failed)?;
         file.read_exact(&mut count).map_err(failed)?;
-        let size = sizes.get(name).copied().unwrap_or(1);
+        // Without it nobody knows where the next storage begins.
+        let Some(&size) = sizes.get(name) else {
+            let found = "numbers of another type";
+            return Err(CheckpointError::damaged(
+                path,
+                format!("storage {name}"),
+                found,
+                "a type that is known",
+            ));
+        };
         let len = u64::from_le_bytes(count).checked_mul(size);
         let end = len.and_then(|len| len.checked_add(offset + 8)).filter(|&end| end <= file_len);
         let (Some(len), Some(end)) = (len, end) else {

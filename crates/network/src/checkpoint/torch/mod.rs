@@ -3,6 +3,7 @@
 mod archive;
 mod decode;
 mod legacy;
+mod tar;
 mod writer;
 
 pub(super) use archive::Archive;
