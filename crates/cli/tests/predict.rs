@@ -14,7 +14,7 @@ use common::{Place, files_below, text};
 use nnunet_network::checkpoint::Checkpoint;
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
-use nnunet_volume::formats::nifti;
+use nnunet_volume::formats::{nifti, nrrd};
 
 /// A place with a copy of the model in `model` and `cases` images in `images`.
 fn place(cases: u32) -> Place {
@@ -182,6 +182,31 @@ fn memory_is_stated_and_kept_or_refused() {
         assert_eq!(labels(&a), labels(&b));
     }
     assert_eq!(place.run("predict -i images -o x -m model --max-ram none").status.code(), Some(2));
+}
+
+/// Whatever the format, a case that does not fit is refused before anything is written.
+#[test]
+fn memory_is_checked_beforehand_for_every_format() {
+    let place = place(2);
+    std::fs::create_dir(place.path("others")).unwrap();
+    for case in 0..2 {
+        let image = nifti::read(place.path(&format!("images/new_{case}_0000.nii.gz"))).unwrap();
+        let path = place.path(&format!("others/new_{case}_0000.nrrd"));
+        nrrd::write(&path, &image.volume, &image.geometry).unwrap();
+    }
+    let description = place.path("model/dataset.json");
+    let json = std::fs::read_to_string(&description).unwrap();
+    std::fs::write(&description, json.replace(".nii.gz", ".nrrd")).unwrap();
+    let tight = place.run("predict -i others -o out -m model --disable_tta --max-ram 0.001");
+    refused(&tight, &["limit of 1 MB", "new_0 needs", "new_1 needs", "--max-ram"]);
+    assert!(!place.path("out/new_0.nrrd").exists());
+    let free = place.run("predict -i others -o out -m model --disable_tta");
+    assert!(
+        free.status.success() && text(&free.stderr).contains("largest case new_"),
+        "{}",
+        text(&free.stderr)
+    );
+    assert!(place.path("out/new_1.nrrd").exists());
 }
 
 #[cfg(unix)]

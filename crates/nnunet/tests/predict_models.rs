@@ -12,6 +12,7 @@ use std::path::Path;
 
 use nnunet::dataset::cases::prediction_cases;
 use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet::preprocess::Properties;
 use nnunet::progress::{Cancel, Silent};
 use nnunet_network::{CpuOptions, Precision};
 use nnunet_testkit::npy::read_npz;
@@ -72,6 +73,8 @@ fn compare(expected: &Path, found: &Path, case: &str, ending: &str) {
         worst <= STEP && beyond <= ROUNDED,
         "{case}: probabilities differ by {worst}, {beyond} by over 1e-3"
     );
+    let properties = |folder: &Path| Properties::read(&folder.join(format!("{case}.pkl"))).unwrap();
+    assert_eq!(properties(found), properties(expected), "{case}");
     let labels = |folder: &Path| nifti::read(folder.join(format!("{case}{ending}"))).unwrap();
     let (ours, theirs) = (labels(found), labels(expected));
     assert_eq!(ours.geometry, theirs.geometry, "{case}");

@@ -5,8 +5,6 @@
 
 use std::path::{Path, PathBuf};
 
-use nnunet_volume::Geometry;
-
 use super::error::PredictError;
 use super::model_folder::Model;
 use crate::dataset::{Case, ImageReader};
@@ -31,15 +29,22 @@ pub(super) struct CaseReader<'a> {
     reader: ImageReader,
     preprocessor: Preprocessor<'a>,
     previous_stage: Option<&'a Path>,
+    /// Whether properties say where the previous stage's segmentation has its classes.
+    locate_classes: bool,
 }
 
 impl<'a> CaseReader<'a> {
-    /// A reader of cases for `model`.
+    /// A reader of cases for `model`; `locate_classes` adds to the properties of a cascade's cases where the previous
+    /// stage's segmentation has its classes, as those beside saved probabilities have it.
     ///
     /// # Errors
     /// Plans that ask for something unknown; a cascade without `previous_stage`, the folder of its
     /// segmentations, or such a folder where there is no cascade.
-    pub(super) fn new(model: &'a Model, previous_stage: Option<&'a Path>) -> Result<Self, PredictError> {
+    pub(super) fn new(
+        model: &'a Model,
+        previous_stage: Option<&'a Path>,
+        locate_classes: bool,
+    ) -> Result<Self, PredictError> {
         let name = &model.configuration.name;
         match (&model.configuration.previous_stage, previous_stage) {
             (Some(previous), None) => {
@@ -56,7 +61,7 @@ impl<'a> CaseReader<'a> {
             }
             _ => {}
         }
-        Ok(Self { previous_stage, ..Self::of_single_cases(model)? })
+        Ok(Self { previous_stage, locate_classes, ..Self::of_single_cases(model)? })
     }
 
     /// A reader for cases that bring the previous stage's segmentation themselves, if they need one.
@@ -68,6 +73,7 @@ impl<'a> CaseReader<'a> {
             reader: ImageReader::new(name, &model.dataset.file_ending, &place)?,
             preprocessor: Preprocessor::new(&model.plans, &model.configuration)?,
             previous_stage: None,
+            locate_classes: false,
         })
     }
 
@@ -115,7 +121,7 @@ impl<'a> CaseReader<'a> {
 
     /// The same as [`read`](Self::read) for a case in memory.
     pub(super) fn prepare(&self, raw: RawCase) -> Result<PreprocessedCase, PredictError> {
-        let mut prepared = self.preprocessor.run(raw, None)?;
+        let mut prepared = self.preprocessor.run(raw, self.locate_classes.then_some(&self.model.labels))?;
         if let Some(segmentation) = prepared.segmentation.take() {
             let labels = previous_stage_labels(&self.model.labels);
             prepared.data = append_one_hot(prepared.data, segmentation.data(), &labels);
@@ -123,16 +129,16 @@ impl<'a> CaseReader<'a> {
         Ok(prepared)
     }
 
-    /// Shape (z, y, x) of an image of `shape` with its axes transposed, and that of its preprocessed version if
-    /// nothing is cropped.
+    /// Shape of an image of `shape` and `spacing` (z, y, x) with its axes transposed, and that of its preprocessed
+    /// version if nothing is cropped.
     pub(super) fn shapes(
         &self,
         shape: [usize; 3],
-        geometry: &Geometry,
+        spacing: [f64; 3],
     ) -> Result<([usize; 3], [usize; 3]), PredictError> {
         let order = self.model.plans.transpose_forward();
         let shape = transposed(shape, order);
-        let on_network = self.preprocessor.output_shape(shape, transposed(geometry.spacing_zyx(), order))?;
+        let on_network = self.preprocessor.output_shape(shape, transposed(spacing, order))?;
         Ok((shape, on_network))
     }
 

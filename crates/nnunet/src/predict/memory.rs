@@ -1,7 +1,6 @@
 //! What a prediction needs of main memory, stated before it starts.
 
 use nnunet_network::MemoryEstimate;
-use nnunet_volume::formats::nifti::read_geometry;
 
 use super::cascade::CaseReader;
 use super::error::PredictError;
@@ -111,11 +110,10 @@ pub(super) fn plan(
     let mut largest: Option<(MemoryNeed, &str)> = None;
     let mut too_large = Vec::new();
     for case in cases {
-        // Other formats tell their size when they are read.
-        let Some((shape, geometry)) = case.images.first().and_then(|path| read_geometry(path).ok()) else {
-            continue;
-        };
-        let Ok((shape, on_network)) = reader.shapes(shape, &geometry) else { continue };
+        // Files that are damaged fail when they are read, and by themselves.
+        let header = case.images.first().and_then(|path| reader.reader().read_header(path).ok());
+        let Some((_, shape, spacing)) = header else { continue };
+        let Ok((shape, on_network)) = reader.shapes(shape, spacing) else { continue };
         let need = predictor.memory(shape, on_network, request.save_probabilities)?;
         if request.max_ram.is_some_and(|limit| need.alone() > limit) {
             too_large.push(format!("{} needs {}", case.identifier, gigabytes(need.alone())));

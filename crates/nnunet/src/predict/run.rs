@@ -92,7 +92,7 @@ pub fn predict_cases(
     cancel: &Cancel,
 ) -> Result<Predicted, PredictError> {
     let model = predictor.model().clone();
-    let reader = CaseReader::new(&model, request.previous_stage.as_deref())?;
+    let reader = CaseReader::new(&model, request.previous_stage.as_deref(), request.save_probabilities)?;
     write_companions(&model, request)?;
     let part = cases.iter().skip(request.part_id).step_by(request.num_parts.max(1));
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
