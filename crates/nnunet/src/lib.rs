@@ -16,6 +16,7 @@ pub mod json;
 pub mod model;
 pub mod model_store;
 pub mod numpy_random;
+pub mod overlay;
 pub mod plan;
 pub mod postprocess;
 pub mod predict;

@@ -14,6 +14,7 @@ mod install_links;
 mod install_model;
 mod models;
 pub(crate) mod network_flags;
+mod overlay;
 mod plan;
 mod plan_and_preprocess;
 mod predict;
@@ -48,6 +49,7 @@ const ENTRIES: &[Entry] = &[
     find_best_configuration::ENTRY,
     determine_postprocessing::ENTRY,
     apply_postprocessing::ENTRY,
+    overlay::ENTRY,
     models::ENTRY,
     install_model::ENTRY,
     export_model::ENTRY,

@@ -12,4 +12,5 @@ pub use additions::{AddedMetrics, Additions};
 pub use error::EvaluateError;
 pub use folder::{FolderEvaluation, Missing, evaluate_folder, evaluate_simple};
 pub use overlap::{Overlap, overlaps};
+pub(crate) use summary::pairwise_sum;
 pub use summary::{CaseMetrics, Metrics, Summary};

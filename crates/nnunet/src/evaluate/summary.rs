@@ -219,7 +219,7 @@ fn mean_of_defined(values: &[f64]) -> f64 {
 }
 
 /// NumPy's order of summation, so that means are equal to the last bit.
-fn pairwise_sum(values: &[f64]) -> f64 {
+pub(crate) fn pairwise_sum(values: &[f64]) -> f64 {
     let n = values.len();
     if n < 8 {
         return values.iter().fold(0.0, |sum, v| sum + v);

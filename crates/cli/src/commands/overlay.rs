@@ -1,0 +1,74 @@
+//! `overlay`: a picture of every training case with its labels in colours.
+
+use std::path::PathBuf;
+
+use nnunet::overlay::{OverlayRequest, preprocessed_overlays, raw_overlays};
+use nnunet::plan::Plans;
+
+use super::Entry;
+use super::dataset_flags::THREADS;
+use crate::environment::FOLDER_FLAGS;
+use crate::flags::{Command, Flag, Matches};
+use crate::messages::UsageError;
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::Session;
+
+const FLAGS: &[Flag] = &[
+    Flag::one(&["-d"], "DATASET", "dataset, by id or name"),
+    Flag::one(&["-o"], "FOLDER", "folder of the pictures, made if it does not exist"),
+    Flag::one(&["-channel_idx"], "N", "channel to show, 0 for _0000 (default: 0)"),
+    Flag::switch(&["--use_raw"], "show the raw dataset instead of the preprocessed one"),
+    Flag::one(&["-p"], "PLANS", "name of the plans, if not --use_raw (default: nnUNetPlans)"),
+    Flag::one(
+        &["-c"],
+        "CONFIGURATION",
+        "configuration, if not --use_raw (default: 3d_fullres if the plans have it, else 2d)",
+    ),
+    Flag::one(&["-overlay_intensity"], "NUMBER", "brightness of the colours (default: 0.6)"),
+    THREADS,
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "overlay",
+        reference_names: &["nnUNetv2_plot_overlay_pngs"],
+        summary: "draw the labels of every training case over its image",
+        description: "Writes CASE.png for every training case of a dataset: the slice with the most foreground, \
+                      its labels in colours over the image. Spacing is disregarded.",
+        positionals: &[],
+        flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let output = PathBuf::from(matches.required("-o")?);
+    let request = OverlayRequest {
+        output: &output,
+        channel: matches.parsed("-channel_idx", "a number of at least 0")?.unwrap_or(0),
+        intensity: intensity(matches)?,
+    };
+    let dataset = session.folders.find(matches.required("-d")?)?;
+    let (display, cancel) = (&session.display, &session.cancel);
+    let drawn = if matches.has("--use_raw") {
+        raw_overlays(&session.folders.raw()?.join(dataset.as_str()), &request, display, cancel)?
+    } else {
+        let folder = session.folders.preprocessed()?.join(dataset.as_str());
+        let plans =
+            Plans::read(folder.join(format!("{}.json", matches.text("-p").unwrap_or("nnUNetPlans"))))?;
+        let default = if plans.has_configuration("3d_fullres") { "3d_fullres" } else { "2d" };
+        let configuration = plans.configuration(matches.text("-c").unwrap_or(default))?;
+        preprocessed_overlays(&folder.join(&configuration.data_identifier), &request, display, cancel)?
+    };
+    session.message(&format!("{drawn} cases drawn into {}", output.display()));
+    Ok(())
+}
+
+fn intensity(matches: &Matches) -> Result<f64, UsageError> {
+    let what = "a number of at least 0";
+    let given = matches.parsed("-overlay_intensity", what)?.unwrap_or(0.6);
+    if !(given >= 0.0 && given <= f64::from(u8::MAX)) {
+        return Err(UsageError(format!("argument -overlay_intensity: found {given}, expected {what}")));
+    }
+    Ok(given)
+}
