@@ -14,7 +14,9 @@ use nnunet::progress::{Event, Progress};
 use sha2::{Digest, Sha256};
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
+use crate::environment::variable;
 use crate::messages::Interrupted;
 use crate::session::Session;
 
@@ -61,6 +63,7 @@ fn fetch(url: &str, part: &Path, version: &Path, session: &Session) -> anyhow::R
             .http_status_as_error(false)
             .timeout_connect(Some(SILENCE))
             .timeout_per_read(Some(SILENCE))
+            .tls_config(tls()?)
             .build(),
     );
     let have = fs::metadata(part).map_or(0, |m| m.len());
@@ -106,6 +109,25 @@ fn fetch(url: &str, part: &Path, version: &Path, session: &Session) -> anyhow::R
         }
         _ => Ok(()),
     }
+}
+
+/// Which servers are trusted: those that the certificates in `SSL_CERT_FILE` vouch for, else Mozilla's.
+fn tls() -> anyhow::Result<TlsConfig> {
+    let Some(path) = variable("SSL_CERT_FILE") else { return Ok(TlsConfig::default()) };
+    let failed = || format!("{path}: expected certificates in PEM form, as SSL_CERT_FILE names it");
+    let pem = fs::read(&path).with_context(failed)?;
+    let items = parse_pem(&pem).collect::<Result<Vec<_>, _>>().with_context(failed)?;
+    let certificates: Vec<_> = items
+        .into_iter()
+        .filter_map(|item| match item {
+            PemItem::Certificate(certificate) => Some(certificate),
+            _ => None,
+        })
+        .collect();
+    if certificates.is_empty() {
+        bail!("{}, found none", failed());
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build())
 }
 
 /// Writes the body to `file` and returns the number of bytes that are there then.

@@ -26,6 +26,10 @@ pub(crate) const VARIABLES: &[Variable] = &[
         help: "proxy for downloads of models; HTTP_PROXY, ALL_PROXY and NO_PROXY count too",
     },
     Variable {
+        name: "SSL_CERT_FILE",
+        help: "certificates (PEM) that downloads trust instead of Mozilla's, e.g. with those of a hospital's proxy",
+    },
+    Variable {
         name: "NNUNET_CPU_LEVEL",
         help: "portable, avx2 or avx512: lowers the instruction set that the kernels use, never raises it",
     },

@@ -45,7 +45,7 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
     for cause in error.chain() {
         let text = cause.to_string();
         // Library errors often repeat their source; say it once.
-        if line.ends_with(&text) {
+        if line.contains(&text) {
             continue;
         }
         if !line.is_empty() {

@@ -3,12 +3,15 @@
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use sha2::{Digest, Sha256};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
@@ -37,15 +40,42 @@ struct Server {
 
 impl Server {
     fn start(content: Vec<u8>) -> Self {
+        Self::start_with(content, "http", |stream, content, mood| answer(&mut { stream }, content, mood))
+    }
+
+    /// As [`start`](Self::start), behind TLS.
+    fn start_secret(content: Vec<u8>) -> Self {
+        let chain =
+            CertificateDer::pem_file_iter(golden("server.pem")).unwrap().map(Result::unwrap).collect();
+        let key = PrivateKeyDer::from_pem_file(golden("key.pem")).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let versions =
+            ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = Arc::new(versions.with_no_client_auth().with_single_cert(chain, key).unwrap());
+        Self::start_with(content, "https", move |stream, content, mood| {
+            let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
+            // Clients that do not trust the certificate hang up.
+            if stream.conn.complete_io(&mut stream.sock).is_err() {
+                return String::new();
+            }
+            answer(&mut stream, content, mood)
+        })
+    }
+
+    fn start_with(
+        content: Vec<u8>,
+        scheme: &str,
+        serve: impl Fn(TcpStream, &[u8], Mood) -> String + Send + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}/model.zip", listener.local_addr().unwrap());
+        let address = format!("{scheme}://{}/model.zip", listener.local_addr().unwrap());
         let (mood, requests) = (Arc::new(Mutex::new(Mood::Serve)), Arc::new(Mutex::new(Vec::new())));
         let (moods, seen) = (Arc::clone(&mood), Arc::clone(&requests));
         // Ends with the test's process.
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let mood = *moods.lock().unwrap();
-                let request = answer(stream.unwrap(), &content, mood);
+                let request = serve(stream.unwrap(), &content, mood);
                 seen.lock().unwrap().push(request);
             }
         });
@@ -63,10 +93,10 @@ impl Server {
 }
 
 /// Answers one request and returns its range.
-fn answer(mut stream: TcpStream, content: &[u8], mood: Mood) -> String {
+fn answer(stream: &mut (impl Read + Write), content: &[u8], mood: Mood) -> String {
     let mut range = String::new();
     let mut condition = String::new();
-    for line in BufReader::new(stream.try_clone().unwrap()).lines() {
+    for line in BufReader::new(&mut *stream).lines() {
         let line = line.unwrap();
         let lower = line.to_lowercase();
         if let Some(value) = lower.strip_prefix("range:") {
@@ -120,11 +150,25 @@ fn model() -> Vec<u8> {
 }
 
 fn install(address: &str, results: &Path, more: &[&str]) -> Output {
+    install_trusting(None, address, results, more)
+}
+
+/// Installs, trusting nobody but the `certificates`, if there are some.
+fn install_trusting(certificates: Option<&Path>, address: &str, results: &Path, more: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nnunet"));
     for variable in ["http_proxy", "https_proxy", "all_proxy"] {
         command.env_remove(variable).env_remove(variable.to_uppercase());
     }
+    match certificates {
+        Some(file) => command.env("SSL_CERT_FILE", file),
+        None => command.env_remove("SSL_CERT_FILE"),
+    };
     command.args(["install-model", address, "--results"]).arg(results).args(more).output().unwrap()
+}
+
+/// A file of tests/golden/tls.
+fn golden(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/tls").join(name)
 }
 
 fn said(output: &Output) -> String {
@@ -179,4 +223,35 @@ fn a_download_goes_on_where_it_stopped() {
     assert_eq!(entries(results), [PathBuf::from("Dataset811_Tiny")]);
     let output = install(&server.address, results, &["--sha256", "12"]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+}
+
+#[test]
+fn servers_behind_tls_have_to_be_trusted() {
+    let content = model();
+    let server = Server::start_secret(content.clone());
+    let results = tempfile::tempdir().unwrap();
+    let results = results.path();
+
+    // Mozilla does not know the authority of this server.
+    let output = install(&server.address, results, &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(said(&output).contains("certificate"), "{}", said(&output));
+    for (file, message) in
+        [("key.pem", "found none"), ("nowhere.pem", "nowhere.pem"), ("server.pem", "certificate")]
+    {
+        let output = install_trusting(Some(&golden(file)), &server.address, results, &[]);
+        assert_eq!(output.status.code(), Some(1), "{file}");
+        assert!(said(&output).contains(message), "{file}: {}", said(&output));
+    }
+    assert!(entries(results).is_empty(), "{:?}", entries(results));
+
+    let authority = golden("ca.pem");
+    server.be(Mood::BreakOff);
+    let output = install_trusting(Some(&authority), &server.address, results, &[]);
+    assert!(said(&output).contains("the same command goes on from here"), "{}", said(&output));
+    server.be(Mood::Serve);
+    let output = install_trusting(Some(&authority), &server.address, results, &[]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(server.last_range(), format!("bytes={}-", content.len() / 2));
+    assert_eq!(entries(results), [PathBuf::from("Dataset811_Tiny")]);
 }

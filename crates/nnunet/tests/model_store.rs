@@ -132,6 +132,26 @@ fn what_is_exported_is_installed() {
 }
 
 #[test]
+fn what_killed_installations_left_is_removed() {
+    let root = tempfile::tempdir().unwrap();
+    let (from, to, zip) = (root.path().join("from"), root.path().join("to"), root.path().join("model.zip"));
+    results(&from);
+    export(&request(), &from, &zip).unwrap();
+    let place = |name: &str| to.join(format!(".install.{name}.tmp"));
+    for name in ["killed", "running", "replacing"] {
+        write(&place(name).join("lock"), b"");
+        write(&place(name).join("new/plans.json"), b"half");
+    }
+    write(&place("replacing").join("old/plans.json"), b"mine");
+    let running = File::open(place("running").join("lock")).unwrap();
+    running.lock().unwrap();
+    install(&zip, &to, false).unwrap();
+    assert!(!place("killed").exists());
+    assert!(place("running").exists(), "another installation works in it");
+    assert!(place("replacing").join("old/plans.json").exists(), "the only copy of something");
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let root = tempfile::tempdir().unwrap();
     let (from, zip) = (root.path().join("from"), root.path().join("model.zip"));

@@ -1,12 +1,18 @@
 //! Installing models from an archive: all of it, or nothing.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::archive::{Item, ModelArchive};
 use super::error::StoreError;
 use crate::files::TemporaryFolder;
 use crate::progress::{Cancel, Event, Progress};
+
+/// File in the temporary folder that is locked while its installation runs.
+const LOCK: &str = "lock";
+/// Folder in the temporary folder for models that are being replaced.
+const REPLACED: &str = "old";
 
 /// What an installation changed.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,14 +49,16 @@ pub fn install_model(
     if !conflicts.is_empty() {
         return Err(StoreError::Exists { models: conflicts.join(", "), results: results.to_owned() });
     }
+    remove_leftovers(results, progress);
     let temporary = TemporaryFolder::beside(&results.join("install")).map_err(StoreError::io(results))?;
+    let _lock = lock(temporary.path()).map_err(StoreError::io(temporary.path()))?;
     progress.event(Event::Started { stage: "install", total: archive.len() as u64 });
     let unpacked = temporary.path().join("new");
     archive.unpack(&unpacked, cancel, |done, name| {
         progress.event(Event::Advanced { done: done as u64, detail: name });
     })?;
     progress.event(Event::Finished);
-    let mut moves = Moves { results, replaced: temporary.path().join("old"), done: Vec::new() };
+    let mut moves = Moves { results, replaced: temporary.path().join(REPLACED), done: Vec::new() };
     for item in &new {
         if let Err(error) = moves.put(&unpacked.join(&item.path), &item.path) {
             moves.undo();
@@ -58,6 +66,36 @@ pub fn install_model(
         }
     }
     Ok(Installed { models: names(&new, true), kept: names(&existing, false) })
+}
+
+/// A lock on a temporary folder, for as long as the file is open: no other installation takes it for a leftover.
+fn lock(folder: &Path) -> io::Result<File> {
+    let file = File::create_new(folder.join(LOCK))?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Removes what installations left that were killed.
+fn remove_leftovers(results: &Path, progress: &dyn Progress) {
+    for entry in fs::read_dir(results).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let folder = entry.path();
+        let left = name.starts_with(".install.")
+            && name.ends_with(".tmp")
+            && File::open(folder.join(LOCK)).is_ok_and(|file| file.try_lock().is_ok());
+        if left && folder.join(REPLACED).exists() {
+            progress.event(Event::Warning(&format!(
+                "{}: an installation was killed while it replaced models; move what is in {REPLACED} back to {} and \
+                 remove the folder",
+                folder.display(),
+                results.display()
+            )));
+        } else if left {
+            // It is only in the way.
+            let _ = fs::remove_dir_all(folder);
+        }
+    }
 }
 
 /// Renames that can be taken back.

@@ -112,12 +112,12 @@ fn configuration_name(init_args: &Value, folder: &Path) -> String {
 }
 
 fn remarks(trainer: &str) -> Vec<String> {
-    match crate::model::Recipe::by_name(trainer) {
-        Ok(_) => Vec::new(),
-        Err(_) => vec![format!(
-            "trainer {trainer} is not known here; the model predicts with the default behaviour"
-        )],
-    }
+    let problem = match crate::model::Recipe::by_name(trainer) {
+        Ok(_) => return Vec::new(),
+        Err(_) if trainer.is_empty() => "the checkpoint does not name its trainer".to_owned(),
+        Err(_) => format!("trainer {trainer} is not known here"),
+    };
+    vec![format!("{problem}; the model predicts with the default behaviour")]
 }
 
 /// Folds that have the checkpoint, in order; `fold_all` only if there is no other.

@@ -38,7 +38,7 @@ pub enum PreprocessError {
         source: std::io::Error,
     },
     /// The case has another number of channels than the plans.
-    #[error("case {case}: has {found} image channels, the plans expect {expected}")]
+    #[error("{found} image channels, the plans expect {expected}")]
     Channels {
         /// The case.
         case: String,
@@ -48,7 +48,7 @@ pub enum PreprocessError {
         expected: usize,
     },
     /// Image and segmentation have different shapes.
-    #[error("case {case}: the segmentation has shape {segmentation:?} (z, y, x), the images have {images:?}")]
+    #[error("the segmentation has shape {segmentation:?} (z, y, x), the images have {images:?}")]
     SegmentationShape {
         /// The case.
         case: String,
