@@ -18,6 +18,7 @@ seeds nrrd '*.nrrd' crates/volume/tests/golden
 seeds metaimage '*.mha' crates/volume/tests/golden
 seeds picture '*.png' crates/volume/tests/golden
 seeds picture '*.bmp' crates/volume/tests/golden
+seeds picture '*.tif*' crates/volume/tests/golden
 seeds tiff '*.tif*' crates/volume/tests/golden
 seeds b2nd '*.b2nd' crates/volume/tests/golden
 seeds properties '*.pkl' crates/nnunet/tests/golden crates/network/tests/golden/pickle

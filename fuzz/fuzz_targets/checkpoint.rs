@@ -8,7 +8,12 @@ use nnunet_network::checkpoint::Checkpoint;
 
 fuzz_target!(|bytes: &[u8]| {
     let packed = bytes.starts_with(b"\x80").then(|| {
-        zip_of(&[("a/data.pkl", bytes), ("a/data/0", &[1; 288]), ("a/data/1", &[1; 16]), ("a/data/2", &[1; 8])])
+        zip_of(&[
+            ("a/data.pkl", bytes),
+            ("a/data/0", &[1; 288]),
+            ("a/data/1", &[1; 16]),
+            ("a/data/2", &[1; 8]),
+        ])
     });
     for bytes in [Some(bytes), packed.as_deref()].into_iter().flatten() {
         with_file(bytes, ".pth", |path| {

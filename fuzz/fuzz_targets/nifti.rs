@@ -12,7 +12,14 @@ fuzz_target!(|bytes: &[u8]| {
             let (shape, _) = header.expect("the header of a readable image is readable");
             assert_eq!(shape, image.volume.shape());
         }
-        let _ = nifti::nibabel::read(path);
-        let _ = nifti::nibabel::read_reoriented(path);
+        for reoriented in [false, true] {
+            let header = nifti::nibabel::read_shape_and_spacing(path, reoriented);
+            let image =
+                if reoriented { nifti::nibabel::read_reoriented(path) } else { nifti::nibabel::read(path) };
+            if let Ok(image) = image {
+                let (shape, _) = header.expect("the header of a readable image is readable");
+                assert_eq!(shape, image.volume.shape());
+            }
+        }
     });
 });

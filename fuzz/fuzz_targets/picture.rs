@@ -1,4 +1,4 @@
-//! PNG and BMP; the first byte chooses.
+//! PNG, BMP and flat TIFF; the first bytes choose.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -6,6 +6,16 @@ use nnunet_fuzz::with_file;
 use nnunet_volume::formats::natural_image;
 
 fuzz_target!(|bytes: &[u8]| {
-    let ending = if bytes.starts_with(b"BM") { ".bmp" } else { ".png" };
-    let _ = with_file(bytes, ending, |path| natural_image::read(path));
+    let ending = match bytes {
+        [b'B', b'M', ..] => ".bmp",
+        [b'I' | b'M', ..] => ".tif",
+        _ => ".png",
+    };
+    with_file(bytes, ending, |path| {
+        let header = natural_image::read_shape(path);
+        if let Ok(image) = natural_image::read(path) {
+            let (channels, shape) = header.expect("the header of a readable picture is readable");
+            assert_eq!((channels, shape), (image.channels.channels(), image.channels.shape()));
+        }
+    });
 });
