@@ -24,4 +24,5 @@ pub mod prediction_folder;
 pub mod preprocess;
 pub mod progress;
 pub mod select;
+pub mod spelling;
 pub mod train;

@@ -115,6 +115,14 @@ fn check_folder(folder: &Path) -> (usize, usize) {
             let stages = architecture.arch_kwargs["n_stages"].as_i64().unwrap() as usize;
             assert_eq!(configuration.strides().unwrap().len(), stages);
             assert_eq!(configuration.channels(), facts.channel_names.len());
+            for resampling in [
+                &configuration.resampling_data,
+                &configuration.resampling_seg,
+                &configuration.resampling_probabilities,
+            ] {
+                let keeps = resampling.method().unwrap().is_none();
+                assert_eq!(keeps, read.experiment_planner_used().unwrap().ends_with("_noResampling"));
+            }
         }
         let folder = tempfile::tempdir().unwrap();
         let copy = folder.path().join("plans.json");
@@ -150,7 +158,7 @@ fn phantom_plans_are_equal() {
             files += check_folder(&path).0;
         }
     }
-    assert_eq!(files, 11);
+    assert_eq!(files, 26);
 }
 
 #[test]

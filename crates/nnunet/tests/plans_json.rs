@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 
 use nnunet::json::{Json, KeyOrder};
-use nnunet::plan::{PlanError, PlannerOptions, Plans, plan_dataset};
+use nnunet::plan::{PlanError, PlannerOptions, Plans, Resampling, plan_dataset};
+use nnunet_volume::resample::Interpolation;
 use tempfile::TempDir;
 
 const NAME: &str = "Dataset802_oriented";
@@ -40,9 +41,10 @@ fn a_cascade_inherits_and_knows_its_stages() {
     assert_eq!(plans.configuration("3d_lowres").unwrap().next_stage, ["3d_cascade_fullres"]);
     assert_eq!((fullres.batch_dice, fullres.is_2d(), fullres.channels()), (true, false, 2));
     assert_eq!(fullres.normalization_schemes, ["CTNormalization", "NoNormalization"]);
-    assert_eq!((fullres.resampling_data.order, fullres.resampling_data.is_seg), (3, false));
-    assert_eq!((fullres.resampling_seg.order, fullres.resampling_seg.is_seg), (1, true));
-    assert_eq!(fullres.resampling_probabilities.force_separate_z, None);
+    let method = |resampling: &Resampling| resampling.method().unwrap().unwrap();
+    assert_eq!(method(&fullres.resampling_data).together, Interpolation::Cubic);
+    assert_eq!(method(&fullres.resampling_seg).together, Interpolation::Linear);
+    assert_eq!(method(&fullres.resampling_probabilities).force_separate, None);
     let flat = plans.configuration("2d").unwrap();
     assert_eq!(flat.patch_size_zyx(), [1, 448, 384]);
     assert_eq!(flat.target_spacing_zyx([7.0, 1.0, 1.0]), [7.0, flat.spacing[0], flat.spacing[1]]);
@@ -76,7 +78,8 @@ fn an_old_configuration_is_converted() {
     assert_eq!(old.architecture.class_name(), "PlainConvUNet");
     assert_eq!(old.strides().unwrap(), [[1, 1, 1], [2, 2, 2]]);
     // Without options the reference's function runs with its own defaults.
-    assert_eq!((old.resampling_seg.order, old.resampling_seg.force_separate_z), (3, Some(false)));
+    let method = old.resampling_seg.method().unwrap().unwrap();
+    assert_eq!((method.together, method.force_separate), (Interpolation::Cubic, Some(false)));
 }
 
 #[test]

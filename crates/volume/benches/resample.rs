@@ -7,7 +7,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use nnunet_volume::resample::{Order, SlabResampler, resample_data, resample_labels};
+use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data, resample_labels};
 use nnunet_volume::{ChannelVolume, Volume};
 
 /// CPU seconds of this process so far (user and system, hundredths). Zero where there is no /proc.
@@ -88,6 +88,8 @@ fn main() {
         ("CT, three-dimensional", [120, 512, 512], [160, 384, 384], [2.0, 0.8, 0.8], [1.5, 1.066, 1.066]),
         ("MRI, three-dimensional", [155, 240, 240], [186, 288, 288], [1.0, 1.0, 1.0], [0.833, 0.833, 0.833]),
     ];
+    let cubic = Method::new(Interpolation::Cubic, Interpolation::Nearest);
+    let linear = Method::new(Interpolation::Linear, Interpolation::Nearest);
     for (name, from, to, old, new) in cases {
         let voxels: usize = to.iter().product();
         let bytes = 4 * (voxels + from.iter().product::<usize>());
@@ -98,7 +100,7 @@ fn main() {
             voxels,
             || data.clone(),
             |data| {
-                resample_data(data, to, old, new, Order::Cubic, Order::Nearest, None).unwrap();
+                resample_data(data, to, old, new, &cubic).unwrap();
             },
         );
         let map = labels(from);
@@ -108,10 +110,10 @@ fn main() {
             voxels,
             || map.clone(),
             |map| {
-                resample_labels(map, to, old, new, Order::Linear, Order::Nearest, None).unwrap();
+                resample_labels(map, to, old, new, &linear).unwrap();
             },
         );
-        let slab = SlabResampler::new(from, to, old, new, Order::Linear, Order::Nearest, None).unwrap();
+        let slab = SlabResampler::new(from, to, old, new, &linear).unwrap();
         let mut out = ChannelVolume::filled(1, [1, 1, 1], 0.0);
         measure(
             &format!("{name}, logits by slabs of 16"),

@@ -29,18 +29,22 @@ pub(super) const CONFIGURATIONS: Flag = Flag::many(
     "configurations to preprocess (default: 2d 3d_fullres 3d_lowres); those that a dataset does not have are skipped",
 );
 
+pub(super) const GPU_MEMORY_TARGET: Flag = Flag::one(
+    &["-gpu_memory_target"],
+    "GB",
+    "memory that the patch and batch size are planned for (default: the planner's)",
+);
+
 /// The flags that decide a plan.
 pub(super) const PLANNER_FLAGS: &[Flag] = &[
     Flag::one(
         &["-pl"],
         "PLANNER",
-        "ExperimentPlanner (default), nnUNetPlannerResEncM, nnUNetPlannerResEncL, nnUNetPlannerResEncXL or ResEncUNetPlanner",
+        "ExperimentPlanner (default), nnUNetPlannerResEncM, nnUNetPlannerResEncL, nnUNetPlannerResEncXL, \
+         ResEncUNetPlanner; with PyTorch's resampling nnUNetPlanner_torchres, nnUNetPlannerResEncL_torchres, \
+         nnUNetPlannerResEncL_torchres_sepz; without resampling nnUNetPlannerResEncL_noResampling",
     ),
-    Flag::one(
-        &["-gpu_memory_target"],
-        "GB",
-        "memory that the patch and batch size are planned for (default: the planner's)",
-    ),
+    GPU_MEMORY_TARGET,
     Flag::one(
         &["-preprocessor_name"],
         "NAME",
@@ -85,13 +89,18 @@ pub(super) fn datasets(matches: &Matches, session: &Session) -> anyhow::Result<V
     asked.iter().map(|text| Ok(session.folders.find(text)?)).collect()
 }
 
+/// The memory to plan for, if it is given.
+pub(super) fn gpu_memory_target(matches: &Matches) -> Result<Option<f64>, UsageError> {
+    matches.parsed(GPU_MEMORY_TARGET.key(), "a number of gigabytes")
+}
+
 /// The planner's options.
 pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOptions> {
     let mut options = PlannerOptions::default();
     if let Some(name) = matches.text("-pl") {
         options.preset = PlannerPreset::by_name(name)?;
     }
-    options.gpu_memory_target_gb = matches.parsed("-gpu_memory_target", "a number of gigabytes")?;
+    options.gpu_memory_target_gb = gpu_memory_target(matches)?;
     if let Some(name) = matches.text("-preprocessor_name") {
         options.preprocessor_name = name.to_owned();
     }

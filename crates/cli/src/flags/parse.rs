@@ -1,5 +1,7 @@
 //! From words to [`Matches`], by argparse's rules.
 
+use nnunet::spelling::edit_distance;
+
 use super::matches::Matches;
 use super::spec::{Arity, Command, Flag};
 use crate::messages::UsageError;
@@ -123,22 +125,6 @@ fn suggestion(command: &Command, name: &str) -> String {
         .filter(|(distance, _)| *distance <= 2)
         .min()
         .map_or_else(String::new, |(_, spelling)| format!("; did you mean {spelling}?"))
-}
-
-/// Levenshtein distance in characters.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = (diagonal + usize::from(ca != cb)).min(above + 1).min(row[j] + 1);
-            diagonal = above;
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

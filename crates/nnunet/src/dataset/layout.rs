@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::DatasetError;
+use crate::spelling::edit_distance;
 
 /// The three folders. The program fills them in from its options and the environment; each may be
 /// missing until it is needed.
@@ -195,22 +196,6 @@ fn nearest<'a>(asked: &str, names: impl Iterator<Item = &'a DatasetName>) -> Opt
         })
         .min()
         .map(|(_, name)| name)
-}
-
-/// Letters to insert, remove or replace to get from `a` to `b`.
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -4,25 +4,9 @@
 use super::architecture::Architecture;
 use super::error::PlanError;
 use super::old_format;
+use super::resampling::Resampling;
 use super::values::{Document, shown, whole};
 use crate::json::Json;
-
-/// A resampling function by its name in the reference, with its options.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Resampling {
-    /// Name of the function, e.g. `resample_data_or_seg_to_shape`.
-    pub function: String,
-    /// `is_seg`: whether labels are resampled.
-    pub is_seg: bool,
-    /// `order` of the interpolation in the plane (or in all axes); 3 if absent.
-    pub order: u8,
-    /// `order_z` of the interpolation along a separate axis; 0 if absent.
-    pub order_z: u8,
-    /// `force_separate_z`: always, never, or by the anisotropy of the spacing (`None`).
-    pub force_separate_z: Option<bool>,
-    /// All options as in the file.
-    pub kwargs: Document,
-}
 
 /// A configuration ready for use. Axis order of everything is that of the transposed data (z, y, x);
 /// 2d configurations have two axes (y, x).
@@ -232,7 +216,7 @@ impl Reader<'_> {
         }
     }
 
-    fn resampling(&self, key: &str) -> Result<Resampling, PlanError> {
+    fn resampling(&self, key: &'static str) -> Result<Resampling, PlanError> {
         let kwargs_key = format!("{key}_kwargs");
         let kwargs = match self.document.get(&kwargs_key) {
             None | Some(Json::Null) => Document::new(),
@@ -241,32 +225,6 @@ impl Reader<'_> {
                 return Err(self.problem(&kwargs_key, format!("is {}; expected an object", shown(other))));
             }
         };
-        let order = |name: &str, default: u8| match kwargs.get(name) {
-            None => Ok(default),
-            Some(value) => whole(value, 5).map(|v| v as u8).ok_or_else(|| {
-                self.problem(&kwargs_key, format!("has {name} {}; expected 0 to 5", shown(value)))
-            }),
-        };
-        let flag = |name: &str| match kwargs.get(name) {
-            None | Some(Json::Null) => Ok(None),
-            Some(Json::Bool(flag)) => Ok(Some(*flag)),
-            Some(value) => {
-                let problem = format!("has {name} {}; expected true, false or null", shown(value));
-                Err(self.problem(&kwargs_key, problem))
-            }
-        };
-        Ok(Resampling {
-            function: self.string(key)?,
-            is_seg: flag("is_seg")?.unwrap_or(false),
-            order: order("order", 3)?,
-            order_z: order("order_z", 0)?,
-            // A missing argument is False in the reference's functions, null means "decide".
-            force_separate_z: if kwargs.contains_key("force_separate_z") {
-                flag("force_separate_z")?
-            } else {
-                Some(false)
-            },
-            kwargs,
-        })
+        Ok(Resampling::new(self.place, key, self.string(key)?, kwargs))
     }
 }

@@ -6,7 +6,9 @@ use crate::json::Json;
 
 use super::patch_size::PatchPlan;
 use super::planner::{DatasetFacts, Experiment, PlannerOptions};
-use super::preset::NetworkFamily;
+use super::preset::{NetworkFamily, ResamplingFamily};
+use super::resampling::{SPLINE, TORCH, UNCHANGED};
+use super::target_spacing::ANISOTROPY_THRESHOLD;
 
 /// The content of a plans file.
 pub(super) fn plans(facts: &DatasetFacts, options: &PlannerOptions, experiment: &Experiment) -> Json {
@@ -59,7 +61,7 @@ fn configuration(
         _ => plan.median_shape.clone().into(),
     };
     let schemes = experiment.normalization_schemes.clone();
-    let function = "resample_data_or_seg_to_shape";
+    let (function, [of_data, of_seg, of_probabilities]) = resampling(options.preset.resampling);
     let entries: [(&str, Json); 15] = [
         ("data_identifier", options.preset.data_identifier(options.plans_name(), name).into()),
         ("preprocessor_name", options.preprocessor_name.as_str().into()),
@@ -71,22 +73,46 @@ fn configuration(
         ("use_mask_for_norm", experiment.use_mask_for_norm.clone().into()),
         ("resampling_fn_data", function.into()),
         ("resampling_fn_seg", function.into()),
-        ("resampling_fn_data_kwargs", resampling_options(false, 3)),
-        ("resampling_fn_seg_kwargs", resampling_options(true, 1)),
+        ("resampling_fn_data_kwargs", of_data),
+        ("resampling_fn_seg_kwargs", of_seg),
         ("resampling_fn_probabilities", function.into()),
-        ("resampling_fn_probabilities_kwargs", resampling_options(false, 1)),
+        ("resampling_fn_probabilities_kwargs", of_probabilities),
         ("architecture", architecture(options, plan)),
     ];
     entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-fn resampling_options(is_seg: bool, order: u32) -> Json {
-    Json::object([
-        ("is_seg", Json::Bool(is_seg)),
-        ("order", order.into()),
-        ("order_z", 0.into()),
-        ("force_separate_z", Json::Null),
-    ])
+/// The function, and its options for images, segmentations and probabilities.
+fn resampling(family: ResamplingFamily) -> (&'static str, [Json; 3]) {
+    let spline = |is_seg: bool, order: u32| {
+        Json::object([
+            ("is_seg", Json::Bool(is_seg)),
+            ("order", order.into()),
+            ("order_z", 0.into()),
+            ("force_separate_z", Json::Null),
+        ])
+    };
+    let torch = |is_seg: bool| {
+        Json::object([
+            ("is_seg", Json::Bool(is_seg)),
+            ("force_separate_z", false.into()),
+            ("memefficient_seg_resampling", false.into()),
+        ])
+    };
+    let torch_separate = |is_seg: bool| {
+        Json::object([
+            ("is_seg", Json::Bool(is_seg)),
+            ("force_separate_z", Json::Null),
+            ("memefficient_seg_resampling", false.into()),
+            ("separate_z_anisotropy_threshold", (ANISOTROPY_THRESHOLD as usize).into()),
+        ])
+    };
+    match family {
+        ResamplingFamily::Spline => (SPLINE, [spline(false, 3), spline(true, 1), spline(false, 1)]),
+        ResamplingFamily::Torch => (TORCH, [false, true, false].map(torch)),
+        ResamplingFamily::TorchSeparateAxis => (TORCH, [false, true, false].map(torch_separate)),
+        ResamplingFamily::Unchanged => (UNCHANGED, [(); 3].map(|()| Json::Object(IndexMap::new()))),
+    }
 }
 
 fn architecture(options: &PlannerOptions, plan: &PatchPlan) -> Json {

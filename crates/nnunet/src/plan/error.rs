@@ -59,12 +59,14 @@ pub enum PlanError {
         chain: String,
     },
     /// The plans use a planner this program does not have.
-    #[error("planner `{name}` is not known; known planners: {known}")]
+    #[error("planner `{name}` is not known; known planners: {known}{hint}")]
     UnknownPlanner {
         /// What was asked for.
         name: String,
         /// What there is.
         known: String,
+        /// `; did you mean ...?` or empty.
+        hint: String,
     },
     /// The fingerprint cannot be read.
     #[error(transparent)]

@@ -16,6 +16,7 @@ mod patch_size;
 mod planner;
 mod plans_json;
 mod preset;
+mod resampling;
 mod residual;
 mod run;
 mod statistics;
@@ -24,7 +25,7 @@ mod topology;
 mod values;
 
 pub use architecture::Architecture;
-pub use configuration::{Configuration, Resampling};
+pub use configuration::Configuration;
 pub use error::PlanError;
 pub use explain::{Explanation, explain};
 pub use lowres::plan_lowres;
@@ -33,8 +34,11 @@ pub use normalization_choice::{normalization_scheme, uses_mask};
 pub use patch_size::{Limits, PatchPlan, plan_patch};
 pub use planner::{DatasetFacts, Experiment, PlannerOptions, make_plans, plan_experiment};
 pub use plans_json::Plans;
-pub use preset::{DEFAULT, NetworkFamily, PLANNERS, PlannerPreset};
-pub use residual::{RESENC, RESENC_L, RESENC_M, RESENC_XL};
+pub use preset::{DEFAULT, NetworkFamily, PLANNERS, PlannerPreset, ResamplingFamily, TORCHRES};
+pub use resampling::Resampling;
+pub use residual::{
+    RESENC, RESENC_L, RESENC_L_NO_RESAMPLING, RESENC_L_TORCHRES, RESENC_L_TORCHRES_SEPZ, RESENC_M, RESENC_XL,
+};
 pub use run::{plan_dataset, read_facts};
 pub use target_spacing::{
     ANISOTROPY_THRESHOLD, SpacingRule, TargetSpacing, resampled_shape, target_spacing, transpose_orders,

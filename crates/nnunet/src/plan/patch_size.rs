@@ -191,7 +191,7 @@ mod tests {
         fn patches_fit_memory_and_divide(
             spacing in prop::array::uniform3(0.2f64..8.0),
             shape in prop::array::uniform3(8f64..600.0),
-            planner in 0usize..5,
+            planner in 0..PLANNERS.len(),
         ) {
             let limits = limits(PLANNERS[planner]);
             let plan = plan_patch(&limits, &spacing, &shape.map(f64::round), 1e10);

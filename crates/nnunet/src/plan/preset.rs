@@ -3,6 +3,7 @@
 
 use super::error::PlanError;
 use super::residual;
+use crate::spelling::closest;
 
 /// The family of networks a planner plans for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -13,7 +14,42 @@ pub enum NetworkFamily {
     ResidualEncoderUNet,
 }
 
+/// Which resampling functions a planner writes into its plans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResamplingFamily {
+    /// Cubic splines for images, linear for labels and probabilities; a coarse axis is treated on its own.
+    Spline,
+    /// PyTorch's linear interpolation in all three axes at once.
+    Torch,
+    /// PyTorch's linear interpolation, a coarse axis treated on its own.
+    TorchSeparateAxis,
+    /// Everything keeps its grid.
+    Unchanged,
+}
+
 /// A planner by its numbers. All planners share one procedure.
+///
+/// A program that uses this library plans with its own the same way:
+///
+/// ```
+/// use nnunet::plan::{PlannerOptions, PlannerPreset, RESENC_L, ResamplingFamily};
+///
+/// /// As L, for GPUs of 80 GB and with PyTorch's resampling.
+/// static RESENC_80: PlannerPreset = PlannerPreset {
+///     name: "PlannerResEnc80",
+///     plans_name: "ResEnc80Plans",
+///     memory_target_gb: 80.0,
+///     resampling: ResamplingFamily::Torch,
+///     shares_default_data: false,
+///     ..RESENC_L
+/// };
+///
+/// // For make_plans or plan_dataset.
+/// let options = PlannerOptions { preset: &RESENC_80, ..PlannerOptions::default() };
+/// assert_eq!(options.plans_name(), "ResEnc80Plans");
+/// ```
+///
+/// What goes beyond these numbers is done on the plans it made: [`Plans::set_configuration`](super::Plans::set_configuration).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlannerPreset {
     /// Name of the class in the reference; written into the plans.
@@ -41,6 +77,8 @@ pub struct PlannerPreset {
     pub max_dataset_covered: f64,
     /// Whether 2d and 3d_fullres use the preprocessed data of the default plans.
     pub shares_default_data: bool,
+    /// How images, labels and probabilities are resampled.
+    pub resampling: ResamplingFamily,
 }
 
 /// The default planner of the reference.
@@ -57,11 +95,29 @@ pub static DEFAULT: PlannerPreset = PlannerPreset {
     shrink_for_batch_of_two: true,
     max_dataset_covered: 0.05,
     shares_default_data: false,
+    resampling: ResamplingFamily::Spline,
+};
+
+/// `nnUNetPlanner_torchres`: the default planner with PyTorch's resampling.
+pub static TORCHRES: PlannerPreset = PlannerPreset {
+    name: "nnUNetPlanner_torchres",
+    plans_name: "nnUNetPlans_torchres",
+    resampling: ResamplingFamily::Torch,
+    ..DEFAULT
 };
 
 /// Every planner there is.
-pub static PLANNERS: [&PlannerPreset; 5] =
-    [&DEFAULT, &residual::RESENC, &residual::RESENC_M, &residual::RESENC_L, &residual::RESENC_XL];
+pub static PLANNERS: [&PlannerPreset; 9] = [
+    &DEFAULT,
+    &residual::RESENC_M,
+    &residual::RESENC_L,
+    &residual::RESENC_XL,
+    &residual::RESENC,
+    &TORCHRES,
+    &residual::RESENC_L_TORCHRES,
+    &residual::RESENC_L_TORCHRES_SEPZ,
+    &residual::RESENC_L_NO_RESAMPLING,
+];
 
 impl PlannerPreset {
     /// The planner whose class in the reference is called `name`.
@@ -69,6 +125,8 @@ impl PlannerPreset {
         PLANNERS.into_iter().find(|preset| preset.name == name).ok_or_else(|| PlanError::UnknownPlanner {
             name: name.to_owned(),
             known: PLANNERS.map(|preset| preset.name).join(", "),
+            hint: closest(name, PLANNERS.map(|preset| preset.name))
+                .map_or_else(String::new, |planner| format!("; did you mean {planner}?")),
         })
     }
 
@@ -102,4 +160,30 @@ impl PlannerPreset {
 fn extended(values: &[usize], length: usize) -> Vec<usize> {
     let last = values.last().copied().unwrap_or(1);
     (0..length).map(|i| values.get(i).copied().unwrap_or(last)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn planners_are_found_by_name() {
+        for preset in PLANNERS {
+            assert_eq!(PlannerPreset::by_name(preset.name).unwrap(), preset);
+        }
+        let text = PlannerPreset::by_name("nnUNetPlannerResencL").unwrap_err().to_string();
+        assert!(
+            text.contains("did you mean nnUNetPlannerResEncL?") && text.contains("ExperimentPlanner,"),
+            "{text}"
+        );
+        assert!(!PlannerPreset::by_name("x").unwrap_err().to_string().contains("did you mean"));
+    }
+
+    #[test]
+    fn data_is_shared_only_where_it_is_equal() {
+        let folder = |name| PlannerPreset::by_name(name).unwrap().data_identifier("own", "3d_fullres");
+        assert_eq!(folder("nnUNetPlannerResEncL"), "nnUNetPlans_3d_fullres");
+        assert_eq!(folder("nnUNetPlannerResEncL_torchres"), "own_3d_fullres");
+        assert_eq!(folder("nnUNetPlannerResEncL_noResampling"), "own_3d_fullres");
+    }
 }

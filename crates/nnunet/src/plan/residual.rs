@@ -1,6 +1,7 @@
-//! The residual-encoder planners: the base and its presets for about 8, 24 and 40 GB (M, L, XL).
+//! The residual-encoder planners: the base and its presets for about 8, 24 and 40 GB (M, L, XL), L also with
+//! other ways of resampling.
 
-use super::preset::{NetworkFamily, PlannerPreset};
+use super::preset::{NetworkFamily, PlannerPreset, ResamplingFamily};
 
 /// `ResEncUNetPlanner`: memory as M, batches of at most 5 % of the dataset.
 pub static RESENC: PlannerPreset = PlannerPreset {
@@ -16,6 +17,7 @@ pub static RESENC: PlannerPreset = PlannerPreset {
     shrink_for_batch_of_two: false,
     max_dataset_covered: 0.05,
     shares_default_data: true,
+    resampling: ResamplingFamily::Spline,
 };
 
 /// `nnUNetPlannerResEncM`: about as much memory as the default planner.
@@ -46,4 +48,29 @@ pub static RESENC_XL: PlannerPreset = PlannerPreset {
     reference_elements_3d: 3_600_000_000.0,
     reference_elements_2d: 560_000_000.0,
     ..RESENC_M
+};
+
+/// `nnUNetPlannerResEncL_torchres`: L with PyTorch's resampling.
+pub static RESENC_L_TORCHRES: PlannerPreset = PlannerPreset {
+    name: "nnUNetPlannerResEncL_torchres",
+    plans_name: "nnUNetResEncUNetLPlans_torchres",
+    shares_default_data: false,
+    resampling: ResamplingFamily::Torch,
+    ..RESENC_L
+};
+
+/// `nnUNetPlannerResEncL_torchres_sepz`: the same, a coarse axis treated on its own.
+pub static RESENC_L_TORCHRES_SEPZ: PlannerPreset = PlannerPreset {
+    name: "nnUNetPlannerResEncL_torchres_sepz",
+    plans_name: "nnUNetResEncUNetLPlans_torchres_sepz",
+    resampling: ResamplingFamily::TorchSeparateAxis,
+    ..RESENC_L_TORCHRES
+};
+
+/// `nnUNetPlannerResEncL_noResampling`: L, and every image keeps its grid whatever the planned spacing.
+pub static RESENC_L_NO_RESAMPLING: PlannerPreset = PlannerPreset {
+    name: "nnUNetPlannerResEncL_noResampling",
+    plans_name: "nnUNetResEncUNetLPlans_noResampling",
+    resampling: ResamplingFamily::Unchanged,
+    ..RESENC_L_TORCHRES
 };

@@ -11,13 +11,13 @@
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
-use nnunet_volume::resample::{Order, SlabResampler, resample_data};
+use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data};
 use nnunet_volume::{ChannelVolume, Volume, VolumeError};
 use rayon::prelude::*;
 
 use super::slab_stream::{Collected, SlabStream, round_to_half};
 use crate::dataset::LabelManager;
-use crate::plan::{Configuration, Plans};
+use crate::plan::{Configuration, PlanError, Plans};
 use crate::preprocess::{Properties, transpose};
 
 /// Brings predictions of one configuration back to the grid of their images.
@@ -31,18 +31,23 @@ pub struct Exporter<'a> {
 /// Why a prediction could not be brought back.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The plans name a function that does not exist.
+    /// The plans.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The plans keep every image on its grid, but the logits have another.
     #[error(
-        "plans {plans}, configuration {configuration}: resampling_fn_probabilities is {found}, known are \
-         resample_data_or_seg_to_shape and no_resampling_hack"
+        "plans {plans}, configuration {configuration}: resampling_fn_probabilities keeps the grid, but the network's \
+         has {from:?} voxels and the image {to:?} (z, y, x); expected that nothing is resampled in preprocessing either"
     )]
-    UnknownResampling {
+    GridKept {
         /// Name of the plans.
         plans: String,
         /// Name of the configuration.
         configuration: String,
-        /// What was found.
-        found: String,
+        /// Shape of the logits.
+        from: [usize; 3],
+        /// Shape of the image.
+        to: [usize; 3],
     },
     /// The logits do not fit the labels or the case.
     #[error("the network has {found} outputs, the labels need {expected}: model and dataset.json do not fit")]
@@ -155,8 +160,8 @@ impl<'a> Exporter<'a> {
             }
         };
         match self.resampling(logits.shape(), grid)? {
-            Resampled::BySlabs(resampler) => SlabStream::new(resampler).push(logits, visit)?,
-            Resampled::Whole(order, order_z) => self.resample_whole(logits, grid, order, order_z, visit)?,
+            Resampled::BySlabs(mut stream) => stream.push(logits, visit)?,
+            Resampled::Whole(method) => self.resample_whole(logits, grid, &method, visit)?,
         }
         Ok((self.restore(cropped, properties), self.restore_probabilities(&probabilities, properties)))
     }
@@ -178,27 +183,24 @@ impl<'a> Exporter<'a> {
 
     /// How logits on a network's grid of shape `from` come to `grid`.
     fn resampling(&self, from: [usize; 3], grid: Grid) -> Result<Resampled, ExportError> {
-        let resampling = &self.configuration.resampling_probabilities;
-        let known = match resampling.function.as_str() {
-            "resample_data_or_seg_to_shape" => true,
-            "no_resampling_hack" => from == grid.shape,
-            _ => false,
+        let Some(method) = self.configuration.resampling_probabilities.method()? else {
+            if from != grid.shape {
+                return Err(ExportError::GridKept {
+                    plans: self.plans.plans_name().to_owned(),
+                    configuration: self.configuration.name.clone(),
+                    from,
+                    to: grid.shape,
+                });
+            }
+            let method = Method::new(Interpolation::Nearest, Interpolation::Nearest);
+            let resampler = SlabResampler::new(from, grid.shape, grid.from, grid.to, &method)?;
+            return Ok(Resampled::BySlabs(Box::new(SlabStream::new(resampler, true))));
         };
-        let orders =
-            (Order::from_number(resampling.order.into()), Order::from_number(resampling.order_z.into()));
-        let (true, (Some(in_plane), Some(along_z))) = (known, orders) else {
-            return Err(ExportError::UnknownResampling {
-                plans: self.plans.plans_name().to_owned(),
-                configuration: self.configuration.name.clone(),
-                found: format!("{} (order {})", resampling.function, resampling.order),
-            });
-        };
-        if in_plane == Order::Cubic || along_z == Order::Cubic {
-            return Ok(Resampled::Whole(in_plane, along_z));
+        if [method.together, method.in_plane, method.across].contains(&Interpolation::Cubic) {
+            return Ok(Resampled::Whole(method));
         }
-        let force = resampling.force_separate_z;
-        let resampler = SlabResampler::new(from, grid.shape, grid.from, grid.to, in_plane, along_z, force)?;
-        Ok(Resampled::BySlabs(resampler))
+        let resampler = SlabResampler::new(from, grid.shape, grid.from, grid.to, &method)?;
+        Ok(Resampled::BySlabs(Box::new(SlabStream::new(resampler, !method.is_torch()))))
     }
 
     /// Cubic splines need the whole volume: one slab of everything.
@@ -206,13 +208,10 @@ impl<'a> Exporter<'a> {
         &self,
         logits: &ChannelVolume<f16>,
         grid: Grid,
-        order: Order,
-        order_z: Order,
+        method: &Method,
         visit: impl FnOnce(usize, &mut ChannelVolume<f32>),
     ) -> Result<(), ExportError> {
-        let force = self.configuration.resampling_probabilities.force_separate_z;
-        let wide = widened(logits);
-        let mut whole = resample_data(wide, grid.shape, grid.from, grid.to, order, order_z, force)?;
+        let mut whole = resample_data(widened(logits), grid.shape, grid.from, grid.to, method)?;
         round_to_half(&mut whole);
         visit(0, &mut whole);
         Ok(())
@@ -306,16 +305,16 @@ pub struct LabelsOfSlices<'a> {
 
 /// How the slices are dealt with.
 enum Way {
-    Slabs(SlabStream),
+    Slabs(Box<SlabStream>),
     /// They wait for the last one.
-    Whole(Collected, Order, Order),
+    Whole(Collected, Method),
 }
 
 impl<'a> LabelsOfSlices<'a> {
     fn new(exporter: Exporter<'a>, from: [usize; 3], grid: Grid) -> Result<Self, ExportError> {
         let way = match exporter.resampling(from, grid)? {
-            Resampled::BySlabs(resampler) => Way::Slabs(SlabStream::new(resampler)),
-            Resampled::Whole(order, order_z) => Way::Whole(Collected::new(from), order, order_z),
+            Resampled::BySlabs(stream) => Way::Slabs(stream),
+            Resampled::Whole(method) => Way::Whole(Collected::new(from), method),
         };
         Ok(Self { exporter, grid, labels: vec![0; grid.shape.iter().product()], way })
     }
@@ -353,11 +352,11 @@ impl<'a> LabelsOfSlices<'a> {
 
     /// The labels of the grid.
     fn labels(mut self) -> Result<Vec<u16>, ExportError> {
-        if let Way::Whole(collected, order, order_z) = self.way
+        if let Way::Whole(collected, method) = self.way
             && let Some(logits) = collected.finish()
         {
             let (exporter, labels) = (self.exporter, &mut self.labels);
-            exporter.resample_whole(&logits, self.grid, order, order_z, |_, whole| {
+            exporter.resample_whole(&logits, self.grid, &method, |_, whole| {
                 exporter.decide(whole, Scores::Logits, labels);
             })?;
         }
@@ -368,9 +367,9 @@ impl<'a> LabelsOfSlices<'a> {
 /// How logits come to another grid.
 enum Resampled {
     /// A few slices at a time.
-    BySlabs(SlabResampler),
-    /// All at once, with these orders in the plane and along z.
-    Whole(Order, Order),
+    BySlabs(Box<SlabStream>),
+    /// All at once.
+    Whole(Method),
 }
 
 /// What logits are resampled to.

@@ -19,12 +19,15 @@ pub(super) struct SlabStream {
     /// Output slices made so far.
     made: usize,
     slab: ChannelVolume<f32>,
+    /// Whether values are rounded to f16.
+    rounds: bool,
 }
 
 impl SlabStream {
-    pub(super) fn new(resampler: SlabResampler) -> Self {
+    /// A stream of `resampler`'s results, rounded to f16 if `rounds`.
+    pub(super) fn new(resampler: SlabResampler, rounds: bool) -> Self {
         let slab = ChannelVolume::filled(0, [0; 3], 0.0);
-        Self { resampler, carried: None, arrived: 0, made: 0, slab }
+        Self { resampler, carried: None, arrived: 0, made: 0, slab, rounds }
     }
 
     /// Bytes of a slab of `classes` channels with slices of `plane` voxels, and of the slices that wait.
@@ -33,7 +36,7 @@ impl SlabStream {
     }
 
     /// Takes the next slices and hands out the output slices that they complete, as `visit(index of the
-    /// first voxel, slab)`. Values are rounded to f16, as the reference keeps them.
+    /// first voxel, slab)`.
     pub(super) fn push(
         &mut self,
         logits: &ChannelVolume<f16>,
@@ -52,7 +55,9 @@ impl SlabStream {
         while self.made < end {
             let slices = self.made..end.min(self.made + at_once);
             self.resampler.resample_part(held, first, slices.clone(), &mut self.slab)?;
-            round_to_half(&mut self.slab);
+            if self.rounds {
+                round_to_half(&mut self.slab);
+            }
             visit(slices.start * plane, &mut self.slab);
             self.made = slices.end;
         }
@@ -136,16 +141,21 @@ impl Collected {
 
 #[cfg(test)]
 mod tests {
-    use nnunet_volume::resample::Order;
+    use nnunet_volume::resample::{Interpolation, Method};
     use proptest::prelude::*;
 
     use super::*;
 
-    fn resampled(logits: &ChannelVolume<f16>, to: [usize; 3], order: Order, pieces: &[usize]) -> Vec<f32> {
+    fn resampled(
+        logits: &ChannelVolume<f16>,
+        to: [usize; 3],
+        way: Interpolation,
+        pieces: &[usize],
+    ) -> Vec<f32> {
         let [z, y, x] = logits.shape();
-        let resampler =
-            SlabResampler::new([z, y, x], to, [1.0; 3], [1.0; 3], order, Order::Nearest, None).unwrap();
-        let mut stream = SlabStream::new(resampler);
+        let method = Method::new(way, Interpolation::Nearest);
+        let resampler = SlabResampler::new([z, y, x], to, [1.0; 3], [1.0; 3], &method).unwrap();
+        let mut stream = SlabStream::new(resampler, true);
         let mut out = vec![f32::NAN; logits.channels() * to.iter().product::<usize>()];
         let all = out.len() / logits.channels();
         let mut at = 0;
@@ -179,7 +189,7 @@ mod tests {
             pieces in prop::collection::vec(1usize..5, 1..4),
             nearest: bool,
         ) {
-            let order = if nearest { Order::Nearest } else { Order::Linear };
+            let order = if nearest { Interpolation::Nearest } else { Interpolation::Linear };
             let data = (0..2 * from * 6).map(|i| f16::from_f32(((i * 37) % 101) as f32 * 0.3 - 12.0)).collect();
             let logits = ChannelVolume::new(2, [from, 2, 3], data).unwrap();
             let whole = resampled(&logits, [to, 3, 4], order, &[from]);

@@ -3,7 +3,7 @@
 //! Arrays (c, z, y, x), f32; spacings in mm. Source: the reference's default preprocessor. Tolerance:
 //! data within 1e-4 after normalisation, segmentations and class locations equal.
 
-use nnunet_volume::resample::{Order, resample_data, resample_labels};
+use nnunet_volume::resample::{Method, resample_data, resample_labels};
 use nnunet_volume::{ChannelVolume, Volume};
 
 use super::class_locations::{sample_locations, sampled_classes};
@@ -13,12 +13,10 @@ use super::normalize::{NormalizationInput, NormalizationScheme, SCHEMES};
 use super::properties::Properties;
 use crate::dataset::{ImageGeometry, LabelManager};
 use crate::fingerprint::crop::{CropBox, nonzero_box};
-use crate::plan::{Configuration, Plans, Resampling, resampled_shape, transposed};
+use crate::plan::{Configuration, Plans, resampled_shape, transposed};
 
 /// Preprocessors of the plans that this pipeline is.
 const PREPROCESSORS: [&str; 1] = ["DefaultPreprocessor"];
-/// Resampling functions of the plans that are known.
-const RESAMPLING_FUNCTIONS: [&str; 2] = ["resample_data_or_seg_to_shape", "no_resampling_hack"];
 /// Most voxels of a resampled image: more means a wrong spacing in the header.
 const LARGEST_IMAGE: u64 = 1 << 33;
 
@@ -52,15 +50,9 @@ pub struct Preprocessor<'a> {
     plans: &'a Plans,
     configuration: &'a Configuration,
     schemes: Vec<&'static NormalizationScheme>,
-    data_resampling: ResamplingRule,
-    segmentation_resampling: ResamplingRule,
-}
-
-/// A resampling function of the plans.
-#[derive(Debug, Clone, Copy)]
-enum ResamplingRule {
-    Spline { order: Order, order_z: Order, force_separate_z: Option<bool> },
-    Keep,
+    /// `None`: everything keeps its grid.
+    data_resampling: Option<Method>,
+    segmentation_resampling: Option<Method>,
 }
 
 impl<'a> Preprocessor<'a> {
@@ -85,35 +77,21 @@ impl<'a> Preprocessor<'a> {
                     .ok_or_else(|| unknown("normalization_schemes", name, &known))
             })
             .collect::<Result<_, _>>()?;
-        let rule = |key, resampling: &Resampling| {
-            let function = resampling.function.as_str();
-            let order = |order: u8| {
-                Order::from_number(order.into())
-                    .ok_or_else(|| unknown("order of resampling", &order.to_string(), &["0", "1", "3"]))
-            };
-            match RESAMPLING_FUNCTIONS.iter().position(|known| *known == function) {
-                Some(0) => Ok(ResamplingRule::Spline {
-                    order: order(resampling.order)?,
-                    order_z: order(resampling.order_z)?,
-                    force_separate_z: resampling.force_separate_z,
-                }),
-                Some(_) => Ok(ResamplingRule::Keep),
-                None => Err(unknown(key, function, &RESAMPLING_FUNCTIONS)),
-            }
-        };
+        // Better known now than after a network has run.
+        configuration.resampling_probabilities.method()?;
         Ok(Self {
             plans,
             configuration,
             schemes,
-            data_resampling: rule("resampling_fn_data", &configuration.resampling_data)?,
-            segmentation_resampling: rule("resampling_fn_seg", &configuration.resampling_seg)?,
+            data_resampling: configuration.resampling_data.method()?,
+            segmentation_resampling: configuration.resampling_seg.method()?,
         })
     }
 
     /// Shape (z, y, x) of a preprocessed case whose transposed, cropped image has `shape` voxels
     /// (z, y, x) at `spacing` mm.
     pub fn output_shape(&self, shape: [usize; 3], spacing: [f64; 3]) -> Result<[usize; 3], PreprocessError> {
-        if matches!(self.data_resampling, ResamplingRule::Keep) {
+        if self.data_resampling.is_none() {
             return Ok(shape);
         }
         let target = self.configuration.target_spacing_zyx(spacing);
@@ -167,29 +145,13 @@ impl<'a> Preprocessor<'a> {
         let shape = crop.shape();
         let target_spacing = self.configuration.target_spacing_zyx(spacing);
         let target_shape = self.output_shape(shape, spacing)?;
-        let data = match self.data_resampling {
-            ResamplingRule::Keep => images,
-            ResamplingRule::Spline { order, order_z, force_separate_z } => resample_data(
-                images,
-                target_shape,
-                spacing,
-                target_spacing,
-                order,
-                order_z,
-                force_separate_z,
-            )?,
+        let data = match &self.data_resampling {
+            None => images,
+            Some(method) => resample_data(images, target_shape, spacing, target_spacing, method)?,
         };
-        let segmentation = match (segmentation, self.segmentation_resampling) {
-            (Some(segmentation), ResamplingRule::Spline { order, order_z, force_separate_z }) => {
-                Some(resample_labels(
-                    segmentation,
-                    target_shape,
-                    spacing,
-                    target_spacing,
-                    order,
-                    order_z,
-                    force_separate_z,
-                )?)
+        let segmentation = match (segmentation, &self.segmentation_resampling) {
+            (Some(segmentation), Some(method)) => {
+                Some(resample_labels(segmentation, target_shape, spacing, target_spacing, method)?)
             }
             (segmentation, _) => segmentation,
         };

@@ -7,13 +7,14 @@
 //!
 //! Clipping as scikit-image's `resize`: to the range of the channel, or of the slice where slices are resampled
 //! separately; a spline along the separate axis is not clipped. NaN takes no part in the range.
+//! PyTorch's interpolation goes the same way with its own positions and weights.
 //! Tolerance against the reference: 1e-6 of the channel's largest magnitude.
 
 use rayon::prelude::*;
 
-use super::axis::{CubicTap, LinearTap, Order, cubic_taps, linear_taps, nearest_taps};
+use super::Method;
+use super::axis::{CubicTap, Interpolation, LinearTap, Taps};
 use super::cubic::{GAIN, MARGIN, coefficients};
-use super::separate_axis::separate_axis;
 use super::{allocate, check_shapes};
 use crate::ChannelVolume;
 use crate::error::{Result, VolumeError};
@@ -25,9 +26,8 @@ const ROWS: usize = 8;
 
 /// Resamples every channel of `data` to `new_shape` (z, y, x).
 ///
-/// Spacings (z, y, x) in mm only decide whether one axis is treated separately, together with `force_separate_z`
-/// ([`separate_axis`]): then `order` holds within the slices and `order_z` across them. Equal shapes return `data`
-/// untouched. Results do not depend on the number of threads.
+/// Spacings (z, y, x) in mm only decide whether one axis is treated separately ([`separate_axis`](super::separate_axis)).
+/// Equal shapes return `data` untouched. Results do not depend on the number of threads.
 ///
 /// # Errors
 /// An axis of length zero, or no memory for the result.
@@ -36,16 +36,15 @@ pub fn resample_data(
     new_shape: [usize; 3],
     current_spacing: [f64; 3],
     new_spacing: [f64; 3],
-    order: Order,
-    order_z: Order,
-    force_separate_z: Option<bool>,
+    method: &Method,
 ) -> Result<ChannelVolume<f32>> {
     let shape = data.shape();
     if shape == new_shape {
         return Ok(data);
     }
     check_shapes(shape, new_shape)?;
-    let separate = separate_axis(force_separate_z, current_spacing, new_spacing);
+    let separate = method.separate_axis(current_spacing, new_spacing);
+    let Method { together, in_plane, across: coarse, .. } = *method;
     let fault = |reason: &str| VolumeError::Resample { from: shape, to: new_shape, reason: reason.into() };
     let channels = data.channels();
     let voxels: usize = new_shape.iter().product();
@@ -53,8 +52,8 @@ pub fn resample_data(
     for (c, result) in out.chunks_exact_mut(voxels).enumerate() {
         let channel = data.channel(c);
         match separate {
-            None => volume(channel, shape, result, new_shape, order),
-            Some(0) => slices(channel, shape, result, new_shape, order, order_z),
+            None => volume(channel, shape, result, new_shape, together),
+            Some(0) => slices(channel, shape, result, new_shape, in_plane, coarse),
             Some(axis) => {
                 // The separate axis comes to the front and goes back.
                 let to_front = if axis == 1 { [1, 0, 2] } else { [2, 0, 1] };
@@ -62,7 +61,7 @@ pub fn resample_data(
                 let turned = permuted(channel, shape, to_front);
                 let (from, to) = (to_front.map(|a| shape[a]), to_front.map(|a| new_shape[a]));
                 let mut turned_result = vec![0.0; voxels];
-                slices(&turned, from, &mut turned_result, to, order, order_z);
+                slices(&turned, from, &mut turned_result, to, in_plane, coarse);
                 result.copy_from_slice(&permuted(&turned_result, to, to_back));
             }
         }
@@ -93,13 +92,15 @@ enum Plan {
 }
 
 impl Plan {
-    fn new(from: usize, to: usize, order: Order) -> Self {
-        match order {
-            // Equal lengths: the spline meets its samples.
-            _ if from == to => Self::Keep,
-            Order::Nearest => Self::Nearest(nearest_taps(from, to)),
-            Order::Linear => Self::Linear(linear_taps(from, to)),
-            Order::Cubic => Self::Cubic(cubic_taps(from, to)),
+    fn new(from: usize, to: usize, order: Interpolation) -> Self {
+        // Equal lengths: the spline meets its samples.
+        if from == to {
+            return Self::Keep;
+        }
+        match order.taps(from, to) {
+            Taps::Nearest(taps) => Self::Nearest(taps),
+            Taps::Linear(taps) => Self::Linear(taps),
+            Taps::Cubic(taps) => Self::Cubic(taps),
         }
     }
 
@@ -128,7 +129,7 @@ enum Clip {
 }
 
 /// Three-dimensional resampling of one channel.
-fn volume(input: &[f32], from: [usize; 3], output: &mut [f32], to: [usize; 3], order: Order) {
+fn volume(input: &[f32], from: [usize; 3], output: &mut [f32], to: [usize; 3], order: Interpolation) {
     let [z, y, x] = std::array::from_fn(|axis| Plan::new(from[axis], to[axis], order));
     let (low, high) = input
         .par_chunks(1 << 16)
@@ -158,7 +159,14 @@ fn volume(input: &[f32], from: [usize; 3], output: &mut [f32], to: [usize; 3], o
 }
 
 /// Slice by slice with `order`, then across the slices with `order_z`.
-fn slices(input: &[f32], from: [usize; 3], output: &mut [f32], to: [usize; 3], order: Order, order_z: Order) {
+fn slices(
+    input: &[f32],
+    from: [usize; 3],
+    output: &mut [f32],
+    to: [usize; 3],
+    order: Interpolation,
+    order_z: Interpolation,
+) {
     let [y, x] = std::array::from_fn(|axis| Plan::new(from[axis + 1], to[axis + 1], order));
     let (plane_from, plane_to) = ([from[1], from[2]], [to[1], to[2]]);
     let size = plane_to[0] * plane_to[1];

@@ -7,13 +7,14 @@
 //!
 //! Separate axis: as above within the slices; across them the nearest slice, or with linear order the label that
 //! weighs more than one half, 0 where none does.
+//!
+//! PyTorch's interpolation has a rule of its own (`torch_labels`).
 
 use rayon::prelude::*;
 
-use super::axis::{LinearTap, Order, linear_taps, nearest_taps};
+use super::axis::{Interpolation, LinearTap, linear_taps, nearest_taps};
 use super::data::permuted;
-use super::separate_axis::separate_axis;
-use super::{allocate, check_shapes};
+use super::{Method, allocate, check_shapes, torch_labels};
 use crate::Volume;
 use crate::error::{Result, VolumeError};
 
@@ -31,41 +32,44 @@ pub fn resample_labels<L: Label>(
     new_shape: [usize; 3],
     current_spacing: [f64; 3],
     new_spacing: [f64; 3],
-    order: Order,
-    order_z: Order,
-    force_separate_z: Option<bool>,
+    method: &Method,
 ) -> Result<Volume<L>> {
     let shape = labels.shape();
     if shape == new_shape {
         return Ok(labels);
     }
     check_shapes(shape, new_shape)?;
-    let separate = separate_axis(force_separate_z, current_spacing, new_spacing);
+    let separate = method.separate_axis(current_spacing, new_spacing);
     let fault = |reason: &str| VolumeError::Resample { from: shape, to: new_shape, reason: reason.into() };
-    if order == Order::Cubic || (separate.is_some() && order_z == Order::Cubic) {
+    let asked: &[Interpolation] = match separate {
+        None => &[method.together],
+        Some(_) => &[method.in_plane, method.across],
+    };
+    if asked.contains(&Interpolation::Cubic) {
         return Err(fault("labels can be resampled with order 0 or 1 only"));
     }
     let data = labels.into_data();
     let result = match separate {
-        None => volume(&data, shape, new_shape, order)?,
-        Some(0) => slices(&data, shape, new_shape, order, order_z)?,
+        None if method.is_torch() => torch_labels::volume(&data, shape, new_shape, method)?,
+        None => volume(&data, shape, new_shape, method.together)?,
+        Some(0) => slices(&data, shape, new_shape, method)?,
         Some(axis) => {
             let to_front = if axis == 1 { [1, 0, 2] } else { [2, 0, 1] };
             let to_back = if axis == 1 { [1, 0, 2] } else { [1, 2, 0] };
             let turned = permuted(&data, shape, to_front);
             let (from, to) = (to_front.map(|a| shape[a]), to_front.map(|a| new_shape[a]));
-            permuted(&slices(&turned, from, to, order, order_z)?, to, to_back)
+            permuted(&slices(&turned, from, to, method)?, to, to_back)
         }
     };
     Volume::new(new_shape, result).ok_or_else(|| fault("the sizes do not fit"))
 }
 
-fn volume<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order) -> Result<Vec<L>> {
+fn volume<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Interpolation) -> Result<Vec<L>> {
     let near: [Vec<usize>; 3] = std::array::from_fn(|a| nearest_taps(from[a], to[a]));
     let size = from[1] * from[2];
     let mut out: Vec<L> = allocate(from, to, to.iter().product())?;
     let targets = out.par_chunks_exact_mut(to[1] * to[2]).enumerate();
-    if order == Order::Nearest {
+    if order == Interpolation::Nearest {
         targets.for_each(|(z, target)| {
             let slice = &input[near[0][z] * size..][..size];
             gather(slice, from[2], &near[1], &near[2], target);
@@ -89,20 +93,18 @@ fn volume<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], order: Order)
     Ok(out)
 }
 
-fn slices<L: Label>(
-    input: &[L],
-    from: [usize; 3],
-    to: [usize; 3],
-    order: Order,
-    order_z: Order,
-) -> Result<Vec<L>> {
+fn slices<L: Label>(input: &[L], from: [usize; 3], to: [usize; 3], method: &Method) -> Result<Vec<L>> {
+    let Method { in_plane: order, across: order_z, .. } = *method;
+    if order.is_torch() {
+        return torch_labels::slices(input, from, to, method);
+    }
     let size = from[1] * from[2];
     let plane_to = to[1] * to[2];
     let near: [Vec<usize>; 2] = std::array::from_fn(|a| nearest_taps(from[a + 1], to[a + 1]));
     let taps: [Vec<LinearTap>; 2] = std::array::from_fn(|a| linear_taps(from[a + 1], to[a + 1]));
     let plane = |slice: usize, target: &mut [L], same: &mut Vec<bool>| {
         let source = &input[slice * size..][..size];
-        if order == Order::Nearest {
+        if order == Interpolation::Nearest {
             return gather(source, from[2], &near[0], &near[1], target);
         }
         for (y, line) in target.chunks_exact_mut(to[2]).enumerate() {
@@ -111,7 +113,7 @@ fn slices<L: Label>(
             vote([row(tap.low), row(tap.high)], tap.weights, row(near[0][y]), &taps[1], &near[1], same, line);
         }
     };
-    if from[0] == to[0] || order_z == Order::Nearest {
+    if from[0] == to[0] || order_z == Interpolation::Nearest {
         let mut out: Vec<L> = allocate(from, to, to[0] * plane_to)?;
         let source = nearest_taps(from[0], to[0]);
         let targets = out.par_chunks_exact_mut(plane_to).zip(&source);
@@ -136,7 +138,7 @@ fn slices<L: Label>(
 }
 
 /// Nearest neighbours within one slice of rows of length `width`.
-fn gather<L: Label>(slice: &[L], width: usize, y: &[usize], x: &[usize], target: &mut [L]) {
+pub(super) fn gather<L: Label>(slice: &[L], width: usize, y: &[usize], x: &[usize], target: &mut [L]) {
     for (line, &row) in target.chunks_exact_mut(x.len()).zip(y) {
         let source = &slice[row * width..][..width];
         line.iter_mut().zip(x).for_each(|(v, &at)| *v = source[at]);

@@ -2,6 +2,7 @@
 //!
 //! Grids are aligned at their outer edges: output position i of n_out lies at input coordinate
 //! `n_in / n_out * (i + 0.5) - 0.5`; beyond the first and last voxel centre the image continues constantly.
+//! - the way ([`Method`]): splines as scipy's, or PyTorch's interpolation;
 //! - data ([`resample_data`]): spline of order 0, 1 or 3 with its exact prefilter, clipped to the input's range;
 //! - labels ([`resample_labels`]): linear weight of each label, the heaviest wins;
 //! - logits ([`SlabResampler`]): linear, a few output slices at a time.
@@ -13,12 +14,15 @@ mod axis;
 mod cubic;
 mod data;
 mod labels;
+mod method;
 mod separate_axis;
 mod slab;
+mod torch_labels;
 
-pub use axis::Order;
+pub use axis::Interpolation;
 pub use data::resample_data;
 pub use labels::{Label, resample_labels};
+pub use method::Method;
 pub use separate_axis::{ANISOTROPY_THRESHOLD, separate_axis};
 pub use slab::SlabResampler;
 

@@ -2,15 +2,14 @@
 //!
 //! The export of a prediction needs classes x full-resolution values only until the winner of each voxel is known, so
 //! they are made for a slab of slices, used and overwritten. Same positions and weights as [`super::resample_data`]
-//! with order 1 or 0; arithmetic in f32 (relative error below 5e-7), the reference rounding its result to f16.
+//! with order 1 or 0, or with PyTorch's; arithmetic in f32 (relative error below 5e-7), the reference rounding its result to f16.
 
 use std::ops::Range;
 
 use rayon::prelude::*;
 
-use super::axis::{LinearTap, Order, linear_taps, nearest_taps};
-use super::check_shapes;
-use super::separate_axis::separate_axis;
+use super::axis::{LinearTap, Taps};
+use super::{Method, check_shapes};
 use crate::ChannelVolume;
 use crate::error::{Result, VolumeError};
 
@@ -32,21 +31,23 @@ impl SlabResampler {
         new_shape: [usize; 3],
         current_spacing: [f64; 3],
         new_spacing: [f64; 3],
-        order: Order,
-        order_z: Order,
-        force_separate_z: Option<bool>,
+        method: &Method,
     ) -> Result<Self> {
         check_shapes(shape, new_shape)?;
-        let separate = separate_axis(force_separate_z, current_spacing, new_spacing);
+        let separate = method.separate_axis(current_spacing, new_spacing);
         let mut taps: [Vec<LinearTap>; 3] = Default::default();
         for (axis, taps) in taps.iter_mut().enumerate() {
-            *taps = match if separate == Some(axis) { order_z } else { order } {
-                Order::Nearest => nearest_taps(shape[axis], new_shape[axis])
-                    .into_iter()
-                    .map(|at| LinearTap { low: at, high: at, weights: [1.0, 0.0] })
-                    .collect(),
-                Order::Linear => linear_taps(shape[axis], new_shape[axis]),
-                Order::Cubic => {
+            let way = match separate {
+                None => method.together,
+                Some(coarse) if coarse == axis => method.across,
+                Some(_) => method.in_plane,
+            };
+            *taps = match way.taps(shape[axis], new_shape[axis]) {
+                Taps::Nearest(taps) => {
+                    taps.into_iter().map(|at| LinearTap { low: at, high: at, weights: [1.0, 0.0] }).collect()
+                }
+                Taps::Linear(taps) => taps,
+                Taps::Cubic(_) => {
                     let reason = "slabs can be resampled with order 0 or 1 only".into();
                     return Err(VolumeError::Resample { from: shape, to: new_shape, reason });
                 }

@@ -23,6 +23,10 @@ from nnunetv2.experiment_planning.experiment_planners import default_experiment_
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.experiment_planning.experiment_planners.residual_unets.residual_encoder_unet_planners import (
     ResEncUNetPlanner, nnUNetPlannerResEncM, nnUNetPlannerResEncL, nnUNetPlannerResEncXL)
+from nnunetv2.experiment_planning.experiment_planners.resampling.planners_no_resampling import (
+    nnUNetPlannerResEncL_noResampling)
+from nnunetv2.experiment_planning.experiment_planners.resampling.resample_with_torch import (
+    nnUNetPlanner_torchres, nnUNetPlannerResEncL_torchres, nnUNetPlannerResEncL_torchres_sepz)
 from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 default_experiment_planner.get_filenames_of_train_images_and_targets = lambda *a: {}
@@ -33,6 +37,10 @@ DATASETS = {
     "Dataset801_thick": ({"0": "T2", "1": "ADC"}, 2, 20, (3.3, .6, .6), .4, (22, 330, 320), .2, .6),
     "Dataset802_oriented": ({"0": "CT", "1": "noNorm"}, 4, 40, (.8, .8, 2.5), .1, (400, 380, 120), .3, 1.),
     "Dataset803_small": ({"0": "MRI"}, 3, 8, (1., 1., 1.), 0., (35, 51, 36), .15, .9),
+    # Single slices: thick ones, ones as thin as the pixels, and ones whose axis is last and finest.
+    "Dataset804_slices": ({"0": "MRI"}, 3, 9, (6., .7, .7), 0., (1, 300, 280), 0., 1.),
+    "Dataset805_thin": ({"0": "MRI"}, 2, 9, (1., 1., 1.), 0., (1, 200, 220), 0., 1.),
+    "Dataset806_last": ({"0": "MRI"}, 2, 9, (1., 1., .5), 0., (190, 170, 1), 0., 1.),
 }
 
 
@@ -67,7 +75,15 @@ def main():
         plans = []
         runs = [(ExperimentPlanner, {}), (nnUNetPlannerResEncL, {}),
                 (ResEncUNetPlanner, {"gpu_memory_target_in_gb": 4., "plans_name": "resenc_4G"})]
+        if name in ("Dataset804_slices", "Dataset805_thin", "Dataset806_last"):
+            runs = [(ExperimentPlanner, {}), (nnUNetPlannerResEncM, {})]
+        if name == "Dataset803_small":
+            runs += [(nnUNetPlanner_torchres, {"gpu_memory_target_in_gb": 6.}),
+                     (nnUNetPlannerResEncL_torchres_sepz, {"plans_name": "own"})]
         if name == "Dataset802_oriented":
+            runs += [(planner, {}) for planner in (
+                ResEncUNetPlanner, nnUNetPlannerResEncM, nnUNetPlannerResEncXL, nnUNetPlanner_torchres,
+                nnUNetPlannerResEncL_torchres, nnUNetPlannerResEncL_torchres_sepz, nnUNetPlannerResEncL_noResampling)]
             runs += [(ExperimentPlanner, {"suppress_transpose": True, "plans_name": "suppressed"}),
                      (nnUNetPlannerResEncM, {"overwrite_target_spacing": [1.5, 1.25, 4.0], "plans_name": "given"})]
         for planner, kwargs in runs:

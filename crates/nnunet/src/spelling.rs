@@ -1,0 +1,62 @@
+//! What somebody may have meant who wrote a name that is not known.
+
+/// Letters to insert, remove or replace to get from `a` to `b`.
+pub fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, ca) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, &cb) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(ca != cb);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The one of `names` that `asked` most resembles, if it does: by the letters that differ (case does not
+/// count, up to a quarter of them), else as the shortest name that contains it.
+pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let asked = asked.to_lowercase();
+    let limit = 1 + asked.chars().count() / 4;
+    let mut best: Option<(usize, &str)> = None;
+    for name in names {
+        let lower = name.to_lowercase();
+        let distance = edit_distance(&asked, &lower);
+        let rank = if distance <= limit {
+            distance
+        } else if asked.chars().count() > 2 && lower.contains(&asked) {
+            limit + lower.chars().count()
+        } else {
+            continue;
+        };
+        if best.is_none_or(|(least, _)| rank < least) {
+            best = Some((rank, name));
+        }
+    }
+    best.map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn distances_by_hand() {
+        assert_eq!(edit_distance("kitten", "sitting"), 3);
+        assert_eq!(edit_distance("", "ab"), 2);
+        assert_eq!(edit_distance("same", "same"), 0);
+    }
+
+    #[test]
+    fn names_that_resemble() {
+        let names = ["ExperimentPlanner", "nnUNetPlannerResEncM", "nnUNetPlannerResEncL_torchres"];
+        assert_eq!(closest("nnunetplannerresencm", names), Some("nnUNetPlannerResEncM"));
+        assert_eq!(closest("ExperimentPlaner", names), Some("ExperimentPlanner"));
+        assert_eq!(closest("torchres", names), Some("nnUNetPlannerResEncL_torchres"));
+        assert_eq!(closest("something else", names), None);
+        assert_eq!(closest("", names), None);
+    }
+}
