@@ -201,3 +201,14 @@ fn what_is_missing_for_planning_is_named() {
     let text = plan(PlannerOptions::default());
     assert!(text.contains("dataset_fingerprint.json") && text.contains("extract the fingerprint"), "{text}");
 }
+
+#[test]
+fn a_table_of_patients_goes_where_folds_are_made() {
+    let (_folder, raw, preprocessed) = dataset();
+    std::fs::write(raw.join("patients.tsv"), "a\tP1\nb\tP1\n").unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    assert_eq!(std::fs::read(preprocessed.join("patients.tsv")).unwrap(), b"a\tP1\nb\tP1\n");
+    std::fs::write(raw.join("patients.tsv"), "a P1\n").unwrap();
+    let error = plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap_err().to_string();
+    assert!(error.contains("patients.tsv: patients: line 1"), "{error}");
+}

@@ -118,6 +118,14 @@ pub enum DatasetError {
         /// `; found ... instead` or empty.
         hint: String,
     },
+    /// The patients of the cases.
+    #[error("{path}: patients: {problem}", path = path.display())]
+    Patients {
+        /// The file that names them.
+        path: PathBuf,
+        /// All that is wrong.
+        problem: String,
+    },
     /// A splits file that cannot be trained with.
     #[error("{path}: {problem}", path = path.display())]
     Splits {

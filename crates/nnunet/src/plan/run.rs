@@ -1,14 +1,15 @@
 //! Planning a dataset on disk: reads dataset.json and the fingerprint, writes the plans file.
 //!
 //! ```text
-//! raw/dataset.json, raw/splits_final.json (if any)  -> preprocessed/ (copied)
-//! preprocessed/dataset_fingerprint.json             -> preprocessed/<plans name>.json
+//! raw/dataset.json, splits_final.json and patients.tsv (if any)  -> preprocessed/ (copied)
+//! preprocessed/dataset_fingerprint.json                          -> preprocessed/<plans name>.json
 //! ```
 
 use std::path::{Path, PathBuf};
 
 use crate::dataset::cases::training_cases;
-use crate::dataset::{DatasetError, DatasetJson, ImageReader};
+use crate::dataset::patients::PATIENTS_FILE;
+use crate::dataset::{DatasetError, DatasetJson, ImageReader, Patients};
 use crate::files::write_atomic;
 use crate::fingerprint::Fingerprint;
 use crate::json::Json;
@@ -31,6 +32,7 @@ pub fn plan_dataset(
     let mut plans = make_plans(&facts, options)?;
     copy_splits(raw, preprocessed)?;
     copy(&raw.join("dataset.json"), &preprocessed.join("dataset.json"))?;
+    copy_patients(raw, preprocessed)?;
     let path = preprocessed.join(format!("{}.json", options.plans_name()));
     if path.exists() {
         plans.keep_configurations_of(&Plans::read(&path)?);
@@ -97,6 +99,13 @@ fn copy_splits(raw: &Path, preprocessed: &Path) -> Result<(), PlanError> {
         }
     }
     Ok(())
+}
+
+/// Folds are made from the preprocessed folder, so the patients of the cases go there.
+fn copy_patients(raw: &Path, preprocessed: &Path) -> Result<(), PlanError> {
+    Patients::load(raw)?;
+    let source = raw.join(PATIENTS_FILE);
+    if source.exists() { copy(&source, &preprocessed.join(PATIENTS_FILE)) } else { Ok(()) }
 }
 
 fn copy(source: &Path, target: &Path) -> Result<(), PlanError> {

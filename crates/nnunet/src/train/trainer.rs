@@ -26,7 +26,7 @@ use super::validate::Validation;
 use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
 use crate::dataset::splits::{Fold, Split, split_for_fold};
-use crate::dataset::{DatasetJson, Folders, LabelManager};
+use crate::dataset::{DatasetJson, Folders, LabelManager, Patients};
 use crate::evaluate::Summary;
 use crate::json::Json;
 use crate::model::{Recipe, network_graph, previous_stage_labels};
@@ -80,7 +80,9 @@ impl Training {
         let labels = LabelManager::new(&dataset)?;
         let cases_folder = preprocessed.join(&configuration.data_identifier);
         let identifiers = stored_cases(&cases_folder)?;
-        let chosen = split_for_fold(&preprocessed.join("splits_final.json"), &identifiers, request.fold)?;
+        let patients = Patients::load(&preprocessed)?;
+        let splits = preprocessed.join("splits_final.json");
+        let chosen = split_for_fold(&splits, &identifiers, patients.as_ref(), request.fold)?;
         let recipe = &request.recipe;
         let previous_stage = match &configuration.previous_stage {
             Some(previous) => {
