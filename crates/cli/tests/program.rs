@@ -27,6 +27,8 @@ fn wrong_usage_ends_with_2_and_says_why() {
         ("predict -i a -o b", "name the model"),
         ("predict -i a -o b -m c -num_parts 2 -part_id 2", "parts count from 0"),
         ("ensemble -o out", "the argument -i is required"),
+        ("explain", "the argument -d is required"),
+        ("move-plans -s 7 -sp nnUNetPlans", "the argument -t is required"),
         ("apply-postprocessing -i a -o b", "the argument -pp_pkl_file is required"),
         ("find-best-configuration 7 -f all", "expected the number of a fold"),
         ("install-model x.zip --sha256 12", "expected 64 hexadecimal digits"),
@@ -58,6 +60,8 @@ fn failures_end_with_1_and_say_what_to_do() {
         ("plan -d 8", "Dataset008_Twin"),
         ("verify -d 9", "modality"),
         ("plan -d 7", "fingerprint"),
+        ("explain -d 7", "nnUNetPlans.json"),
+        ("move-plans -s 7 -t 7 -sp nnUNetPlans", "plan the dataset whose plans are to be moved first"),
         ("plan -d 7 -pl NoPlanner", "known planners"),
         ("train 7 3d_fullres 0", "nnUNetPlans.json"),
         ("train 7 3d_fullres 0 -tr MyTrainer", "nnUNetTrainer_Nepochs"),
@@ -112,6 +116,19 @@ fn links_answer_to_the_names_of_the_reference() {
     assert!(place.path("pre").join(DATASET).join("dataset_fingerprint.json").is_file());
     place.succeed("nnUNetv2_plan_experiment -d 7 -overwrite_plans_name mine");
     assert!(place.path("pre").join(DATASET).join("mine.json").is_file());
+    place.succeed("nnUNetv2_move_plans_between_datasets -s 7 -t 7 -sp mine -tp moved");
+    assert!(place.path("pre").join(DATASET).join("moved.json").is_file());
+
+    let explained = place.succeed("explain -d 7 -p moved");
+    assert!(
+        explained.contains("\nconfigurations.3d_fullres\n")
+            && explained.contains("from fingerprint: spacings")
+    );
+    assert!(!explained.contains("the planner makes"), "{explained}");
+    let listed: Value = serde_json::from_str(&place.succeed("explain -d 7 -p mine --json")).unwrap();
+    assert!(listed.as_array().unwrap().iter().all(|e| e["rule"].is_string() && e["source"].is_string()));
+    let more = place.succeed("explain -d 7 -p mine -gpu_memory_target 0.01");
+    assert!(more.contains("patch_size: [") && more.contains("the planner makes"), "{more}");
 }
 
 #[test]

@@ -9,7 +9,8 @@ use nnunet::dataset::ImageReader;
 use nnunet::fingerprint::Fingerprint;
 use nnunet::json::Json;
 use nnunet::plan::{
-    DatasetFacts, Explanation, PlannerOptions, PlannerPreset, Plans, explain, make_plans, plan_experiment,
+    DatasetFacts, Explanation, PLANNERS, PlannerOptions, PlannerPreset, Plans, explain, explanations_as_json,
+    explanations_as_text, make_plans,
 };
 use nnunet_network::architectures::build;
 use nnunet_testkit::shared::shared_path;
@@ -180,42 +181,84 @@ fn hippocampus_plans_are_equal() {
 }
 
 #[test]
-fn decisions_are_explained() {
+fn every_value_is_explained() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan");
     let reasons = |dataset: &str, options: &PlannerOptions| {
         let facts = facts(&root.join(dataset), dataset);
-        let experiment = plan_experiment(&facts, options).unwrap();
-        explain(&facts, options, &experiment)
+        explain(&make_plans(&facts, options).unwrap(), &facts, options).unwrap()
     };
     let find = |all: &[Explanation], key: &str| -> Explanation {
         all.iter().find(|e| e.key == key).unwrap_or_else(|| panic!("{key} in {all:#?}")).clone()
     };
+    for preset in PLANNERS {
+        let options = PlannerOptions { preset, ..PlannerOptions::default() };
+        for dataset in ["Dataset801_thick", "Dataset802_oriented", "Dataset803_small", "Dataset804_slices"] {
+            for explanation in reasons(dataset, &options) {
+                let Explanation { key, source, rule, planned, .. } = &explanation;
+                assert!(planned.is_none() && !source.is_empty() && !rule.is_empty(), "{explanation:?}");
+                assert!(
+                    !rule.contains("added to the file"),
+                    "{dataset}, {}: {key} has no reason",
+                    preset.name
+                );
+            }
+        }
+    }
+
     let options = PlannerOptions::default();
     let thick = reasons("Dataset801_thick", &options);
-    let spacing = &thick[0];
-    assert!(spacing.reason.contains("axis 0 is more than 3 times coarser"), "{spacing:?}");
-    let mask = find(&thick, "use_mask_for_norm[0]");
-    assert!(
-        mask.value == "true" && mask.reason.contains("0.600 of the median image, less than 0.75"),
-        "{mask:?}"
-    );
+    let spacing = find(&thick, "configurations.3d_fullres.spacing");
+    assert!(spacing.rule.contains("axis 0 of the images is more than 3 times coarser"), "{spacing:?}");
+    let mask = find(&thick, "configurations.3d_fullres.use_mask_for_norm");
+    assert_eq!(mask.source, "fingerprint: median_relative_size_after_cropping 0.600");
+    assert!(mask.rule.starts_with("less than 0.75"), "{mask:?}");
 
     let oriented = reasons("Dataset802_oriented", &options);
-    assert_eq!(find(&oriented, "transpose_forward").value, "[2, 0, 1]");
-    let scheme = find(&oriented, "normalization_schemes[0]");
-    assert_eq!(scheme.reason, "the channel's name \"CT\" asks for it");
-    assert_eq!(find(&oriented, "configurations").value, "3d_lowres and 3d_cascade_fullres");
-    assert!(find(&oriented, "3d_lowres.patch_size").reason.contains("begins at"), "{oriented:#?}");
+    let transpose = find(&oriented, "transpose_forward");
+    assert!(transpose.rule.starts_with("the axis with the largest spacing comes first"), "{transpose:?}");
+    let scheme = find(&oriented, "configurations.2d.normalization_schemes");
+    assert_eq!(scheme.source, "dataset.json: channel_names [\"CT\", \"noNorm\"]");
+    assert!(find(&oriented, "configurations").rule.contains("3d_cascade_fullres after it"));
+    assert!(find(&oriented, "configurations.3d_lowres.patch_size").rule.starts_with("begins at"));
+    let strides = find(&oriented, "configurations.3d_fullres.architecture.arch_kwargs.strides");
+    assert!(strides.rule.contains("poolings per axis"), "{strides:?}");
 
     let small = reasons("Dataset803_small", &options);
-    let batch = find(&small, "3d_fullres.batch_size");
-    assert!(batch.value == "2" && batch.reason.starts_with("the smallest there is"), "{batch:?}");
-    assert!(find(&small, "3d_fullres.patch_size").reason.contains("fits 8 GB as it is"), "{small:#?}");
-    let kept = PlannerOptions {
-        suppress_transpose: true,
-        overwrite_target_spacing: Some([1.0; 3]),
-        ..PlannerOptions::default()
-    };
-    let kept = reasons("Dataset803_small", &kept);
-    assert!(kept[0].reason == "given by the user" && kept[1].reason.contains("keep the order"), "{kept:#?}");
+    let batch = find(&small, "configurations.3d_fullres.batch_size");
+    assert!(batch.rule.starts_with("the smallest there is"), "{batch:?}");
+    assert!(find(&small, "configurations.3d_fullres.patch_size").rule.contains("fits 8 GB as it is"));
+    let slices = reasons("Dataset804_slices", &options);
+    assert!(find(&slices, "configurations").rule.contains("a single slice"));
+}
+
+#[test]
+fn what_was_edited_is_told_from_what_was_planned() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan/Dataset803_small");
+    let facts = facts(&root, "Dataset803_small");
+    let options = PlannerOptions::default();
+    let mut plans = make_plans(&facts, &options).unwrap();
+    let mut edited = plans.configuration("2d").unwrap().document;
+    let planned = edited.insert("batch_size".to_owned(), Json::Int(3)).unwrap();
+    plans.set_configuration("2d", edited);
+    let own = [("inherits_from", "2d".into()), ("batch_size", Json::Int(5))];
+    plans.set_configuration("own", own.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
+
+    let all = explain(&plans, &facts, &options).unwrap();
+    let differ: Vec<_> = all.iter().filter(|e| e.planned.is_some()).collect();
+    assert_eq!(differ.len(), 1, "{differ:?}");
+    assert_eq!(
+        (differ[0].key.as_str(), &differ[0].planned),
+        ("configurations.2d.batch_size", &Some(planned))
+    );
+    let own = all.iter().find(|e| e.key == "configurations.own.batch_size").unwrap();
+    assert!(own.source == "not from the planner" && own.rule.contains("keeps it"), "{own:?}");
+
+    let text = explanations_as_text(&all);
+    assert!(
+        text.contains("\nconfigurations.2d\n") && text.contains("  batch_size: 3\n      the planner makes "),
+        "{text}"
+    );
+    let listed = Json::parse(&explanations_as_json(&all)).unwrap();
+    assert_eq!(listed.as_array().unwrap().len(), all.len());
+    assert!(listed.as_array().unwrap().iter().all(|e| e.get("rule").and_then(Json::as_str).is_some()));
 }

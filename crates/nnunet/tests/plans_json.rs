@@ -6,7 +6,9 @@
 use std::path::{Path, PathBuf};
 
 use nnunet::json::{Json, KeyOrder};
-use nnunet::plan::{PlanError, PlannerOptions, Plans, Resampling, plan_dataset};
+use nnunet::plan::{
+    MoveRequest, PlanError, PlannerOptions, Plans, Resampling, explain_plans, move_plans, plan_dataset,
+};
 use nnunet_volume::resample::Interpolation;
 use tempfile::TempDir;
 
@@ -200,6 +202,63 @@ fn what_is_missing_for_planning_is_named() {
     std::fs::remove_file(&path).unwrap();
     let text = plan(PlannerOptions::default());
     assert!(text.contains("dataset_fingerprint.json") && text.contains("extract the fingerprint"), "{text}");
+}
+
+#[test]
+fn plans_are_moved_as_by_the_reference() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/move_plans");
+    let target = tempfile::tempdir().unwrap();
+    let source = golden.join("../plan").join(NAME);
+    let request = MoveRequest {
+        source: &source,
+        source_plans: "nnUNetResEncUNetLPlans",
+        target_name: "Dataset900_Target",
+        target_raw: &golden.join("raw"),
+        target: &target.path().join("Dataset900_Target"),
+        target_plans: None,
+    };
+    for (name, file) in [(None, "same_name.json"), (Some("moved"), "other_name.json")] {
+        let written = move_plans(&MoveRequest { target_plans: name, ..request }).unwrap();
+        assert_eq!(written.file_stem().unwrap(), name.unwrap_or("nnUNetResEncUNetLPlans"));
+        let expected = std::fs::read_to_string(golden.join(file)).unwrap();
+        assert_eq!(std::fs::read_to_string(written).unwrap(), expected, "{file}");
+    }
+    let error = move_plans(&MoveRequest { source_plans: "nothing", ..request }).unwrap_err().to_string();
+    assert!(error.contains("nothing.json: does not exist; plan the dataset"), "{error}");
+    let error = move_plans(&MoveRequest { target_plans: Some("../x"), ..request }).unwrap_err().to_string();
+    assert!(error.contains("can be a file name"), "{error}");
+}
+
+#[test]
+fn options_are_read_off_the_plans() {
+    let (_folder, raw, preprocessed) = dataset();
+    let explained = |options: PlannerOptions, explain: PlannerOptions| {
+        let plans = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+        explain_plans(&preprocessed, plans.plans_name(), explain).unwrap()
+    };
+    let options = PlannerOptions {
+        overwrite_plans_name: Some("own".into()),
+        overwrite_target_spacing: Some([1.5, 1.25, 4.0]),
+        preprocessor_name: "Mine".into(),
+        gpu_memory_target_gb: Some(16.0),
+        suppress_transpose: true,
+        ..PlannerOptions::default()
+    };
+    let told = PlannerOptions { gpu_memory_target_gb: Some(16.0), ..PlannerOptions::default() };
+    for explanation in explained(options.clone(), told) {
+        assert_eq!(explanation.planned, None, "{explanation:?}");
+        let (key, rule) = (explanation.key.as_str(), explanation.rule.as_str());
+        match key {
+            "transpose_forward" => assert!(rule.contains("as the user asked"), "{rule}"),
+            "configurations.3d_fullres.spacing" => assert_eq!(rule, "given by the user"),
+            _ => {}
+        }
+    }
+    // The memory is the one thing that the plans do not show.
+    let differ = explained(options, PlannerOptions::default());
+    let differ = differ.iter().filter(|e| e.planned.is_some()).map(|e| e.key.as_str());
+    assert!(differ.clone().any(|key| key == "configurations.3d_fullres.patch_size"));
+    assert!(differ.clone().all(|key| key.starts_with("configurations.")), "{:?}", differ.collect::<Vec<_>>());
 }
 
 #[test]

@@ -7,12 +7,14 @@ mod demo;
 mod determine_postprocessing;
 mod ensemble;
 mod evaluate;
+mod explain;
 mod export_model;
 mod find_best_configuration;
 mod fingerprint;
 mod install_links;
 mod install_model;
 mod models;
+mod move_plans;
 pub(crate) mod network_flags;
 mod overlay;
 mod plan;
@@ -39,6 +41,8 @@ const ENTRIES: &[Entry] = &[
     verify::ENTRY,
     fingerprint::ENTRY,
     plan::ENTRY,
+    explain::ENTRY,
+    move_plans::ENTRY,
     preprocess::ENTRY,
     plan_and_preprocess::ENTRY,
     train::ENTRY,

@@ -1,191 +1,192 @@
-//! Why the plans are as they are: for each decision its value, and the fingerprint value and rule
-//! that it follows from, in words.
+//! Why the plans are as they are: for each value of a plans file what it follows from and by which rule, and where it is
+//! not what the planner makes.
 
-use super::lowres::{COVERAGE, MINIMAL_REDUCTION};
-use super::normalization_choice::MASK_THRESHOLD;
-use super::patch_size::{MINIMAL_BATCH_SIZE, PatchPlan};
-use super::planner::{DatasetFacts, Experiment, PlannerOptions};
-use super::target_spacing::{ANISOTROPY_THRESHOLD, SpacingRule};
+use super::document;
+use super::error::PlanError;
+use super::planner::{DatasetFacts, Experiment, PlannerOptions, plan_experiment};
+use super::plans_json::Plans;
+use super::reasons::{Reason, Reasons};
+use super::target_spacing::{transpose_orders, transposed};
+use crate::json::{Json, KeyOrder};
 
-/// One decision.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// One value of the plans.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Explanation {
-    /// Where the value stands in the plans, e.g. `3d_fullres.batch_size`.
+    /// Where the value stands in the file, e.g. `configurations.3d_fullres.batch_size`.
     pub key: String,
-    /// The value.
-    pub value: String,
-    /// What it follows from.
-    pub reason: String,
+    /// The value in the file.
+    pub value: Json,
+    /// What it follows from: values of the fingerprint or of dataset.json, options, values planned before.
+    pub source: String,
+    /// How it follows.
+    pub rule: String,
+    /// What the planner makes, if the file has something else.
+    pub planned: Option<Json>,
 }
 
-/// Explains every decision of `experiment`, in the order in which they were made.
-pub fn explain(facts: &DatasetFacts, options: &PlannerOptions, experiment: &Experiment) -> Vec<Explanation> {
-    let mut all = vec![spacing(facts, experiment), transpose(options, experiment)];
-    for (channel, name) in facts.channel_names.iter().enumerate() {
-        all.extend(normalization(facts, experiment, channel, name));
-    }
-    match &experiment.plan_3d_fullres {
-        Some(plan) => {
-            all.extend(configuration("3d_fullres", facts, options, plan));
-            all.push(lowres(plan, experiment.plan_3d_lowres.as_ref()));
-        }
-        None => all.push(Explanation {
-            key: "configurations".to_owned(),
-            value: "2d only".to_owned(),
-            reason: "the median image has a single slice at the target spacing".to_owned(),
-        }),
-    }
-    if let Some(plan) = &experiment.plan_3d_lowres {
-        all.extend(configuration("3d_lowres", facts, options, plan));
-    }
-    all.extend(configuration("2d", facts, options, &experiment.plan_2d));
-    all
-}
-
-fn spacing(facts: &DatasetFacts, experiment: &Experiment) -> Explanation {
-    let cases = facts.fingerprint.spacings.len();
-    let reason = match experiment.target_spacing.rule {
-        SpacingRule::Given => "given by the user".to_owned(),
-        SpacingRule::Median => format!("median spacing of the {cases} training cases"),
-        SpacingRule::AnisotropicAxis { axis, raised } => {
-            let end = if raised { ", raised to just above that of the other axes" } else { "" };
-            format!(
-                "median spacing of the {cases} training cases; axis {axis} is more than {ANISOTROPY_THRESHOLD} \
-                 times coarser than the others and has less than a third of their voxels, so it takes the 10th \
-                 percentile of its spacings{end}"
-            )
-        }
-    };
-    Explanation {
-        key: "spacing of full resolution (z, y, x)".to_owned(),
-        value: format!("{:?} mm", experiment.target_spacing.spacing),
-        reason,
+impl Explanation {
+    /// The explanation as an object: `key`, `value`, `source`, `rule` and, if the file has something else, `planned`.
+    pub fn to_json(&self) -> Json {
+        let entries = [
+            ("key", self.key.as_str().into()),
+            ("value", self.value.clone()),
+            ("source", self.source.as_str().into()),
+            ("rule", self.rule.as_str().into()),
+        ];
+        Json::object(entries.into_iter().chain(self.planned.clone().map(|planned| ("planned", planned))))
     }
 }
 
-fn transpose(options: &PlannerOptions, experiment: &Experiment) -> Explanation {
-    let reason = if options.suppress_transpose {
-        "the user asked to keep the order of the axes"
-    } else {
-        "the axis with the largest spacing comes first, so that slices have the highest resolution"
-    };
-    Explanation {
-        key: "transpose_forward".to_owned(),
-        value: format!("{:?}", experiment.transpose_forward),
-        reason: reason.to_owned(),
-    }
-}
-
-fn normalization(
-    facts: &DatasetFacts,
-    experiment: &Experiment,
-    channel: usize,
-    name: &str,
-) -> [Explanation; 2] {
-    let scheme = experiment.normalization_schemes[channel];
-    let size = facts.fingerprint.median_relative_size_after_cropping;
-    let because = match scheme {
-        "ZScoreNormalization" if name.eq_ignore_ascii_case("zscore") => "asks for it",
-        "ZScoreNormalization" => "asks for no other scheme",
-        _ => "asks for it",
-    };
-    let mask = if scheme != "ZScoreNormalization" {
-        format!("{scheme} never uses the nonzero mask")
-    } else {
-        let comparison = if size < MASK_THRESHOLD { "less than" } else { "at least" };
-        format!("cropping to nonzero leaves {size:.3} of the median image, {comparison} {MASK_THRESHOLD}")
-    };
-    [
-        Explanation {
-            key: format!("normalization_schemes[{channel}]"),
-            value: scheme.to_owned(),
-            reason: format!("the channel's name {name:?} {because}"),
-        },
-        Explanation {
-            key: format!("use_mask_for_norm[{channel}]"),
-            value: experiment.use_mask_for_norm[channel].to_string(),
-            reason: mask,
-        },
-    ]
-}
-
-fn configuration(
-    name: &str,
+/// Explains every value of `plans`, in the order of the file. `facts` and `options` are those the plans were made with.
+///
+/// # Errors
+/// The dataset cannot be planned.
+pub fn explain(
+    plans: &Plans,
     facts: &DatasetFacts,
     options: &PlannerOptions,
-    plan: &PatchPlan,
-) -> [Explanation; 3] {
-    let memory = options.memory_gb();
-    let cut = match plan.reductions {
-        0 => format!("which fits {memory} GB as it is"),
-        n => format!(
-            "cut {n} times along the axis largest relative to the median image until {:.0} million feature map \
-             elements fit {memory} GB",
-            plan.elements as f64 / 1e6
-        ),
-    };
-    let poolings: Vec<u32> = plan.topology.divisible_by.iter().map(|by| by.trailing_zeros()).collect();
-    let part = 100.0 * options.preset.max_dataset_covered;
-    let (memory_batch, coverage_batch) = (plan.batch_size_of_memory, plan.batch_size_of_coverage);
-    let limit = if plan.batch_size == memory_batch {
-        format!("the memory allows {memory_batch}")
-    } else if plan.batch_size == coverage_batch {
-        format!(
-            "the memory allows {memory_batch}, but {coverage_batch} patches are {part} % of the voxels of all {} cases",
-            facts.training_cases
-        )
-    } else {
-        format!(
-            "the smallest there is: the memory allows {memory_batch}, {part} % of all voxels {coverage_batch}, \
-             the least is {MINIMAL_BATCH_SIZE}"
-        )
-    };
-    [
-        Explanation {
-            key: format!("{name}.patch_size"),
-            value: format!("{:?}", plan.topology.patch_size),
-            reason: format!(
-                "begins at {:?} voxels: the aspect ratio of the spacing {:?} mm, at most the median image {:?}; {cut}",
-                plan.initial_patch_size, plan.spacing, plan.median_shape
-            ),
-        },
-        Explanation {
-            key: format!("{name}.architecture"),
-            value: format!("{} stages, features {:?}", plan.topology.stages(), plan.features),
-            reason: format!(
-                "{poolings:?} poolings per axis: down to feature maps of 4 voxels, coarse axes only once the others \
-                 have come within a factor of 2"
-            ),
-        },
-        Explanation { key: format!("{name}.batch_size"), value: plan.batch_size.to_string(), reason: limit },
-    ]
+) -> Result<Vec<Explanation>, PlanError> {
+    let experiment = plan_experiment(facts, options)?;
+    let planned = document::plans(facts, options, &experiment);
+    let reasons = Reasons { facts, options, experiment: &experiment };
+    let mut all = Vec::new();
+    for (key, value) in plans.document() {
+        match (key.as_str(), value) {
+            ("configurations", Json::Object(configurations)) => {
+                all.push(presence(plans, &planned, &reasons));
+                for (name, configuration) in configurations {
+                    let planned = planned.get(key).and_then(|all| all.get(name));
+                    let place = format!("{key}.{name}");
+                    explain_object(&mut all, &place, configuration, planned, &|key| {
+                        reasons.configuration(name, key)
+                    });
+                }
+            }
+            _ => all.push(explanation(key.clone(), value, planned.get(key), reasons.plans(key))),
+        }
+    }
+    Ok(all)
 }
 
-fn lowres(fullres: &PatchPlan, lowres: Option<&PatchPlan>) -> Explanation {
-    let patch: f64 = fullres.topology.patch_size.iter().map(|&edge| edge as f64).product();
-    let image: f64 = fullres.median_shape.iter().product();
-    let seen = 100.0 * patch / image;
-    let least = 100.0 * COVERAGE;
-    let (value, reason) = match lowres {
-        Some(plan) => (
-            "3d_lowres and 3d_cascade_fullres",
-            format!(
-                "a full-resolution patch sees {seen:.1} % of the median image, less than {least} %: the spacing grows \
-                 to {:.3?} mm, where a patch sees enough",
-                plan.spacing
-            ),
-        ),
-        None if patch / image < COVERAGE => (
-            "no 3d_lowres",
-            format!(
-                "a full-resolution patch sees {seen:.1} % of the median image, but the spacing at which it sees \
-                 {least} % makes images less than {MINIMAL_REDUCTION} times smaller"
-            ),
-        ),
-        None => (
-            "no 3d_lowres",
-            format!("a full-resolution patch sees {seen:.1} % of the median image, at least {least} %"),
-        ),
-    };
-    Explanation { key: "configurations".to_owned(), value: value.to_owned(), reason }
+/// Options that `plans` show: planner, name, preprocessor, suppressed transposition, and a target spacing of 3d_fullres
+/// that the planner would not choose. What the plans do not show (the memory) is taken from `options`.
+///
+/// # Errors
+/// A planner that is not known; a dataset that cannot be planned.
+pub(super) fn options_shown_by(
+    plans: &Plans,
+    facts: &DatasetFacts,
+    mut options: PlannerOptions,
+) -> Result<PlannerOptions, PlanError> {
+    options.overwrite_plans_name = Some(plans.plans_name().to_owned());
+    let configurations = || plans.document().get("configurations").and_then(Json::as_object);
+    let entry = |configuration: &str, key: &str| configurations()?.get(configuration)?.get(key);
+    if let Some(preprocessor) = entry("2d", "preprocessor_name").and_then(Json::as_str) {
+        options.preprocessor_name = preprocessor.to_owned();
+    }
+    let Experiment { target_spacing, .. } = plan_experiment(facts, &options)?;
+    if options.overwrite_target_spacing.is_none()
+        && let Some(spacing) = entry("3d_fullres", "spacing").and_then(numbers)
+    {
+        let spacing = transposed(spacing, plans.transpose_backward());
+        let given = (0..3).any(|axis| !close(spacing[axis], target_spacing.spacing[axis]));
+        options.overwrite_target_spacing = given.then_some(spacing);
+    }
+    let spacing = options.overwrite_target_spacing.unwrap_or(target_spacing.spacing);
+    let natural = transpose_orders(spacing).0;
+    options.suppress_transpose = plans.transpose_forward() == [0, 1, 2] && natural != [0, 1, 2];
+    Ok(options)
+}
+
+fn numbers(value: &Json) -> Option<[f64; 3]> {
+    let list: Option<Vec<f64>> = value.as_array()?.iter().map(Json::as_f64).collect();
+    list?.try_into().ok()
+}
+
+/// Which configurations there are.
+fn presence(plans: &Plans, planned: &Json, reasons: &Reasons<'_>) -> Explanation {
+    let names = |names: Vec<&str>| Json::from(names);
+    let there = plans.configuration_names();
+    let planned: Vec<&str> = planned
+        .get("configurations")
+        .and_then(Json::as_object)
+        .map_or_else(Vec::new, |map| map.keys().map(String::as_str).collect());
+    let missing = planned.iter().any(|name| !there.contains(name));
+    let Reason { source, rule } = reasons.configurations();
+    let planned = missing.then(|| names(planned));
+    Explanation { key: "configurations".to_owned(), value: names(there), source, rule, planned }
+}
+
+/// Every entry of an object; those of the architecture each on their own.
+fn explain_object(
+    all: &mut Vec<Explanation>,
+    place: &str,
+    object: &Json,
+    planned: Option<&Json>,
+    reason: &dyn Fn(&str) -> Reason,
+) {
+    for (key, value) in object.as_object().into_iter().flatten() {
+        let planned_value = planned.and_then(|planned| planned.get(key));
+        let here = format!("{place}.{key}");
+        match key.as_str() {
+            "architecture" | "arch_kwargs" => explain_object(all, &here, value, planned_value, reason),
+            _ => {
+                let mut explained = explanation(here, value, planned_value, reason(key));
+                if planned.is_none() {
+                    explained.source = "not from the planner".to_owned();
+                    explained.rule = "added to the file; planning again keeps it".to_owned();
+                }
+                all.push(explained);
+            }
+        }
+    }
+}
+
+fn explanation(key: String, value: &Json, planned: Option<&Json>, reason: Reason) -> Explanation {
+    let Reason { source, rule } = reason;
+    let planned = planned.filter(|planned| !same(planned, value)).cloned();
+    Explanation { key, value: value.clone(), source, rule, planned }
+}
+
+/// Whether two values are the same to the rounding of their last digits.
+fn same(a: &Json, b: &Json) -> bool {
+    match (a, b) {
+        (Json::Array(a), Json::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (Json::Object(a), Json::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b)))
+        }
+        _ => match (a.as_f64(), b.as_f64()) {
+            (Some(a), Some(b)) => close(a, b),
+            _ => a == b,
+        },
+    }
+}
+
+fn close(a: f64, b: f64) -> bool {
+    a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-6 * b.abs()
+}
+
+/// The explanations as a text of one paragraph each, under headings of the file's parts.
+pub fn explanations_as_text(explanations: &[Explanation]) -> String {
+    let mut text = String::new();
+    let mut heading = "";
+    for explanation in explanations {
+        let (place, key) = explanation.key.rsplit_once('.').unwrap_or(("", &explanation.key));
+        if place != heading {
+            heading = place;
+            text.push_str(&format!("\n{heading}\n"));
+        }
+        let one_line = |value: &Json| super::values::shown(value);
+        text.push_str(&format!("  {key}: {}\n", one_line(&explanation.value)));
+        if let Some(planned) = &explanation.planned {
+            text.push_str(&format!("      the planner makes {}\n", one_line(planned)));
+        }
+        text.push_str(&format!("      from {}\n      {}\n", explanation.source, explanation.rule));
+    }
+    text
+}
+
+/// The explanations as a JSON list of objects.
+pub fn explanations_as_json(explanations: &[Explanation]) -> String {
+    Json::Array(explanations.iter().map(Explanation::to_json).collect()).to_python(KeyOrder::Kept)
 }

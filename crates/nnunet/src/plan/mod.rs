@@ -10,12 +10,14 @@ mod error;
 mod explain;
 mod lowres;
 mod memory;
+mod move_plans;
 mod normalization_choice;
 mod old_format;
 mod patch_size;
 mod planner;
 mod plans_json;
 mod preset;
+mod reasons;
 mod resampling;
 mod residual;
 mod run;
@@ -27,9 +29,10 @@ mod values;
 pub use architecture::Architecture;
 pub use configuration::Configuration;
 pub use error::PlanError;
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, explain, explanations_as_json, explanations_as_text};
 pub use lowres::plan_lowres;
 pub use memory::{EncoderBlocks, NetworkShape, feature_map_elements};
+pub use move_plans::{MoveRequest, move_plans};
 pub use normalization_choice::{normalization_scheme, uses_mask};
 pub use patch_size::{Limits, PatchPlan, plan_patch};
 pub use planner::{DatasetFacts, Experiment, PlannerOptions, make_plans, plan_experiment};
@@ -39,7 +42,7 @@ pub use resampling::Resampling;
 pub use residual::{
     RESENC, RESENC_L, RESENC_L_NO_RESAMPLING, RESENC_L_TORCHRES, RESENC_L_TORCHRES_SEPZ, RESENC_M, RESENC_XL,
 };
-pub use run::{plan_dataset, read_facts};
+pub use run::{explain_plans, plan_dataset, read_facts};
 pub use target_spacing::{
     ANISOTROPY_THRESHOLD, SpacingRule, TargetSpacing, resampled_shape, target_spacing, transpose_orders,
     transposed,

@@ -10,11 +10,11 @@ use super::preset::{NetworkFamily, PlannerPreset};
 use super::topology::{MINIMAL_EDGE, Topology, topology};
 
 /// Features of the first stage.
-const BASE_FEATURES: usize = 32;
+pub(super) const BASE_FEATURES: usize = 32;
 /// Most features of a stage, 2D.
-const MAX_FEATURES_2D: usize = 512;
+pub(super) const MAX_FEATURES_2D: usize = 512;
 /// Most features of a stage, 3D.
-const MAX_FEATURES_3D: usize = 320;
+pub(super) const MAX_FEATURES_3D: usize = 320;
 /// Smallest batch.
 pub(super) const MINIMAL_BATCH_SIZE: u64 = 2;
 

@@ -15,8 +15,10 @@ use crate::fingerprint::Fingerprint;
 use crate::json::Json;
 
 use super::error::PlanError;
+use super::explain::{Explanation, explain, options_shown_by};
 use super::planner::{DatasetFacts, PlannerOptions, make_plans};
 use super::plans_json::Plans;
+use super::preset::PlannerPreset;
 
 /// Plans the dataset whose raw and preprocessed folders are given and writes
 /// `<preprocessed>/<plans name>.json`, keeping configurations that an existing file has beyond those
@@ -28,7 +30,7 @@ pub fn plan_dataset(
     options: &PlannerOptions,
 ) -> Result<Plans, PlanError> {
     let dataset = DatasetJson::load(&raw.join("dataset.json"))?;
-    let facts = read_facts(dataset_name, raw, preprocessed, &dataset)?;
+    let facts = read_facts(dataset_name, preprocessed, &dataset, reader_name(raw, &dataset)?)?;
     let mut plans = make_plans(&facts, options)?;
     copy_splits(raw, preprocessed)?;
     copy(&raw.join("dataset.json"), &preprocessed.join("dataset.json"))?;
@@ -41,12 +43,29 @@ pub fn plan_dataset(
     Ok(plans)
 }
 
-/// What planning needs to know of the dataset in the two folders.
+/// Explains every value of the plans `plans_name` in `preprocessed`. `options` says what the plans do not show: the memory
+/// they were made for.
+pub fn explain_plans(
+    preprocessed: &Path,
+    plans_name: &str,
+    options: PlannerOptions,
+) -> Result<Vec<Explanation>, PlanError> {
+    let plans = Plans::read(preprocessed.join(format!("{plans_name}.json")))?;
+    let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
+    let reader = plans.image_reader_writer().to_owned();
+    let facts = read_facts(plans.dataset_name(), preprocessed, &dataset, reader)?;
+    let preset = plans.experiment_planner_used().map(PlannerPreset::by_name).transpose()?;
+    let options = PlannerOptions { preset: preset.unwrap_or(options.preset), ..options };
+    let options = options_shown_by(&plans, &facts, options)?;
+    explain(&plans, &facts, &options)
+}
+
+/// What planning needs to know of a dataset: parts of dataset.json and the fingerprint in `preprocessed`.
 pub fn read_facts(
     dataset_name: &str,
-    raw: &Path,
     preprocessed: &Path,
     dataset: &DatasetJson,
+    image_reader_writer: String,
 ) -> Result<DatasetFacts, PlanError> {
     let path = preprocessed.join("dataset_fingerprint.json");
     if !path.exists() {
@@ -58,11 +77,14 @@ pub fn read_facts(
         channel_names: dataset.channel_names.values().cloned().collect(),
         label_entries: dataset.labels.len(),
         training_cases: dataset.num_training.unwrap_or(fingerprint.spacings.len()),
-        image_reader_writer: ImageReader::for_example(dataset, example_image(raw, dataset).as_deref())?
-            .name()
-            .to_owned(),
+        image_reader_writer,
         fingerprint,
     })
+}
+
+/// Name of the reader for the images of a dataset.
+pub(super) fn reader_name(raw: &Path, dataset: &DatasetJson) -> Result<String, PlanError> {
+    Ok(ImageReader::for_example(dataset, example_image(raw, dataset).as_deref())?.name().to_owned())
 }
 
 /// An image of the dataset. Planning itself needs none: without the raw images the file ending decides.

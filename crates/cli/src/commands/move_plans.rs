@@ -1,0 +1,49 @@
+//! `move-plans`: the plans of one dataset for another.
+
+use nnunet::plan::{MoveRequest, move_plans};
+
+use super::Entry;
+use crate::environment::FOLDER_FLAGS;
+use crate::flags::{Command, Flag, Matches};
+use crate::progress::PROGRESS_FLAGS;
+use crate::session::Session;
+
+const FLAGS: &[Flag] = &[
+    Flag::one(&["-s"], "DATASET", "dataset that has the plans, by id or name"),
+    Flag::one(&["-t"], "DATASET", "dataset that gets them, by id or name"),
+    Flag::one(&["-sp"], "NAME", "name of the plans, e.g. nnUNetPlans"),
+    Flag::one(
+        &["-tp"],
+        "NAME",
+        "name that they get (default: the same; another one keeps them apart from the dataset's own)",
+    ),
+];
+
+pub(super) const ENTRY: Entry = Entry {
+    spec: Command {
+        verb: "move-plans",
+        reference_names: &["nnUNetv2_move_plans_between_datasets"],
+        summary: "take the plans of one dataset for another, e.g. for pretraining",
+        description: "Writes the plans into the other dataset's folder of preprocessed data, with its name and its \
+                      images' reader. Preprocess that dataset with them (preprocess -plans_name) before training.",
+        positionals: &[],
+        flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
+    },
+    run,
+};
+
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let source = session.folders.find(matches.required("-s")?)?;
+    let target = session.folders.find(matches.required("-t")?)?;
+    let preprocessed = session.folders.preprocessed()?;
+    let written = move_plans(&MoveRequest {
+        source: &preprocessed.join(source.as_str()),
+        source_plans: matches.required("-sp")?,
+        target_name: target.as_str(),
+        target_raw: &session.folders.raw()?.join(target.as_str()),
+        target: &preprocessed.join(target.as_str()),
+        target_plans: matches.text("-tp"),
+    })?;
+    session.message(&format!("wrote {}", written.display()));
+    Ok(())
+}
