@@ -37,6 +37,12 @@ pub enum PreprocessError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// Two normalisation schemes have the same name.
+    #[error("normalisation scheme {name}: there is one of this name already; call yours differently")]
+    SchemeExists {
+        /// The name.
+        name: &'static str,
+    },
     /// The case has another number of channels than the plans.
     #[error("{found} image channels, the plans expect {expected}")]
     Channels {

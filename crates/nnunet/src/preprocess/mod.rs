@@ -17,7 +17,7 @@ pub use class_locations::{ClassLocations, sample_locations, sampled_classes};
 pub use crop::{OUTSIDE, mark_outside, transpose};
 pub use error::PreprocessError;
 pub use memory_budget::memory_of_case;
-pub use normalize::{NormalizationInput, NormalizationScheme, SCHEMES};
+pub use normalize::{NormalizationInput, NormalizationScheme, Normalize, SCHEMES};
 pub use one_hot::append_one_hot;
 pub use pipeline::{PreprocessedCase, Preprocessor, RawCase};
 pub use previous_stage::{PreviousStage, write_previous_stage};

@@ -2,7 +2,10 @@
 //!
 //! Steps are f32 as in the reference, statistics are summed in f64 (the reference sums in f32; the
 //! difference is below 1e-5 of a standard deviation even for images with extreme values). A new
-//! scheme is a function and a line in [`SCHEMES`].
+//! scheme is a function and a line in [`SCHEMES`]; programs that use this library register their own
+//! ([`NormalizationScheme::register`]).
+
+use std::sync::{PoisonError, RwLock};
 
 use rayon::prelude::*;
 
@@ -26,13 +29,19 @@ pub struct NormalizationInput<'a> {
     pub intensities: Option<&'a IntensityStatistics>,
 }
 
+/// What a scheme does to the voxels of one channel.
+pub type Normalize = fn(&mut [f32], &NormalizationInput<'_>) -> Result<(), PreprocessError>;
+
 /// A normalisation scheme.
 #[derive(Debug, Clone, Copy)]
 pub struct NormalizationScheme {
-    /// Name of its class in the reference.
+    /// Name in the plans: that of its class in the reference.
     pub name: &'static str,
-    run: fn(&mut [f32], &NormalizationInput<'_>) -> Result<(), PreprocessError>,
+    run: Normalize,
 }
+
+/// Schemes of the program that uses this library.
+static REGISTERED: RwLock<Vec<&'static NormalizationScheme>> = RwLock::new(Vec::new());
 
 /// Every scheme there is.
 pub static SCHEMES: [NormalizationScheme; 5] = [
@@ -44,9 +53,48 @@ pub static SCHEMES: [NormalizationScheme; 5] = [
 ];
 
 impl NormalizationScheme {
-    /// The scheme whose class in the reference is called `name`.
+    /// The scheme of this name.
     pub fn by_name(name: &str) -> Option<&'static Self> {
-        SCHEMES.iter().find(|scheme| scheme.name == name)
+        let registered = REGISTERED.read().unwrap_or_else(PoisonError::into_inner);
+        SCHEMES.iter().chain(registered.iter().copied()).find(|scheme| scheme.name == name)
+    }
+
+    /// A scheme of your own, for plans that name it in `normalization_schemes`.
+    ///
+    /// ```
+    /// use nnunet::preprocess::{NormalizationInput, NormalizationScheme, PreprocessError};
+    ///
+    /// fn halve(voxels: &mut [f32], _: &NormalizationInput<'_>) -> Result<(), PreprocessError> {
+    ///     voxels.iter_mut().for_each(|v| *v *= 0.5);
+    ///     Ok(())
+    /// }
+    ///
+    /// static HALVING: NormalizationScheme = NormalizationScheme::new("HalvingNormalization", halve);
+    ///
+    /// // From now on preprocessing, training and prediction know it.
+    /// HALVING.register()?;
+    /// assert!(NormalizationScheme::by_name("HalvingNormalization").is_some());
+    /// # Ok::<(), PreprocessError>(())
+    /// ```
+    pub const fn new(name: &'static str, run: Normalize) -> Self {
+        Self { name, run }
+    }
+
+    /// Makes the scheme known by its name in this process. Once is enough.
+    ///
+    /// # Errors
+    /// There is another scheme of this name.
+    pub fn register(&'static self) -> Result<(), PreprocessError> {
+        let mut registered = REGISTERED.write().unwrap_or_else(PoisonError::into_inner);
+        let mut known = SCHEMES.iter().chain(registered.iter().copied());
+        match known.find(|scheme| scheme.name == self.name) {
+            Some(same) if std::ptr::eq(same, self) => Ok(()),
+            Some(_) => Err(PreprocessError::SchemeExists { name: self.name }),
+            None => {
+                registered.push(self);
+                Ok(())
+            }
+        }
     }
 
     /// Normalises one channel in place.
@@ -174,6 +222,22 @@ mod tests {
         assert_eq!(run("RescaleTo01Normalization", &[-2.0, 0.0, 2.0], None).unwrap(), [0.0, 0.5, 1.0]);
         assert_eq!(run("RGBTo01Normalization", &[0.0, 51.0], None).unwrap(), [0.0, 0.2]);
         assert!(NormalizationScheme::by_name("Z").is_none());
+    }
+
+    #[test]
+    fn own_schemes_are_found_once_registered() {
+        static OWN: NormalizationScheme = NormalizationScheme::new("OwnNormalization", |voxels, _| {
+            voxels.fill(1.0);
+            Ok(())
+        });
+        static TWIN: NormalizationScheme = NormalizationScheme::new("OwnNormalization", |_, _| Ok(()));
+        static TAKEN: NormalizationScheme = NormalizationScheme::new("CTNormalization", |_, _| Ok(()));
+        assert!(NormalizationScheme::by_name("OwnNormalization").is_none());
+        OWN.register().unwrap();
+        OWN.register().unwrap();
+        assert_eq!(run("OwnNormalization", &[5.0], None).unwrap(), [1.0]);
+        assert!(TWIN.register().unwrap_err().to_string().contains("OwnNormalization"));
+        assert!(TAKEN.register().is_err());
     }
 
     #[test]
