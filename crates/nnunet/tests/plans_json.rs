@@ -54,6 +54,25 @@ fn a_cascade_inherits_and_knows_its_stages() {
 }
 
 #[test]
+fn configurations_are_resolved_as_by_the_reference() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/resolved_plans");
+    let plans = Plans::read(folder.join("plans.json")).unwrap();
+    let expected = Json::load(&folder.join("resolved.json")).unwrap();
+    assert_eq!(expected.as_object().unwrap().len(), 8);
+    for (name, expected) in expected.as_object().unwrap() {
+        let configuration = plans.configuration(name).unwrap();
+        assert_eq!(&Json::Object(configuration.document), expected, "{name}");
+    }
+    let cascade = plans.configuration("cascade").unwrap();
+    assert_eq!((cascade.previous_stage.as_deref(), cascade.batch_size), (Some("larger"), 5));
+    assert!(
+        cascade.next_stage.is_empty() && plans.configuration("largest").unwrap().next_stage == ["cascade"]
+    );
+    let residual = plans.configuration("old_residual").unwrap();
+    assert!(residual.is_2d() && residual.architecture.class_name() == "ResidualEncoderUNet");
+}
+
+#[test]
 fn a_configuration_of_the_user_overrides_what_it_names() {
     let plans = with_configuration("bs4", r#"{"inherits_from": "3d_fullres", "batch_size": 4, "mine": [1]}"#);
     let configuration = plans.configuration("bs4").unwrap();
