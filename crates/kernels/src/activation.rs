@@ -118,6 +118,22 @@ struct Term {
     affine: Option<BlockAffine>,
 }
 
+impl Term {
+    /// Its normalisation and activation for the channels `lane..lane + S::LANES`.
+    ///
+    /// # Safety
+    /// The affine's pointers are valid for 16 values.
+    #[allow(unsafe_code)]
+    #[inline(always)]
+    unsafe fn lanes<S: Simd>(&self, s: Isa<S>, lane: usize) -> LaneAffine<S::Vector> {
+        match self.affine {
+            None => LaneAffine::identity(s),
+            // SAFETY: by the contract of this function.
+            Some(affine) => unsafe { affine.lanes(s, lane) },
+        }
+    }
+}
+
 /// A piece of a residual addition.
 struct Sum<'a> {
     terms: [Term; 2],
@@ -142,9 +158,7 @@ unsafe fn add_piece_of<S: Simd>(s: Isa<S>, sum: &mut Sum<'_>) {
     for lane in (0..LANES).step_by(S::LANES) {
         // SAFETY: by the contract of this function; the lanes lie in the 16 values of each voxel.
         unsafe {
-            let affine =
-                |term: &Term| term.affine.map_or(LaneAffine::identity(s), |affine| affine.lanes(s, lane));
-            let (affine_a, affine_b) = (affine(a), affine(b));
+            let (affine_a, affine_b) = (a.lanes(s, lane), b.lanes(s, lane));
             for (voxel, output) in sum.output.chunks_exact_mut(LANES).enumerate() {
                 let at = voxel * LANES + lane;
                 let value_a = affine_a.apply(s, s.load(a.values.add(at)));

@@ -145,11 +145,25 @@ at_level! {
 unsafe fn mean_of_row_of<S: Simd>(s: Isa<S>, (windows, results): &mut (&Windows<'_>, &mut [f32])) {
     for lane in (0..LANES).step_by(S::LANES) {
         match windows.affine {
-            None => mean_of_lanes(s, windows, lane, results, |value| value),
+            None => mean_of_lanes(
+                s,
+                windows,
+                lane,
+                results,
+                #[inline(always)]
+                |value| value,
+            ),
             Some(affine) => {
                 // SAFETY: by the contract of this function.
                 let affine = unsafe { affine.lanes(s, lane) };
-                mean_of_lanes(s, windows, lane, results, |value| affine.apply(s, value));
+                mean_of_lanes(
+                    s,
+                    windows,
+                    lane,
+                    results,
+                    #[inline(always)]
+                    |value| affine.apply(s, value),
+                );
             }
         }
     }

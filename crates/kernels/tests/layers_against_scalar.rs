@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/vector_code.rs"]
+mod vector_code;
 
 use common::{Random, assert_close};
 use nnunet_kernels::conv::{Affine, ConvShape, GradientTarget, Source, StatisticsMut};

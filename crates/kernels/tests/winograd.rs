@@ -6,6 +6,9 @@
 // A failing helper must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/vector_code.rs"]
+mod vector_code;
+
 use nnunet_kernels::conv::winograd::Variant;
 use nnunet_kernels::conv::{
     Affine, Algorithm, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut,

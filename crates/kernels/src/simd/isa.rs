@@ -104,6 +104,26 @@ impl<S: Simd> Isa<S> {
     }
 }
 
+/// `array!(|index| value)`: the array of the values at all indices.
+///
+/// A macro and not `std::array::from_fn`, because only what is inlined before anything else is compiled with the features of a level.
+/// In a closure that such a function calls, every vector operation could become a call. Closures are for call arguments of functions
+/// with `#[inline(always)]` only, and have that attribute themselves.
+macro_rules! array {
+    (|$index:ident| $value:expr) => {{
+        let first = {
+            let $index = 0_usize;
+            $value
+        };
+        let mut values = [first; _];
+        for ($index, place) in values.iter_mut().enumerate().skip(1) {
+            *place = $value;
+        }
+        values
+    }};
+}
+pub(crate) use array;
+
 /// Defines a function that runs a generic body with the features of a level enabled.
 macro_rules! at_level {
     ($(#[$meta:meta])* unsafe fn $name:ident = $body:ident($argument:ident: $type:ty)) => {

@@ -501,15 +501,25 @@ fn sum_of<S: Simd>(s: Isa<S>, count: usize, add: impl Fn(usize, S::Vector) -> S:
 unsafe fn moments_of<S: Simd>(s: Isa<S>, data: *const f32, count: usize, moments: *mut f32) {
     let share = s.splat(1.0 / count as f32);
     for lane in (0..LANES).step_by(S::LANES) {
-        // SAFETY: the caller vouches for `count` voxels.
-        let value = |voxel: usize| unsafe { s.load(data.add(voxel * LANES + lane)) };
-        let mean = s.mul(share, sum_of(s, count, |voxel, sum| s.add(value(voxel), sum)));
-        let squares = sum_of(s, count, |voxel, sum| {
-            let difference = s.sub(value(voxel), mean);
-            s.mul_add(difference, difference, sum)
-        });
-        // SAFETY: the moments of a strip are two vectors of 16 values.
+        // SAFETY: the caller vouches for `count` voxels; the moments of a strip are two vectors of 16 values.
         unsafe {
+            let data = data.add(lane);
+            let total = sum_of(
+                s,
+                count,
+                #[inline(always)]
+                |voxel, sum| s.add(s.load(data.add(voxel * LANES)), sum),
+            );
+            let mean = s.mul(share, total);
+            let squares = sum_of(
+                s,
+                count,
+                #[inline(always)]
+                |voxel, sum| {
+                    let difference = s.sub(s.load(data.add(voxel * LANES)), mean);
+                    s.mul_add(difference, difference, sum)
+                },
+            );
             s.store(moments.add(lane), mean);
             s.store(moments.add(LANES + lane), squares);
         }

@@ -5,7 +5,7 @@
 
 use super::transform::{gradient2, gradient4, weight_gradient2, weight_gradient4};
 use crate::layout::LANES;
-use crate::simd::{Isa, Simd};
+use crate::simd::{Isa, Simd, array};
 
 /// One plane of one block of the output's gradient, and where its tiles go.
 #[derive(Clone, Copy)]
@@ -53,7 +53,7 @@ pub(super) unsafe fn transform_gradient<S: Simd, const ROWS: usize, const POINTS
                     unsafe {
                         let start = plane.data.add((y * plane.width + column * 4) * LANES + lane);
                         if inside == 4 {
-                            voxels = std::array::from_fn(|x| s.load(start.add(x * LANES)));
+                            voxels = array!(|x| s.load(start.add(x * LANES)));
                         } else {
                             for (x, voxel) in voxels.iter_mut().enumerate().take(inside) {
                                 *voxel = s.load(start.add(x * LANES));
@@ -62,7 +62,7 @@ pub(super) unsafe fn transform_gradient<S: Simd, const ROWS: usize, const POINTS
                     }
                     *values = gradient4(s, voxels);
                 }
-                let columns_of: [[S::Vector; ROWS]; 6] = std::array::from_fn(|x| lines.map(|line| line[x]));
+                let columns_of: [[S::Vector; ROWS]; 6] = array!(|x| array!(|y| lines[y][x]));
                 // SAFETY: the tile and all points lie in the output.
                 unsafe {
                     let tile = plane.output.add((row * columns + column) * plane.position_stride + lane);
@@ -85,13 +85,13 @@ fn along_y<S: Simd, const ROWS: usize, const POINTS: usize>(
 ) -> [S::Vector; POINTS] {
     let values = &column[..];
     if POINTS == 4 {
-        let points = gradient2(s, std::array::from_fn(|i| values[i]));
-        std::array::from_fn(|i| points[i])
+        let points = gradient2(s, array!(|i| values[i]));
+        array!(|i| points[i])
     } else if POINTS == 6 {
-        let points = gradient4(s, std::array::from_fn(|i| values[i]));
-        std::array::from_fn(|i| points[i])
+        let points = gradient4(s, array!(|i| values[i]));
+        array!(|i| points[i])
     } else {
-        std::array::from_fn(|_| values[0])
+        [values[0]; POINTS]
     }
 }
 
@@ -114,21 +114,25 @@ pub(super) unsafe fn transform_sums<S: Simd, const POINTS: usize>(
         for at in (0..tap).step_by(S::LANES) {
             // SAFETY: point and tap lie in the sums, the nine taps in the output.
             unsafe {
-                let load =
-                    |point: usize, tap_index: usize| s.load(sums.add((point * taps + tap_index) * tap + at));
+                // Values from one row of points to the next, and from one tap along y to the next.
+                let (row, tap_y) = (6 * taps * tap, tap);
                 // Along y first: [x][y].
-                let columns: [[S::Vector; 3]; 6] = std::array::from_fn(|x| {
+                let columns: [[S::Vector; 3]; 6] = array!(|x| {
                     if POINTS == 1 {
-                        std::array::from_fn(|y| load(x, z * 3 + y))
-                    } else if POINTS == 4 {
-                        weight_gradient2(s, std::array::from_fn(|y| load(y * 6 + x, z)))
+                        let first = sums.add((x * taps + z * 3) * tap + at);
+                        array!(|y| s.load(first.add(y * tap_y)))
                     } else {
-                        weight_gradient4(s, std::array::from_fn(|y| load(y * 6 + x, z)))
+                        let first = sums.add((x * taps + z) * tap + at);
+                        if POINTS == 4 {
+                            weight_gradient2(s, array!(|y| s.load(first.add(y * row))))
+                        } else {
+                            weight_gradient4(s, array!(|y| s.load(first.add(y * row))))
+                        }
                     }
                 });
-                for y in 0..3 {
-                    let row = weight_gradient4(s, columns.map(|column| column[y]));
-                    for (x, value) in row.into_iter().enumerate() {
+                let rows: [[S::Vector; 6]; 3] = array!(|y| array!(|x| columns[x][y]));
+                for (y, row) in rows.into_iter().enumerate() {
+                    for (x, value) in weight_gradient4(s, row).into_iter().enumerate() {
                         s.store(output.add((z * 9 + y * 3 + x) * tap + at), value);
                     }
                 }

@@ -5,7 +5,7 @@
 use crate::conv::Source;
 use crate::conv::direct::rows::BlockAffine;
 use crate::layout::{LANES, blocks};
-use crate::simd::{Isa, Simd};
+use crate::simd::{Isa, Simd, array};
 
 use super::transform::{input2, input4};
 
@@ -65,10 +65,10 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
     point_stride: usize,
 ) {
     for lane in (0..LANES).step_by(S::LANES) {
-        // SAFETY: `plane` is valid.
-        match plane.affine.map(|affine| unsafe { affine.lanes(s, lane) }) {
-            // SAFETY: by the contract of this function.
-            Some(affine) => unsafe {
+        // SAFETY: by the contract of this function; the affine of a valid plane has 16 values.
+        unsafe {
+            if let Some(affine) = plane.affine {
+                let affine = affine.lanes(s, lane);
                 transform_lanes::<S, ROWS, POINTS>(
                     s,
                     plane,
@@ -77,11 +77,10 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
                     rows,
                     output,
                     point_stride,
+                    #[inline(always)]
                     |value| affine.apply(s, value),
                 );
-            },
-            // SAFETY: as above.
-            None => unsafe {
+            } else {
                 transform_lanes::<S, ROWS, POINTS>(
                     s,
                     plane,
@@ -90,9 +89,10 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
                     rows,
                     output,
                     point_stride,
+                    #[inline(always)]
                     |value| value,
                 );
-            },
+            }
         }
     }
 }
@@ -142,7 +142,7 @@ unsafe fn transform_lanes<S: Simd, const ROWS: usize, const POINTS: usize>(
             // SAFETY: the tile and all points lie in `output`.
             unsafe {
                 let tile = output.add((row * columns + column) * LANES + lane);
-                let columns: [[S::Vector; POINTS]; 6] = std::array::from_fn(|x| lines.map(|line| line[x]));
+                let columns: [[S::Vector; POINTS]; 6] = array!(|x| array!(|y| lines[y][x]));
                 for (x, column) in columns.into_iter().enumerate() {
                     for (y, point) in along_y::<S, POINTS>(s, column).into_iter().enumerate() {
                         s.store(tile.add((y * 6 + x) * point_stride), point);
@@ -159,9 +159,9 @@ fn along_y<S: Simd, const POINTS: usize>(s: Isa<S>, column: [S::Vector; POINTS])
     let mut points = column;
     let values = &column[..];
     if POINTS == 4 {
-        points.copy_from_slice(&input2(s, std::array::from_fn(|i| values[i])));
+        points.copy_from_slice(&input2(s, array!(|i| values[i])));
     } else if POINTS == 6 {
-        points.copy_from_slice(&input4(s, std::array::from_fn(|i| values[i])));
+        points.copy_from_slice(&input4(s, array!(|i| values[i])));
     }
     points
 }

@@ -10,7 +10,7 @@
 #![allow(unsafe_code)]
 
 use crate::layout::LANES;
-use crate::simd::{Isa, Simd};
+use crate::simd::{Isa, Simd, array};
 
 /// Where the products of one run of consecutive positions read and write, for one point.
 #[derive(Clone, Copy)]
@@ -134,7 +134,7 @@ unsafe fn tile<S: Simd, const O: usize, const C: usize>(
                 let mut weights =
                     product.weights.add(block * product.weights_stride + tap * LANES * width + channel);
                 for lane in 0..LANES {
-                    let row: [S::Vector; O] = std::array::from_fn(|o| s.load(weights.add(o * S::LANES)));
+                    let row: [S::Vector; O] = array!(|o| s.load(weights.add(o * S::LANES)));
                     for (c, sums) in sums.iter_mut().enumerate() {
                         let value = s.broadcast(input.add(c * LANES + lane));
                         for (sum, weight) in sums.iter_mut().zip(row) {

@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::layout::LANES;
-use crate::simd::{Isa, Simd};
+use crate::simd::{Isa, Simd, array};
 
 /// Operands of one point and tap.
 #[derive(Clone, Copy)]
@@ -55,7 +55,7 @@ unsafe fn tile<S: Simd, const CHANNELS: usize, const VECTORS: usize>(s: Isa<S>, 
                 let mut gradient = operands.gradient.add(channel);
                 for _ in 0..operands.positions {
                     let gradients: [S::Vector; VECTORS] =
-                        std::array::from_fn(|vector| s.load(gradient.add(vector * S::LANES)));
+                        array!(|vector| s.load(gradient.add(vector * S::LANES)));
                     for (lane, sums) in sums.iter_mut().enumerate() {
                         let value = s.broadcast(source.add(lane));
                         for (sum, gradient) in sums.iter_mut().zip(gradients) {

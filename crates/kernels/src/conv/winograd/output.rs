@@ -3,7 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::layout::LANES;
-use crate::simd::{Isa, Simd};
+use crate::simd::{Isa, Simd, array};
 
 use super::transform::{output2, output4};
 
@@ -40,7 +40,7 @@ pub(super) unsafe fn inverse_tile<S: Simd, const ROWS: usize, const POINTS: usiz
             let mut lines = [[s.zero(); 6]; ROWS];
             for x in 0..6 {
                 let column: [S::Vector; POINTS] =
-                    std::array::from_fn(|y| s.load(products.add((y * 6 + x) * point_stride + lane)));
+                    array!(|y| s.load(products.add((y * 6 + x) * point_stride + lane)));
                 let rows = along_y::<S, ROWS, POINTS>(s, column);
                 for (line, value) in lines.iter_mut().zip(rows) {
                     line[x] = value;
@@ -70,12 +70,12 @@ fn along_y<S: Simd, const ROWS: usize, const POINTS: usize>(
 ) -> [S::Vector; ROWS] {
     let values = &column[..];
     if POINTS == 4 {
-        let rows = output2(s, std::array::from_fn(|i| values[i]));
-        std::array::from_fn(|i| rows[i])
+        let rows = output2(s, array!(|i| values[i]));
+        array!(|i| rows[i])
     } else if POINTS == 6 {
-        let rows = output4(s, std::array::from_fn(|i| values[i]));
-        std::array::from_fn(|i| rows[i])
+        let rows = output4(s, array!(|i| values[i]));
+        array!(|i| rows[i])
     } else {
-        std::array::from_fn(|_| values[0])
+        [values[0]; ROWS]
     }
 }

@@ -13,7 +13,7 @@
 use super::multiply::{Product, group, most_positions};
 use super::transform::{gradient2, input2, output2, weight_gradient2, weight2};
 use crate::layout::LANES;
-use crate::simd::{Isa, Simd};
+use crate::simd::{Isa, Simd, array};
 
 /// Points along z.
 pub(super) const POINTS: usize = 4;
@@ -80,7 +80,7 @@ pub(super) unsafe fn multiply_pairs<S: Simd>(
                     // SAFETY: the planes lie in V, the position in the scratch, whose length was checked.
                     unsafe {
                         let source = input.add(block * block_stride + lane);
-                        let points = input2(s, planes.map(|plane| s.load(source.add(plane))));
+                        let points = input2(s, array!(|plane| s.load(source.add(planes[plane]))));
                         let target =
                             transformed.as_mut_ptr().add((block * positions + position) * LANES + lane);
                         for (point, value) in points.into_iter().enumerate() {
@@ -113,7 +113,7 @@ pub(super) unsafe fn multiply_pairs<S: Simd>(
                 unsafe {
                     let source = products.as_ptr().add(position * width + channel);
                     let sums: [S::Vector; POINTS] =
-                        std::array::from_fn(|point| s.load(source.add(point * positions * width)));
+                        array!(|point| s.load(source.add(point * positions * width)));
                     let [near, far] = output2(s, sums);
                     s.store(outputs[0].add(channel), near);
                     if both {
@@ -135,7 +135,7 @@ pub(super) fn transform_weights<S: Simd>(s: Isa<S>, taps: &mut [f32]) {
         let at = taps.as_mut_ptr().wrapping_add(tap * 2 * LANES);
         // SAFETY: the vectors of all four planes lie in the slice, as asserted.
         unsafe {
-            let points = weight2(s, std::array::from_fn(|z| s.load(at.add(z * PLANE))));
+            let points = weight2(s, array!(|z| s.load(at.add(z * PLANE))));
             for (point, value) in points.into_iter().enumerate() {
                 s.store(at.add(point * PLANE), value);
             }
@@ -160,7 +160,7 @@ pub(super) unsafe fn transform_input<S: Simd>(
     for at in (0..count * LANES).step_by(S::LANES) {
         // SAFETY: by the contract of this function.
         unsafe {
-            let points = input2(s, planes.map(|plane| s.load(input.add(plane + at))));
+            let points = input2(s, array!(|plane| s.load(input.add(planes[plane] + at))));
             for (point, value) in points.into_iter().enumerate() {
                 s.store(output.add(point * point_stride + at), value);
             }
@@ -200,7 +200,7 @@ pub(super) fn transform_sums<S: Simd>(s: Isa<S>, sums: &mut [f32], tap_len: usiz
             let place = sums.as_mut_ptr().wrapping_add(at);
             // SAFETY: a vector at each of the four points lies in the chunk; lengths of taps are multiples of 16.
             unsafe {
-                let points = std::array::from_fn(|point| s.load(place.add(point * tap_len)));
+                let points = array!(|point| s.load(place.add(point * tap_len)));
                 for (tap, value) in weight_gradient2(s, points).into_iter().enumerate() {
                     s.store(place.add(tap * tap_len), value);
                 }
