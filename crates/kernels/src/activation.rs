@@ -2,7 +2,7 @@
 
 use crate::conv::Source;
 use crate::conv::direct::row_table;
-use crate::conv::direct::rows::{BlockAffine, LaneAffine};
+use crate::conv::direct::rows::{BlockAffine, LaneAffine, Leaky};
 use crate::error::{check_length, check_slope};
 use crate::layout::{BlockedShape, LANES, SharedMut};
 use crate::simd::{Isa, Simd, at_level};
@@ -107,9 +107,16 @@ pub fn accumulate(
     Ok(())
 }
 
-/// LeakyReLU of one value; NaN passes through.
+/// LeakyReLU of one value, or ReLU as the slope 0; NaN passes through.
+#[inline(always)]
 pub(crate) fn leaky(value: f32, negative_slope: f32) -> f32 {
-    if value > 0.0 { value } else { value * negative_slope }
+    if value > 0.0 {
+        value
+    } else if negative_slope == 0.0 && value == f32::NEG_INFINITY {
+        0.0
+    } else {
+        value * negative_slope
+    }
 }
 
 /// One term of a sum: a piece of a block of a source.
@@ -153,7 +160,7 @@ at_level! {
 #[allow(unsafe_code)]
 #[inline(always)]
 unsafe fn add_piece_of<S: Simd>(s: Isa<S>, sum: &mut Sum<'_>) {
-    let slope = s.splat(sum.negative_slope);
+    let leaky = Leaky::new(s, sum.negative_slope);
     let [a, b] = &sum.terms;
     for lane in (0..LANES).step_by(S::LANES) {
         // SAFETY: by the contract of this function; the lanes lie in the 16 values of each voxel.
@@ -163,9 +170,7 @@ unsafe fn add_piece_of<S: Simd>(s: Isa<S>, sum: &mut Sum<'_>) {
                 let at = voxel * LANES + lane;
                 let value_a = affine_a.apply(s, s.load(a.values.add(at)));
                 let value_b = affine_b.apply(s, s.load(b.values.add(at)));
-                let total = s.add(value_a, value_b);
-                let activated = s.positive(total, total, s.mul(total, slope));
-                s.store(output[lane..].as_mut_ptr(), activated);
+                s.store(output[lane..].as_mut_ptr(), leaky.apply(s, s.add(value_a, value_b)));
             }
         }
     }

@@ -139,6 +139,20 @@ pub fn to_plain(
     Ok(())
 }
 
+/// Makes zeros of NaN in the lanes from `used` on of `count` vectors of 16 that lie `step` values apart: the padding channels of what a
+/// kernel wrote. Their weights are zero, but an infinity times zero is NaN.
+///
+/// # Safety
+/// The vectors are valid and nobody else uses them.
+pub(crate) unsafe fn clear_padding(first: *mut f32, count: usize, step: usize, used: usize) {
+    assert!(used <= LANES);
+    for at in 0..count {
+        // SAFETY: the vector is valid by the contract of this function, and its lanes from `used` on lie in it.
+        let lanes = unsafe { std::slice::from_raw_parts_mut(first.add(at * step + used), LANES - used) };
+        lanes.iter_mut().for_each(|lane| *lane = if lane.is_nan() { 0.0 } else { *lane });
+    }
+}
+
 /// A mutable slice that the tasks of one job share, each writing parts of its own.
 #[derive(Clone, Copy)]
 pub(crate) struct SharedMut<'a, T> {

@@ -29,6 +29,13 @@ pub(crate) struct Group {
     pub(crate) offset: usize,
 }
 
+impl Group {
+    /// Padding channels of the last block.
+    pub(crate) fn padding(&self) -> usize {
+        self.blocks * LANES - self.channels
+    }
+}
+
 /// A block of 16 summed channels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SummedBlock {

@@ -7,7 +7,7 @@ use crate::conv::direct::micro::Operands;
 use crate::conv::direct::rows::LaneStatistics;
 use crate::conv::direct::{merge_statistics, micro_table, row_table};
 use crate::conv::{ConvShape, StatisticsMut};
-use crate::layout::{LANES, SharedMut, padded};
+use crate::layout::{LANES, SharedMut, clear_padding, padded};
 
 /// Lengths have been checked.
 pub(super) fn run(
@@ -79,6 +79,14 @@ pub(super) fn run(
                     // level is one that the CPU has.
                     unsafe { kernels[columns - 1](&operands) };
                     x += columns;
+                }
+                let used = LANES.min(shape.out_channels - (group.block + group.blocks - 1) * LANES);
+                if used < LANES {
+                    // SAFETY: the row of the last block was just written by this task.
+                    unsafe {
+                        let values = result.add((group.blocks - 1) * voxels * LANES);
+                        clear_padding(values, size_x, LANES, used);
+                    }
                 }
                 if len > 0 {
                     for (within, statistics) in statistics[..group.blocks].iter_mut().enumerate() {

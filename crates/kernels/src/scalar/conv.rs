@@ -1,5 +1,6 @@
 //! Convolution and its gradients as plain loops. Weights in natural order `[co][ci][kz][ky][kx]`, sums in f64.
 
+use crate::activation::leaky;
 use crate::conv::{ConvShape, GradientTarget, Source, WriteMode};
 use crate::layout::{BlockedShape, LANES};
 
@@ -13,8 +14,7 @@ pub fn materialise(shape: &BlockedShape, source: &Source<'_>) -> Vec<f32> {
                 let raw = source.data[shape.index(sample, channel, voxel)];
                 plain.push(source.affine.map_or(raw, |affine| {
                     let at = sample * padded + channel;
-                    let value = raw.mul_add(affine.scale[at], affine.shift[at]);
-                    if value > 0.0 { value } else { value * affine.negative_slope }
+                    leaky(raw.mul_add(affine.scale[at], affine.shift[at]), affine.negative_slope)
                 }));
             }
         }

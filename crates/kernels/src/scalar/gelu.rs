@@ -1,6 +1,7 @@
 //! GELU as plain loops, in f64 with the error function as a series or a continued fraction.
 
 use super::conv::write_target;
+use crate::activation::leaky;
 use crate::conv::{GradientTarget, Source};
 use crate::layout::{BlockedShape, LANES};
 
@@ -29,10 +30,9 @@ fn below(x: f64) -> f64 {
 fn for_each_value(shape: &BlockedShape, source: &Source<'_>, mut visit: impl FnMut(usize, f64)) {
     for (index, value) in source.data.iter().enumerate() {
         let at = index / (shape.voxels() * LANES) * LANES + index % LANES;
-        let seen = source.affine.map_or(*value, |a| {
-            let value = value.mul_add(a.scale[at], a.shift[at]);
-            if value > 0.0 { value } else { value * a.negative_slope }
-        });
+        let seen = source
+            .affine
+            .map_or(*value, |a| leaky(value.mul_add(a.scale[at], a.shift[at]), a.negative_slope));
         visit(index, f64::from(seen));
     }
 }

@@ -89,13 +89,6 @@ impl<S: Simd> Isa<S> {
         unsafe { S::max(a, b) }
     }
 
-    /// `yes` where `value > 0`, else `no`.
-    #[inline(always)]
-    pub(crate) fn positive(self, value: S::Vector, yes: S::Vector, no: S::Vector) -> S::Vector {
-        // SAFETY: as in `zero`.
-        unsafe { S::positive(value, yes, no) }
-    }
-
     /// `a * b + c`.
     #[inline(always)]
     pub(crate) fn mul_add(self, a: S::Vector, b: S::Vector, c: S::Vector) -> S::Vector {

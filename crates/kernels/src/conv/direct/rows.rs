@@ -27,12 +27,35 @@ impl BlockAffine {
     }
 }
 
+/// LeakyReLU with a slope of 0 to 1, or ReLU as the slope 0.
+#[derive(Clone, Copy)]
+pub(crate) struct Leaky<V> {
+    slope: V,
+    /// Values are raised to this: the ReLU of -inf is 0, but -inf times the slope 0 is NaN.
+    lowest: V,
+}
+
+impl<V: Copy> Leaky<V> {
+    #[inline(always)]
+    pub(crate) fn new<S: Simd<Vector = V>>(s: Isa<S>, negative_slope: f32) -> Self {
+        let lowest = if negative_slope == 0.0 { f32::MIN } else { f32::NEG_INFINITY };
+        Self { slope: s.splat(negative_slope), lowest: s.splat(lowest) }
+    }
+
+    /// The order of the operands matters for NaN, which passes, and for inf times 0, which is not taken.
+    #[inline(always)]
+    pub(crate) fn apply<S: Simd<Vector = V>>(self, s: Isa<S>, value: V) -> V {
+        let value = s.max(self.lowest, value);
+        s.max(s.mul(value, self.slope), value)
+    }
+}
+
 /// Normalisation and activation of one vector of channels.
 #[derive(Clone, Copy)]
 pub(crate) struct LaneAffine<V> {
     scale: V,
     shift: V,
-    slope: V,
+    leaky: Leaky<V>,
 }
 
 impl BlockAffine {
@@ -44,7 +67,7 @@ impl BlockAffine {
     pub(crate) unsafe fn lanes<S: Simd>(self, s: Isa<S>, lane: usize) -> LaneAffine<S::Vector> {
         // SAFETY: by the contract of this function.
         let (scale, shift) = unsafe { (s.load(self.scale.add(lane)), s.load(self.shift.add(lane))) };
-        LaneAffine { scale, shift, slope: s.splat(self.negative_slope) }
+        LaneAffine { scale, shift, leaky: Leaky::new(s, self.negative_slope) }
     }
 }
 
@@ -52,13 +75,12 @@ impl<V: Copy> LaneAffine<V> {
     /// The one that changes nothing (but the sign of a negative zero).
     #[inline(always)]
     pub(crate) fn identity<S: Simd<Vector = V>>(s: Isa<S>) -> Self {
-        Self { scale: s.splat(1.0), shift: s.zero(), slope: s.splat(1.0) }
+        Self { scale: s.splat(1.0), shift: s.zero(), leaky: Leaky::new(s, 1.0) }
     }
 
     #[inline(always)]
     pub(crate) fn apply<S: Simd<Vector = V>>(self, s: Isa<S>, value: V) -> V {
-        let value = s.mul_add(value, self.scale, self.shift);
-        s.max(value, s.mul(value, self.slope))
+        self.leaky.apply(s, s.mul_add(value, self.scale, self.shift))
     }
 }
 
@@ -114,11 +136,11 @@ pub(super) unsafe fn pack<S: Simd>(
                     }
                 }
                 Some(affine) => {
-                    let (scale, shift) = (S::load(affine.scale.add(part)), S::load(affine.shift.add(part)));
-                    let slope = S::splat(affine.negative_slope);
+                    let s = Isa::<S>::new();
+                    let affine = affine.lanes(s, part);
                     for at in 0..count {
-                        let value = S::fma(S::load(source.add(at * source_step)), scale, shift);
-                        S::store(target.add(at * LANES), S::max(value, S::mul(value, slope)));
+                        let value = S::load(source.add(at * source_step));
+                        S::store(target.add(at * LANES), affine.apply(s, value));
                     }
                 }
             }

@@ -7,7 +7,7 @@ use super::rows::LaneStatistics;
 use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
 use crate::conv::weights::{Group, SourceWeights};
-use crate::layout::{LANES, SharedMut};
+use crate::layout::{LANES, SharedMut, clear_padding};
 
 /// Most taps of a kernel: 7 x 7 x 7.
 const MAX_TAPS: usize = 343;
@@ -102,6 +102,7 @@ impl Job<'_> {
         let weights_block = packed.order.block_stride(group);
         let first = group.offset + (first_block + chunk.block) * weights_block;
         let weights = &packed.data[first..][..chunk.count * weights_block];
+        let is_last = chunk.block + chunk.count == self.input.blocks;
         let mut taps = [Tap::default(); MAX_TAPS];
         // All passes over a row before the next row: their results interleave, so they share cache lines and pages. Rows are
         // taken in pairs if they are short.
@@ -147,6 +148,20 @@ impl Job<'_> {
                         // written by this task alone; the table is that of a level that the CPU has.
                         unsafe { kernels[rows - 1][chunk_columns - 1](&operands) };
                         x += chunk_columns;
+                    }
+                    if is_last && group.padding() > 0 {
+                        for row in (0..rows).map(|r| row + r * axis_y.spacing * size_x) {
+                            // SAFETY: the row was just written by this task.
+                            unsafe {
+                                let values = group_output.add(((group.blocks - 1) * voxels + row) * LANES);
+                                clear_padding(
+                                    values,
+                                    axis_x.count,
+                                    axis_x.spacing * LANES,
+                                    LANES - group.padding(),
+                                );
+                            }
+                        }
                     }
                     if let Some(statistics) = &mut statistics {
                         for (within, statistics) in statistics.iter_mut().enumerate() {

@@ -4,7 +4,7 @@
 #![allow(unsafe_code)]
 
 use crate::Context;
-use crate::layout::{LANES, SharedMut};
+use crate::layout::{LANES, SharedMut, clear_padding};
 use crate::simd::{Isa, Simd, at_level};
 
 use super::super::source::StatisticsMut;
@@ -298,6 +298,8 @@ struct ProductTask<'a> {
     /// Values of U from one block to the next.
     weights_block_stride: usize,
     width: usize,
+    /// Result channels that are padding.
+    padding: usize,
     strips: Strips,
     range: std::ops::Range<usize>,
     products: &'a mut [f32],
@@ -463,8 +465,15 @@ impl ProductTask<'_> {
                             );
                         }
                     }
+                    let rows = (run.row * ROWS, ((run.row + run.rows) * ROWS).min(height));
+                    if self.padding > 0 && (block + 1) * LANES == self.width {
+                        // SAFETY: the rows were just written.
+                        unsafe {
+                            let voxels = data.add(rows.0 * width * LANES);
+                            clear_padding(voxels, (rows.1 - rows.0) * width, LANES, LANES - self.padding);
+                        }
+                    }
                     if let Some((moments, per_plane)) = self.moments {
-                        let rows = (run.row * ROWS, ((run.row + run.rows) * ROWS).min(height));
                         let unit = (tensor_block * depth + z) * per_plane + run.row / self.strips.rows;
                         // SAFETY: the rows were just written; each strip has moments of its own.
                         unsafe {
@@ -607,6 +616,7 @@ impl Pass<'_> {
             weights_point_stride: point_stride,
             weights_block_stride: block_stride,
             width,
+            padding: group.padding(),
             strips: *strips,
             range,
             products,
