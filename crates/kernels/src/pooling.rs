@@ -6,6 +6,7 @@
 
 #![allow(unsafe_code)]
 
+use crate::conv::check_values;
 use crate::conv::direct::rows::BlockAffine;
 use crate::conv::{GradientTarget, Source, WriteMode};
 use crate::error::{check_length, check_range};
@@ -28,10 +29,17 @@ impl PoolShape {
     /// # Errors
     /// If a window is 0 or larger than the input.
     pub fn new(input: BlockedShape, kernel: [usize; 3]) -> Result<Self, KernelError> {
-        for (window, size) in kernel.iter().zip(input.spatial) {
+        let shape = Self { input, kernel };
+        shape.check()?;
+        Ok(shape)
+    }
+
+    /// What [`Self::new`] checks. Every kernel begins with it, since fields can be written by hand.
+    fn check(&self) -> Result<(), KernelError> {
+        for (window, size) in self.kernel.iter().zip(self.input.spatial) {
             check_range("pooling window", *window, 1..=size, "1 to the size of the input")?;
         }
-        Ok(Self { input, kernel })
+        check_values("input", self.input.batch, self.input.blocks(), self.input.spatial)
     }
 
     /// Shape of the output.
@@ -51,6 +59,7 @@ pub fn average_forward(
     source: &Source<'_>,
     output: &mut [f32],
 ) -> Result<(), KernelError> {
+    shape.check()?;
     source.check(&shape.input)?;
     let out = shape.output();
     check_length("output", output.len(), out.len())?;
@@ -84,6 +93,7 @@ pub fn average_backward(
     grad_output: &[f32],
     grad_source: &mut GradientTarget<'_>,
 ) -> Result<(), KernelError> {
+    shape.check()?;
     let out = shape.output();
     check_length("gradient of the output", grad_output.len(), out.len())?;
     check_length("gradient of the source", grad_source.data.len(), shape.input.len())?;

@@ -234,3 +234,33 @@ fn shapes_that_do_not_fit_are_errors() {
         forward(&ctx, &shape, &[Source::raw(&source[1..])], &weights, None, &mut output, None).unwrap_err();
     assert_eq!(error.to_string(), "source has 127 values, but the shape asks for 128");
 }
+
+#[test]
+fn shapes_written_by_hand_are_errors_not_panics() {
+    let ctx = Context::new(CpuLevel::detect(), 1);
+    let good = ConvShape::new(1, [2; 3], &[3], 4, [3; 3], [1; 3]).unwrap();
+    let data = vec![0.0; 128];
+    let source = Source::raw(&data);
+    for bad in [
+        ConvShape { batch: 0, ..good.clone() },
+        ConvShape { batch: usize::MAX, ..good.clone() },
+        ConvShape { input: [2, 0, 2], ..good.clone() },
+        ConvShape { kernel: [3, 0, 3], ..good.clone() },
+        ConvShape { kernel: [9, 3, 3], ..good.clone() },
+        ConvShape { kernel: [3, 3, 6], input: [2, 2, 1], ..good.clone() },
+        ConvShape { stride: [0, 1, 1], ..good.clone() },
+        ConvShape { source_channels: Vec::new(), ..good.clone() },
+        ConvShape { source_channels: vec![0], ..good.clone() },
+        ConvShape { out_channels: 0, ..good.clone() },
+    ] {
+        let (mut output, mut natural) = (vec![0.0; 128], vec![0.0; 3 * 4 * 27]);
+        let mut packed = ForwardWeights::new(&good);
+        packed.pack(&ctx, &natural).unwrap();
+        forward(&ctx, &bad, &[source], &packed, None, &mut output, None).unwrap_err();
+        let mut packed = DataWeights::new(&good);
+        packed.pack(&ctx, &natural).unwrap();
+        let mut targets = [GradientTarget::overwrite(&mut output)];
+        backward_data(&ctx, &bad, &data, &packed, &mut targets).unwrap_err();
+        backward_weights(&ctx, &bad, &[source], &data, &mut natural, None).unwrap_err();
+    }
+}

@@ -9,6 +9,7 @@ pub mod winograd;
 
 pub use algorithm::{Algorithm, Precision, WeightsUse, choose, choose_weight_gradient};
 pub use shape::ConvShape;
+pub(crate) use shape::check_values;
 pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
 pub use weights::{DataWeights, ForwardWeights};
 
@@ -54,6 +55,7 @@ pub fn forward_part(
     mode: WriteMode,
     statistics: Option<StatisticsMut<'_>>,
 ) -> Result<(), KernelError> {
+    shape.check()?;
     let count = shape.source_channels.len();
     check_range("first source", first, 0..=count, "a source of the convolution")?;
     check_range("number of sources", sources.len(), 1..=count - first, "sources of the convolution")?;
@@ -92,6 +94,7 @@ pub fn backward_data(
     weights: &DataWeights,
     grad_sources: &mut [GradientTarget<'_>],
 ) -> Result<(), KernelError> {
+    shape.check()?;
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     weights.check(shape)?;
     check_length("list of source gradients", grad_sources.len(), shape.source_channels.len())?;
@@ -140,6 +143,7 @@ pub fn backward_weights_with(
     grad_weights: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) -> Result<(), KernelError> {
+    shape.check()?;
     check_sources(shape, sources)?;
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;

@@ -34,26 +34,32 @@ impl ConvShape {
         kernel: [usize; 3],
         stride: [usize; 3],
     ) -> Result<Self, KernelError> {
+        let shape =
+            Self { batch, input, source_channels: source_channels.to_vec(), out_channels, kernel, stride };
+        shape.check()?;
+        Ok(shape)
+    }
+
+    /// What [`Self::new`] checks. Every kernel begins with it, since fields can be written by hand.
+    pub(crate) fn check(&self) -> Result<(), KernelError> {
         const POSITIVE: &str = "1 to 2^20";
-        check_range("batch", batch, 1..=1 << 20, POSITIVE)?;
-        check_range("number of sources", source_channels.len(), 1..=1 << 10, "1 to 1024")?;
-        check_range("out_channels", out_channels, 1..=1 << 20, POSITIVE)?;
-        for &channels in source_channels {
+        check_range("batch", self.batch, 1..=1 << 20, POSITIVE)?;
+        check_range("number of sources", self.source_channels.len(), 1..=1 << 10, "1 to 1024")?;
+        check_range("out_channels", self.out_channels, 1..=1 << 20, POSITIVE)?;
+        for &channels in &self.source_channels {
             check_range("source channels", channels, 1..=1 << 20, POSITIVE)?;
         }
         for axis in 0..3 {
-            check_range("input size", input[axis], 1..=1 << 20, POSITIVE)?;
-            check_range("kernel size", kernel[axis], 1..=7, "1 to 7")?;
-            check_range("stride", stride[axis], 1..=4, "1 to 4")?;
+            let (input, kernel) = (self.input[axis], self.kernel[axis]);
+            check_range("input size", input, 1..=1 << 20, POSITIVE)?;
+            check_range("kernel size", kernel, 1..=7, "1 to 7")?;
+            check_range("stride", self.stride[axis], 1..=4, "1 to 4")?;
             // An even kernel is not padded to its full size, so it can be larger than the padded image.
-            let room = input[axis] + 2 * ((kernel[axis] - 1) / 2);
-            check_range("padded input size", room, kernel[axis]..=usize::MAX, "at least the kernel size")?;
+            let room = input + 2 * ((kernel - 1) / 2);
+            check_range("padded input size", room, kernel..=usize::MAX, "at least the kernel size")?;
         }
-        let shape =
-            Self { batch, input, source_channels: source_channels.to_vec(), out_channels, kernel, stride };
-        check_values("input", shape.batch, shape.in_blocks(), input)?;
-        check_values("output", shape.batch, shape.out_blocks(), shape.output().spatial)?;
-        Ok(shape)
+        check_values("input", self.batch, self.in_blocks(), self.input)?;
+        check_values("output", self.batch, self.out_blocks(), self.output().spatial)
     }
 
     /// Padding (z, y, x).

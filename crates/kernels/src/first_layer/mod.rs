@@ -83,6 +83,7 @@ pub fn backward_weights(
 }
 
 fn check_input(shape: &ConvShape, input: &[f32]) -> Result<(), KernelError> {
+    shape.check()?;
     check_length("list of sources of a first layer", shape.source_channels.len(), 1)?;
     check_length("input", input.len(), shape.source(0).plain_len())
 }

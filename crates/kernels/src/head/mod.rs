@@ -23,8 +23,9 @@ impl HeadShape {
     /// # Errors
     /// [`KernelError::Unsupported`] names the size that is not supported.
     pub fn new(source: BlockedShape, out_channels: usize) -> Result<Self, KernelError> {
-        ConvShape::new(source.batch, source.spatial, &[source.channels], out_channels, [1; 3], [1; 3])?;
-        Ok(Self { source, out_channels })
+        let shape = Self { source, out_channels };
+        shape.conv().check()?;
+        Ok(shape)
     }
 
     /// The head as a convolution with blocked output.
@@ -67,6 +68,7 @@ pub fn forward(
     bias: Option<&[f32]>,
     output: &mut [f32],
 ) -> Result<(), KernelError> {
+    shape.conv().check()?;
     source.check(&shape.source)?;
     check_length("weights", weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, bias)?;
@@ -88,6 +90,7 @@ pub fn backward_data(
     weights: &[f32],
     grad_source: &mut GradientTarget<'_>,
 ) -> Result<(), KernelError> {
+    shape.conv().check()?;
     check_length("gradient of the output", grad_output.len(), shape.output_len())?;
     check_length("weights", weights.len(), shape.weights_len())?;
     check_length("gradient of the source", grad_source.data.len(), shape.source.len())?;
@@ -115,6 +118,7 @@ pub fn backward_weights(
     grad_weights: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) -> Result<(), KernelError> {
+    shape.conv().check()?;
     source.check(&shape.source)?;
     check_length("gradient of the output", grad_output.len(), shape.output_len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
