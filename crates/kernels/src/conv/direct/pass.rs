@@ -1,9 +1,11 @@
 //! Which source positions a result position sums over, per axis.
 
+use std::ops::Range;
+
 use super::ConvShape;
 
 /// One tap along an axis: result `j` reads source `j * step + offset`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct AxisTap {
     pub(super) offset: isize,
     /// Index along this axis of the kernel.
@@ -43,8 +45,16 @@ impl Axis {
 
     /// The taps whose source for result `j` lies within `size`.
     pub(super) fn inside(&self, j: usize, size: usize) -> impl Iterator<Item = AxisTap> + '_ {
+        self.taps[self.indices_inside(j, size)].iter().copied()
+    }
+
+    /// Their indices: offsets rise or fall from tap to tap, so they are consecutive.
+    pub(super) fn indices_inside(&self, j: usize, size: usize) -> Range<usize> {
         let first = (j * self.step) as isize;
-        self.taps.iter().copied().filter(move |tap| (0..size as isize).contains(&(first + tap.offset)))
+        let is_inside = |tap: &AxisTap| (0..size as isize).contains(&(first + tap.offset));
+        let start = self.taps.iter().take_while(|tap| !is_inside(tap)).count();
+        let count = self.taps[start..].iter().take_while(|tap| is_inside(tap)).count();
+        start..start + count
     }
 }
 

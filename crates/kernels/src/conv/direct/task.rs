@@ -1,16 +1,25 @@
 //! The loops around the microkernel.
 
+use std::ops::Range;
+
 use super::columns::Columns;
-use super::micro::{MicroTable, Operands, Tap};
-use super::pass::{Axis, Pass};
+use super::micro::{Micro, MicroTable, Operands, Tap};
+use super::pass::{Axis, AxisTap, Pass};
 use super::rows::LaneStatistics;
 use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
 use crate::conv::weights::{Group, SourceWeights};
 use crate::layout::{LANES, SharedMut, clear_padding};
 
-/// Most taps of a kernel: 7 x 7 x 7.
-const MAX_TAPS: usize = 343;
+/// Most taps of a kernel along an axis.
+const MAX_SIZE: usize = 7;
+/// Taps of 16 summed and 32 result channels whose weights stay in the first-level cache (18 KB).
+const CACHED_TAPS: usize = 9;
+/// Up to so many are used at once all the same (108 KB): the second-level cache delivers them in time.
+const STREAMED_TAPS: usize = 54;
+/// Positions that use them at least.
+const POSITIONS: usize = 48;
+
 /// Result tensors of a job.
 pub(super) struct Output<'a> {
     pub(super) data: SharedMut<'a, f32>,
@@ -85,53 +94,107 @@ impl Job<'_> {
         chunk: &Chunk<'_>,
         mut statistics: Option<&mut [LaneStatistics]>,
     ) {
+        // All passes over some rows before the next rows: their results interleave, so they share cache lines and pages. Rows are
+        // taken in pairs if they are short.
+        let kernels = self.kernels(chunk.group);
+        let widest = self.passes.iter().map(|pass| pass.axes[2].count).max().unwrap_or(0);
+        let row_step = if widest <= kernels[1].len() { 2 } else { 1 };
+        let at_once = POSITIONS.div_ceil(widest.max(1)).next_multiple_of(row_step);
+        let mut list = TapList::default();
+        for z in 0..tile.size[0] {
+            for first in (0..tile.size[1]).step_by(at_once) {
+                for pass in self.passes {
+                    let [axis_z, axis_y, _] = &pass.axes;
+                    let end =
+                        tile.size[1].min(first + at_once).min(axis_y.count.saturating_sub(tile.first[1]));
+                    if first < end && tile.first[0] + z < axis_z.count {
+                        list.start(tile.first[0] + z, axis_z, self.input.spatial[0]);
+                        let rows = Rows { z, first, end, step: row_step };
+                        self.multiply_rows(
+                            tiles,
+                            tile,
+                            chunk,
+                            pass,
+                            &rows,
+                            &mut list,
+                            statistics.as_deref_mut(),
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    /// The same for some rows of one pass. Where there are many weights, so many taps and blocks at a time that theirs stay in the
+    /// first-level cache while all these rows use them; the results are loaded and stored in between, which changes no sum.
+    fn multiply_rows(
+        &self,
+        tiles: &Tiles,
+        tile: &Tile,
+        chunk: &Chunk<'_>,
+        pass: &Pass,
+        rows: &Rows,
+        list: &mut TapList,
+        statistics: Option<&mut [LaneStatistics]>,
+    ) {
         let group = chunk.group;
         let output = &self.outputs[group.source];
         let [_, size_y, size_x] = self.output_spatial;
         let voxels: usize = self.output_spatial.iter().product();
         let width = group.blocks * LANES;
         let block = tile.sample * output.blocks + group.block;
-        // SAFETY: the group's blocks lie within the tensor; rows are written by one task only.
+        assert!((block + group.blocks) * voxels * LANES <= output.data.len());
+        // SAFETY: the group's blocks lie within the tensor, as asserted; rows are written by one task only.
         let group_output = unsafe { output.data.as_mut_ptr().add(block * voxels * LANES) };
-        let start = match output.start {
+        let mut start = match output.start {
             Some(start) if chunk.block == 0 => start[group.block * LANES..][..width].as_ptr(),
             _ => std::ptr::null(),
         };
-        let kernels = if group.blocks == 2 { &self.micro.wide } else { &self.micro.narrow };
+        let kernels = self.kernels(group);
         let SourceWeights { packed, first_block } = self.weights;
         let weights_block = packed.order.block_stride(group);
         let first = group.offset + (first_block + chunk.block) * weights_block;
         let weights = &packed.data[first..][..chunk.count * weights_block];
-        let is_last = chunk.block + chunk.count == self.input.blocks;
-        let mut taps = [Tap::default(); MAX_TAPS];
-        // All passes over a row before the next row: their results interleave, so they share cache lines and pages. Rows are
-        // taken in pairs if they are short.
-        let widest = self.passes.iter().map(|pass| pass.axes[2].count).max().unwrap_or(0);
-        let row_step = if widest <= kernels[1].len() { 2 } else { 1 };
-        for z in 0..tile.size[0] {
-            for y in (0..tile.size[1]).step_by(row_step) {
-                for pass in self.passes {
-                    let [axis_z, axis_y, axis_x] = &pass.axes;
-                    let position = [tile.first[0] + z, tile.first[1] + y];
-                    let rows = row_step.min(tile.size[1] - y).min(axis_y.count.saturating_sub(position[1]));
-                    if rows == 0 || position[0] >= axis_z.count {
-                        continue;
-                    }
-                    let count = self.list_taps(tiles, pass, position, rows == 2, width, &mut taps);
-                    let result_z = axis_z.first + axis_z.spacing * position[0];
-                    let result_y = axis_y.first + axis_y.spacing * position[1];
-                    let row = (result_z * size_y + result_y) * size_x + axis_x.first;
-                    let scratch_row =
-                        (z * axis_z.step * tiles.span[1] + y * axis_y.step) * tiles.scratch_row();
+        let [axis_z, axis_y, axis_x] = &pass.axes;
+        // The row of results of a row of positions.
+        let result_z = axis_z.first + axis_z.spacing * (tile.first[0] + rows.z);
+        let result = |y: usize| {
+            let result_y = axis_y.first + axis_y.spacing * (tile.first[1] + y);
+            (result_z * size_y + result_y) * size_x + axis_x.first
+        };
+        let last = result(rows.end - 1) + (axis_x.count.max(1) - 1) * axis_x.spacing;
+        assert!(last < voxels && chunk.count > 0);
+        let (planes_at_once, blocks_at_once) = list.at_once(pass, chunk.count);
+        for block in (0..chunk.count).step_by(blocks_at_once) {
+            for plane in (0..list.planes.max(1)).step_by(planes_at_once) {
+                let planes = plane..list.planes.min(plane + planes_at_once);
+                for y in (rows.first..rows.end).step_by(rows.step) {
+                    let count = rows.step.min(rows.end - y);
+                    let lines = if count == 2 {
+                        0..axis_y.taps.len()
+                    } else {
+                        axis_y.indices_inside(tile.first[1] + y, self.input.spatial[1])
+                    };
+                    list.fill(tiles, pass, planes.clone(), lines, width);
+                    let scratch_row = block * tiles.scratch_block()
+                        + (rows.z * axis_z.step * tiles.span[1] + y * axis_y.step) * tiles.scratch_row();
+                    let row = result(y);
+                    let blocks = blocks_at_once.min(chunk.count - block);
+                    // What the microkernels rely on: the last value of the last block, position and tap.
+                    let last_row = scratch_row
+                        + (blocks - 1) * tiles.scratch_block()
+                        + (count - 1) * axis_y.step * tiles.scratch_row();
+                    assert!(last_row + list.reach.source + axis_x.count * LANES <= chunk.scratch.len());
+                    assert!(list.reach.weights + LANES * width <= weights_block);
                     let mut x = 0;
-                    for chunk_columns in Columns::new(axis_x.count, kernels[0].len()) {
+                    for columns in Columns::new(axis_x.count, kernels[0].len()) {
                         let operands = Operands {
                             source: chunk.scratch[scratch_row + x * LANES..].as_ptr(),
                             source_row: axis_y.step * tiles.scratch_row(),
                             source_block: tiles.scratch_block(),
-                            blocks: chunk.count,
-                            taps: &taps[..count],
-                            weights: weights.as_ptr(),
+                            blocks,
+                            taps: list.taps(),
+                            weights: weights[block * weights_block..].as_ptr(),
                             weights_block,
                             // SAFETY: the row and column lie within the result block.
                             output: unsafe { group_output.add((row + x * axis_x.spacing) * LANES) },
@@ -140,82 +203,132 @@ impl Job<'_> {
                             output_block: voxels * LANES,
                             start,
                         };
-                        debug_assert!(
-                            x + chunk_columns <= axis_x.count && chunk_columns <= kernels[rows - 1].len()
-                        );
-                        // SAFETY: taps are inside of the tile's scratch for every position of the tile, weights cover
-                        // `count` blocks of all taps, `start` covers the group, positions lie in the output, which is
-                        // written by this task alone; the table is that of a level that the CPU has.
-                        unsafe { kernels[rows - 1][chunk_columns - 1](&operands) };
-                        x += chunk_columns;
+                        debug_assert!(x + columns <= axis_x.count && columns <= kernels[count - 1].len());
+                        // SAFETY: taps are inside of scratch for every position of the row and every block, weights cover all
+                        // taps of the blocks, as asserted; `start` covers the group, positions lie in the output, as asserted,
+                        // which is written by this task alone; the table is that of a level that the CPU has.
+                        unsafe { kernels[count - 1][columns - 1](&operands) };
+                        x += columns;
                     }
-                    if is_last && group.padding() > 0 {
-                        for row in (0..rows).map(|r| row + r * axis_y.spacing * size_x) {
-                            // SAFETY: the row was just written by this task.
-                            unsafe {
-                                let values = group_output.add(((group.blocks - 1) * voxels + row) * LANES);
-                                clear_padding(
-                                    values,
-                                    axis_x.count,
-                                    axis_x.spacing * LANES,
-                                    LANES - group.padding(),
-                                );
-                            }
-                        }
-                    }
-                    if let Some(statistics) = &mut statistics {
-                        for (within, statistics) in statistics.iter_mut().enumerate() {
-                            for row in (0..rows).map(|r| row + r * axis_y.spacing * size_x) {
-                                // SAFETY: the row was just written by this task. Statistics are taken forward only, where
-                                // rows are contiguous.
-                                unsafe {
-                                    let values = group_output.add((within * voxels + row) * LANES);
-                                    (self.input.rows.statistics)(values, axis_x.count, statistics);
-                                }
-                            }
-                        }
-                    }
+                }
+                start = std::ptr::null();
+            }
+        }
+        let is_last = chunk.block + chunk.count == self.input.blocks;
+        if is_last && group.padding() > 0 {
+            for y in rows.first..rows.end {
+                // SAFETY: the row was just written by this task.
+                unsafe {
+                    let values = group_output.add(((group.blocks - 1) * voxels + result(y)) * LANES);
+                    clear_padding(values, axis_x.count, axis_x.spacing * LANES, LANES - group.padding());
+                }
+            }
+        }
+        for (within, statistics) in statistics.into_iter().flatten().enumerate() {
+            for y in rows.first..rows.end {
+                // SAFETY: the row was just written by this task. Statistics are taken forward only, where rows are contiguous.
+                unsafe {
+                    let values = group_output.add((within * voxels + result(y)) * LANES);
+                    (self.input.rows.statistics)(values, axis_x.count, statistics);
                 }
             }
         }
     }
 
-    /// Lists the taps of the row at `position` (z, y): those inside of the image, along y all of them if `all_rows`.
-    fn list_taps(
-        &self,
-        tiles: &Tiles,
-        pass: &Pass,
-        position: [usize; 2],
-        all_rows: bool,
-        width: usize,
-        taps: &mut [Tap; MAX_TAPS],
-    ) -> usize {
-        let [_, kernel_y, kernel_x] = pass.kernel;
-        let [axis_z, axis_y, axis_x] = &pass.axes;
-        let place = |axis: usize, offset: isize| (offset - tiles.lowest[axis]) as usize;
-        let mut count = 0;
-        for z in axis_z.inside(position[0], self.input.spatial[0]) {
-            for y in
-                axis_y.taps.iter().copied().filter(|tap| {
-                    all_rows || is_inside(axis_y, tap.offset, position[1], self.input.spatial[1])
-                })
-            {
-                for x in &axis_x.taps {
-                    let row = place(0, z.offset) * tiles.span[1] + place(1, y.offset);
-                    taps[count] = Tap {
-                        source: row * tiles.scratch_row() + tiles.scratch_column(place(2, x.offset)),
-                        weights: ((z.tap * kernel_y + y.tap) * kernel_x + x.tap) * LANES * width,
-                    };
-                    count += 1;
-                }
-            }
-        }
-        count
+    /// The microkernels for a group: for one row of positions, and for two.
+    fn kernels(&self, group: &Group) -> &'static [&'static [Micro]; 2] {
+        if group.blocks == 2 { &self.micro.wide } else { &self.micro.narrow }
     }
 }
 
-fn is_inside(axis: &Axis, offset: isize, j: usize, size: usize) -> bool {
-    (0..size as isize).contains(&((j * axis.step) as isize + offset))
+/// Rows of positions of a tile that are computed together.
+struct Rows {
+    z: usize,
+    first: usize,
+    end: usize,
+    /// Rows of a microkernel.
+    step: usize,
+}
+
+/// Taps of a row of positions, listed again only where they change.
+struct TapList {
+    /// The taps along z that lie inside of the image.
+    inside: [AxisTap; MAX_SIZE],
+    planes: usize,
+    taps: [Tap; MAX_SIZE * MAX_SIZE * MAX_SIZE],
+    count: usize,
+    /// Largest distances in scratch and in the weights of a block.
+    reach: Tap,
+    /// Planes of taps, and taps along y, that are listed.
+    listed: Option<(Range<usize>, Range<usize>)>,
+}
+
+impl Default for TapList {
+    fn default() -> Self {
+        let taps = [Tap::default(); MAX_SIZE * MAX_SIZE * MAX_SIZE];
+        Self {
+            inside: [AxisTap::default(); MAX_SIZE],
+            planes: 0,
+            taps,
+            count: 0,
+            reach: Tap::default(),
+            listed: None,
+        }
+    }
+}
+
+impl TapList {
+    /// Turns to the positions at `position_z`.
+    fn start(&mut self, position_z: usize, axis_z: &Axis, size_z: usize) {
+        let inside = axis_z.indices_inside(position_z, size_z);
+        self.planes = inside.len();
+        self.inside[..inside.len()].copy_from_slice(&axis_z.taps[inside]);
+        self.listed = None;
+    }
+
+    /// Planes of taps, and blocks of a chunk of `blocks`, whose weights are used together: some blocks only with all planes.
+    fn at_once(&self, pass: &Pass, blocks: usize) -> (usize, usize) {
+        let in_plane = (pass.axes[1].taps.len() * pass.axes[2].taps.len()).max(1);
+        let planes = self.planes.max(1);
+        if blocks * planes * in_plane <= STREAMED_TAPS {
+            return (planes, blocks);
+        }
+        let some = (CACHED_TAPS / in_plane).clamp(1, planes);
+        (some, if some < planes { 1 } else { (CACHED_TAPS / (in_plane * planes)).clamp(1, blocks) })
+    }
+
+    /// Lists the taps of some planes and of some taps along y.
+    fn fill(&mut self, tiles: &Tiles, pass: &Pass, planes: Range<usize>, lines: Range<usize>, width: usize) {
+        let wanted = Some((planes.clone(), lines.clone()));
+        if self.listed == wanted {
+            return;
+        }
+        self.listed = wanted;
+        self.count = 0;
+        self.reach = Tap::default();
+        let [_, kernel_y, kernel_x] = pass.kernel;
+        let [_, axis_y, axis_x] = &pass.axes;
+        let place = |axis: usize, offset: isize| (offset - tiles.lowest[axis]) as usize;
+        for z in &self.inside[planes] {
+            for y in &axis_y.taps[lines.clone()] {
+                let row = place(0, z.offset) * tiles.span[1] + place(1, y.offset);
+                for x in &axis_x.taps {
+                    let tap = Tap {
+                        source: row * tiles.scratch_row() + tiles.scratch_column(place(2, x.offset)),
+                        weights: ((z.tap * kernel_y + y.tap) * kernel_x + x.tap) * LANES * width,
+                    };
+                    self.taps[self.count] = tap;
+                    self.reach.source = self.reach.source.max(tap.source);
+                    self.reach.weights = self.reach.weights.max(tap.weights);
+                    self.count += 1;
+                }
+            }
+        }
+    }
+
+    fn taps(&self) -> &[Tap] {
+        &self.taps[..self.count]
+    }
 }
 
 /// A group of result channels and a chunk of summed blocks in scratch.
