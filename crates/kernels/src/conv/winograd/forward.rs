@@ -369,6 +369,7 @@ impl ProductTask<'_> {
                             .products
                             .as_mut_ptr()
                             .add(point * self.products_stride + position * self.width),
+                        add: false,
                     };
                     multiply(s, &product, positions, |first, count| {
                         let planes = (run.z + first / per_plane, run.z + (first + count - 1) / per_plane);

@@ -31,7 +31,12 @@ pub(super) struct Product<'a> {
     pub(super) width: usize,
     /// M at the first position.
     pub(super) output: *mut f32,
+    /// Add to what M holds.
+    pub(super) add: bool,
 }
+
+/// Values of U that stay in the first-level cache while several groups of positions use them (18 KB).
+const CACHED_WEIGHTS: usize = 9 * LANES * 2 * LANES;
 
 /// Computes `positions` consecutive positions; `taps(first, count)` names the taps to sum for a group of positions.
 ///
@@ -46,18 +51,33 @@ pub(super) unsafe fn multiply<S: Simd>(
     taps: impl Fn(usize, usize) -> (usize, usize),
 ) {
     let groups = positions.div_ceil(most_positions::<S>()).max(1);
-    let mut first = 0;
-    for index in 0..groups {
-        let count = (positions - first).div_ceil(groups - index);
-        let (low, high) = taps(first, count);
-        // SAFETY: the positions lie in the run, so the contract of this function covers them.
-        unsafe { group(s, product, first, count, low, high) };
-        first += count;
+    // Sums over some blocks for all groups, then over the next: M is loaded and stored in between, which changes no sum.
+    let of_block = product.taps.len() * LANES * product.width;
+    let at_once = if groups > 1 { (CACHED_WEIGHTS / of_block).max(1) } else { product.blocks };
+    for block in (0..product.blocks).step_by(at_once) {
+        // SAFETY: the blocks are some of the product's.
+        let part = unsafe {
+            Product {
+                input: product.input.add(block * product.block_stride),
+                weights: product.weights.add(block * product.weights_stride),
+                blocks: at_once.min(product.blocks - block),
+                add: product.add || block > 0,
+                ..*product
+            }
+        };
+        let mut first = 0;
+        for index in 0..groups {
+            let count = (positions - first).div_ceil(groups - index);
+            let (low, high) = taps(first, count);
+            // SAFETY: the positions lie in the run, so the contract of this function covers them.
+            unsafe { group(s, &part, first, count, low, high) };
+            first += count;
+        }
     }
 }
 
 /// Positions that are computed at a time at most: 2 x 12 accumulators of the 32 registers of AVX-512, 2 x 6 of the 16 of AVX2.
-pub(super) fn most_positions<S: Simd>() -> usize {
+fn most_positions<S: Simd>() -> usize {
     if S::LANES == 16 { 12 } else { 6 }
 }
 
@@ -66,7 +86,7 @@ pub(super) fn most_positions<S: Simd>() -> usize {
 /// # Safety
 /// As [`multiply`].
 #[inline(always)]
-pub(super) unsafe fn group<S: Simd>(
+unsafe fn group<S: Simd>(
     s: Isa<S>,
     product: &Product<'_>,
     first: usize,
@@ -126,6 +146,14 @@ unsafe fn tile<S: Simd, const O: usize, const C: usize>(
 ) {
     let width = product.width;
     let mut sums = [[s.zero(); O]; C];
+    if product.add {
+        for (c, sums) in sums.iter_mut().enumerate() {
+            for (o, sum) in sums.iter_mut().enumerate() {
+                // SAFETY: M is valid at the position.
+                *sum = unsafe { s.load(product.output.add((first + c) * width + channel + o * S::LANES)) };
+            }
+        }
+    }
     for block in 0..product.blocks {
         for (tap, offset) in product.taps.iter().enumerate().take(high).skip(low) {
             // SAFETY: block, tap, channel and position lie in the ranges that the caller vouches for.

@@ -10,14 +10,14 @@
 
 #![allow(unsafe_code)]
 
-use super::multiply::{Product, group, most_positions};
+use super::multiply::{Product, multiply};
 use super::transform::{gradient2, input2, output2, weight_gradient2, weight2};
 use crate::layout::LANES;
 use crate::simd::{Isa, Simd, array};
 
 /// Points along z.
 pub(super) const POINTS: usize = 4;
-/// Positions of a group at most, at any level.
+/// Positions that are computed together at most: one group of the microkernel for AVX-512, two for others, which share weights.
 const MOST: usize = 12;
 
 /// Values of scratch for a convolution of `blocks` input blocks: P `[point][block][position][16]` and products
@@ -68,7 +68,7 @@ pub(super) unsafe fn multiply_pairs<S: Simd>(
     let PairProduct { input, block_stride, blocks, weights, width } = *product;
     assert!(scratch.len() >= scratch_len(blocks) && width <= 2 * LANES);
     let (transformed, products) = scratch.split_at_mut(POINTS * MOST * blocks * LANES);
-    let groups = count.div_ceil(most_positions::<S>());
+    let groups = count.div_ceil(MOST);
     let mut first = 0;
     for index in 0..groups {
         let positions = (count - first).div_ceil(groups - index);
@@ -102,8 +102,15 @@ pub(super) unsafe fn multiply_pairs<S: Simd>(
                     weights_stride: POINTS * LANES * width,
                     width,
                     output: products.as_mut_ptr().add(point * positions * width),
+                    add: false,
                 };
-                group(s, &product, 0, positions, 0, 1);
+                multiply(
+                    s,
+                    &product,
+                    positions,
+                    #[inline(always)]
+                    |_, _| (0, 1),
+                );
             }
         }
         for position in 0..positions {
