@@ -33,6 +33,8 @@ fn wrong_usage_ends_with_2_and_says_why() {
         ("find-best-configuration 7 -f all", "expected the number of a fold"),
         ("install-model x.zip --sha256 12", "expected 64 hexadecimal digits"),
         ("plan -d 7 --gpu_memory 8", "unrecognized argument: --gpu_memory"),
+        ("convert-msd", "the argument -i is required"),
+        ("convert-v1 old", "the following arguments are required: NAME"),
         ("verify -d 7 --threads 0", "expected a number of at least 1"),
         ("verify -d 7 --progress loud", "expected bar, plain, json or none"),
     ] {
@@ -72,6 +74,8 @@ fn failures_end_with_1_and_say_what_to_do() {
         ("find-best-configuration 7", "no such model"),
         ("accumulate-crossval-results 7 -c 3d_fullres", "the folder of a trained model"),
         ("determine-postprocessing -i raw -ref raw", "raw/dataset.json"),
+        ("convert-msd -i raw", "imagesTr, labelsTr, dataset.json missing"),
+        ("convert-v1 raw Dataset010_X", "imagesTr, labelsTr, dataset.json missing"),
         ("install-model nowhere.zip", "nowhere.zip"),
         ("install-model file", "no zip archive"),
         ("export-model -d 7 -o model.zip", "no such model"),

@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 pub mod augment;
+pub mod convert;
 pub mod dataset;
 pub mod ensemble;
 pub mod evaluate;

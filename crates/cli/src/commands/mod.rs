@@ -2,6 +2,8 @@
 
 mod accumulate_crossval_results;
 mod apply_postprocessing;
+mod convert_msd;
+mod convert_v1;
 mod dataset_flags;
 mod demo;
 mod determine_postprocessing;
@@ -38,6 +40,8 @@ pub(crate) struct Entry {
 /// Every verb, in the order of the main job.
 const ENTRIES: &[Entry] = &[
     demo::ENTRY,
+    convert_msd::ENTRY,
+    convert_v1::ENTRY,
     verify::ENTRY,
     fingerprint::ENTRY,
     plan::ENTRY,

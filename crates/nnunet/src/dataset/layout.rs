@@ -90,15 +90,7 @@ impl Folders {
             return match (candidates.next(), candidates.next()) {
                 (Some(name), None) => Ok(name.clone()),
                 (Some(_), Some(_)) => {
-                    let names: Vec<_> = present
-                        .iter()
-                        .filter(|(name, _)| name.id == id)
-                        .map(|(name, places)| {
-                            let places: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
-                            format!("{name} (in {})", places.join(", "))
-                        })
-                        .collect();
-                    Err(DatasetError::DuplicateId { id, names: names.join("; ") })
+                    Err(DatasetError::DuplicateId { id, names: self.datasets_of_id(id).join("; ") })
                 }
                 (None, _) => Err(self.not_found(asked, &present)),
             };
@@ -107,6 +99,17 @@ impl Folders {
             Some(name) => Ok(name.clone()),
             None => Err(self.not_found(asked, &present)),
         }
+    }
+
+    /// The datasets of an id, each with the folders that hold it, for messages.
+    pub fn datasets_of_id(&self, id: u32) -> Vec<String> {
+        let present = self.datasets().into_iter().filter(|(name, _)| name.id == id);
+        present
+            .map(|(name, places)| {
+                let places: Vec<_> = places.iter().map(|p| p.display().to_string()).collect();
+                format!("{name} (in {})", places.join(", "))
+            })
+            .collect()
     }
 
     /// All datasets, each with the folders that hold it.

@@ -213,10 +213,51 @@ impl Header {
         out
     }
 
+    /// The header of a file with the first volume alone, from the `bytes` that this one was parsed from: in the same
+    /// byte order, all else as it was, with the four zero bytes that say "no extensions".
+    pub(super) fn of_one_volume(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut out = bytes[..self.len()].to_vec();
+        let offset = self.len() + 4;
+        let mut put = |at: usize, low_first: &[u8]| {
+            let place = &mut out[at..at + low_first.len()];
+            place.copy_from_slice(low_first);
+            if self.big_endian {
+                place.reverse();
+            }
+        };
+        // Number of dimensions, then the lengths of those after the third.
+        for (i, length) in [(0, 3), (4, 1), (5, 1), (6, 1), (7, 1)] {
+            if self.single {
+                put(40 + 2 * i, &i16::to_le_bytes(length));
+            } else {
+                put(16 + 8 * i, &i64::from(length).to_le_bytes());
+            }
+        }
+        if self.single {
+            put(108, &(offset as f32).to_le_bytes());
+        } else {
+            put(168, &(offset as i64).to_le_bytes());
+        }
+        out.extend([0; 4]);
+        out
+    }
+
     /// Shape (x, y, z) of the one volume in the file and whether the file is flat (two dimensions).
+    pub(super) fn shape_xyz(&self, path: &Path) -> Result<([usize; 3], bool)> {
+        match *self.shape(path)? {
+            [x, y] => Ok(([x, y, 1], true)),
+            [x, y, z] => Ok(([x, y, z], false)),
+            ref more => {
+                let shape = more.iter().map(|&d| d as u64).collect();
+                Err(VolumeError::MoreThanThreeDimensions { path: path.to_owned(), shape })
+            }
+        }
+    }
+
+    /// Lengths of the two or more dimensions, x first.
     ///
     /// Dimensions of length one after the third are dropped, as ITK drops them.
-    pub(super) fn shape_xyz(&self, path: &Path) -> Result<([usize; 3], bool)> {
+    pub(super) fn shape(&self, path: &Path) -> Result<Vec<usize>> {
         let bad = |field: String, found: i64, expected: String| VolumeError::BadHeader {
             path: path.to_owned(),
             field,
@@ -226,27 +267,20 @@ impl Header {
         };
         let limit = if self.single { i64::from(i16::MAX) } else { 1 << 40 };
         let count = self.dim[0];
-        if !(1..=7).contains(&count) {
+        if !(2..=7).contains(&count) {
             return Err(bad("dim[0] (the number of dimensions)".into(), count, "2 or 3".into()));
         }
-        let mut dimensions = count as usize;
-        for (i, &d) in self.dim.iter().enumerate().take(dimensions + 1).skip(1) {
+        let mut shape = Vec::new();
+        for (i, &d) in self.dim.iter().enumerate().take(count as usize + 1).skip(1) {
             if !(1..=limit).contains(&d) {
                 return Err(bad(format!("dim[{i}]"), d, format!("1 to {limit}")));
             }
+            shape.push(d as usize);
         }
-        while dimensions > 3 && self.dim[dimensions] == 1 {
-            dimensions -= 1;
+        while shape.len() > 3 && shape.last() == Some(&1) {
+            shape.pop();
         }
-        if dimensions > 3 {
-            let shape = self.dim[1..=dimensions].iter().map(|&d| d as u64).collect();
-            return Err(VolumeError::MoreThanThreeDimensions { path: path.to_owned(), shape });
-        }
-        if dimensions == 1 {
-            return Err(bad("dim[0] (the number of dimensions)".into(), 1, "2 or 3".into()));
-        }
-        let length = |i: usize| if i <= dimensions { self.dim[i] as usize } else { 1 };
-        Ok(([length(1), length(2), length(3)], dimensions == 2))
+        Ok(shape)
     }
 
     /// Type of the voxels.

@@ -9,10 +9,12 @@ pub mod nibabel;
 mod header;
 mod orientation;
 mod reader;
+mod split;
 mod writer;
 
 pub use orientation::ORTHONORMAL_TOLERANCE;
 pub use reader::{read, read_geometry};
+pub use split::{number_of_volumes, split_volumes};
 pub use writer::{write, write_labels};
 
 pub use super::voxels::StoredVoxel;

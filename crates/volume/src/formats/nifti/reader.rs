@@ -44,10 +44,8 @@ pub(super) fn voxels(
     let [x, y, z] = described.shape_xyz;
     let mut warnings = described.warnings;
     let header = &described.header;
-    let offset = header.vox_offset.max(header.len() as u64);
     let expected = described.voxels.saturating_mul(described.voxel_type.bytes() as u64);
-    check_room(path, expected, source.room(offset), source.compressed)?;
-    let head = source.skip_to(offset, expected)?;
+    let head = source.skip_to_voxels(header, expected)?;
     let (voxel_type, big_endian) = (described.voxel_type, header.big_endian);
     let encoding = Encoding { voxel_type, big_endian, scaling, zero_non_finite };
     let (data, non_finite) = read_voxels(path, &head, &mut source.reader, &encoding, described.voxels)?;
@@ -85,11 +83,11 @@ pub(super) struct Described {
 /// An open file, decompressed where it is compressed.
 pub(super) struct Source<'a> {
     path: &'a Path,
-    reader: Box<dyn Read>,
+    pub(super) reader: Box<dyn Read>,
     file_len: u64,
     compressed: bool,
     /// Start of the stream, read to find the header.
-    head: Vec<u8>,
+    pub(super) head: Vec<u8>,
 }
 
 impl<'a> Source<'a> {
@@ -106,7 +104,8 @@ impl<'a> Source<'a> {
         Ok(Self { path, reader, file_len, compressed, head: Vec::new() })
     }
 
-    pub(super) fn describe(&mut self) -> Result<Described> {
+    /// Reads the header.
+    pub(super) fn header(&mut self) -> Result<Header> {
         let path = self.path;
         self.head = vec![0; LEN_2];
         let got = read_up_to(&mut self.reader, &mut self.head).map_err(|source| {
@@ -117,7 +116,12 @@ impl<'a> Source<'a> {
             }
         })?;
         self.head.truncate(got);
-        let header = Header::parse(path, &self.head)?;
+        Header::parse(path, &self.head)
+    }
+
+    pub(super) fn describe(&mut self) -> Result<Described> {
+        let path = self.path;
+        let header = self.header()?;
         let (shape_xyz, flat) = header.shape_xyz(path)?;
         let voxels = voxel_count(path, shape_xyz)?;
         let voxel_type = header.voxel_type(path)?;
@@ -126,9 +130,13 @@ impl<'a> Source<'a> {
         Ok(Described { header, shape_xyz, voxels, voxel_type, geometry, warnings })
     }
 
-    /// Bytes that are there for voxels from `offset` on, as stored.
-    fn room(&self, offset: u64) -> u64 {
-        if self.compressed { self.file_len } else { self.file_len.saturating_sub(offset) }
+    /// Uses up the stream to the voxels, of which `expected` bytes must be able to be there; what was read of
+    /// them already comes back.
+    pub(super) fn skip_to_voxels(&mut self, header: &Header, expected: u64) -> Result<Vec<u8>> {
+        let offset = header.vox_offset.max(header.len() as u64);
+        let room = if self.compressed { self.file_len } else { self.file_len.saturating_sub(offset) };
+        check_room(self.path, expected, room, self.compressed)?;
+        self.skip_to(offset, expected)
     }
 
     /// Uses up the stream to `offset`; what is left of the head comes back.

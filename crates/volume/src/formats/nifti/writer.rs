@@ -40,14 +40,25 @@ pub(super) fn write_with_header<T: StoredVoxel>(
     let mut header = header_for::<T>(path, volume.shape(), geometry)?;
     change(&mut header);
     let header = header.to_bytes(8 * size_of::<T>() as i16);
+    write_stream(path, |mut out| {
+        out.write_all(&header)?;
+        write_voxels(&mut out, volume.data())
+    })
+}
+
+/// Writes a file whole or not at all: what `fill` writes, compressed if the name ends in `.gz`.
+pub(super) fn write_stream(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> std::io::Result<()>,
+) -> Result<()> {
     let compress = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("gz"));
     write_file(path, |file| {
         if compress {
             let mut gz = GzBuilder::new().mtime(0).write(file, Compression::new(LEVEL));
-            write_parts(&mut gz, &header, volume.data())?;
+            fill(&mut gz)?;
             gz.finish().map(|_| ())
         } else {
-            write_parts(file, &header, volume.data())
+            fill(file)
         }
     })
 }
@@ -112,9 +123,4 @@ fn datatype(voxel_type: VoxelType) -> i16 {
         VoxelType::I64 => 1024,
         VoxelType::U64 => 1280,
     }
-}
-
-fn write_parts<T: StoredVoxel>(out: &mut impl Write, header: &[u8], data: &[T]) -> std::io::Result<()> {
-    out.write_all(header)?;
-    write_voxels(out, data)
 }
