@@ -53,6 +53,11 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     (!value.is_empty()).then(|| value.to_owned())
 }
 
+/// The value of any variable, for the paths of cases that dataset.json lists.
+pub(crate) fn path_variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
 /// A folder from its flag, else from its variable.
 pub(crate) fn folder(matches: &Matches, flag: &str, name: &str) -> Option<PathBuf> {
     matches

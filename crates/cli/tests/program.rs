@@ -106,6 +106,22 @@ fn every_fault_of_a_dataset_is_listed() {
 }
 
 #[test]
+fn faults_that_are_safe_to_repair_are_repaired() {
+    let place = Place::new();
+    let json = place.path("raw").join(DATASET).join("dataset.json");
+    let text_before = std::fs::read_to_string(&json).unwrap();
+    std::fs::write(&json, text_before.replace("\"numTraining\": 5", "\"numTraining\": 99")).unwrap();
+    let said = text(&place.run("verify -d 7").stderr);
+    assert!(said.contains("error  ") && said.contains("numTraining is 99, but there are 5 cases"), "{said}");
+    let output = place.run("verify -d 7 --repair");
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("repaired  ") && said.contains("1 repaired, no faults"), "{said}");
+    place.succeed("verify -d 7");
+    assert!(json.with_file_name("dataset.json.before_repair").is_file());
+}
+
+#[test]
 fn links_answer_to_the_names_of_the_reference() {
     let place = Place::new();
     place.succeed("install-links bin");

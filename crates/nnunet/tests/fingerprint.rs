@@ -65,7 +65,7 @@ fn the_format_of_the_files_makes_no_difference() {
         }
         std::fs::write(root.path().join("dataset.json"), text.replace(".nii.gz", ending)).unwrap();
         assert_eq!(take(root.path()).unwrap(), expected, "{ending}");
-        let report = verify(root.path(), &Silent, &Cancel::new());
+        let report = verify(root.path(), |_| None, &Silent, &Cancel::new());
         assert!(report.is_usable());
 
         // Kept with a warning, as SimpleITK keeps it in these formats; for the dataset it is a fault.
@@ -74,7 +74,7 @@ fn the_format_of_the_files_makes_no_difference() {
         image.volume.data_mut()[3] = f32::NAN;
         write(&path, &image);
         assert!(ImageReader::SimpleItk.read(&path).unwrap().volume.data()[3].is_nan());
-        let report = verify(root.path(), &Silent, &Cancel::new());
+        let report = verify(root.path(), |_| None, &Silent, &Cancel::new());
         assert!(
             report.faults.iter().any(|f| f.to_string().contains("1 voxels are NaN")),
             "{:?}",

@@ -9,7 +9,7 @@ use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, PhantomLabels, Voxels, 
 use nnunet_testkit::shared::shared_path;
 
 fn check(folder: &Path) -> Report {
-    verify(folder, &Silent, &Cancel::new())
+    verify(folder, |_| None, &Silent, &Cancel::new())
 }
 
 /// A sound dataset of six cases with two channels.
@@ -146,6 +146,7 @@ fn all_faults_are_reported_at_once() {
             "spacing [1.5, 1.0, 1.0] mm (z, y, x), but ",
             "origin [",
             "ball_004.nii.gz: has no foreground at all",
+            "ball_004.nii.gz: labels are stored as F32",
         ],
     );
     expect("ball_005", &["ball_005_0002.nii.gz: channel 2 is not declared: dataset.json has 2 channels"]);
@@ -203,6 +204,13 @@ fn listed_cases_are_checked_like_found_ones() {
     let two = of(&report, "two").join("\n");
     assert!(two.contains("2 images are listed, but dataset.json has 1 channels"), "{two}");
     assert!(two.contains("nowhere.nii.gz: channel 0 is missing"), "{two}");
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::fs::rename(folder.join("labelsTr"), elsewhere.path().join("seg")).unwrap();
+    std::fs::write(folder.join("dataset.json"), text.replace("labelsTr", "${SEGMENTATIONS}/seg")).unwrap();
+    assert!(!of(&check(&folder), "one").is_empty());
+    let place = |name: &str| (name == "SEGMENTATIONS").then(|| elsewhere.path().display().to_string());
+    assert!(of(&verify(&folder, place, &Silent, &Cancel::new()), "one").is_empty());
 }
 
 #[test]
@@ -210,7 +218,7 @@ fn an_interrupted_check_proves_nothing() {
     let (_root, folder) = dataset();
     let cancel = Cancel::new();
     cancel.cancel();
-    let report = verify(&folder, &Silent, &cancel);
+    let report = verify(&folder, |_| None, &Silent, &cancel);
     assert!(report.interrupted && !report.is_usable());
 }
 

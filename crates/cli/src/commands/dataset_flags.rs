@@ -1,10 +1,13 @@
 //! Flags that the verbs on raw and preprocessed datasets share, and the requests they turn into.
 
+use std::path::Path;
+
 use anyhow::Context;
 use nnunet::dataset::{DatasetJson, DatasetName, cases};
 use nnunet::fingerprint::extract;
 use nnunet::plan::{PlannerOptions, PlannerPreset, plan_dataset};
 
+use crate::environment::path_variable;
 use crate::flags::{Flag, Matches};
 use crate::messages::UsageError;
 use crate::session::Session;
@@ -124,6 +127,13 @@ pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOption
     Ok(options)
 }
 
+/// Reads dataset.json in the folder of a raw dataset, with the variables in its paths replaced.
+pub(super) fn raw_dataset_json(raw: &Path) -> anyhow::Result<DatasetJson> {
+    let mut json = DatasetJson::load(&raw.join("dataset.json"))?;
+    json.expand_variables(path_variable);
+    Ok(json)
+}
+
 /// Takes the fingerprint of a dataset, unless there is one and `clean` is not set.
 pub(super) fn fingerprint(
     dataset: &DatasetName,
@@ -140,7 +150,7 @@ pub(super) fn fingerprint(
         session.message(&format!("{}: kept (--clean takes it anew)", path.display()));
         return Ok(());
     }
-    let json = DatasetJson::load(&raw.join("dataset.json"))?;
+    let json = raw_dataset_json(&raw)?;
     let cases = cases::training_cases(&raw, &json)?;
     extract(&cases, &json, &session.display, &session.cancel)
         .with_context(|| format!("fingerprint of {dataset}"))?

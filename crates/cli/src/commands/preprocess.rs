@@ -1,13 +1,13 @@
 //! `preprocess`: the cases as the network will see them.
 
 use anyhow::Context;
-use nnunet::dataset::{DatasetJson, DatasetName};
+use nnunet::dataset::DatasetName;
 use nnunet::plan::Plans;
 use nnunet::preprocess::{DatasetFolders, PreprocessOptions, preprocess_dataset};
 
 use super::Entry;
 use super::dataset_flags::{
-    CONFIGURATIONS, DATASETS, NO_PROGRESS_BAR, THREADS, VERBOSE, apply_verbose, datasets,
+    CONFIGURATIONS, DATASETS, NO_PROGRESS_BAR, THREADS, VERBOSE, apply_verbose, datasets, raw_dataset_json,
 };
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
@@ -68,7 +68,7 @@ pub(super) fn preprocess_configurations(
     let raw = session.folders.raw()?.join(dataset.as_str());
     let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
     let plans = Plans::read(preprocessed.join(format!("{plans_name}.json")))?;
-    let json = DatasetJson::load(&raw.join("dataset.json"))?;
+    let json = raw_dataset_json(&raw)?;
     preprocess_dataset(
         DatasetFolders { raw: &raw, preprocessed: &preprocessed },
         &json,

@@ -4,9 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use nnunet_volume::formats::nifti::nibabel::Affine;
-use nnunet_volume::{ImageWarning, VolumeError};
+use nnunet_volume::{ImageWarning, VolumeError, VoxelType};
 
-use super::DatasetError;
+use super::{DatasetError, DatasetJson};
 
 /// Whether a fault keeps a dataset from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -178,6 +178,12 @@ pub enum Problem {
         /// One of the values.
         example: f32,
     },
+    /// Label values that are integers but stored as real numbers.
+    #[error("labels are stored as {stored:?}; integers take less room and are what other programs expect")]
+    RealLabels {
+        /// Type of the voxels in the file.
+        stored: VoxelType,
+    },
     /// A segmentation without any foreground.
     #[error("has no foreground at all")]
     OnlyBackground,
@@ -192,6 +198,7 @@ impl Problem {
             | Self::Origin { .. }
             | Self::Direction { .. }
             | Self::Affine { .. }
+            | Self::RealLabels { .. }
             | Self::OnlyBackground => Severity::Warning,
             _ => Severity::Error,
         }
@@ -224,6 +231,8 @@ pub struct Report {
     pub faults: Vec<Fault>,
     /// Whether the check was interrupted, so that faults may be missing.
     pub interrupted: bool,
+    /// dataset.json, if it can be read.
+    pub(super) json: Option<DatasetJson>,
 }
 
 impl Report {

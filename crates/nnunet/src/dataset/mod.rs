@@ -17,6 +17,7 @@ pub mod labels;
 pub mod layout;
 pub mod patients;
 pub mod reader;
+pub mod repair;
 pub mod splits;
 pub mod verify;
 

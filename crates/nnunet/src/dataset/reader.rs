@@ -9,7 +9,7 @@ use std::path::Path;
 use nnunet_volume::formats::nifti::nibabel::{self, NibabelImage};
 use nnunet_volume::formats::tiff3d::{self, Naming};
 use nnunet_volume::formats::{metaimage, natural_image, nifti, nrrd};
-use nnunet_volume::{ChannelVolume, Image, ImageWarning, Volume, VolumeError};
+use nnunet_volume::{ChannelVolume, Image, ImageWarning, Volume, VolumeError, VoxelType};
 
 use super::DatasetError;
 use super::image_geometry::{ImageGeometry, PICTURE_SPACING};
@@ -84,6 +84,8 @@ pub struct ReadImage {
     pub volume: Volume<f32>,
     /// Where they lie.
     pub geometry: ImageGeometry,
+    /// Type of the voxels in the file.
+    pub stored_type: VoxelType,
     /// What is unusual about the file.
     pub warnings: Vec<ImageWarning>,
 }
@@ -223,7 +225,7 @@ impl ImageReader {
 
     /// Reads an image file of a case.
     pub fn read_channels(self, path: &Path) -> Result<ReadChannels, VolumeError> {
-        let (geometry, warnings, data) = match self {
+        let (geometry, _, warnings, data) = match self {
             Self::NaturalImage2d => {
                 let image = natural_image::read(path)?;
                 let warnings = image.warnings;
@@ -248,23 +250,24 @@ impl ImageReader {
     /// # Errors
     /// What the format does not allow; a picture in colours.
     pub fn read(self, path: &Path) -> Result<ReadImage, VolumeError> {
-        let (geometry, warnings, volume) = match self {
+        let (geometry, stored_type, warnings, volume) = match self {
             Self::NaturalImage2d => {
-                let ReadChannels { data, geometry, warnings } = self.read_channels(path)?;
-                let (channels, shape) = (data.channels(), data.shape());
-                let volume =
-                    Volume::new(shape, data.into_data()).ok_or_else(|| VolumeError::Unsupported {
+                let image = natural_image::read(path)?;
+                let (channels, shape) = (image.channels.channels(), image.channels.shape());
+                let volume = Volume::new(shape, image.channels.into_data()).ok_or_else(|| {
+                    VolumeError::Unsupported {
                         path: path.to_owned(),
                         found: format!("a segmentation of {channels} colours"),
                         expected: "one label per pixel",
                         advice: "Store the labels as a grey image.",
-                    })?;
-                (geometry, warnings, volume)
+                    }
+                })?;
+                (ImageGeometry::Spacing(PICTURE_SPACING), image.stored_type, image.warnings, volume)
             }
             Self::Tiff3d => from_tiff(tiff3d::read(path, Naming::Segmentation)?),
             _ => self.read_placed(path)?,
         };
-        Ok(ReadImage { volume, geometry, warnings })
+        Ok(ReadImage { volume, geometry, stored_type, warnings })
     }
 
     /// Reads a file of a format that knows where its image lies.
@@ -278,7 +281,7 @@ impl ImageReader {
                     ItkFormat::Nrrd => nrrd::read(path),
                     ItkFormat::MetaImage => metaimage::read(path),
                 }?;
-                (ImageGeometry::Itk(image.geometry), image.warnings, image.volume)
+                (ImageGeometry::Itk(image.geometry), image.stored_type, image.warnings, image.volume)
             }
         })
     }
@@ -315,10 +318,11 @@ impl ImageReader {
     }
 }
 
-type Parts = (ImageGeometry, Vec<ImageWarning>, Volume<f32>);
+type Parts = (ImageGeometry, VoxelType, Vec<ImageWarning>, Volume<f32>);
 
 fn from_tiff(image: Image) -> Parts {
-    (ImageGeometry::Spacing(image.geometry.spacing_zyx()), image.warnings, image.volume)
+    let geometry = ImageGeometry::Spacing(image.geometry.spacing_zyx());
+    (geometry, image.stored_type, image.warnings, image.volume)
 }
 
 fn from_nibabel(image: NibabelImage, reoriented: bool) -> Parts {
@@ -327,7 +331,7 @@ fn from_nibabel(image: NibabelImage, reoriented: bool) -> Parts {
         original: image.original_affine,
         reoriented: reoriented.then_some(image.affine),
     };
-    (geometry, image.warnings, image.volume)
+    (geometry, image.stored_type, image.warnings, image.volume)
 }
 
 /// Formats that SimpleITK knows by their ending.

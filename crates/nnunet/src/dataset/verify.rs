@@ -23,12 +23,22 @@ use crate::progress::{Cancel, Event, Progress};
 const SHOWN: usize = 10;
 
 /// Checks the raw dataset in `folder`: dataset.json, the files of all training cases, their content.
-pub fn verify(folder: &Path, progress: &dyn Progress, cancel: &Cancel) -> Report {
+/// `variables` are those of the environment, for the paths in dataset.json.
+pub fn verify(
+    folder: &Path,
+    variables: impl Fn(&str) -> Option<String>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Report {
     let mut report = Report::default();
     let path = folder.join("dataset.json");
     match DatasetJson::load(&path) {
         Err(error) => report.add(path, Problem::Dataset(error)),
-        Ok(json) => verify_dataset(folder, &json, &mut report, progress, cancel),
+        Ok(mut json) => {
+            json.expand_variables(variables);
+            verify_dataset(folder, &json, &mut report, progress, cancel);
+            report.json = Some(json);
+        }
     }
     report
 }
@@ -283,6 +293,8 @@ impl<'a> CaseCheck<'a> {
         }
         if let Some(example) = fraction {
             self.add(path, Problem::NonIntegerLabels { count: fractions, example });
+        } else if !image.stored_type.is_integer() {
+            self.add(path, Problem::RealLabels { stored: image.stored_type });
         }
         if !unexpected.is_empty() {
             let mut found: Vec<_> = unexpected.iter().take(SHOWN).map(i32::to_string).collect();
