@@ -35,6 +35,9 @@ fn wrong_usage_ends_with_2_and_says_why() {
         ("plan -d 7 --gpu_memory 8", "unrecognized argument: --gpu_memory"),
         ("convert-msd", "the argument -i is required"),
         ("convert-v1 old", "the following arguments are required: NAME"),
+        ("preprocess -d 7 --num-parts 2", "--num-parts and --part-id are given together"),
+        ("fingerprint -d 7 --num-parts 2 --part-id 2", "part 2 of 2: parts count from 0"),
+        ("preprocess -d 7 --max-ram 0", "a number of gigabytes above 0"),
         ("verify -d 7 --threads 0", "expected a number of at least 1"),
         ("verify -d 7 --progress loud", "expected bar, plain, json or none"),
     ] {

@@ -27,3 +27,6 @@ pub mod progress;
 pub mod select;
 pub mod spelling;
 pub mod train;
+mod workers;
+
+pub use workers::MemoryLimitError;

@@ -12,7 +12,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 use nnunet::dataset::cases::training_cases;
-use nnunet::dataset::{DatasetJson, LabelOrRegion};
+use nnunet::dataset::{DatasetJson, LabelOrRegion, Part};
 use nnunet::fingerprint::extract;
 use nnunet::plan::{PlannerOptions, Plans, plan_dataset};
 use nnunet::preprocess::{
@@ -128,8 +128,9 @@ impl Phantom {
     fn files(&self) -> Vec<(String, Vec<u8>)> {
         let mut files: Vec<_> = std::fs::read_dir(self.folder())
             .unwrap()
-            .map(|entry| {
-                let path = entry.unwrap().path();
+            .map(|entry| entry.unwrap().path())
+            .filter(|path| path.is_file())
+            .map(|path| {
                 (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(&path).unwrap())
             })
             .collect();
@@ -192,9 +193,31 @@ fn results_do_not_depend_on_the_number_of_workers() {
     let alone = run(1);
     assert_eq!(alone.len(), 15);
     assert!(alone == run(4), "files differ");
-    let narrow = PreprocessOptions { max_ram: Some(1), ..Default::default() };
+    // Room for one case, then for none.
+    let narrow = PreprocessOptions { max_ram: Some(300_000), ..Default::default() };
     phantom.preprocess(&narrow, &Silent, &Cancel::new()).unwrap();
     assert!(alone == phantom.files(), "files differ");
+    let none = PreprocessOptions { max_ram: Some(100_000), ..Default::default() };
+    let error = phantom.preprocess(&none, &Silent, &Cancel::new()).unwrap_err().to_string();
+    assert!(error.contains("limit of 0 MB: case_0 needs "), "{error}");
+    assert!(alone == phantom.files(), "a run that is refused changes nothing");
+}
+
+#[test]
+fn parts_make_the_whole_between_them() {
+    let phantom = Phantom::new(5);
+    phantom.preprocess(&PreprocessOptions::default(), &Silent, &Cancel::new()).unwrap();
+    let whole = phantom.files();
+    for existing in [Existing::Replace, Existing::Keep] {
+        std::fs::remove_dir_all(phantom.folder()).unwrap();
+        for number in [2, 0, 1] {
+            let part = Part::new(number, 3).unwrap();
+            let options = PreprocessOptions { part, existing, ..Default::default() };
+            let result = phantom.preprocess(&options, &Silent, &Cancel::new()).unwrap();
+            assert_eq!(made(&result), (if number == 2 { 1 } else { 2 }, 0));
+        }
+        assert!(whole == phantom.files(), "files differ");
+    }
 }
 
 #[test]
@@ -216,10 +239,21 @@ fn finished_cases_are_kept_on_request() {
     std::thread::sleep(std::time::Duration::from_millis(20));
     phantom.write_case(0);
     assert_eq!(run(), (1, 2));
-    // Other plans.
-    plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &PlannerOptions::default())
-        .unwrap();
+    // The same plans made again; other plans of the same name.
+    let plan = |options: &PlannerOptions| {
+        plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, options).unwrap();
+    };
+    plan(&PlannerOptions::default());
+    assert_eq!(run(), (0, 3));
+    plan(&PlannerOptions { overwrite_target_spacing: Some([2.0; 3]), ..Default::default() });
     assert_eq!(run(), (3, 0));
+    // A case that somebody else made, one that is in the dataset no more, and what a killed run left.
+    std::fs::remove_file(phantom.folder().join("made_from/case_1.json")).unwrap();
+    for name in ["gone.b2nd", "gone_seg.b2nd", "gone.pkl", ".case_2.b2nd.12-0.tmp", "case_0.npz"] {
+        std::fs::write(phantom.folder().join(name), "").unwrap();
+    }
+    assert_eq!(run(), (1, 2));
+    assert_eq!(phantom.files().len(), 9);
 }
 
 /// Cancels after the first finished case, and records what it is told.
@@ -248,7 +282,9 @@ fn an_interrupted_run_can_be_continued() {
         PreprocessOptions { existing: Existing::Keep, workers: Some(1), ..PreprocessOptions::default() };
     let error = phantom.preprocess(&options, &watcher, &watcher.cancel).unwrap_err();
     assert!(matches!(error, PreprocessError::Interrupted { done: 1, total: 4 }), "{error}");
-    assert_eq!(watcher.lines.lock().unwrap()[..], ["preprocess 3d_fullres 4"]);
+    let lines = watcher.lines.lock().unwrap();
+    assert!(lines[0].starts_with("memory: at most about ") && lines[0].contains("for 1 cases at once"));
+    assert_eq!(lines[1..], ["preprocess 3d_fullres 4"]);
     let result = phantom.preprocess(&options, &Silent, &Cancel::new()).unwrap();
     assert_eq!(made(&result), (3, 1));
 }

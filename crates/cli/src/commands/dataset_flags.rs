@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Context;
-use nnunet::dataset::{DatasetJson, DatasetName, cases};
-use nnunet::fingerprint::extract;
+use nnunet::dataset::{DatasetJson, DatasetName, Part, cases};
+use nnunet::fingerprint::{ExtractOptions, Fingerprint, Parts, extract_part};
 use nnunet::plan::{PlannerOptions, PlannerPreset, plan_dataset};
 
 use crate::environment::path_variable;
@@ -22,6 +22,21 @@ pub(super) const VERIFY: Flag = Flag::switch(
 );
 pub(super) const THREADS: Flag =
     Flag::many(&["-np", "--threads"], "N", "number of threads (default: all cores, or $nnUNet_def_n_proc)");
+pub(super) const MAX_RAM: Flag = Flag::one(
+    &["--max-ram"],
+    "GB",
+    "main memory that the cases may take, in 10^9 bytes: fewer are worked on at once if they do not fit together, and \
+     nothing is begun if one does not fit alone (default: half of what is available)",
+);
+/// The flags of work that several machines divide among themselves.
+pub(super) const PART_FLAGS: &[Flag] = &[
+    Flag::one(
+        &["--num-parts"],
+        "N",
+        "divide the cases into N parts, for several machines with the same folders",
+    ),
+    Flag::one(&["--part-id"], "N", "which part this is, from 0"),
+];
 pub(super) const NO_PROGRESS_BAR: Flag = Flag::switch(&["--no_pbar"], "no progress; same as --progress none");
 pub(super) const VERBOSE: Flag = Flag::switch(&["--verbose"], "a line for every case instead of a bar");
 pub(super) const FINGERPRINT_EXTRACTOR: Flag =
@@ -83,6 +98,28 @@ pub(super) fn check_extractor(matches: &Matches) -> anyhow::Result<()> {
     }
 }
 
+/// `--max-ram` in bytes.
+pub(super) fn max_ram(matches: &Matches) -> Result<Option<u64>, UsageError> {
+    let what = "a number of gigabytes above 0, e.g. 6 or 7.5";
+    match matches.parsed::<f64>("--max-ram", what)? {
+        Some(gigabytes) if gigabytes > 0.0 && gigabytes < 1e9 => Ok(Some((gigabytes * 1e9) as u64)),
+        Some(other) => Err(UsageError(format!("argument --max-ram: found {other}, expected {what}"))),
+        None => Ok(None),
+    }
+}
+
+/// The part of the cases that `--num-parts` and `--part-id` ask for.
+pub(super) fn part(matches: &Matches) -> Result<Part, UsageError> {
+    let number = |flag| matches.parsed(flag, "a whole number");
+    match (number("--part-id")?, number("--num-parts")?) {
+        (None, None) => Ok(Part::default()),
+        (Some(part), Some(parts)) => {
+            Part::new(part, parts).map_err(|e| UsageError(format!("arguments --part-id, --num-parts: {e}")))
+        }
+        _ => Err(UsageError("the arguments --num-parts and --part-id are given together".to_owned())),
+    }
+}
+
 /// The datasets named with `-d`.
 pub(super) fn datasets(matches: &Matches, session: &Session) -> anyhow::Result<Vec<DatasetName>> {
     let asked = matches.texts("-d");
@@ -139,23 +176,31 @@ pub(super) fn fingerprint(
     dataset: &DatasetName,
     verify: bool,
     clean: bool,
+    options: &ExtractOptions,
     session: &Session,
 ) -> anyhow::Result<()> {
     let raw = session.folders.raw()?.join(dataset.as_str());
     if verify {
         super::verify::check(&raw, session)?;
     }
-    let path = session.folders.preprocessed()?.join(dataset.as_str()).join("dataset_fingerprint.json");
+    let folder = session.folders.preprocessed()?.join(dataset.as_str());
+    let path = Fingerprint::path(&folder);
     if path.exists() && !clean {
         session.message(&format!("{}: kept (--clean takes it anew)", path.display()));
         return Ok(());
     }
     let json = raw_dataset_json(&raw)?;
     let cases = cases::training_cases(&raw, &json)?;
-    extract(&cases, &json, &session.display, &session.cancel)
-        .with_context(|| format!("fingerprint of {dataset}"))?
-        .save(&path)?;
-    session.message(&format!("wrote {}", path.display()));
+    let parts = extract_part(&folder, &cases, &json, options, clean, &session.display, &session.cancel)
+        .with_context(|| format!("fingerprint of {dataset}"))?;
+    session.message(&match parts {
+        Parts::Merged => format!("wrote {}", path.display()),
+        Parts::Missing(missing) => format!(
+            "part {} is done, missing: {missing:?}; the last one writes {}",
+            options.part.number(),
+            path.display()
+        ),
+    });
     Ok(())
 }
 

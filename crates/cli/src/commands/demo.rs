@@ -7,9 +7,11 @@ use nnunet::dataset::cases::prediction_cases;
 use nnunet::dataset::splits::Fold;
 use nnunet::dataset::{DatasetName, Folders};
 use nnunet::evaluate::{Additions, FolderEvaluation, Missing, evaluate_folder};
+use nnunet::fingerprint::ExtractOptions;
 use nnunet::model::Recipe;
 use nnunet::plan::PlannerOptions;
 use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet::preprocess::PreprocessOptions;
 use nnunet::train::{Start, TrainRequest, Training};
 
 use super::Entry;
@@ -73,9 +75,9 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     ));
 
     let dataset = DatasetName::new(DATASET)?;
-    dataset_flags::fingerprint(&dataset, true, true, session)?;
+    dataset_flags::fingerprint(&dataset, true, true, &ExtractOptions::default(), session)?;
     let plans = dataset_flags::plan(&dataset, &PlannerOptions::default(), session)?;
-    preprocess_configurations(&dataset, &plans, &[CONFIGURATION], session)?;
+    preprocess_configurations(&dataset, &plans, &[CONFIGURATION], &PreprocessOptions::default(), session)?;
     let model = train(dataset, &plans, short, matches, session)?;
     let predictions = out.join("predictions");
     predict(&model, &raw.join("imagesTs"), &predictions, matches, session)?;

@@ -1,16 +1,19 @@
 //! `fingerprint`: what a dataset looks like.
 
+use nnunet::fingerprint::ExtractOptions;
+
 use super::Entry;
 use super::dataset_flags::{
-    self, CLEAN, DATASETS, FINGERPRINT_EXTRACTOR, NO_PROGRESS_BAR, THREADS, VERBOSE, VERIFY, apply_verbose,
-    check_extractor, datasets,
+    self, CLEAN, DATASETS, FINGERPRINT_EXTRACTOR, MAX_RAM, NO_PROGRESS_BAR, PART_FLAGS, THREADS, VERBOSE,
+    VERIFY, apply_verbose, check_extractor, datasets, max_ram, part,
 };
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
-const FLAGS: &[Flag] = &[DATASETS, VERIFY, CLEAN, FINGERPRINT_EXTRACTOR, THREADS, NO_PROGRESS_BAR, VERBOSE];
+const FLAGS: &[Flag] =
+    &[DATASETS, VERIFY, CLEAN, FINGERPRINT_EXTRACTOR, THREADS, MAX_RAM, NO_PROGRESS_BAR, VERBOSE];
 
 pub(super) const ENTRY: Entry = Entry {
     spec: Command {
@@ -18,9 +21,11 @@ pub(super) const ENTRY: Entry = Entry {
         reference_names: &["nnUNetv2_extract_fingerprint"],
         summary: "extract a dataset's fingerprint: shapes, spacings, intensities",
         description: "Reads all training cases once and writes dataset_fingerprint.json into the dataset's \
-                      folder of preprocessed data.",
+                      folder of preprocessed data. With --num-parts, several machines that share the folders \
+                      look at a part of the cases each; the one that finds all parts done writes the \
+                      fingerprint, which is the same.",
         positionals: &[],
-        flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
+        flags: &[FLAGS, PART_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
     run,
 };
@@ -28,9 +33,10 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     check_extractor(matches)?;
     apply_verbose(matches, session);
+    let options = ExtractOptions { max_ram: max_ram(matches)?, part: part(matches)? };
     for dataset in datasets(matches, session)? {
         let verify = matches.has("--verify_dataset_integrity");
-        dataset_flags::fingerprint(&dataset, verify, matches.has("--clean"), session)?;
+        dataset_flags::fingerprint(&dataset, verify, matches.has("--clean"), &options, session)?;
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! `plan-and-preprocess`: fingerprint, plan and preprocess in one go.
 
+use nnunet::dataset::Part;
+use nnunet::fingerprint::ExtractOptions;
+
 use super::Entry;
 use super::dataset_flags::{
-    self, CLEAN, CONFIGURATIONS, DATASETS, FINGERPRINT_EXTRACTOR, NO_PROGRESS_BAR, PLANNER_FLAGS, THREADS,
-    VERBOSE, VERIFY, apply_verbose, check_extractor, datasets, planner_options,
+    self, CLEAN, CONFIGURATIONS, DATASETS, FINGERPRINT_EXTRACTOR, MAX_RAM, NO_PROGRESS_BAR, PLANNER_FLAGS,
+    THREADS, VERBOSE, VERIFY, apply_verbose, check_extractor, datasets, max_ram, planner_options,
 };
 use super::preprocess::preprocess;
 use crate::environment::FOLDER_FLAGS;
@@ -19,6 +22,7 @@ const FLAGS: &[Flag] = &[
     CONFIGURATIONS,
     THREADS,
     Flag::one(&["-npfp"], "N", "threads for the fingerprint; the larger of this and -np counts"),
+    MAX_RAM,
     FINGERPRINT_EXTRACTOR,
     NO_PROGRESS_BAR,
     VERBOSE,
@@ -30,7 +34,8 @@ pub(super) const ENTRY: Entry = Entry {
         reference_names: &["nnUNetv2_plan_and_preprocess"],
         summary: "fingerprint, plan and preprocess in one go",
         description: "Everything from raw data to what training needs: takes the fingerprint (unless there is \
-                      one), plans, and preprocesses the configurations.",
+                      one), plans, and preprocesses the configurations; cases that are finished \
+                      already are kept.",
         positionals: &[],
         flags: &[FLAGS, PLANNER_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
@@ -41,15 +46,16 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     check_extractor(matches)?;
     apply_verbose(matches, session);
     let options = planner_options(matches)?;
+    let extract = ExtractOptions { max_ram: max_ram(matches)?, ..ExtractOptions::default() };
     let datasets = datasets(matches, session)?;
     let verify = matches.has("--verify_dataset_integrity");
     for dataset in &datasets {
-        dataset_flags::fingerprint(dataset, verify, matches.has("--clean"), session)?;
+        dataset_flags::fingerprint(dataset, verify, matches.has("--clean"), &extract, session)?;
     }
     for dataset in &datasets {
         let plans = dataset_flags::plan(dataset, &options, session)?;
         if !matches.has("--no_pp") {
-            preprocess(dataset, &plans, matches, session)?;
+            preprocess(dataset, &plans, matches, Part::default(), session)?;
         }
     }
     Ok(())

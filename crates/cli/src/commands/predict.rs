@@ -12,6 +12,7 @@ use nnunet::predict::{
 use nnunet_network::CpuOptions;
 
 use super::Entry;
+use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
@@ -231,16 +232,6 @@ fn request(matches: &Matches) -> Result<PredictRequest, UsageError> {
         return Err(UsageError(text));
     }
     Ok(request)
-}
-
-/// `--max-ram` in bytes.
-fn max_ram(matches: &Matches) -> Result<Option<u64>, UsageError> {
-    let what = "a number of gigabytes above 0, e.g. 6 or 7.5";
-    match matches.parsed::<f64>("--max-ram", what)? {
-        Some(gigabytes) if gigabytes > 0.0 && gigabytes < 1e9 => Ok(Some((gigabytes * 1e9) as u64)),
-        Some(other) => Err(UsageError(format!("argument --max-ram: found {other}, expected {what}"))),
-        None => Ok(None),
-    }
 }
 
 fn window_options(matches: &Matches) -> Result<WindowOptions, UsageError> {

@@ -95,6 +95,14 @@ pub enum DatasetError {
         /// What belongs there.
         expected: String,
     },
+    /// A part of the cases that is none.
+    #[error("part {number} of {of}: parts count from 0")]
+    Part {
+        /// The part asked for.
+        number: usize,
+        /// Number of parts.
+        of: usize,
+    },
     /// The labels of dataset.json contradict each other or the rules.
     #[error("labels of dataset.json: {0}")]
     Labels(String),

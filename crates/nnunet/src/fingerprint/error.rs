@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
 use crate::json::JsonError;
+use crate::workers::MemoryLimitError;
 
 /// Why there is no fingerprint.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,17 @@ pub enum FingerprintError {
     /// The file cannot be read or written.
     #[error(transparent)]
     Json(#[from] JsonError),
+    /// Cases do not fit into the memory that may be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
+    /// A part of a fingerprint cannot be written.
+    #[error("{path}: cannot write this part of the fingerprint: {source}", path = path.display())]
+    Part {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// There are no training cases.
     #[error("no training cases to take a fingerprint of")]
     NoCases,

@@ -1,28 +1,51 @@
 //! Extracting the fingerprint: every case is read once, cropped in place, its foreground sampled.
 //!
-//! Cases run in parallel on the current rayon pool, each worker holding one case; what stays of a case is
-//! its shape, its spacing and the distinct values drawn. The result does not depend on the number of
-//! threads.
+//! Several cases are worked on at once; what stays of a case is its shape, its spacing and the distinct values
+//! drawn. The result depends neither on the number of workers nor on the parts that several machines make.
 
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
-use crate::dataset::{Case, DatasetJson, ImageReader};
+use crate::dataset::{Case, DatasetJson, ImageReader, Part};
 use crate::progress::{Cancel, Event, Progress};
+use crate::workers::Workers;
 
-/// What stays of a case.
-struct CaseFacts {
-    spacing: [f64; 3],
-    shape_after_crop: [usize; 3],
-    relative_size: f64,
+/// How the cases are gone through.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ExtractOptions {
+    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
+    /// that needs more is worked on alone. The distinct values drawn, 8 bytes each, come on top.
+    pub max_ram: Option<u64>,
+    /// The cases to look at; all by default.
+    pub part: Part,
 }
 
-/// Takes the fingerprint of the training cases.
+/// What stays of a case.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct CaseFacts {
+    /// Spacing (z, y, x) in mm.
+    pub(super) spacing: [f64; 3],
+    /// Shape (z, y, x) after cropping.
+    pub(super) shape_after_crop: [usize; 3],
+    /// Voxels after cropping / voxels before.
+    pub(super) relative_size: f64,
+}
+
+/// The fingerprint of a part of the cases, to be merged with the others.
+#[derive(Debug, PartialEq)]
+pub(super) struct PartialFingerprint {
+    /// One for each case of the part, in order.
+    pub(super) cases: Vec<CaseFacts>,
+    /// The draws of all cases together, for each channel.
+    pub(super) samples: Vec<Samples>,
+}
+
+/// Takes the fingerprint of all training cases.
 ///
 /// # Errors
 /// No cases; cases that cannot be read or whose files do not fit together, all of them named; no
@@ -33,33 +56,50 @@ pub fn extract(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Fingerprint, FingerprintError> {
+    merge(vec![extract_partial(cases, json, &ExtractOptions::default(), progress, cancel)?])
+}
+
+/// Looks at the cases of a part of `cases`.
+pub(super) fn extract_partial(
+    cases: &[Case],
+    json: &DatasetJson,
+    options: &ExtractOptions,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<PartialFingerprint, FingerprintError> {
     if cases.is_empty() {
         return Err(FingerprintError::NoCases);
     }
     let reader = ImageReader::for_example(json, cases[0].images.first().map(PathBuf::as_path))?;
     let channels = json.num_channels();
+    // Of every case as many as if all were looked at here.
     let samples = TOTAL_SAMPLES / cases.len();
+    let cases: Vec<&Case> = options.part.share(cases).collect();
+    let needs: Vec<(&str, u64)> =
+        cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, reader, channels))).collect();
+    let workers = Workers::plan(&needs, None, options.max_ram, progress)?;
     progress.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
-    let gathered = Mutex::new((0u64, (0..channels).map(|_| Pool::default()).collect::<Vec<_>>()));
-    let results: Vec<Option<Result<CaseFacts, String>>> = cases
-        .par_iter()
-        .map(|case| {
-            if cancel.is_cancelled() {
-                return None;
-            }
-            let result = extract_case(case, reader, channels, samples, progress);
-            // A worker that panicked has left the pools whole: additions happen after its work.
-            let mut gathered = gathered.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            gathered.0 += 1;
-            progress.event(Event::Advanced { done: gathered.0, detail: &case.identifier });
-            Some(result.map(|(facts, samples)| {
-                gathered.1.iter_mut().zip(samples).for_each(|(pool, samples)| pool.add(samples));
-                facts
-            }))
-        })
-        .collect();
+    let gathered = Mutex::new(Gathered {
+        done: 0,
+        pools: (0..channels).map(|_| Pool::default()).collect(),
+        results: vec![None; cases.len()],
+    });
+    let work = |number: usize| {
+        let case = cases[number];
+        let result = extract_case(case, reader, channels, samples, progress);
+        // A worker that panicked has left this whole: additions happen after its work.
+        let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
+        gathered.done += 1;
+        progress.event(Event::Advanced { done: gathered.done, detail: &case.identifier });
+        gathered.results[number] = Some(result.map(|(facts, samples)| {
+            gathered.pools.iter_mut().zip(samples).for_each(|(pool, samples)| pool.add(samples));
+            facts
+        }));
+    };
+    workers.run(work, cancel);
     progress.event(Event::Finished);
 
+    let Gathered { pools, results, .. } = gathered.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut facts = Vec::with_capacity(cases.len());
     let mut faults = Vec::new();
     for result in results {
@@ -71,7 +111,29 @@ pub fn extract(
     if !faults.is_empty() {
         return Err(FingerprintError::Cases(faults));
     }
-    let pools = gathered.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).1;
+    Ok(PartialFingerprint { cases: facts, samples: pools.into_par_iter().map(Pool::into_samples).collect() })
+}
+
+/// What the workers have found so far.
+struct Gathered {
+    done: u64,
+    /// One for each channel.
+    pools: Vec<Pool>,
+    /// One for each case, or the fault that it has.
+    results: Vec<Option<Result<CaseFacts, String>>>,
+}
+
+/// The fingerprint of all parts together, in their order.
+pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, FingerprintError> {
+    // The cases were dealt out one by one.
+    let longest = parts.iter().map(|part| part.cases.len()).max().unwrap_or(0);
+    let facts: Vec<CaseFacts> =
+        (0..longest).flat_map(|i| parts.iter().filter_map(move |part| part.cases.get(i)).copied()).collect();
+    let channels = parts.first().map_or(0, |part| part.samples.len());
+    let mut pools: Vec<Pool> = (0..channels).map(|_| Pool::default()).collect();
+    for part in parts {
+        pools.iter_mut().zip(part.samples).for_each(|(pool, samples)| pool.add(samples));
+    }
     let foreground_intensities = pools
         .into_par_iter()
         .map(|pool| pool.into_samples().statistics().ok_or(FingerprintError::NoForeground))
@@ -82,6 +144,17 @@ pub fn extract(
         foreground_intensities,
         median_relative_size_after_cropping: median(facts.iter().map(|case| case.relative_size).collect()),
     })
+}
+
+/// Bytes that a case needs at most.
+fn memory_of(case: &Case, reader: ImageReader, channels: usize) -> u64 {
+    let first = case.images.first().and_then(|path| reader.read_header(path).ok());
+    // A case that cannot be read needs nothing.
+    let Some((_, shape, _)) = first else { return 0 };
+    let voxels = shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64));
+    // Images and the file being read, f32 each, the labels, the foreground (4), how often each of its voxels was
+    // drawn (4), and the values with their counts (8, and 8 while equal ones are joined).
+    voxels.saturating_mul(4 * (channels as u64 + 2) + 24)
 }
 
 fn extract_case(

@@ -140,6 +140,18 @@ impl Samples {
         self.entries.len()
     }
 
+    /// The values, as keys that sort as they do, and how often each was drawn.
+    pub(super) fn entries(&self) -> &[(u32, u32)] {
+        &self.entries
+    }
+
+    /// Samples of [`Self::entries`].
+    pub(super) fn from_entries(entries: Vec<(u32, u32)>) -> Self {
+        let mut samples = Self { entries };
+        samples.compact();
+        samples
+    }
+
     /// Sorts and joins equal values.
     fn compact(&mut self) {
         self.entries.sort_unstable();

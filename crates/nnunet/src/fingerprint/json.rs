@@ -1,6 +1,6 @@
 //! `dataset_fingerprint.json`, byte for byte in the reference's layout.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Fingerprint, FingerprintError, IntensityStatistics};
 use crate::json::{Json, KeyOrder};
@@ -40,6 +40,11 @@ impl Fingerprint {
             ("shapes_after_crop", self.shapes_after_crop.as_slice().into()),
             ("spacings", self.spacings.as_slice().into()),
         ])
+    }
+
+    /// Where it lies in the folder of a preprocessed dataset.
+    pub fn path(folder: &Path) -> PathBuf {
+        folder.join("dataset_fingerprint.json")
     }
 
     /// Writes the file, whole or not at all.

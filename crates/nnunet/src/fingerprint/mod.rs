@@ -7,10 +7,12 @@ mod error;
 mod extract;
 pub mod intensity;
 mod json;
+mod part_file;
 
 pub use error::FingerprintError;
-pub use extract::extract;
+pub use extract::{ExtractOptions, extract};
 pub use intensity::IntensityStatistics;
+pub use part_file::{Parts, extract_part};
 
 /// What the planner knows of a dataset, as in `dataset_fingerprint.json`.
 #[derive(Debug, Clone, PartialEq)]

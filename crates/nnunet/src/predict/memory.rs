@@ -11,6 +11,7 @@ use super::sliding_window::Networks;
 use crate::dataset::Case;
 use crate::preprocess::memory_of_case;
 use crate::progress::{Event, Progress};
+use crate::workers::gigabytes;
 
 /// Bytes of the program itself.
 const PROGRAM: u64 = 16 << 20;
@@ -142,12 +143,4 @@ pub(super) fn plan(
     };
     progress.event(Event::Message(&line));
     Ok(overlap)
-}
-
-/// Bytes for messages.
-pub(super) fn gigabytes(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
 }

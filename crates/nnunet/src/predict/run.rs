@@ -24,6 +24,7 @@ use crate::dataset::{Case, ImageReader};
 use crate::json::{Json, KeyOrder};
 use crate::preprocess::{PreprocessedCase, Properties};
 use crate::progress::{Cancel, Event, Progress};
+use crate::workers::gigabytes;
 
 /// What to predict and where to.
 #[derive(Debug, Clone, PartialEq)]
@@ -239,8 +240,8 @@ impl Job<'_> {
         if need.alone() <= limit {
             return Ok(());
         }
-        let cases = format!("it needs {}", memory::gigabytes(need.alone()));
-        Err(PredictError::MemoryLimit { limit: memory::gigabytes(limit), cases })
+        let cases = format!("it needs {}", gigabytes(need.alone()));
+        Err(PredictError::MemoryLimit { limit: gigabytes(limit), cases })
     }
 
     fn export(&self, export: Export<'_>) {

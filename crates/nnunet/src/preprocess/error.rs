@@ -7,6 +7,7 @@ use nnunet_volume::VolumeError;
 
 use crate::dataset::{DatasetError, ReadError};
 use crate::plan::PlanError;
+use crate::workers::MemoryLimitError;
 
 /// Errors of the preprocess stage. Each names the case or file, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,9 @@ pub enum PreprocessError {
     /// The plans.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// Cases do not fit into the memory that may be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
     /// A file or folder could not be read, written or removed.
     #[error("{path}: cannot {action}: {source}", path = path.display())]
     Io {
@@ -152,7 +156,7 @@ pub enum PreprocessError {
         total: usize,
     },
     /// The user asked to stop.
-    #[error("interrupted after {done} of {total} cases; the finished ones are complete and can be kept")]
+    #[error("interrupted after {done} of {total} cases; the finished ones are complete and will be kept")]
     Interrupted {
         /// Finished cases.
         done: usize,

@@ -1,23 +1,25 @@
 //! Preprocessing a dataset for configurations of its plans, several cases at once.
 //!
-//! Workers are plain threads, one case each, and share the rayon pool for the work within a case; a
-//! memory budget holds workers back when cases are large. Cases are independent, so the files do not
-//! depend on the number of workers.
+//! Cases are independent, so the files depend neither on the number of workers nor on the parts that several
+//! machines make.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::PreprocessError;
-use super::memory_budget::{MemoryBudget, default_limit, memory_of_case};
+use super::leftovers::clean;
+use super::made_from::Recipe;
+use super::memory::memory_of_case;
 use super::pipeline::Preprocessor;
 use super::read_case::read_case;
-use super::store::{CaseFiles, StoredCase, write_case};
+use super::store::write_case;
 use crate::dataset::cases::training_cases;
-use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager};
+use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part};
 use crate::files::write_atomic;
 use crate::plan::{Configuration, Plans, transposed};
 use crate::progress::{Cancel, Event, Progress};
+use crate::workers::Workers;
 
 /// What happens to cases that are preprocessed already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,8 +27,8 @@ pub enum Existing {
     /// They are removed and made again, as the reference does.
     #[default]
     Replace,
-    /// They stay if they are complete, fit the plans and are newer than the images, the labels and
-    /// the plans they were made from.
+    /// Those stay that are complete and were made, by this version of the program, from the very files and by
+    /// everything in the plans that decides how a case comes out. Others are made again.
     Keep,
 }
 
@@ -35,8 +37,11 @@ pub enum Existing {
 pub struct PreprocessOptions {
     /// Cases worked on at once; the number of threads of the rayon pool if absent.
     pub workers: Option<usize>,
-    /// Bytes that the cases worked on at once may need; half of what is available if absent.
+    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
+    /// that needs more is worked on alone.
     pub max_ram: Option<u64>,
+    /// The cases to make; all by default.
+    pub part: Part,
     /// What happens to cases that are there already.
     pub existing: Existing,
 }
@@ -59,8 +64,8 @@ pub struct DatasetFolders<'a> {
     pub preprocessed: &'a Path,
 }
 
-/// Preprocesses all training cases for one configuration into
-/// `<preprocessed>/<data_identifier>`. Faulty cases do not stop the others; all are reported.
+/// Preprocesses the training cases for one configuration into `<preprocessed>/<data_identifier>`.
+/// Faulty cases do not stop the others; all are reported.
 pub fn preprocess_configuration(
     folders: DatasetFolders<'_>,
     dataset: &DatasetJson,
@@ -70,61 +75,59 @@ pub fn preprocess_configuration(
     progress: &dyn Progress,
     cancel: &Cancel,
 ) -> Result<Preprocessed, PreprocessError> {
+    let labels = LabelManager::new(dataset)?;
+    let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, dataset.path())?;
     let job = Job {
         preprocessor: Preprocessor::new(plans, configuration)?,
         configuration,
         order: plans.transpose_forward(),
-        labels: LabelManager::new(dataset)?,
-        reader: ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, dataset.path())?,
+        recipe: Recipe::new(plans, configuration, &labels, reader),
+        labels,
+        reader,
         folder: folders.preprocessed.join(&configuration.data_identifier),
-        budget: MemoryBudget::new(options.max_ram.unwrap_or_else(default_limit)),
         progress,
     };
-    let cases = training_cases(folders.raw, dataset)?;
+    let all = training_cases(folders.raw, dataset)?;
     std::fs::create_dir_all(&job.folder).map_err(|e| PreprocessError::io(&job.folder, "create it", e))?;
-    let plans_file = folders.preprocessed.join(format!("{}.json", plans.plans_name()));
-    let (cases, kept): (Vec<&Case>, usize) = match options.existing {
-        Existing::Replace => {
-            remove_stored(&job.folder)?;
-            (cases.iter().collect(), 0)
-        }
+    let share: Vec<&Case> = options.part.share(&all).collect();
+    let total = share.len();
+    let cases: Vec<&Case> = match options.existing {
+        Existing::Replace => share,
         Existing::Keep => {
-            let missing: Vec<&Case> =
-                cases.iter().filter(|case| !job.is_up_to_date(case, &plans_file)).collect();
-            let kept = cases.len() - missing.len();
-            (missing, kept)
+            share.into_iter().filter(|case| !job.recipe.is_finished(&job.folder, case)).collect()
         }
     };
+    let kept = total - cases.len();
+    let needs: Vec<(&str, u64)> =
+        cases.iter().map(|case| (case.identifier.as_str(), job.memory_of(case))).collect();
+    let workers = Workers::plan(&needs, options.workers, options.max_ram, progress)?;
+    let belongs: BTreeSet<&str> = all.iter().map(|case| case.identifier.as_str()).collect();
+    let remade: BTreeSet<&str> = cases.iter().map(|case| case.identifier.as_str()).collect();
+    clean(&job.folder, &belongs, &remade, options.part.of() == 1)?;
 
+    if kept > 0 {
+        let finished = format!("preprocess {}: {kept} finished cases are kept", configuration.name);
+        progress.event(Event::Message(&finished));
+    }
     let stage = format!("preprocess {}", configuration.name);
     progress.event(Event::Started { stage: &stage, total: cases.len() as u64 });
-    let next = AtomicUsize::new(0);
     let done = Mutex::new(0u64);
     let faults = Mutex::new(Vec::new());
-    let workers = options.workers.unwrap_or_else(rayon::current_num_threads).clamp(1, cases.len().max(1));
-    let work = || {
-        while !cancel.is_cancelled() {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(case) = cases.get(number) else { break };
-            match job.run(case) {
-                Ok(()) => {
-                    let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
-                    *done += 1;
-                    progress.event(Event::Advanced { done: *done, detail: &case.identifier });
-                }
-                Err(fault) => {
-                    let fault = format!("case {}: {fault}", case.identifier);
-                    faults.lock().unwrap_or_else(PoisonError::into_inner).push((number, fault));
-                }
+    let work = |number: usize| {
+        let case = cases[number];
+        match job.run(case) {
+            Ok(()) => {
+                let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
+                *done += 1;
+                progress.event(Event::Advanced { done: *done, detail: &case.identifier });
+            }
+            Err(fault) => {
+                let fault = format!("case {}: {fault}", case.identifier);
+                faults.lock().unwrap_or_else(PoisonError::into_inner).push((number, fault));
             }
         }
     };
-    std::thread::scope(|scope| {
-        for _ in 1..workers {
-            scope.spawn(work);
-        }
-        work();
-    });
+    workers.run(work, cancel);
     progress.event(Event::Finished);
 
     let made = done.into_inner().unwrap_or_else(PoisonError::into_inner) as usize;
@@ -142,23 +145,27 @@ pub fn preprocess_configuration(
 
 /// Copies the segmentations to `<preprocessed>/gt_segmentations`, where validation looks for them.
 /// Files that are there and not older than the raw ones stay.
-pub fn copy_segmentations(folders: DatasetFolders<'_>, dataset: &DatasetJson) -> Result<(), PreprocessError> {
+pub fn copy_segmentations(
+    folders: DatasetFolders<'_>,
+    dataset: &DatasetJson,
+    part: Part,
+) -> Result<(), PreprocessError> {
     let target_folder = folders.preprocessed.join("gt_segmentations");
     std::fs::create_dir_all(&target_folder)
         .map_err(|e| PreprocessError::io(&target_folder, "create it", e))?;
-    for case in training_cases(folders.raw, dataset)? {
-        let Some(label) = case.label else { continue };
+    for case in part.share(&training_cases(folders.raw, dataset)?) {
+        let Some(label) = &case.label else { continue };
         let target = target_folder.join(format!("{}{}", case.identifier, dataset.file_ending));
-        if modified(&target).zip(modified(&label)).is_some_and(|(copy, raw)| copy >= raw) {
+        if modified(&target).zip(modified(label)).is_some_and(|(copy, raw)| copy >= raw) {
             continue;
         }
-        let bytes = std::fs::read(&label).map_err(|e| PreprocessError::io(&label, "read it", e))?;
+        let bytes = std::fs::read(label).map_err(|e| PreprocessError::io(label, "read it", e))?;
         write_atomic(&target, &bytes).map_err(|e| PreprocessError::io(&target, "write it", e))?;
     }
     Ok(())
 }
 
-/// Preprocesses all training cases for each of `configurations` and copies the segmentations.
+/// Preprocesses the training cases for each of `configurations` and copies the segmentations.
 /// Configurations that the plans do not have are skipped with a message, as the reference does.
 pub fn preprocess_dataset(
     folders: DatasetFolders<'_>,
@@ -184,7 +191,7 @@ pub fn preprocess_dataset(
             preprocess_configuration(folders, dataset, plans, &configuration, options, progress, cancel)?;
         all.push((name.to_owned(), result));
     }
-    copy_segmentations(folders, dataset)?;
+    copy_segmentations(folders, dataset, options.part)?;
     Ok(all)
 }
 
@@ -192,19 +199,21 @@ struct Job<'a> {
     preprocessor: Preprocessor<'a>,
     configuration: &'a Configuration,
     order: [usize; 3],
+    recipe: Recipe,
     labels: LabelManager,
     reader: ImageReader,
     folder: PathBuf,
-    budget: MemoryBudget,
     progress: &'a dyn Progress,
 }
 
 impl Job<'_> {
     fn run(&self, case: &Case) -> Result<(), PreprocessError> {
-        let _share = self.budget.take(self.memory_of(case));
+        // As they are before they are read: a file that changes meanwhile makes the case outdated.
+        let files = case.stamps();
         let raw = read_case(self.reader, case, self.progress)?;
         let preprocessed = self.preprocessor.run(raw, Some(&self.labels))?;
-        write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)
+        write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)?;
+        self.recipe.note(&self.folder, case, files)
     }
 
     /// Bytes that a case needs at most.
@@ -222,48 +231,8 @@ impl Job<'_> {
         let channels = self.configuration.channels() as u64;
         memory_of_case(channels, voxels(shape), voxels(output))
     }
-
-    fn is_up_to_date(&self, case: &Case, plans_file: &Path) -> bool {
-        let files = CaseFiles::new(&self.folder, &case.identifier);
-        let Some(made) = [&files.data, &files.segmentation, &files.properties]
-            .into_iter()
-            .map(|path| modified(path))
-            .collect::<Option<Vec<_>>>()
-            .and_then(|times| times.into_iter().min())
-        else {
-            return false;
-        };
-        let older = |path: &Path| modified(path).is_some_and(|time| time <= made);
-        let sources = case.images.iter().chain(&case.label).map(PathBuf::as_path).chain([plans_file]);
-        if !sources.into_iter().all(older) {
-            return false;
-        }
-        let Ok(stored) = StoredCase::open(&self.folder, &case.identifier) else { return false };
-        let Ok(properties) = stored.properties() else { return false };
-        let shape = properties.shape_after_cropping_and_before_resampling;
-        let spacing = transposed(properties.spacing, self.order);
-        let expected = self.preprocessor.output_shape(shape, spacing);
-        stored.channels() == self.configuration.channels()
-            && expected.is_ok_and(|shape| shape == stored.shape())
-            && properties.class_locations.is_some()
-    }
 }
 
 fn modified(path: &Path) -> Option<std::time::SystemTime> {
     std::fs::metadata(path).and_then(|file| file.modified()).ok()
-}
-
-/// Removes what an earlier run left: arrays, properties and half-written files, nothing else.
-fn remove_stored(folder: &Path) -> Result<(), PreprocessError> {
-    let failed = |e| PreprocessError::io(folder, "remove the cases of an earlier run from it", e);
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let stored = [".b2nd", ".pkl", ".npz", ".npy"].iter().any(|ending| name.ends_with(ending));
-        let unfinished = name.starts_with('.') && name.ends_with(".tmp");
-        if (stored || unfinished) && path.is_file() {
-            std::fs::remove_file(&path).map_err(|e| PreprocessError::io(&path, "remove it", e))?;
-        }
-    }
-    Ok(())
 }

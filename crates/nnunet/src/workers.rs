@@ -1,0 +1,192 @@
+//! Working on several cases at once within a limit of memory.
+//!
+//! Workers are plain threads, one case each, that share the rayon pool for the work within a case: a worker that
+//! waits for memory must not hold up the pool, as one of its own threads would.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+use crate::progress::{Cancel, Event, Progress};
+
+/// Cases that do not fit into the memory that may be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("more memory than the limit of {limit}: {cases}. Raise --max-ram or use a machine with more memory")]
+pub struct MemoryLimitError {
+    /// The limit.
+    limit: String,
+    /// The cases with what they need.
+    cases: String,
+}
+
+/// Workers on cases, and the memory they share.
+#[derive(Debug)]
+pub(crate) struct Workers {
+    count: usize,
+    budget: MemoryBudget,
+    /// Bytes that each case needs.
+    needs: Vec<u64>,
+}
+
+impl Workers {
+    /// Plans the work on cases of the given names and needs (bytes at most): `count` at once (the number of threads
+    /// of the rayon pool if absent), or fewer, to stay within `limit` bytes (half of the memory that is available
+    /// if absent). What will be used at most is reported.
+    ///
+    /// # Errors
+    /// A case does not fit into a limit that was given.
+    pub(crate) fn plan(
+        cases: &[(&str, u64)],
+        count: Option<usize>,
+        limit: Option<u64>,
+        progress: &dyn Progress,
+    ) -> Result<Self, MemoryLimitError> {
+        if let Some(limit) = limit {
+            let large: Vec<String> = cases
+                .iter()
+                .filter(|(_, need)| *need > limit)
+                .map(|(name, need)| format!("{name} needs {}", gigabytes(*need)))
+                .collect();
+            if !large.is_empty() {
+                return Err(MemoryLimitError { limit: gigabytes(limit), cases: large.join(", ") });
+            }
+        }
+        let count = count.unwrap_or_else(rayon::current_num_threads).clamp(1, cases.len().max(1));
+        let budget = MemoryBudget::new(limit.unwrap_or_else(default_limit));
+        if let Some((name, largest)) = cases.iter().max_by_key(|(_, need)| *need) {
+            let mut needs: Vec<u64> = cases.iter().map(|(_, need)| *need).collect();
+            needs.sort_unstable_by(|a, b| b.cmp(a));
+            let together = needs[..count].iter().fold(0u64, |all, need| all.saturating_add(*need));
+            let fewer = if together > budget.limit { ", fewer at once where they are large" } else { "" };
+            progress.event(Event::Message(&format!(
+                "memory: at most about {} for {count} cases at once{fewer} (largest case {name}: {})",
+                gigabytes(together.min(budget.limit.max(*largest))),
+                gigabytes(*largest)
+            )));
+        }
+        Ok(Self { count, budget, needs: cases.iter().map(|(_, need)| *need).collect() })
+    }
+
+    /// Calls `work` with the number of every case, in order, until all are done or `cancel` is raised.
+    pub(crate) fn run(&self, work: impl Fn(usize) + Sync, cancel: &Cancel) {
+        let next = AtomicUsize::new(0);
+        let worker = || {
+            while !cancel.is_cancelled() {
+                let case = next.fetch_add(1, Ordering::Relaxed);
+                let Some(&need) = self.needs.get(case) else { break };
+                let _share = self.budget.take(need);
+                if !cancel.is_cancelled() {
+                    work(case);
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.count {
+                scope.spawn(worker);
+            }
+            worker();
+        });
+    }
+}
+
+/// Bytes that may be in use; workers wait for their share.
+#[derive(Debug)]
+struct MemoryBudget {
+    limit: u64,
+    used: Mutex<u64>,
+    freed: Condvar,
+}
+
+/// A share of the budget, given back when dropped.
+#[derive(Debug)]
+struct Share<'a> {
+    budget: &'a MemoryBudget,
+    bytes: u64,
+}
+
+impl MemoryBudget {
+    /// A budget of `limit` bytes.
+    fn new(limit: u64) -> Self {
+        Self { limit, used: Mutex::new(0), freed: Condvar::new() }
+    }
+
+    /// Waits until `bytes` are free. A share larger than the whole budget is given when nothing else
+    /// is in use: a case that large is worked on alone.
+    fn take(&self, bytes: u64) -> Share<'_> {
+        // The count is consistent whatever a panicking holder did: shares are given back on unwinding.
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        while *used > 0 && used.saturating_add(bytes) > self.limit {
+            used = self.freed.wait(used).unwrap_or_else(PoisonError::into_inner);
+        }
+        *used = used.saturating_add(bytes);
+        Share { budget: self, bytes }
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
+        *used = used.saturating_sub(self.bytes);
+        self.budget.freed.notify_all();
+    }
+}
+
+/// Half of the memory that the system says is available; 4 GiB where it does not say.
+fn default_limit() -> u64 {
+    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
+    });
+    available.map_or(4 << 30, |kilobytes| kilobytes.saturating_mul(1024) / 2)
+}
+
+/// Bytes for messages.
+pub(crate) fn gigabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::progress::Silent;
+    use std::sync::atomic::AtomicU64;
+
+    #[test]
+    fn shares_stay_within_the_limit() {
+        let budget = MemoryBudget::new(10);
+        let (used, peak) = (AtomicU64::new(0), AtomicU64::new(0));
+        std::thread::scope(|scope| {
+            for bytes in [3, 4, 5, 6, 7, 2, 1, 9] {
+                let (budget, used, peak) = (&budget, &used, &peak);
+                scope.spawn(move || {
+                    let _share = budget.take(bytes);
+                    let now = used.fetch_add(bytes, Ordering::SeqCst) + bytes;
+                    peak.fetch_max(now, Ordering::SeqCst);
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                    used.fetch_sub(bytes, Ordering::SeqCst);
+                });
+            }
+        });
+        assert!(peak.load(Ordering::SeqCst) <= 10);
+        // More than the limit is given to a case that is alone.
+        drop(budget.take(100));
+        drop(budget.take(10));
+    }
+
+    #[test]
+    fn cases_that_cannot_fit_are_refused_and_all_others_are_worked_on_once() {
+        let cases = [("a", 30_000_000), ("b", 70_000_000), ("c", 80_000_000)];
+        let error = Workers::plan(&cases, None, Some(60_000_000), &Silent).unwrap_err().to_string();
+        assert!(error.contains("limit of 60 MB: b needs 70 MB, c needs 80 MB"), "{error}");
+        for limit in [Some(80_000_000), None] {
+            let workers = Workers::plan(&cases, Some(5), limit, &Silent).unwrap();
+            let seen = Mutex::new(Vec::new());
+            workers.run(|case| seen.lock().unwrap().push(case), &Cancel::new());
+            let mut seen = seen.into_inner().unwrap();
+            seen.sort_unstable();
+            assert_eq!(seen, [0, 1, 2]);
+        }
+    }
+}
