@@ -16,6 +16,7 @@ pub mod fingerprint;
 pub mod json;
 pub mod model;
 pub mod model_store;
+mod npy;
 pub mod numpy_random;
 pub mod overlay;
 pub mod plan;

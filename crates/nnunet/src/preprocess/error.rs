@@ -137,6 +137,14 @@ pub enum PreprocessError {
         /// What is wrong.
         problem: String,
     },
+    /// A file of an older version of nnU-Net has no array that can be read.
+    #[error("{path}: {problem}; expected a preprocessed case of nnU-Net. Preprocess the case again", path = path.display())]
+    NotAnArray {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
     /// The arrays of a preprocessed case do not fit together.
     #[error("{path}: shape {found:?}, expected {expected}; preprocess the case again", path = path.display())]
     StoredShape {

@@ -7,6 +7,7 @@ mod leftovers;
 mod made_from;
 mod memory;
 mod normalize;
+mod npy_store;
 mod one_hot;
 mod pipeline;
 mod previous_stage;

@@ -6,13 +6,17 @@
 //!                                                  <case>.pkl        properties
 //! ```
 //! Each file appears whole or not at all, the properties last: a case whose `.pkl` is there is complete.
+//!
+//! Cases that an older version stored as `.npz` are read too (`npy_store`), those that are there both ways
+//! from `.b2nd`.
 
 use std::path::{Path, PathBuf};
 
-use nnunet_volume::formats::b2nd::{B2ndReader, patch_layout, write_b2nd};
+use nnunet_volume::formats::b2nd::{B2ndReader, Element, patch_layout, write_b2nd};
 use nnunet_volume::{ChannelVolume, Volume};
 
 use super::error::PreprocessError;
+use super::npy_store::{FromElement, NpyArray};
 use super::pipeline::PreprocessedCase;
 use super::properties::Properties;
 
@@ -35,6 +39,11 @@ impl CaseFiles {
             segmentation: folder.join(format!("{identifier}_seg.b2nd")),
             properties: folder.join(format!("{identifier}.pkl")),
         }
+    }
+
+    /// The case in the older format.
+    fn archive(&self) -> PathBuf {
+        self.data.with_extension("npz")
     }
 }
 
@@ -62,7 +71,7 @@ pub fn write_case(
     case.properties.write(&files.properties)
 }
 
-fn write_array<T: nnunet_volume::formats::b2nd::Element>(
+fn write_array<T: Element>(
     path: &Path,
     shape: [usize; 4],
     data: &[T],
@@ -82,7 +91,8 @@ pub fn stored_cases(folder: &Path) -> Result<Vec<String>, PreprocessError> {
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let Some(identifier) = name.to_str().and_then(|name| name.strip_suffix(".pkl")) else { continue };
-        if CaseFiles::new(folder, identifier).data.exists() {
+        let files = CaseFiles::new(folder, identifier);
+        if files.data.exists() || files.archive().exists() {
             identifiers.push(identifier.to_owned());
         }
     }
@@ -96,24 +106,78 @@ pub struct StoredCase {
     files: CaseFiles,
     shape: [usize; 3],
     channels: usize,
-    data: B2ndReader,
-    segmentation: B2ndReader,
+    data: StoredArray,
+    segmentation: StoredArray,
+}
+
+/// An array of four axes, opened but not read.
+#[derive(Debug)]
+enum StoredArray {
+    B2nd(B2ndReader, [usize; 4]),
+    Npy(NpyArray),
+}
+
+impl StoredArray {
+    fn open_b2nd(path: &Path) -> Result<Self, PreprocessError> {
+        let reader = B2ndReader::open(path)?;
+        let shape = reader.shape().try_into().map_err(|_| PreprocessError::StoredShape {
+            path: path.to_owned(),
+            found: reader.shape().to_vec(),
+            expected: "(channels, z, y, x)".to_owned(),
+        })?;
+        Ok(Self::B2nd(reader, shape))
+    }
+
+    fn shape(&self) -> [usize; 4] {
+        match self {
+            Self::B2nd(_, shape) => *shape,
+            Self::Npy(array) => array.shape(),
+        }
+    }
+
+    /// Reads the box of `size` from `start`.
+    fn read<T: Element + FromElement>(
+        &self,
+        start: [usize; 4],
+        size: [usize; 4],
+    ) -> Result<Vec<T>, PreprocessError> {
+        match self {
+            Self::B2nd(reader, _) => Ok(reader.read_region(&start, &size)?),
+            Self::Npy(array) => array.read(start, size),
+        }
+    }
+
+    /// Reads the box of `size` from `start` into `out`.
+    fn read_into<T: Element + FromElement>(
+        &self,
+        start: [usize; 4],
+        size: [usize; 4],
+        out: &mut [T],
+    ) -> Result<(), PreprocessError> {
+        match self {
+            Self::B2nd(reader, _) => Ok(reader.read_region_into(&start, &size, out)?),
+            Self::Npy(array) => array.read_into(start, size, out),
+        }
+    }
 }
 
 impl StoredCase {
-    /// Opens a case that has a segmentation.
+    /// Opens a case that has a segmentation. One in the older format is unpacked beside its archive, as the
+    /// reference does before a training, unless it is unpacked already.
     pub fn open(folder: &Path, identifier: &str) -> Result<Self, PreprocessError> {
         let files = CaseFiles::new(folder, identifier);
-        let data = B2ndReader::open(&files.data)?;
-        let segmentation = B2ndReader::open(&files.segmentation)?;
-        let [channels, z, y, x] = *data.shape() else {
-            return Err(PreprocessError::StoredShape {
-                path: files.data,
-                found: data.shape().to_vec(),
-                expected: "(channels, z, y, x)".to_owned(),
-            });
+        let archive = files.archive();
+        let (data, segmentation) = if files.data.exists() || !archive.exists() {
+            (StoredArray::open_b2nd(&files.data)?, StoredArray::open_b2nd(&files.segmentation)?)
+        } else {
+            let [data, segmentation] =
+                [("data", &files.data), ("seg", &files.segmentation)].map(|(name, path)| {
+                    NpyArray::open(&path.with_extension("npy"), &archive, name).map(StoredArray::Npy)
+                });
+            (data?, segmentation?)
         };
-        if *segmentation.shape() != [1, z, y, x] {
+        let [channels, z, y, x] = data.shape();
+        if segmentation.shape() != [1, z, y, x] {
             return Err(PreprocessError::StoredShape {
                 path: files.segmentation,
                 found: segmentation.shape().to_vec(),
@@ -144,7 +208,7 @@ impl StoredCase {
         start: [usize; 3],
         shape: [usize; 3],
     ) -> Result<ChannelVolume<f32>, PreprocessError> {
-        let data = self.data.read_region(&with_channel(0, start), &with_channel(self.channels, shape))?;
+        let data = self.data.read(with_channel(0, start), with_channel(self.channels, shape))?;
         match ChannelVolume::new(self.channels, shape, data) {
             Some(volume) => Ok(volume),
             None => unreachable!("the reader returns as many voxels as were asked for"),
@@ -158,8 +222,7 @@ impl StoredCase {
         shape: [usize; 3],
         out: &mut [f32],
     ) -> Result<(), PreprocessError> {
-        let (start, shape) = (with_channel(0, start), with_channel(self.channels, shape));
-        Ok(self.data.read_region_into(&start, &shape, out)?)
+        self.data.read_into(with_channel(0, start), with_channel(self.channels, shape), out)
     }
 
     /// Reads the segmentation within a box, -1 outside the nonzero mask.
@@ -168,7 +231,7 @@ impl StoredCase {
         start: [usize; 3],
         shape: [usize; 3],
     ) -> Result<Volume<i16>, PreprocessError> {
-        let data = self.segmentation.read_region(&with_channel(0, start), &with_channel(1, shape))?;
+        let data = self.segmentation.read(with_channel(0, start), with_channel(1, shape))?;
         match Volume::new(shape, data) {
             Some(volume) => Ok(volume),
             None => unreachable!("the reader returns as many voxels as were asked for"),
@@ -182,7 +245,7 @@ impl StoredCase {
         shape: [usize; 3],
         out: &mut [i16],
     ) -> Result<(), PreprocessError> {
-        Ok(self.segmentation.read_region_into(&with_channel(0, start), &with_channel(1, shape), out)?)
+        self.segmentation.read_into(with_channel(0, start), with_channel(1, shape), out)
     }
 }
 
