@@ -1,8 +1,8 @@
 //! Preprocessing datasets on disk: a phantom dataset with its faults, and (long) the whole of
-//! Dataset004_Hippocampus, which the reference reads back.
+//! Dataset004_Hippocampus.
 //!
 //! The long test needs the folder of references; it leaves its files in `NNUNET_PREPROCESS_OUTPUT`
-//! if that is set, where `golden/preprocess/read_back.py` compares them with those of the reference.
+//! if that is set. `crates/cli/tests/python/preprocessed.py` compares such files with those of the reference.
 
 // A failing helper must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
