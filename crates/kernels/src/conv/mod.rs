@@ -169,3 +169,11 @@ fn check_sources(shape: &ConvShape, sources: &[Source<'_>]) -> Result<(), Kernel
 pub(crate) fn check_bias(out_channels: usize, bias: Option<&[f32]>) -> Result<(), KernelError> {
     bias.map_or(Ok(()), |bias| check_length("bias", bias.len(), out_channels))
 }
+
+/// Fills what the sums of all padded channels start from: the bias, zero without one and for padding.
+pub(crate) fn start_with_bias(start: &mut [f32], bias: Option<&[f32]>) {
+    start.fill(0.0);
+    if let Some(bias) = bias {
+        start[..bias.len()].copy_from_slice(bias);
+    }
+}

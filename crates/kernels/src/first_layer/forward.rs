@@ -6,7 +6,7 @@ use crate::conv::direct::columns::Columns;
 use crate::conv::direct::micro::Operands;
 use crate::conv::direct::rows::LaneStatistics;
 use crate::conv::direct::{merge_statistics, micro_table, row_table};
-use crate::conv::{ConvShape, StatisticsMut};
+use crate::conv::{ConvShape, StatisticsMut, start_with_bias};
 use crate::layout::{LANES, SharedMut, clear_padding, padded};
 
 /// Lengths have been checked.
@@ -25,10 +25,7 @@ pub(super) fn run(
     let width = padded(shape.out_channels);
     let mut partial = ctx.partial();
     let (start, packed) = partial.at_least(width * (per_channel + 1)).split_at_mut(width);
-    start.fill(0.0);
-    if let Some(bias) = bias {
-        start[..bias.len()].copy_from_slice(bias);
-    }
+    start_with_bias(start, bias);
     pack(shape, weights, packed);
     let (start, packed) = (&*start, &*packed);
 

@@ -4,12 +4,12 @@
 
 use super::HeadShape;
 use crate::Context;
-use crate::conv::Source;
 use crate::conv::direct::columns::Columns;
 use crate::conv::direct::micro::{Operands, Tap};
 use crate::conv::direct::rows::BlockAffine;
 use crate::conv::direct::{micro_table, row_table};
 use crate::conv::weights::Packed;
+use crate::conv::{Source, start_with_bias};
 use crate::layout::{LANES, SharedMut, padded};
 
 /// Voxels of a span: 32 channels of it and 32 logits take 128 KiB.
@@ -31,10 +31,7 @@ pub(super) fn run(
     let (rows, micro) = (row_table(ctx.level()), micro_table(ctx.level()));
     let mut start = ctx.partial();
     let start = start.at_least(padded(shape.out_channels));
-    start.fill(0.0);
-    if let Some(bias) = bias {
-        start[..bias.len()].copy_from_slice(bias);
-    }
+    start_with_bias(start, bias);
     let start = &*start;
     let parts = SharedMut::new(output);
     ctx.pool().par_for(shape.source.batch * spans, |thread, task| {

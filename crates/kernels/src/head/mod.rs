@@ -29,7 +29,7 @@ impl HeadShape {
     }
 
     /// The head as a convolution with blocked output.
-    fn conv(&self) -> ConvShape {
+    pub(crate) fn conv(&self) -> ConvShape {
         ConvShape {
             batch: self.source.batch,
             input: self.source.spatial,

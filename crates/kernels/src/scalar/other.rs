@@ -142,17 +142,6 @@ fn write_plain(shape: &BlockedShape, values: &[f64], target: &mut GradientTarget
     }
 }
 
-fn head_as_conv(shape: &HeadShape) -> ConvShape {
-    ConvShape {
-        batch: shape.source.batch,
-        input: shape.source.spatial,
-        source_channels: vec![shape.source.channels],
-        out_channels: shape.out_channels,
-        kernel: [1; 3],
-        stride: [1; 3],
-    }
-}
-
 /// Logits in plain layout, see [`crate::head::forward`].
 pub fn head_forward(
     shape: &HeadShape,
@@ -161,7 +150,7 @@ pub fn head_forward(
     bias: Option<&[f32]>,
     output: &mut [f32],
 ) {
-    let conv = head_as_conv(shape);
+    let conv = shape.conv();
     let mut out = vec![0.0; conv.output().len()];
     conv_forward(&conv, &[*source], weights, bias, &mut out);
     output.copy_from_slice(&materialise(&conv.output(), &Source::raw(&out)));
@@ -174,7 +163,7 @@ pub fn head_backward_data(
     weights: &[f32],
     grad_source: &mut GradientTarget<'_>,
 ) {
-    let conv = head_as_conv(shape);
+    let conv = shape.conv();
     let gradient = blocked(&conv.output(), grad_output);
     let target = GradientTarget { data: &mut *grad_source.data, mode: grad_source.mode };
     conv_backward_data(&conv, &gradient, weights, &mut [target]);
@@ -188,7 +177,7 @@ pub fn head_backward_weights(
     grad_weights: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) {
-    let conv = head_as_conv(shape);
+    let conv = shape.conv();
     let gradient = blocked(&conv.output(), grad_output);
     conv_backward_weights(&conv, &[*source], &gradient, grad_weights);
     if let Some(grad_bias) = grad_bias {

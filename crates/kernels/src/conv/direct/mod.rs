@@ -32,7 +32,7 @@ use tiles::{Input, Tiles};
 use weight_gradient::WeightGradient;
 
 use super::weights::SourceWeights;
-use super::{ConvShape, DataWeights, GradientTarget, Source, StatisticsMut, WriteMode};
+use super::{ConvShape, DataWeights, GradientTarget, Source, StatisticsMut, WriteMode, start_with_bias};
 use crate::layout::{LANES, SharedMut, padded};
 use crate::{Context, CpuLevel};
 
@@ -95,10 +95,7 @@ pub(crate) fn forward(
     let passes = [Pass::forward(shape, padding)];
     let mut start = ctx.partial();
     let start = start.at_least(padded(shape.out_channels));
-    start.fill(0.0);
-    if let Some(bias) = bias {
-        start[..bias.len()].copy_from_slice(bias);
-    }
+    start_with_bias(start, bias);
     let start = (output.mode == WriteMode::Overwrite).then_some(&*start);
     let targets = [Output { data: SharedMut::new(output.data), blocks: out.blocks(), start }];
     let job = Job {
@@ -161,10 +158,7 @@ pub(crate) fn backward_data(
     let widest = shape.source_channels.iter().map(|channels| padded(*channels)).max().unwrap_or(0);
     let mut start = ctx.partial();
     let start = start.at_least(widest);
-    start.fill(0.0);
-    if let Some(bias) = bias {
-        start[..bias.len()].copy_from_slice(bias);
-    }
+    start_with_bias(start, bias);
     let start = &*start;
     let targets: Vec<_> = grad_sources
         .iter_mut()
