@@ -43,13 +43,15 @@ pub(super) fn training(program: &Program) -> Vec<Run> {
 pub(super) fn inference(program: &Program, values: &[BlockedShape], in_parts: bool) -> Vec<Run> {
     let needed = program.steps.iter().enumerate().filter(|(_, step)| step.inference);
     let mut runs: Vec<Run> = needed.map(|(index, step)| Run::whole(index, step)).collect();
+    if !in_parts {
+        return runs;
+    }
     let memory = |runs: &[Run]| memory_plan::assign(&lifetimes::inference(program, values, runs).buffers).len;
     let len = |step: usize| program.steps[step].output.map_or(0, |value| values[value].len());
     let concatenating = |run: &&Run| {
         run.sources.len() > 1 && matches!(program.steps[run.step].action, Action::Convolution(_))
     };
     let mut candidates: Vec<usize> = runs.iter().filter(concatenating).map(|run| run.step).collect();
-    candidates.retain(|_| in_parts);
     candidates.sort_by_key(|&step| Reverse(len(step)));
     for step in candidates {
         if let Some(parts) = split(program, &runs, step).filter(|parts| memory(parts) < memory(&runs)) {
