@@ -6,10 +6,11 @@
 mod common;
 
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{DATASET, Place, files_below, text};
-use nnunet_network::checkpoint::Checkpoint;
+use nnunet_network::checkpoint::{Checkpoint, write_safetensors};
 use serde_json::Value;
 
 #[test]
@@ -248,6 +249,35 @@ fn from_scans_to_an_evaluated_segmentation_with_an_interruption() {
         place.run(&format!("predict -i {} -o file/x -m {}", images.display(), model("res").display()));
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("file/x"), "{}", text(&output.stderr));
+}
+
+/// Weights in the format of PyTorch and as safetensors start the same training.
+#[test]
+fn a_training_starts_with_weights_of_either_format() {
+    let place = Place::new();
+    place.prepare();
+    let train = "train 7 3d_fullres 0 -p tiny --epochs 1 --iterations-per-epoch 1 --threads 1";
+    let weights = |words: &str, results: &str| {
+        place.succeed(&format!("{train} {words} --results {}", place.path(results).display()));
+        let model = place.path(results).join(DATASET).join("nnUNetTrainer_1epoch__tiny__3d_fullres");
+        let file = model.join("fold_0/checkpoint_final.pth");
+        (file.clone(), Checkpoint::read(&file).unwrap().weights)
+    };
+    let (file, trained) = weights("--seed 5", "first");
+    let safetensors = place.path("first.safetensors");
+    write_safetensors(&safetensors, &trained).unwrap();
+    let start = |file: &Path| format!("--seed 6 -pretrained_weights {}", file.display());
+    let (_, from_torch) = weights(&start(&file), "torch");
+    let (_, from_safetensors) = weights(&start(&safetensors), "safetensors");
+    assert!(from_torch == from_safetensors);
+    let (_, anew) = weights("--seed 6", "anew");
+    assert!(from_torch != anew, "the weights are used");
+
+    std::fs::write(&safetensors, "no weights").unwrap();
+    let output = place.run(&format!("{train} {} --results none", start(&safetensors)));
+    assert_eq!(output.status.code(), Some(1));
+    let message = text(&output.stderr);
+    assert!(message.contains("first.safetensors") && message.contains("a safetensors file"), "{message}");
 }
 
 #[test]

@@ -39,13 +39,20 @@ impl TransposedShape {
         out_channels: usize,
         kernel: [usize; 3],
     ) -> Result<Self, KernelError> {
+        let shape = Self { batch, input, in_channels, out_channels, kernel };
+        shape.check()?;
+        Ok(shape)
+    }
+
+    /// What [`Self::new`] checks. Every kernel begins with it, since fields can be written by hand.
+    fn check(&self) -> Result<(), KernelError> {
+        let Self { batch, input, in_channels, out_channels, kernel } = *self;
         for size in kernel {
             check_range("kernel size of a transposed convolution", size, 1..=4, "1 to 4")?;
         }
-        let shape = Self { batch, input, in_channels, out_channels, kernel };
         ConvShape::new(batch, input, &[in_channels], out_channels, [1; 3], [1; 3])?;
-        ConvShape::new(batch, shape.output().spatial, &[out_channels], in_channels, [1; 3], [1; 3])?;
-        Ok(shape)
+        ConvShape::new(batch, self.output().spatial, &[out_channels], in_channels, [1; 3], [1; 3])?;
+        Ok(())
     }
 
     /// Shape of the input.
@@ -123,6 +130,7 @@ pub fn forward(
     bias: Option<&[f32]>,
     output: &mut [f32],
 ) -> Result<(), KernelError> {
+    shape.check()?;
     source.check(&shape.source())?;
     let adjoint = shape.adjoint();
     weights.forward.check(&adjoint)?;
@@ -144,6 +152,7 @@ pub fn backward_data(
     weights: &TransposedWeights,
     grad_source: &mut GradientTarget<'_>,
 ) -> Result<(), KernelError> {
+    shape.check()?;
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     let adjoint = shape.adjoint();
     weights.data.check(&adjoint)?;
@@ -166,6 +175,7 @@ pub fn backward_weights(
     grad_weights: &mut [f32],
     grad_bias: Option<&mut [f32]>,
 ) -> Result<(), KernelError> {
+    shape.check()?;
     source.check(&shape.source())?;
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;

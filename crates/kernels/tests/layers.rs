@@ -4,20 +4,21 @@
 // A failing helper must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/golden.rs"]
+mod golden;
+
+use golden::{blocked, contexts, plain};
 use nnunet_kernels::conv::{
     Affine, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, backward_data,
     backward_weights, forward,
 };
-use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_blocked, to_plain};
+use nnunet_kernels::layout::{AlignedBuffer, BlockedShape};
 use nnunet_kernels::norm::{self, NormBackward, NormGradients, NormOver};
 use nnunet_kernels::pooling::{PoolShape, average_backward, average_forward};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
-use nnunet_kernels::{Context, CpuLevel};
 
 fn load(name: &str) -> Vec<f32> {
-    let path = format!("{}/tests/golden/layers/data/{name}.f32", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    golden::load("layers", name)
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
@@ -26,22 +27,6 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert!((found - expected).abs() <= 2e-5 * largest, "{what}[{at}]: {found}, PyTorch has {expected}");
     }
-}
-
-fn contexts() -> impl Iterator<Item = Context> {
-    CpuLevel::available().into_iter().map(|level| Context::new(level, 2))
-}
-
-fn blocked(ctx: &Context, shape: &BlockedShape, plain: &[f32]) -> AlignedBuffer {
-    let mut buffer = AlignedBuffer::new(shape.len());
-    to_blocked(ctx, shape, plain, &mut buffer).unwrap();
-    buffer
-}
-
-fn plain(ctx: &Context, shape: &BlockedShape, blocked: &[f32]) -> Vec<f32> {
-    let mut values = vec![0.0; shape.plain_len()];
-    to_plain(ctx, shape, blocked, &mut values).unwrap();
-    values
 }
 
 /// Norm, activation, concatenation and convolution, forward and backward.
@@ -171,8 +156,8 @@ fn transposed_convolution() {
         transposed::forward(&ctx, &shape, &raw, &weights, Some(&load("bias")), &mut output).unwrap();
         assert_close("output", &plain(&ctx, &shape.output(), &output), &load("output"));
         let gradient = blocked(&ctx, &shape.output(), &load("grad"));
-        let mut grad_source = AlignedBuffer::new(shape.source().len());
-        grad_source.fill(1.0);
+        let ones = vec![1.0; shape.source().plain_len()];
+        let mut grad_source = blocked(&ctx, &shape.source(), &ones);
         let mut target = GradientTarget::accumulate(&mut grad_source);
         transposed::backward_data(&ctx, &shape, &gradient, &weights, &mut target).unwrap();
         let expected: Vec<f32> = load("grad_source").iter().map(|value| value + 1.0).collect();

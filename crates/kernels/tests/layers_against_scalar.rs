@@ -371,3 +371,29 @@ fn a_head_does_not_touch_what_it_accumulates_into_beyond_adding() {
     assert_eq!(target[16..19], [11.0, 21.0, 31.0]);
     assert_eq!(target[3], 1.0);
 }
+
+#[test]
+fn transposed_shapes_written_by_hand_are_errors_not_panics() {
+    let ctx = Context::new(CpuLevel::detect(), 1);
+    let good = TransposedShape::new(1, [2; 3], 3, 4, [2; 3]).unwrap();
+    let (data, natural) = (vec![0.0; good.output().len()], vec![0.0; good.weights_len()]);
+    let mut packed = TransposedWeights::new(&good);
+    packed.pack(&ctx, &natural).unwrap();
+    for bad in [
+        TransposedShape { batch: 0, ..good.clone() },
+        TransposedShape { batch: usize::MAX, ..good.clone() },
+        TransposedShape { input: [2, 0, 2], ..good.clone() },
+        TransposedShape { input: [2, usize::MAX, 2], ..good.clone() },
+        TransposedShape { kernel: [2, 0, 2], ..good.clone() },
+        TransposedShape { kernel: [2, 5, 2], ..good.clone() },
+        TransposedShape { in_channels: 0, ..good.clone() },
+        TransposedShape { out_channels: 0, ..good.clone() },
+    ] {
+        let source = Source::raw(&data[..good.source().len()]);
+        let (mut output, mut grad_weights) = (data.clone(), natural.clone());
+        transposed::forward(&ctx, &bad, &source, &packed, None, &mut output).unwrap_err();
+        let mut target = GradientTarget::overwrite(&mut output);
+        transposed::backward_data(&ctx, &bad, &data, &packed, &mut target).unwrap_err();
+        transposed::backward_weights(&ctx, &bad, &source, &data, &mut grad_weights, None).unwrap_err();
+    }
+}

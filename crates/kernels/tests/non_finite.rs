@@ -5,25 +5,23 @@
 // A failing helper must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/golden.rs"]
+mod golden;
+
+use golden::{blocked, contexts, plain};
 use nnunet_kernels::conv::winograd::Variant;
 use nnunet_kernels::conv::{
     Affine, Algorithm, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut,
     backward_data, backward_weights_with, forward,
 };
-use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_blocked, to_plain};
+use nnunet_kernels::layout::{AlignedBuffer, BlockedShape};
 use nnunet_kernels::pooling::{PoolShape, average_forward};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
 use nnunet_kernels::{Context, CpuLevel, activation, first_layer, norm, scalar};
 use proptest::prelude::*;
 
 fn load(name: &str) -> Vec<f32> {
-    let path = format!("{}/tests/golden/non_finite/data/{name}.f32", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
-}
-
-fn contexts() -> impl Iterator<Item = Context> {
-    CpuLevel::available().into_iter().map(|level| Context::new(level, 2))
+    golden::load("non_finite", name)
 }
 
 /// The largest finite magnitude.
@@ -62,23 +60,6 @@ fn assert_not_hidden(what: &str, found: &[f32], expected: &[f32], tolerance: f32
         let good = !found.is_finite() || is_same(*found, *expected, tolerance);
         assert!(good, "{what}[{at}]: {found}, expected {expected}");
     }
-}
-
-fn blocked(ctx: &Context, shape: &BlockedShape, plain: &[f32]) -> AlignedBuffer {
-    let mut buffer = AlignedBuffer::new(shape.len());
-    to_blocked(ctx, shape, plain, &mut buffer).unwrap();
-    buffer
-}
-
-/// The values without padding, after a check that padding is zero.
-fn plain(ctx: &Context, shape: &BlockedShape, blocked: &[f32]) -> Vec<f32> {
-    let mut values = vec![0.0; shape.plain_len()];
-    to_plain(ctx, shape, blocked, &mut values).unwrap();
-    for (at, value) in blocked.iter().enumerate() {
-        let channel = at / 16 / shape.voxels() % shape.blocks() * 16 + at % 16;
-        assert!(channel < shape.channels || *value == 0.0, "padding channel {channel} has {value}");
-    }
-    values
 }
 
 /// Scale 1 and shift 0 for the channels, 0 for padding.

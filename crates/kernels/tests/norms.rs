@@ -4,15 +4,17 @@
 // A failing helper must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/golden.rs"]
+mod golden;
+
+use golden::{blocked, contexts, plain};
 use nnunet_kernels::conv::{Affine, GradientTarget, Source, StatisticsMut};
-use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_blocked, to_plain};
+use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_plain};
 use nnunet_kernels::norm::{self, NormBackward, NormGradients, NormOver};
 use nnunet_kernels::{Context, CpuLevel, activation, gelu};
 
 fn load(name: &str) -> Vec<f32> {
-    let path = format!("{}/tests/golden/norms/data/{name}.f32", env!("CARGO_MANIFEST_DIR"));
-    let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    golden::load("norms", name)
 }
 
 fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
@@ -21,10 +23,6 @@ fn assert_close(what: &str, found: &[f32], expected: &[f32]) {
     for (at, (found, expected)) in found.iter().zip(expected).enumerate() {
         assert!((found - expected).abs() <= 2e-5 * largest, "{what}[{at}]: {found}, expected {expected}");
     }
-}
-
-fn contexts() -> impl Iterator<Item = Context> {
-    CpuLevel::available().into_iter().map(|level| Context::new(level, 2))
 }
 
 /// leaky(norm(x)) with its statistics and what a reader applies.
@@ -48,8 +46,7 @@ struct Norm<'a> {
 
 impl Norm<'_> {
     fn forward(&self, ctx: &Context, x: &[f32]) -> Forward {
-        let mut raw = AlignedBuffer::new(self.shape.len());
-        to_blocked(ctx, &self.shape, x, &mut raw).unwrap();
+        let raw = blocked(ctx, &self.shape, x);
         let vector = self.shape.vector_len();
         let (mut mean, mut variance) = (vec![0.0; vector], vec![0.0; vector]);
         let statistics = StatisticsMut { mean: &mut mean, variance: &mut variance };
@@ -73,15 +70,12 @@ impl Norm<'_> {
         let affine = Some(Affine { scale, shift, negative_slope: self.slope });
         let mut output = vec![0.0; self.shape.len()];
         activation::apply(ctx, &self.shape, &Source { data: raw, affine }, &mut output).unwrap();
-        let mut plain = vec![0.0; self.shape.plain_len()];
-        to_plain(ctx, &self.shape, &output, &mut plain).unwrap();
-        plain
+        plain(ctx, &self.shape, &output)
     }
 
     /// Gradients of the input, the weight and the bias.
     fn backward(&self, ctx: &Context, forward: &Forward, gradient: &[f32]) -> [Vec<f32>; 3] {
-        let mut blocked = vec![0.0; self.shape.len()];
-        to_blocked(ctx, &self.shape, gradient, &mut blocked).unwrap();
+        let mut gradient = blocked(ctx, &self.shape, gradient);
         let Forward { raw, mean, variance, scale, shift } = forward;
         let norm = NormBackward {
             over: self.over,
@@ -97,10 +91,8 @@ impl Norm<'_> {
         let (mut gamma, mut beta) =
             (vec![f32::NAN; self.shape.channels], vec![f32::NAN; self.shape.channels]);
         let parameters = NormGradients { gamma: Some(&mut gamma), beta: Some(&mut beta) };
-        norm::backward(ctx, &self.shape, &norm, &mut blocked, parameters).unwrap();
-        let mut plain = vec![0.0; self.shape.plain_len()];
-        to_plain(ctx, &self.shape, &blocked, &mut plain).unwrap();
-        [plain, gamma, beta]
+        norm::backward(ctx, &self.shape, &norm, &mut gradient, parameters).unwrap();
+        [plain(ctx, &self.shape, &gradient), gamma, beta]
     }
 
     /// Sum of the activated values times `weights`, in f64 throughout; gamma and beta as given.
@@ -204,8 +196,8 @@ fn gelu_and_its_slope_with_everything_that_is_not_a_number() {
     let x = load("gelu_x");
     let shape = BlockedShape { batch: 1, channels: 1, spatial: [1, 1, x.len()] };
     for ctx in contexts() {
-        let mut blocked = AlignedBuffer::new(shape.len());
-        to_blocked(&ctx, &shape, &x, &mut blocked).unwrap();
+        let blocked = blocked(&ctx, &shape, &x);
+        // The slope is taken of padding, too.
         let plain = |blocked: &[f32]| {
             let mut plain = vec![0.0; x.len()];
             to_plain(&ctx, &shape, blocked, &mut plain).unwrap();

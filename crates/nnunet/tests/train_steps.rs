@@ -28,7 +28,7 @@ const CHECKPOINTS: [(usize, &str); 2] = [(0, "weights1.npz"), (2, "weights3.npz"
 fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::Exact => 1e-3,
-        Precision::Fast => 5e-3,
+        Precision::Fast | Precision::Relaxed => 5e-3,
     }
 }
 

@@ -56,6 +56,26 @@ fn a_sound_dataset_has_no_faults() {
 }
 
 #[test]
+fn every_case_needs_its_patient_where_patients_are_named() {
+    let (_root, folder) = dataset();
+    let table = |cases: &[usize]| {
+        let lines: Vec<String> = cases.iter().map(|case| format!("ball_{case:03}\tP{}", case / 2)).collect();
+        std::fs::write(folder.join("patients.tsv"), lines.join("\n")).unwrap();
+    };
+    table(&[0, 1, 2, 3, 4, 5]);
+    let report = check(&folder);
+    assert!(report.faults.is_empty(), "{:?}", messages(&report));
+    table(&[0, 1, 2, 4, 5, 6]);
+    let report = check(&folder);
+    assert!(!report.is_usable());
+    let messages = messages(&report);
+    assert_eq!(messages.len(), 1, "{messages:?}");
+    for part in ["patients.tsv", "have no patient: ball_003", "not among the training cases: ball_006"] {
+        assert!(messages[0].contains(part), "{messages:?}");
+    }
+}
+
+#[test]
 fn dataset004_is_sound() {
     let Some(folder) = shared_path("data/Dataset004_Hippocampus") else { return };
     let report = check(&folder);

@@ -13,7 +13,8 @@ pub(super) const NETWORK_FLAGS: &[Flag] = &[
     Flag::one(
         &["--precision"],
         "PRECISION",
-        "fast (default: 32-bit with transforms whose error is that of direct sums) or exact (direct sums)",
+        "fast (default: 32-bit with transforms whose error is close to that of direct sums), exact (direct sums) \
+         or relaxed (transforms with some four times that error where they are faster)",
     ),
 ];
 
@@ -33,8 +34,9 @@ pub(super) fn cpu_options(matches: &Matches, session: &Session) -> anyhow::Resul
     let precision = match matches.text("--precision").unwrap_or("fast") {
         "fast" => Precision::Fast,
         "exact" => Precision::Exact,
+        "relaxed" => Precision::Relaxed,
         other => {
-            let text = format!("argument --precision: found {other:?}, expected fast or exact");
+            let text = format!("argument --precision: found {other:?}, expected fast, exact or relaxed");
             return Err(UsageError(text).into());
         }
     };

@@ -24,7 +24,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(
         &["-pretrained_weights"],
         "FILE",
-        "checkpoint whose weights to start with, all but the segmentation heads",
+        "checkpoint or .safetensors file whose weights to start with, all but the segmentation heads",
     ),
     Flag::one(&["-num_gpus"], "N", "1; training on several GPUs is not in this build"),
     Flag::switch(&["--npz"], "save the probabilities of the final validation too"),

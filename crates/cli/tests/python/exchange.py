@@ -15,10 +15,10 @@ On a small phantom, in FOLDER (default: a temporary one) and on the processor:
 Ends with status 1 and a line that says which of it does not hold.
 """
 
+import functools
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -37,19 +37,12 @@ import torch
 from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 from nnunetv2.run.run_training import get_trainer_from_args, maybe_load_checkpoint
 
+import steps
+from steps import check
+
 torch.set_num_threads(2)
+run = functools.partial(steps.run, program)
 DATASET = "Dataset077_Exchange"
-
-
-def check(holds, text):
-    print("ok  " if holds else "FAIL", text, flush=True)
-    if not holds:
-        sys.exit(1)
-
-
-def run(*words):
-    print("+", *words, flush=True)
-    subprocess.run([str(program), *map(str, words)], check=True)
 
 
 def write_dataset():

@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -40,16 +39,7 @@ os.environ.update(nnUNet_raw=str(root / "raw"), nnUNet_preprocessed=str(args.fol
 import numpy as np
 import torch
 
-
-def check(holds, text):
-    print("ok  " if holds else "FAIL", text, flush=True)
-    if not holds:
-        sys.exit(1)
-
-
-def run(*words):
-    print("+", *words, flush=True)
-    subprocess.run([str(word) for word in words], check=True)
+from steps import check, run
 
 
 def reference(step, folder):

@@ -21,6 +21,8 @@ pub enum Precision {
     /// Winograd where it is faster and its error is that of direct sums ([`Variant::W1`], [`Variant::W2`], [`Variant::W2Z`]).
     #[default]
     Fast,
+    /// The same, and [`Variant::W4`] where that is faster still: its error is some four times that of direct sums.
+    Relaxed,
 }
 
 /// How often weights change.
@@ -105,13 +107,12 @@ const MOST_W2Z: usize = 128;
 
 /// The algorithm for the forward pass and the data gradient of a convolution: the one with the lowest estimated time.
 pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> Algorithm {
-    let candidates = match precision {
-        Precision::Exact => &[Algorithm::Direct][..],
-        Precision::Fast => {
-            let winograd = Algorithm::Winograd;
-            &[Algorithm::Direct, winograd(Variant::W2Z), winograd(Variant::W2), winograd(Variant::W1)]
-        }
+    let variants = match precision {
+        Precision::Exact => &[][..],
+        Precision::Fast => &[Variant::W2Z, Variant::W2, Variant::W1],
+        Precision::Relaxed => &[Variant::W2Z, Variant::W2, Variant::W1, Variant::W4],
     };
+    let candidates = [Algorithm::Direct].into_iter().chain(variants.iter().copied().map(Algorithm::Winograd));
     // The weights of W2Z's 96 points for more channels are read from memory too often: measured, 7 % are lost.
     let fits = |algorithm: &Algorithm| {
         *algorithm != Algorithm::Winograd(Variant::W2Z) || shape.in_blocks() * shape.out_blocks() <= MOST_W2Z
@@ -120,8 +121,8 @@ pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> A
         WeightsUse::Fixed => algorithm.cycles(shape),
         WeightsUse::Changing => algorithm.cycles(shape) + algorithm.packing_cycles(shape),
     };
-    let supported = candidates.iter().filter(|algorithm| algorithm.supports(shape) && fits(algorithm));
-    supported.min_by(|a, b| cost(**a).total_cmp(&cost(**b))).copied().unwrap_or(Algorithm::Direct)
+    let supported = candidates.filter(|algorithm| algorithm.supports(shape) && fits(algorithm));
+    supported.min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap_or(Algorithm::Direct)
 }
 
 /// The algorithm for the weight gradient of a convolution.

@@ -119,9 +119,9 @@ pub(crate) use array;
 
 /// Defines a function that runs a generic body with the features of a level enabled.
 macro_rules! at_level {
-    ($(#[$meta:meta])* unsafe fn $name:ident = $body:ident($argument:ident: $type:ty)) => {
+    ($(#[$meta:meta])* $visibility:vis unsafe fn $name:ident = $body:ident($argument:ident: $type:ty)) => {
         $(#[$meta])*
-        unsafe fn $name(level: crate::CpuLevel, $argument: $type) {
+        $visibility unsafe fn $name(level: crate::CpuLevel, $argument: $type) {
             #[cfg(target_arch = "x86_64")]
             {
                 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]

@@ -39,3 +39,29 @@ pub(crate) trait Simd: Copy {
     /// `yes` where `value > 0`, else `no`.
     unsafe fn positive(value: Self::Vector, yes: Self::Vector, no: Self::Vector) -> Self::Vector;
 }
+
+/// Rows become columns.
+#[inline(always)]
+pub(crate) fn transpose4(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+    #[cfg(target_arch = "x86_64")]
+    {
+        x86::transpose4(rows)
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        std::array::from_fn(|row| rows.map(|values| values[row]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::transpose4;
+
+    #[test]
+    fn rows_become_columns() {
+        let rows: [[f32; 4]; 4] =
+            std::array::from_fn(|row| std::array::from_fn(|column| (row * 4 + column) as f32));
+        let expected: [[f32; 4]; 4] = std::array::from_fn(|row| rows.map(|values| values[row]));
+        assert_eq!(transpose4(rows), expected);
+    }
+}

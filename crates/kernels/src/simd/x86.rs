@@ -153,3 +153,18 @@ impl Simd for Avx2 {
         unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(value, _mm256_setzero_ps())) }
     }
 }
+
+/// See [`super::transpose4`]. Needs no more than every x86-64 has.
+#[inline(always)]
+pub(super) fn transpose4(rows: [[f32; 4]; 4]) -> [[f32; 4]; 4] {
+    // SAFETY: SSE is part of x86-64; both types are four times four floats.
+    unsafe {
+        let [mut a, mut b, mut c, mut d] = rows.map(|row| _mm_loadu_ps(row.as_ptr()));
+        _MM_TRANSPOSE4_PS(&mut a, &mut b, &mut c, &mut d);
+        let mut columns = [[0.0; 4]; 4];
+        for (column, values) in columns.iter_mut().zip([a, b, c, d]) {
+            _mm_storeu_ps(column.as_mut_ptr(), values);
+        }
+        columns
+    }
+}

@@ -114,7 +114,7 @@ impl Patients {
             problems.push(format!("these cases have no patient: {}", some(&missing)));
         }
         if !unknown.is_empty() {
-            problems.push(format!("these are not among the preprocessed cases: {}", some(&unknown)));
+            problems.push(format!("these are not among the training cases: {}", some(&unknown)));
         }
         if !problems.is_empty() {
             return Err(DatasetError::Patients { path: self.path.clone(), problem: problems.join("; ") });
@@ -192,7 +192,7 @@ mod tests {
         let patients = load(None, Some("a\tP1\nb\tP1\n")).unwrap().unwrap();
         let text = patients.groups(&["b".into(), "c".into()]).unwrap_err().to_string();
         assert!(
-            text.contains("have no patient: c") && text.contains("not among the preprocessed cases: a"),
+            text.contains("have no patient: c") && text.contains("not among the training cases: a"),
             "{text}"
         );
     }

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::cases::{Case, channel_of, discover, files_with_ending, training_cases};
 pub use super::fault::{Fault, Problem, Report, Severity};
 use super::image_geometry::ImageGeometry;
+use super::patients::Patients;
 use super::reader::{ImageReader, ReadImage, close};
 use super::{DatasetJson, LabelManager};
 use crate::progress::{Cancel, Event, Progress};
@@ -92,6 +93,7 @@ fn verify_dataset(
         }
         Some(_) => {}
     }
+    check_patients(folder, &cases, report);
     if json.dataset.is_none() {
         check_strays(folder, json, &cases, report);
     }
@@ -118,6 +120,16 @@ fn verify_dataset(
             Some(faults) => report.faults.extend(faults),
             None => report.interrupted = true,
         }
+    }
+}
+
+/// Patients, if any are named, must be those of all cases: training stops at others when it makes the folds.
+fn check_patients(folder: &Path, cases: &[Case], report: &mut Report) {
+    let identifiers: Vec<String> = cases.iter().map(|case| case.identifier.clone()).collect();
+    let checked = Patients::load(folder)
+        .and_then(|patients| patients.map_or(Ok(()), |patients| patients.groups(&identifiers).map(drop)));
+    if let Err(error) = checked {
+        report.add(folder, Problem::Dataset(error));
     }
 }
 

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use nnunet_network::checkpoint::pickle::{Dict, Value};
-use nnunet_network::checkpoint::{Checkpoint, SavedOptimiser, StateDict};
+use nnunet_network::checkpoint::{Checkpoint, SavedOptimiser, StateDict, read_safetensors};
 use nnunet_network::optimiser::SgdOptions;
 
 use super::engine::Engine;
@@ -116,15 +116,17 @@ pub(super) fn load(path: &Path, engine: &mut Engine) -> Result<Progress, TrainEr
     Ok(Progress { epoch, epoch_losses, history, best_ema: checkpoint.best_ema })
 }
 
-/// Puts the weights of `path` into `engine` and nothing else: fine-tuning. Tensors of the segmentation
-/// heads are left as they are, as in the reference.
+/// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `engine` and nothing else: fine-tuning. Tensors of
+/// the segmentation heads are left as they are, as in the reference.
 ///
 /// # Errors
 /// A checkpoint that cannot be read or whose tensors do not fit; all that do not are listed.
 pub(super) fn load_pretrained(path: &Path, engine: &mut Engine) -> Result<(), TrainError> {
-    let checkpoint = Checkpoint::read_for_inference(path)?;
+    let is_safetensors = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+    let weights =
+        if is_safetensors { read_safetensors(path)? } else { Checkpoint::read_for_inference(path)?.weights };
     let graph = engine.executor.graph().clone();
-    let taken = checkpoint.weights.transfer_to(&graph, engine.executor.parameters_mut());
+    let taken = weights.transfer_to(&graph, engine.executor.parameters_mut());
     taken.map_err(|source| TrainError::Pretrained { path: path.to_owned(), source: Box::new(source) })
 }
 

@@ -1,5 +1,5 @@
-//! The microkernel of weight gradients: sums of outer products of 16 source channels and 32 (or 16) output channels over rows of
-//! positions. A few source channels at a time, their sums stay in registers over all positions.
+//! The microkernel of weight gradients: sums of outer products of 16 source channels and 32 (or 16) output channels over planes and
+//! rows of positions. A few source channels at a time, their sums stay in registers over all positions.
 
 use crate::layout::LANES;
 use crate::simd::Simd;
@@ -9,10 +9,13 @@ pub(super) struct Outer {
     /// Source value of the first position, first channel; positions are consecutive vectors of 16.
     pub(super) source: *const f32,
     pub(super) source_row: usize,
+    pub(super) source_plane: usize,
     /// Gradient of the output at the first position, first channel.
     pub(super) gradient: *const f32,
     pub(super) gradient_row: usize,
+    pub(super) gradient_plane: usize,
     pub(super) gradient_block: usize,
+    pub(super) planes: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
     /// Sums `[16 source channels][output channels]`, added to.
@@ -28,73 +31,103 @@ pub(super) struct OuterTable {
     pub(super) narrow: OuterKernel,
 }
 
-/// `WIDTH` output channels, `VECTORS` vectors of `S` and `CHANNELS` source channels at a time.
+/// `CHANNELS` source channels from `first` on and the `VECTORS` vectors of `S` of part `part` of `WIDTH` output channels.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; all addresses that the operands describe are valid, and the sums are not shared.
 #[inline(always)]
-unsafe fn outer<S: Simd, const WIDTH: usize, const VECTORS: usize, const CHANNELS: usize>(operands: &Outer) {
+unsafe fn outer<S: Simd, const WIDTH: usize, const VECTORS: usize, const CHANNELS: usize>(
+    operands: &Outer,
+    part: usize,
+    first: usize,
+) {
     // SAFETY: all addresses are valid by the contract of this function.
     unsafe {
-        for part in 0..WIDTH / (VECTORS * S::LANES) {
-            for first in (0..LANES).step_by(CHANNELS) {
-                let place = |channel: usize, vector: usize| {
-                    operands.sums.add((first + channel) * WIDTH + (part * VECTORS + vector) * S::LANES)
-                };
-                let mut sums = [[S::zero(); VECTORS]; CHANNELS];
-                for (channel, sums) in sums.iter_mut().enumerate() {
-                    for (vector, sum) in sums.iter_mut().enumerate() {
-                        *sum = S::load(place(channel, vector));
+        let place = |channel: usize, vector: usize| {
+            operands.sums.add((first + channel) * WIDTH + (part * VECTORS + vector) * S::LANES)
+        };
+        let mut sums = [[S::zero(); VECTORS]; CHANNELS];
+        for (channel, sums) in sums.iter_mut().enumerate() {
+            for (vector, sum) in sums.iter_mut().enumerate() {
+                *sum = S::load(place(channel, vector));
+            }
+        }
+        for plane in 0..operands.planes {
+            let source = operands.source.add(plane * operands.source_plane + first);
+            let gradient = operands.gradient.add(plane * operands.gradient_plane);
+            for row in 0..operands.rows {
+                let mut source = source.add(row * operands.source_row);
+                let mut gradient = gradient.add(row * operands.gradient_row);
+                for _ in 0..operands.columns {
+                    let mut gradients = [S::zero(); VECTORS];
+                    for (vector, value) in gradients.iter_mut().enumerate() {
+                        let channel = (part * VECTORS + vector) * S::LANES;
+                        *value = S::load(
+                            gradient.add(channel / LANES * operands.gradient_block + channel % LANES),
+                        );
                     }
-                }
-                for row in 0..operands.rows {
-                    let mut source = operands.source.add(row * operands.source_row + first);
-                    let mut gradient = operands.gradient.add(row * operands.gradient_row);
-                    for _ in 0..operands.columns {
-                        let mut gradients = [S::zero(); VECTORS];
-                        for (vector, value) in gradients.iter_mut().enumerate() {
-                            let channel = (part * VECTORS + vector) * S::LANES;
-                            *value = S::load(
-                                gradient.add(channel / LANES * operands.gradient_block + channel % LANES),
-                            );
+                    for (channel, sums) in sums.iter_mut().enumerate() {
+                        let value = S::broadcast(source.add(channel));
+                        for (sum, gradient) in sums.iter_mut().zip(gradients) {
+                            *sum = S::fma(value, gradient, *sum);
                         }
-                        for (channel, sums) in sums.iter_mut().enumerate() {
-                            let value = S::broadcast(source.add(channel));
-                            for (sum, gradient) in sums.iter_mut().zip(gradients) {
-                                *sum = S::fma(value, gradient, *sum);
-                            }
-                        }
-                        source = source.add(LANES);
-                        gradient = gradient.add(LANES);
                     }
+                    source = source.add(LANES);
+                    gradient = gradient.add(LANES);
                 }
-                for (channel, sums) in sums.iter().enumerate() {
-                    for (vector, sum) in sums.iter().enumerate() {
-                        S::store(place(channel, vector), *sum);
-                    }
-                }
+            }
+        }
+        for (channel, sums) in sums.iter().enumerate() {
+            for (vector, sum) in sums.iter().enumerate() {
+                S::store(place(channel, vector), *sum);
             }
         }
     }
 }
 
+/// The table of an instruction set: per width the vectors of output channels at a time, and how many source channels one after the
+/// other. Sixteen registers hold twelve sums, which hide the latency of the multiply-adds, two gradients and a source value.
 macro_rules! outer_table {
-    ($table:ident, $simd:ty, $wide:literal $wide_channels:literal, $narrow:literal $narrow_channels:literal $(, $feature:literal)?) => {
+    ($table:ident, $simd:ty, $wide:literal [$($wide_channels:literal)*], $narrow:literal [$($narrow_channels:literal)*]
+        $(, $feature:literal)?) => {
         pub(super) static $table: OuterTable = {
             /// # Safety
             /// As [`outer`].
             $(#[target_feature(enable = $feature)])?
-            unsafe fn entry<const WIDTH: usize, const VECTORS: usize, const CHANNELS: usize>(operands: &Outer) {
-                // SAFETY: by the contract of this function.
-                unsafe { outer::<$simd, WIDTH, VECTORS, CHANNELS>(operands) }
+            unsafe fn wide(operands: &Outer) {
+                const { assert!(0 $(+ $wide_channels)* == LANES) };
+                for part in 0..2 * LANES / ($wide * <$simd>::LANES) {
+                    let first = 0;
+                    $(
+                        // SAFETY: by the contract of this function.
+                        unsafe { outer::<$simd, { 2 * LANES }, $wide, $wide_channels>(operands, part, first) };
+                        let first = first + $wide_channels;
+                    )*
+                    let _ = first;
+                }
             }
-            OuterTable { wide: entry::<32, $wide, $wide_channels>, narrow: entry::<16, $narrow, $narrow_channels> }
+            /// # Safety
+            /// As [`outer`].
+            $(#[target_feature(enable = $feature)])?
+            unsafe fn narrow(operands: &Outer) {
+                const { assert!(0 $(+ $narrow_channels)* == LANES) };
+                for part in 0..LANES / ($narrow * <$simd>::LANES) {
+                    let first = 0;
+                    $(
+                        // SAFETY: by the contract of this function.
+                        unsafe { outer::<$simd, LANES, $narrow, $narrow_channels>(operands, part, first) };
+                        let first = first + $narrow_channels;
+                    )*
+                    let _ = first;
+                }
+            }
+            OuterTable { wide, narrow }
         };
     };
 }
 
-outer_table!(PORTABLE, crate::simd::Portable, 2 4, 2 4);
+outer_table!(PORTABLE, crate::simd::Portable, 2 [4 4 4 4], 2 [4 4 4 4]);
 #[cfg(target_arch = "x86_64")]
-outer_table!(AVX2, crate::simd::Avx2, 2 4, 2 4, "avx2,fma");
+outer_table!(AVX2, crate::simd::Avx2, 2 [6 5 5], 2 [6 5 5], "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-outer_table!(AVX512, crate::simd::Avx512, 2 8, 1 16, "avx512f");
+outer_table!(AVX512, crate::simd::Avx512, 2 [8 8], 1 [16], "avx512f");

@@ -43,12 +43,8 @@ impl Axis {
         Self { first: residue, spacing: stride, count, step: 1, taps }
     }
 
-    /// The taps whose source for result `j` lies within `size`.
-    pub(super) fn inside(&self, j: usize, size: usize) -> impl Iterator<Item = AxisTap> + '_ {
-        self.taps[self.indices_inside(j, size)].iter().copied()
-    }
-
-    /// Their indices: offsets rise or fall from tap to tap, so they are consecutive.
+    /// Indices of the taps whose source for result `j` lies within `size`: offsets rise or fall from tap to tap, so they are
+    /// consecutive.
     pub(super) fn indices_inside(&self, j: usize, size: usize) -> Range<usize> {
         let first = (j * self.step) as isize;
         let is_inside = |tap: &AxisTap| (0..size as isize).contains(&(first + tap.offset));
@@ -117,7 +113,8 @@ mod tests {
             let mut pairs = Vec::new();
             let forward = Pass::forward(&shape, shape.padding());
             for output in 0..shape.output().spatial[0] {
-                for tap in forward.axes[0].inside(output, size) {
+                let axis = &forward.axes[0];
+                for tap in &axis.taps[axis.indices_inside(output, size)] {
                     pairs.push((output, (output * stride) as isize + tap.offset, tap.tap));
                 }
             }
@@ -125,7 +122,7 @@ mod tests {
             for pass in Pass::backward(&shape, shape.padding()) {
                 let axis = &pass.axes[0];
                 for j in 0..axis.count {
-                    for tap in axis.inside(j, shape.output().spatial[0]) {
+                    for tap in &axis.taps[axis.indices_inside(j, shape.output().spatial[0])] {
                         let output = (j as isize + tap.offset) as usize;
                         transposed.push((output, (axis.first + axis.spacing * j) as isize, tap.tap));
                     }

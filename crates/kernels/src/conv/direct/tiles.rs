@@ -185,22 +185,20 @@ impl Input<'_> {
                 };
                 let from = &source.data[((block * size_z + source_z) * size_y + source_y) * size_x * LANES..]
                     [..size_x * LANES];
-                if tiles.step == 1 {
-                    row[..inside.start * LANES].fill(0.0);
-                    row[inside.end * LANES..].fill(0.0);
-                } else {
-                    row.fill(0.0);
-                }
                 for remainder in 0..tiles.step {
-                    // First column in the image with this remainder.
+                    // First column in the image with this remainder, and how many there are.
                     let first =
                         inside.start + (remainder + tiles.step - inside.start % tiles.step) % tiles.step;
-                    if first >= inside.end {
+                    let count = inside.end.saturating_sub(first).div_ceil(tiles.step);
+                    let row = &mut row[remainder * tiles.columns * LANES..][..tiles.columns * LANES];
+                    let before = if count == 0 { 0 } else { first / tiles.step };
+                    row[..before * LANES].fill(0.0);
+                    row[(before + count) * LANES..].fill(0.0);
+                    if count == 0 {
                         continue;
                     }
-                    let count = (inside.end - first).div_ceil(tiles.step);
                     let from = &from[(first - left + skipped) * LANES..];
-                    let to = &mut row[tiles.scratch_column(first)..];
+                    let to = &mut row[before * LANES..];
                     assert!(
                         from.len() >= ((count - 1) * tiles.step + 1) * LANES && to.len() >= count * LANES
                     );

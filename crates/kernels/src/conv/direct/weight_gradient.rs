@@ -1,8 +1,9 @@
 //! Weight gradient of the direct convolution: for each tap, the sum over positions of source value times output gradient.
 //!
-//! The tiles of all samples are cut into a fixed number of parts of consecutive tiles. A task sums one part for one chunk of source
-//! blocks and some of the groups of output channels, into sums of its own in the order of packed weights. The parts are then added in
-//! their order and written in natural order. Parts also keep f32 sums short: a sum over all positions would lose digits.
+//! The tiles of all samples are cut into a fixed number of parts of consecutive tiles. A task sums one part for one block of source
+//! channels and two groups of output channels, in scratch: packing a tile once more for the next groups costs less than sums that do
+//! not fit into the cache. The parts are then added in their order and written in natural order. Parts also keep f32 sums short: a
+//! sum over all positions would lose digits.
 
 use super::outer::{Outer, OuterTable};
 use super::pass::Pass;
@@ -11,13 +12,20 @@ use crate::Context;
 use crate::conv::ConvShape;
 use crate::conv::weights::{Group, Order};
 use crate::layout::{LANES, SharedMut};
+use crate::simd::transpose4;
 
 /// Tasks to aim for.
 const WANTED_TASKS: usize = 32;
+/// Groups of output channels that share a packed tile: the sums of a 3x3x3 kernel take 55 KB of the cache for each.
+const GROUPS_AT_ONCE: usize = 2;
 /// Sums of all parts together, in values.
 const MAX_PARTIAL: usize = (32 << 20) / 4;
 /// Positions of a microkernel call at least, so that loading and storing the sums does not count.
 const POSITIONS: usize = 64;
+/// Taps that are brought into natural order at a time: the 27 of a 3x3x3 kernel, in fours.
+const TAPS_AT_ONCE: usize = 28;
+/// Output channels whose weights are written at the same time: more would be more streams than the processor foresees.
+const CHANNELS_AT_ONCE: usize = 8;
 
 pub(super) struct WeightGradient<'a> {
     pub(super) shape: &'a ConvShape,
@@ -27,86 +35,87 @@ pub(super) struct WeightGradient<'a> {
     pub(super) outer: &'static OuterTable,
 }
 
-/// A group of output channels and one source block in scratch.
-struct Pair<'a> {
-    group: &'a Group,
-    scratch: &'a [f32],
-}
-
 impl WeightGradient<'_> {
     /// Writes the gradient in natural order.
     pub(super) fn run(&self, ctx: &Context, grad_weights: &mut [f32]) {
         let order = Order::forward(self.shape);
-        let groups = &order.groups;
         let passes = std::slice::from_ref(self.pass);
-        let tiles = Tiles::for_weights(&self.input, self.shape.batch, passes, groups.len());
-        let chunks = self.input.blocks.div_ceil(tiles.chunk);
-        // Sharing out groups costs a second packing of the tile, a further part costs a pass over all sums, which is more.
-        let mut shares = 1;
-        while chunks * shares < WANTED_TASKS && shares * 2 <= groups.len() {
-            shares *= 2;
-        }
-        let parts =
-            WANTED_TASKS.div_ceil(chunks * shares).min(MAX_PARTIAL / order.len).clamp(1, tiles.count());
+        let tiles = Tiles::for_weights(&self.input, self.shape.batch, passes, order.groups.len());
+        let tasks = order.groups.len().div_ceil(GROUPS_AT_ONCE) * self.input.blocks;
+        let parts = WANTED_TASKS.div_ceil(tasks).min(MAX_PARTIAL / order.len).clamp(1, tiles.count());
         let mut partial = ctx.partial();
-        let partial = partial.at_least(parts * order.len);
-        let sums = SharedMut::new(partial);
-        ctx.pool().par_for(parts * chunks * shares, |thread, task| {
-            let (part, chunk, share) = (task / (chunks * shares), task / shares % chunks, task % shares);
-            let groups = &groups[groups.len() * share / shares..groups.len() * (share + 1) / shares];
-            let first_block = chunk * tiles.chunk;
-            let count = tiles.chunk.min(self.input.blocks - first_block);
-            let place = |group: &Group| {
-                let stride = order.block_stride(group);
-                (part * order.len + group.offset + first_block * stride, stride)
-            };
-            for group in groups {
-                let (start, stride) = place(group);
-                // SAFETY: only this task uses the sums of its part, groups and blocks.
-                unsafe { sums.part(start, count * stride) }.fill(0.0);
-            }
+        let partial = partial.at_least(if parts > 1 { parts * order.len } else { 0 });
+        let results = SharedMut::new(&mut *partial);
+        let target = SharedMut::new(&mut *grad_weights);
+        ctx.pool().par_for(parts * tasks, |thread, task| {
+            let (part, chunk, block) =
+                (task / tasks, task % tasks / self.input.blocks, task % self.input.blocks);
+            let first = chunk * GROUPS_AT_ONCE;
+            let groups = &order.groups[first..order.groups.len().min(first + GROUPS_AT_ONCE)];
+            let len = groups.iter().map(|group| order.block_stride(group)).sum();
             let mut scratch = ctx.scratch(thread);
-            let scratch = scratch.at_least(tiles.scratch_len());
+            let scratch = scratch.at_least(len + tiles.scratch_len());
+            let (sums, packed) = scratch.split_at_mut(len);
+            sums.fill(0.0);
             for index in tiles.count() * part / parts..tiles.count() * (part + 1) / parts {
                 let tile = tiles.tile(index);
-                for within in 0..count {
-                    let scratch = &mut scratch[within * tiles.scratch_block()..];
-                    self.input.pack(&tiles, &tile, first_block + within, scratch);
-                }
+                self.input.pack(&tiles, &tile, block, packed);
+                let mut sums = &mut *sums;
                 for group in groups {
-                    let (start, stride) = place(group);
-                    for within in 0..count {
-                        // SAFETY: as above.
-                        let sums = unsafe { sums.part(start + within * stride, stride) };
-                        let pair = Pair { group, scratch: &scratch[within * tiles.scratch_block()..] };
-                        self.sum_tile(&tiles, &tile, &pair, sums);
-                    }
+                    let (own, rest) = sums.split_at_mut(order.block_stride(group));
+                    self.sum_tile(&tiles, &tile, group, packed, own);
+                    sums = rest;
                 }
             }
+            let mut sums = &*sums;
+            for group in groups {
+                let (own, rest) = sums.split_at(order.block_stride(group));
+                // SAFETY: each task writes the weights of its own groups and block, or the results of its own part of them.
+                unsafe {
+                    if parts == 1 {
+                        write_natural(self.shape, &order, group, block, std::iter::once(own), &target);
+                    } else {
+                        let first = part * order.len + group.offset + block * own.len();
+                        results.part(first, own.len()).copy_from_slice(own);
+                    }
+                }
+                sums = rest;
+            }
         });
-        reduce(ctx, self.shape, &order, &partial[..parts * order.len], grad_weights);
+        if parts > 1 {
+            reduce(ctx, self.shape, &order, partial, grad_weights);
+        }
     }
 
-    /// Adds a tile's contributions to the sums `[tap][16][output channels]` of one pair of blocks.
-    fn sum_tile(&self, tiles: &Tiles, tile: &Tile, pair: &Pair<'_>, sums: &mut [f32]) {
+    /// Adds a tile's contributions to the sums `[tap][16][output channels]` of one group and one source block, packed in scratch.
+    fn sum_tile(&self, tiles: &Tiles, tile: &Tile, group: &Group, scratch: &[f32], sums: &mut [f32]) {
         let out = self.shape.output();
         let [size_z, size_y, size_x] = out.spatial;
         let [axis_z, axis_y, axis_x] = &self.pass.axes;
         let [_, kernel_y, kernel_x] = self.pass.kernel;
         let voxels = out.voxels();
-        let (group, scratch) = (pair.group, pair.scratch);
         let width = group.blocks * LANES;
         let kernel = if group.blocks == 2 { self.outer.wide } else { self.outer.narrow };
         let block = tile.sample * out.blocks() + group.block;
         let gradient = &self.grad_output[block * voxels * LANES..][..group.blocks * voxels * LANES];
         let place = |axis: usize, offset: isize| (offset - tiles.lowest[axis]) as usize;
-        let rows_at_once = POSITIONS.div_ceil(size_x);
+        let rows_at_once = POSITIONS.div_ceil(size_x).min(tile.size[1]);
+        let planes_at_once = POSITIONS.div_ceil(rows_at_once * size_x);
+        let source_plane = tiles.span[1] * tiles.scratch_row();
         debug_assert!(tile.first[0] + tile.size[0] <= size_z && tile.first[1] + tile.size[1] <= size_y);
-        for z in 0..tile.size[0] {
+        for first_z in (0..tile.size[0]).step_by(planes_at_once) {
+            let planes = first_z..tile.size[0].min(first_z + planes_at_once);
             for y in (0..tile.size[1]).step_by(rows_at_once) {
                 let rows = rows_at_once.min(tile.size[1] - y);
-                let row = ((tile.first[0] + z) * size_y + tile.first[1] + y) * size_x;
-                for tap_z in axis_z.inside(tile.first[0] + z, self.input.spatial[0]) {
+                for tap_z in &axis_z.taps {
+                    // Planes whose source plane lies in the image.
+                    let is_inside = |z: &usize| {
+                        let source = ((tile.first[0] + z) * axis_z.step) as isize + tap_z.offset;
+                        (0..self.input.spatial[0] as isize).contains(&source)
+                    };
+                    let Some(z) = planes.clone().find(is_inside) else { continue };
+                    let planes = (z..planes.end).take_while(is_inside).count();
+                    let row = ((tile.first[0] + z) * size_y + tile.first[1] + y) * size_x;
                     for tap_y in &axis_y.taps {
                         let source_row = (z * axis_z.step + place(0, tap_z.offset)) * tiles.span[1]
                             + y * axis_y.step
@@ -118,16 +127,19 @@ impl WeightGradient<'_> {
                             let operands = Outer {
                                 source: scratch[source..].as_ptr(),
                                 source_row: axis_y.step * tiles.scratch_row(),
+                                source_plane: axis_z.step * source_plane,
                                 gradient: gradient[row * LANES..].as_ptr(),
                                 gradient_row: size_x * LANES,
+                                gradient_plane: size_y * size_x * LANES,
                                 gradient_block: voxels * LANES,
+                                planes,
                                 rows,
                                 columns: size_x,
                                 sums: sums[tap * LANES * width..][..LANES * width].as_mut_ptr(),
                             };
                             // SAFETY: the rows lie within the tile and so do the gradient's; every tap of every position of
-                            // the tile lies in scratch; the sums of a tap are 16 x width values; the table is that of a
-                            // level that the CPU has.
+                            // the tile whose source plane lies in the image lies in scratch; the sums of a tap are 16 x width
+                            // values; the table is that of a level that the CPU has.
                             unsafe { kernel(&operands) };
                         }
                     }
@@ -145,26 +157,63 @@ pub(in crate::conv) fn reduce(
     partial: &[f32],
     grad_weights: &mut [f32],
 ) {
-    let (taps, in_channels) = (shape.taps(), shape.in_channels());
     let target = SharedMut::new(grad_weights);
     ctx.pool().par_for(order.groups.len() * order.summed.len(), |_, task| {
-        let (group, index) = (&order.groups[task / order.summed.len()], task % order.summed.len());
-        let summed = &order.summed[index];
-        let width = group.blocks * LANES;
-        let first = group.offset + index * order.block_stride(group);
-        for result in 0..group.channels {
-            let start = ((group.channel + result) * in_channels + summed.channel) * taps;
-            // SAFETY: each task writes the weights of its own pair of blocks.
-            let weights = unsafe { target.part(start, summed.channels * taps) };
-            weights.fill(0.0);
-            for sums in partial.chunks_exact(order.len) {
-                let sums = &sums[first..];
-                for (sum, weights) in weights.chunks_exact_mut(taps).enumerate() {
-                    for (tap, weight) in weights.iter_mut().enumerate() {
-                        *weight += sums[(tap * LANES + sum) * width + result];
+        let (group, block) = (&order.groups[task / order.summed.len()], task % order.summed.len());
+        let len = order.block_stride(group);
+        let parts = partial.chunks_exact(order.len).map(|sums| &sums[group.offset + block * len..][..len]);
+        // SAFETY: each task writes the weights of its own pair.
+        unsafe { write_natural(shape, order, group, block, parts, &target) };
+    });
+}
+
+/// Adds the sums `[tap][16][output channels]` of all parts in their order and writes them where the natural weights of the group and
+/// the source block are.
+///
+/// # Safety
+/// Nobody else writes the weights of the group and the source block.
+pub(in crate::conv) unsafe fn write_natural<'a>(
+    shape: &ConvShape,
+    order: &Order,
+    group: &Group,
+    block: usize,
+    parts: impl Iterator<Item = &'a [f32]> + Clone,
+    target: &SharedMut<'_, f32>,
+) {
+    let (taps, in_channels) = (shape.taps(), shape.in_channels());
+    let summed = &order.summed[block];
+    let width = group.blocks * LANES;
+    // Some output channels at a time, whose weights are written one after the other.
+    for first in (0..group.channels).step_by(CHANNELS_AT_ONCE) {
+        for sum in 0..summed.channels {
+            for first_tap in (0..taps).step_by(TAPS_AT_ONCE) {
+                let count = TAPS_AT_ONCE.min(taps - first_tap);
+                let mut rows = [[0.0_f32; CHANNELS_AT_ONCE]; TAPS_AT_ONCE];
+                for sums in parts.clone() {
+                    for (tap, row) in rows[..count].iter_mut().enumerate() {
+                        let at = ((first_tap + tap) * LANES + sum) * width + first;
+                        let sums = &sums[at..at + CHANNELS_AT_ONCE];
+                        row.iter_mut().zip(sums).for_each(|(row, sum)| *row += sum);
+                    }
+                }
+                for channel in (0..CHANNELS_AT_ONCE).step_by(4) {
+                    for tap in (0..count).step_by(4) {
+                        let square = transpose4(std::array::from_fn(|row| {
+                            std::array::from_fn(|column| rows[tap + row][channel + column])
+                        }));
+                        let here = 4.min(count - tap);
+                        for (channel, taps_of_channel) in (first + channel..group.channels).zip(square) {
+                            let input = (group.channel + channel) * in_channels + summed.channel + sum;
+                            // SAFETY: by the contract of this function.
+                            let weights = unsafe { target.part(input * taps + first_tap + tap, here) };
+                            match <&mut [f32; 4]>::try_from(&mut *weights) {
+                                Ok(weights) => *weights = taps_of_channel,
+                                Err(_) => weights.copy_from_slice(&taps_of_channel[..here]),
+                            }
+                        }
                     }
                 }
             }
         }
-    });
+    }
 }

@@ -18,6 +18,7 @@ mod multiply;
 mod outer;
 mod output;
 mod pairs;
+mod products;
 mod region;
 mod schedule;
 mod transform;
