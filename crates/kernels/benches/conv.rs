@@ -14,7 +14,7 @@ use nnunet_kernels::conv::{
     Affine, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, backward_data,
     backward_weights, forward,
 };
-use nnunet_kernels::{Context, CpuLevel, peak};
+use nnunet_kernels::{Context, CpuLevel, Values, peak};
 
 /// Name, batch, input, source channels, output channels, kernel, stride.
 type Row = (&'static str, usize, [usize; 3], &'static [usize], usize, [usize; 3], [usize; 3]);
@@ -96,7 +96,7 @@ fn main() {
             .iter()
             .zip(&vectors)
             .map(|(data, vector)| Source {
-                data,
+                data: Values::F32(data),
                 affine: Some(Affine { scale: vector, shift: vector, negative_slope: 0.01 }),
             })
             .collect();

@@ -15,7 +15,7 @@ use nnunet_kernels::head::{self, HeadShape};
 use nnunet_kernels::layout::BlockedShape;
 use nnunet_kernels::norm::{self, NormBackward, NormGradients, NormOver};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
-use nnunet_kernels::{Context, CpuLevel, activation, first_layer, peak};
+use nnunet_kernels::{Context, CpuLevel, Values, activation, first_layer, peak};
 
 struct Report {
     peak: f64,
@@ -54,7 +54,7 @@ fn main() {
         let (mut mean, mut variance) = (vec![0.0; vector], vec![1.0; vector]);
         let (scale, shift) = (vec![1.0; vector], vec![0.1; vector]);
         let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope: 0.01 });
-        let source = Source { data: &tensor, affine };
+        let source = Source { data: Values::F32(&tensor), affine };
 
         let shape = ConvShape::new(batch, spatial, &[1], 32, [3; 3], [1; 3]).unwrap();
         let (image, weights) = (values(upper.voxels() * batch), values(shape.weights_len()));
@@ -116,7 +116,7 @@ fn main() {
             let [gamma, beta] = &mut gradients;
             let backward = NormBackward {
                 over: NormOver::Voxels,
-                raw: &tensor,
+                raw: Values::F32(&tensor),
                 scale: &scale,
                 shift: &shift,
                 mean: &mean,

@@ -7,11 +7,12 @@
 
 use std::f64::consts::FRAC_1_SQRT_2;
 
-use crate::activation::for_each_block;
+use crate::activation::{for_each_block, for_each_piece};
 use crate::conv::{GradientTarget, Source, WriteMode};
 use crate::error::check_length;
 use crate::exponential::exp_nonpositive;
 use crate::layout::{BlockedShape, LANES};
+use crate::values::{Element, Values, ValuesMut};
 use crate::{Context, CpuLevel, KernelError};
 
 /// Scale, shift and slope of one block of channels.
@@ -98,19 +99,31 @@ pub(crate) fn gelu_slope(x: f32) -> f32 {
 ///
 /// # Errors
 /// If a length does not fit `shape` or a slope is outside of 0 to 1.
-pub fn forward(
+pub fn forward<'a>(
     ctx: &Context,
     shape: &BlockedShape,
     source: &Source<'_>,
-    output: &mut [f32],
+    output: impl Into<ValuesMut<'a>>,
 ) -> Result<(), KernelError> {
+    let output = output.into().shared();
     source.check(shape)?;
     check_length("output", output.len(), shape.len())?;
     let table = table(ctx.level());
-    for_each_block(ctx, shape, output, |block, first, lanes| {
-        let piece = &source.data[first..][..lanes.len()];
-        // SAFETY: the level is one that the CPU has.
-        unsafe { (table.forward)(piece, &BlockAffine::of(source, block), lanes) };
+    for_each_piece(ctx, shape, |block, first, len| {
+        let affine = BlockAffine::of(source, block);
+        // SAFETY: each task has a piece of its own; the level is one that the CPU has.
+        unsafe {
+            match (source.data.part(first, len), output.part(first, len)) {
+                (Values::F32(piece), ValuesMut::F32(lanes)) => (table.forward)(piece, &affine, lanes),
+                (Values::Bf16(piece), ValuesMut::F32(lanes)) => (table.forward_bf16)(piece, &affine, lanes),
+                (Values::F32(piece), ValuesMut::Bf16(lanes)) => {
+                    (table.forward_to_bf16)(piece, &affine, lanes)
+                }
+                (Values::Bf16(piece), ValuesMut::Bf16(lanes)) => {
+                    (table.forward_both_bf16)(piece, &affine, lanes)
+                }
+            }
+        }
     });
     Ok(())
 }
@@ -132,25 +145,30 @@ pub fn backward(
     let table = table(ctx.level());
     let accumulate = grad_source.mode == WriteMode::Accumulate;
     for_each_block(ctx, shape, grad_source.data, |block, first, lanes| {
-        let (piece, gradient) = (&source.data[first..][..lanes.len()], &grad_output[first..][..lanes.len()]);
+        let (affine, gradient) = (BlockAffine::of(source, block), &grad_output[first..][..lanes.len()]);
         // SAFETY: the level is one that the CPU has.
-        unsafe { (table.backward)(piece, &BlockAffine::of(source, block), gradient, lanes, accumulate) };
+        unsafe {
+            match source.data.part(first, lanes.len()) {
+                Values::F32(piece) => (table.backward)(piece, &affine, gradient, lanes, accumulate),
+                Values::Bf16(piece) => (table.backward_bf16)(piece, &affine, gradient, lanes, accumulate),
+            }
+        }
     });
     Ok(())
 }
 
 #[inline(always)]
-fn forward_piece(source: &[f32], affine: &BlockAffine, output: &mut [f32]) {
+fn forward_piece<E: Element, O: Element>(source: &[E], affine: &BlockAffine, output: &mut [O]) {
     for (values, output) in source.chunks_exact(LANES).zip(output.chunks_exact_mut(LANES)) {
         for lane in 0..LANES {
-            output[lane] = gelu(affine.apply(lane, values[lane]));
+            output[lane] = O::narrow(gelu(affine.apply(lane, values[lane].widen())));
         }
     }
 }
 
 #[inline(always)]
-fn backward_piece(
-    source: &[f32],
+fn backward_piece<E: Element>(
+    source: &[E],
     affine: &BlockAffine,
     gradient: &[f32],
     target: &mut [f32],
@@ -160,7 +178,7 @@ fn backward_piece(
     for ((values, gradient), target) in pieces.zip(target.chunks_exact_mut(LANES)) {
         for lane in 0..LANES {
             let before = if accumulate { target[lane] } else { 0.0 };
-            target[lane] = before + gradient[lane] * gelu_slope(affine.apply(lane, values[lane]));
+            target[lane] = before + gradient[lane] * gelu_slope(affine.apply(lane, values[lane].widen()));
         }
     }
 }
@@ -168,7 +186,11 @@ fn backward_piece(
 /// The passes of an instruction set.
 struct Table {
     forward: unsafe fn(&[f32], &BlockAffine, &mut [f32]),
+    forward_bf16: unsafe fn(&[u16], &BlockAffine, &mut [f32]),
+    forward_to_bf16: unsafe fn(&[f32], &BlockAffine, &mut [u16]),
+    forward_both_bf16: unsafe fn(&[u16], &BlockAffine, &mut [u16]),
     backward: unsafe fn(&[f32], &BlockAffine, &[f32], &mut [f32], bool),
+    backward_bf16: unsafe fn(&[u16], &BlockAffine, &[f32], &mut [f32], bool),
 }
 
 macro_rules! table {
@@ -177,18 +199,25 @@ macro_rules! table {
             /// # Safety
             /// The CPU has the features.
             $(#[target_feature(enable = $feature)])?
-            unsafe fn forward_entry(source: &[f32], affine: &BlockAffine, output: &mut [f32]) {
+            unsafe fn forward_entry<E: Element, O: Element>(source: &[E], affine: &BlockAffine, output: &mut [O]) {
                 forward_piece(source, affine, output);
             }
             /// # Safety
             /// The CPU has the features.
             $(#[target_feature(enable = $feature)])?
-            unsafe fn backward_entry(
-                source: &[f32], affine: &BlockAffine, gradient: &[f32], target: &mut [f32], accumulate: bool,
+            unsafe fn backward_entry<E: Element>(
+                source: &[E], affine: &BlockAffine, gradient: &[f32], target: &mut [f32], accumulate: bool,
             ) {
                 backward_piece(source, affine, gradient, target, accumulate);
             }
-            Table { forward: forward_entry, backward: backward_entry }
+            Table {
+                forward: forward_entry::<f32, f32>,
+                forward_bf16: forward_entry::<u16, f32>,
+                forward_to_bf16: forward_entry::<f32, u16>,
+                forward_both_bf16: forward_entry::<u16, u16>,
+                backward: backward_entry::<f32>,
+                backward_bf16: backward_entry::<u16>,
+            }
         };
     };
 }

@@ -7,6 +7,7 @@ use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
 use crate::error::check_length;
+use crate::values::{Element, ValuesMut};
 use crate::{Context, KernelError};
 
 /// Channels in a block: one AVX-512 vector of `f32`, one cache line.
@@ -79,29 +80,37 @@ impl BlockedShape {
 ///
 /// # Errors
 /// If a slice does not have the length of `shape`.
-pub fn to_blocked(
+pub fn to_blocked<'a>(
     ctx: &Context,
     shape: &BlockedShape,
     plain: &[f32],
-    blocked: &mut [f32],
+    blocked: impl Into<ValuesMut<'a>>,
 ) -> Result<(), KernelError> {
+    let parts = blocked.into().shared();
     check_length("plain tensor", plain.len(), shape.plain_len())?;
-    check_length("blocked tensor", blocked.len(), shape.len())?;
+    check_length("blocked tensor", parts.len(), shape.len())?;
     let (voxels, blocks) = (shape.voxels(), shape.blocks());
-    let parts = SharedMut::new(blocked);
     ctx.pool().par_for(shape.batch * blocks, |_, task| {
         let (sample, block) = (task / blocks, task % blocks);
-        // SAFETY: each task writes its own block.
-        let out = unsafe { parts.part(task * voxels * LANES, voxels * LANES) };
         let count = (shape.channels - block * LANES).min(LANES);
         let first = (sample * shape.channels + block * LANES) * voxels;
-        for (voxel, lanes) in out.chunks_exact_mut(LANES).enumerate() {
-            for (lane, value) in lanes.iter_mut().enumerate() {
-                *value = if lane < count { plain[first + lane * voxels + voxel] } else { 0.0 };
-            }
+        let plain = &plain[first..first + count * voxels];
+        // SAFETY: each task writes its own block.
+        match unsafe { parts.part(task * voxels * LANES, voxels * LANES) } {
+            ValuesMut::F32(block) => fill_block(plain, voxels, block),
+            ValuesMut::Bf16(block) => fill_block(plain, voxels, block),
         }
     });
     Ok(())
+}
+
+/// Writes the channels of one block; padding lanes become zero.
+fn fill_block<E: Element>(plain: &[f32], voxels: usize, block: &mut [E]) {
+    for (voxel, lanes) in block.chunks_exact_mut(LANES).enumerate() {
+        for (lane, value) in lanes.iter_mut().enumerate() {
+            *value = E::narrow(plain.get(lane * voxels + voxel).copied().unwrap_or(0.0));
+        }
+    }
 }
 
 /// Converts blocked to plain (n, c, z, y, x); padding lanes are dropped.

@@ -4,6 +4,8 @@
 //! - Axis order is (n, c, z, y, x); a 2-D network has z = 1 and kernels, strides and pools of size 1 along z.
 //! - Activations live in the *blocked* layout `[n][c/16][z][y][x][16]` ([`layout::LANES`] = 16). Channels are padded with
 //!   zeros to a multiple of 16; every kernel keeps the padding lanes of what it writes at zero.
+//! - What a kernel reads of activations can be bf16 instead of f32 ([`Values`]): it is widened on load, and everything is computed in
+//!   f32. So can outputs ([`ValuesMut`]), which are rounded at last, after their statistics have been taken. Gradients are f32.
 //! - Per-(sample, channel) vectors (scale, shift, mean, variance) have `n * padded_channels` entries, index
 //!   `n * padded_channels + c`. Per-channel parameters (bias, gamma, beta) and weights are in PyTorch's natural, unpadded layout.
 //! - A convolution writes its *raw* output. Instance norm and LeakyReLU of the producing layer are applied when the next kernel
@@ -38,6 +40,7 @@
 #![warn(unsafe_code)]
 
 pub mod activation;
+mod bf16;
 mod context;
 pub mod conv;
 mod cpu_level;
@@ -54,8 +57,10 @@ pub mod pooling;
 pub mod scalar;
 mod simd;
 pub mod transposed;
+mod values;
 
 pub use context::Context;
 pub use cpu_level::CpuLevel;
 pub use error::KernelError;
 pub use pool::Pool;
+pub use values::{Values, ValuesMut};

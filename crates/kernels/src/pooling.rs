@@ -12,6 +12,7 @@ use crate::conv::{GradientTarget, Source, WriteMode};
 use crate::error::{check_length, check_range};
 use crate::layout::{BlockedShape, LANES, SharedMut};
 use crate::simd::{Isa, Simd, at_level};
+use crate::values::{Element, Values, ValuesMut};
 use crate::{Context, KernelError};
 
 /// Sizes of an average pooling.
@@ -53,31 +54,43 @@ impl PoolShape {
 ///
 /// # Errors
 /// If a length does not fit `shape`.
-pub fn average_forward(
+pub fn average_forward<'a>(
     ctx: &Context,
     shape: &PoolShape,
     source: &Source<'_>,
-    output: &mut [f32],
+    output: impl Into<ValuesMut<'a>>,
 ) -> Result<(), KernelError> {
+    let target = output.into().shared();
     shape.check()?;
     source.check(&shape.input)?;
     let out = shape.output();
-    check_length("output", output.len(), out.len())?;
+    check_length("output", target.len(), out.len())?;
     let [size_z, size_y, size_x] = out.spatial;
-    let plane = size_y * size_x * LANES;
-    let target = SharedMut::new(output);
+    let row = size_x * LANES;
     ctx.pool().par_for(out.batch * out.blocks() * size_z, |_, task| {
-        let (block, z) = (task / size_z, task % size_z);
-        // SAFETY: each task writes an output plane of its own.
-        let results = unsafe { target.part(task * plane, plane) };
-        for (y, results) in results.chunks_exact_mut(size_x * LANES).enumerate() {
-            let windows = Windows {
-                shape,
-                values: &source.data[shape.first_row(block, z, y)..],
-                affine: BlockAffine::of(source, block),
-            };
-            // SAFETY: the windows lie in the source, the level is one that the CPU has.
-            unsafe { mean_of_row(ctx.level(), &mut (&windows, results)) };
+        let (block, z, level) = (task / size_z, task % size_z, ctx.level());
+        let affine = BlockAffine::of(source, block);
+        for y in 0..size_y {
+            let first = shape.first_row(block, z, y);
+            let values = source.data.part(first, source.data.len() - first);
+            // SAFETY: each task writes an output plane of its own; `BlockAffine::of` points to 16 values each; the level is one that
+            // the CPU has.
+            unsafe {
+                match (values, target.part((task * size_y + y) * row, row)) {
+                    (Values::F32(values), ValuesMut::F32(results)) => {
+                        mean_of_row(level, &mut (&Windows { shape, values, affine }, results));
+                    }
+                    (Values::Bf16(values), ValuesMut::F32(results)) => {
+                        mean_of_row_bf16(level, &mut (&Windows { shape, values, affine }, results));
+                    }
+                    (Values::F32(values), ValuesMut::Bf16(results)) => {
+                        mean_of_row_to_bf16(level, &mut (&Windows { shape, values, affine }, results));
+                    }
+                    (Values::Bf16(values), ValuesMut::Bf16(results)) => {
+                        mean_of_row_both_bf16(level, &mut (&Windows { shape, values, affine }, results));
+                    }
+                }
+            }
         }
     });
     Ok(())
@@ -138,21 +151,42 @@ impl PoolShape {
 }
 
 /// The windows of one row of results.
-struct Windows<'a> {
+struct Windows<'a, E> {
     shape: &'a PoolShape,
     /// The source from the first voxel of the first window on.
-    values: &'a [f32],
+    values: &'a [E],
     affine: Option<BlockAffine>,
 }
 
 at_level! {
     /// # Safety
     /// The affine's pointers are valid for 16 values.
-    unsafe fn mean_of_row = mean_of_row_of(task: &mut (&Windows<'_>, &mut [f32]))
+    unsafe fn mean_of_row = mean_of_row_of(task: &mut (&Windows<'_, f32>, &mut [f32]))
+}
+
+at_level! {
+    /// # Safety
+    /// As [`mean_of_row`].
+    unsafe fn mean_of_row_bf16 = mean_of_row_of(task: &mut (&Windows<'_, u16>, &mut [f32]))
+}
+
+at_level! {
+    /// # Safety
+    /// As [`mean_of_row`].
+    unsafe fn mean_of_row_to_bf16 = mean_of_row_of(task: &mut (&Windows<'_, f32>, &mut [u16]))
+}
+
+at_level! {
+    /// # Safety
+    /// As [`mean_of_row`].
+    unsafe fn mean_of_row_both_bf16 = mean_of_row_of(task: &mut (&Windows<'_, u16>, &mut [u16]))
 }
 
 #[inline(always)]
-unsafe fn mean_of_row_of<S: Simd>(s: Isa<S>, (windows, results): &mut (&Windows<'_>, &mut [f32])) {
+unsafe fn mean_of_row_of<S: Simd, E: Element, O: Element>(
+    s: Isa<S>,
+    (windows, results): &mut (&Windows<'_, E>, &mut [O]),
+) {
     for lane in (0..LANES).step_by(S::LANES) {
         match windows.affine {
             None => mean_of_lanes(
@@ -180,11 +214,11 @@ unsafe fn mean_of_row_of<S: Simd>(s: Isa<S>, (windows, results): &mut (&Windows<
 }
 
 #[inline(always)]
-fn mean_of_lanes<S: Simd>(
+fn mean_of_lanes<S: Simd, E: Element, O: Element>(
     s: Isa<S>,
-    windows: &Windows<'_>,
+    windows: &Windows<'_, E>,
     lane: usize,
-    results: &mut [f32],
+    results: &mut [O],
     activate: impl Fn(S::Vector) -> S::Vector,
 ) {
     let [_, size_y, size_x] = windows.shape.input.spatial;
@@ -195,12 +229,12 @@ fn mean_of_lanes<S: Simd>(
         for row in 0..kernel_z * kernel_y {
             let row = (row / kernel_y * size_y + row % kernel_y) * size_x + x * kernel_x;
             for voxel in windows.values[row * LANES..][..kernel_x * LANES].chunks_exact(LANES) {
-                // SAFETY: the lanes lie in the 16 values of the voxel.
-                sum = s.add(sum, activate(unsafe { s.load(voxel[lane..].as_ptr()) }));
+                // SAFETY: the lanes lie in the 16 values of the voxel; the token proves the instruction set.
+                sum = s.add(sum, activate(unsafe { E::load::<S>(voxel[lane..].as_ptr()) }));
             }
         }
-        // SAFETY: the lanes lie in the 16 values of the result.
-        unsafe { s.store(result[lane..].as_mut_ptr(), s.mul(sum, weight)) };
+        // SAFETY: the lanes lie in the 16 values of the result; the token proves the instruction set.
+        unsafe { O::store::<S>(result[lane..].as_mut_ptr(), s.mul(sum, weight)) };
     }
 }
 

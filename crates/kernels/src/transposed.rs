@@ -4,10 +4,13 @@
 //! It is the data gradient of a convolution without padding that has the kernel as its stride, and its own data gradient is that
 //! convolution; the kernels of the direct convolution do all the work.
 
-use crate::conv::{ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, check_bias, direct};
+use crate::conv::{
+    ConvShape, DataWeights, ForwardWeights, GradientTarget, SharedTarget, Source, WriteMode, check_bias,
+    direct,
+};
 use crate::error::{check_length, check_range};
 use crate::layout::BlockedShape;
-use crate::{Context, KernelError, activation};
+use crate::{Context, KernelError, Values, ValuesMut, activation};
 
 /// The adjoint convolution has no padding, whatever its kernel.
 const NO_PADDING: [usize; 3] = [0; 3];
@@ -122,22 +125,23 @@ impl TransposedWeights {
 ///
 /// # Errors
 /// If a length does not fit `shape` or the weights were packed for another one.
-pub fn forward(
+pub fn forward<'a>(
     ctx: &Context,
     shape: &TransposedShape,
     source: &Source<'_>,
     weights: &TransposedWeights,
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: impl Into<ValuesMut<'a>>,
 ) -> Result<(), KernelError> {
+    let output = output.into().shared();
     shape.check()?;
     source.check(&shape.source())?;
     let adjoint = shape.adjoint();
     weights.forward.check(&adjoint)?;
     check_bias(shape.out_channels, bias)?;
     check_length("output", output.len(), shape.output().len())?;
-    let mut targets = [GradientTarget::overwrite(output)];
-    direct::backward_data(ctx, &adjoint, NO_PADDING, source, &weights.forward, bias, &mut targets);
+    let targets = std::iter::once(SharedTarget { data: output, mode: WriteMode::Overwrite });
+    direct::backward_data(ctx, &adjoint, NO_PADDING, source, &weights.forward, bias, targets);
     Ok(())
 }
 
@@ -157,9 +161,9 @@ pub fn backward_data(
     let adjoint = shape.adjoint();
     weights.data.check(&adjoint)?;
     check_length("gradient of the source", grad_source.data.len(), shape.source().len())?;
-    let target = GradientTarget { data: &mut *grad_source.data, mode: grad_source.mode };
     let sources = [Source::raw(grad_output)];
-    direct::forward(ctx, &adjoint, NO_PADDING, &sources, weights.data.0.whole(), None, target, None);
+    let (weights, target) = (weights.data.0.whole(), grad_source.shared());
+    direct::forward(ctx, &adjoint, NO_PADDING, &sources, weights, None, target, None);
     Ok(())
 }
 
@@ -182,11 +186,11 @@ pub fn backward_weights(
     check_bias(shape.out_channels, grad_bias.as_deref())?;
     let sources = [Source::raw(grad_output)];
     let mut staging = ctx.staging();
-    let values = match source.affine {
-        None => source.data,
-        Some(_) => {
+    let values: &[f32] = match *source {
+        Source { data: Values::F32(values), affine: None } => values,
+        _ => {
             let values = staging.at_least(source.data.len());
-            activation::apply(ctx, &shape.source(), source, values)?;
+            activation::apply(ctx, &shape.source(), source, &mut *values)?;
             values
         }
     };

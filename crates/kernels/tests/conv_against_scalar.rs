@@ -5,6 +5,8 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod common;
+#[path = "common/stored.rs"]
+mod stored;
 #[path = "common/vector_code.rs"]
 mod vector_code;
 
@@ -14,11 +16,12 @@ use nnunet_kernels::conv::{
     backward_data, backward_weights, forward,
 };
 use nnunet_kernels::layout::AlignedBuffer;
-use nnunet_kernels::{Context, CpuLevel, scalar};
+use nnunet_kernels::{Context, CpuLevel, Values, ValuesMut, scalar};
 use proptest::prelude::*;
+use stored::{Stored, assert_rounded};
 
 struct Case {
-    sources: Vec<AlignedBuffer>,
+    sources: Vec<Stored>,
     affine: Vec<Option<(Vec<f32>, Vec<f32>)>>,
     weights: Vec<f32>,
     bias: Option<Vec<f32>>,
@@ -28,7 +31,7 @@ struct Case {
 }
 
 impl Case {
-    fn new(ctx: &Context, shape: &ConvShape, seed: u64) -> Self {
+    fn new(ctx: &Context, shape: &ConvShape, seed: u64, bf16: Bf16) -> Self {
         let mut random = Random(seed | 1);
         let mut affine = Vec::new();
         for index in 0..shape.source_channels.len() {
@@ -39,8 +42,12 @@ impl Case {
             }));
         }
         let all = 0..shape.source_channels.len();
+        let as_bf16 = |index: usize| bf16 == Bf16::All || bf16 == Bf16::Second && index == 1;
+        let stored = |index: usize, random: &mut Random| {
+            Stored::new(random.blocked(ctx, &shape.source(index)), as_bf16(index))
+        };
         Self {
-            sources: all.clone().map(|index| random.blocked(ctx, &shape.source(index))).collect(),
+            sources: all.clone().map(|index| stored(index, &mut random)).collect(),
             affine,
             weights: random.values(shape.weights_len()),
             bias: (seed & 1 == 0).then(|| random.values(shape.out_channels)),
@@ -49,16 +56,30 @@ impl Case {
         }
     }
 
-    fn sources<'a>(&'a self) -> Vec<Source<'a>> {
+    fn sources(&self) -> Vec<Source<'_>> {
+        self.sources_as(Stored::data)
+    }
+
+    /// The same values as f32.
+    fn f32_sources(&self) -> Vec<Source<'_>> {
+        self.sources_as(|stored| Values::F32(stored.values()))
+    }
+
+    fn sources_as<'a>(&'a self, data: impl Fn(&'a Stored) -> Values<'a>) -> Vec<Source<'a>> {
         let affine = |pair: &'a Option<(Vec<f32>, Vec<f32>)>| -> Option<Affine<'a>> {
             pair.as_ref().map(|(scale, shift)| Affine { scale, shift, negative_slope: 0.01 })
         };
-        self.sources
-            .iter()
-            .zip(&self.affine)
-            .map(|(data, pair)| Source { data, affine: affine(pair) })
-            .collect()
+        let sources = self.sources.iter().zip(&self.affine);
+        sources.map(|(stored, pair)| Source { data: data(stored), affine: affine(pair) }).collect()
     }
+}
+
+/// Which sources are bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bf16 {
+    None,
+    All,
+    Second,
 }
 
 struct Results {
@@ -95,6 +116,13 @@ fn run(ctx: &Context, shape: &ConvShape, case: &Case) -> Results {
     let statistics = StatisticsMut { mean: &mut results.mean, variance: &mut results.variance };
     let (sources, bias) = (case.sources(), case.bias.as_deref());
     forward(ctx, shape, &sources, &packed, bias, &mut results.output, Some(statistics)).unwrap();
+    let (mut rounded, mut mean, mut variance) =
+        (vec![0; results.output.len()], vec![f64::NAN; vector], vec![f64::NAN; vector]);
+    let statistics = StatisticsMut { mean: &mut mean, variance: &mut variance };
+    let output = ValuesMut::Bf16(&mut rounded);
+    forward(ctx, shape, &sources, &packed, bias, output, Some(statistics)).unwrap();
+    assert_rounded("output", &rounded, &results.output);
+    assert!(mean == results.mean && variance == results.variance, "statistics of what was not rounded");
     backward_data(ctx, shape, &case.gradient, &packed_data, &mut targets(&mut results.grad_sources)).unwrap();
     let grad_bias = Some(&mut results.grad_bias[..]);
     backward_weights(ctx, shape, &sources, &case.gradient, &mut results.grad_weights, grad_bias).unwrap();
@@ -111,17 +139,27 @@ fn scalar(shape: &ConvShape, case: &Case) -> Results {
         grad_weights: vec![0.0; shape.weights_len()],
         grad_bias: vec![0.0; shape.out_channels],
     };
-    scalar::conv_forward(shape, &case.sources(), &case.weights, case.bias.as_deref(), &mut results.output);
+    scalar::conv_forward(
+        shape,
+        &case.f32_sources(),
+        &case.weights,
+        case.bias.as_deref(),
+        &mut results.output,
+    );
     let statistics = StatisticsMut { mean: &mut results.mean, variance: &mut results.variance };
     scalar::statistics(&shape.output(), &results.output, statistics);
     scalar::conv_backward_data(shape, &case.gradient, &case.weights, &mut targets(&mut results.grad_sources));
-    scalar::conv_backward_weights(shape, &case.sources(), &case.gradient, &mut results.grad_weights);
+    scalar::conv_backward_weights(shape, &case.f32_sources(), &case.gradient, &mut results.grad_weights);
     scalar::bias_gradient(&shape.output(), &case.gradient, &mut results.grad_bias);
     results
 }
 
 fn check(shape: &ConvShape, seed: u64) {
-    let case = Case::new(&Context::new(CpuLevel::Portable, 1), shape, seed);
+    check_with(shape, seed, Bf16::None);
+}
+
+fn check_with(shape: &ConvShape, seed: u64, bf16: Bf16) {
+    let case = Case::new(&Context::new(CpuLevel::Portable, 1), shape, seed, bf16);
     let expected = scalar(shape, &case);
     let terms = (shape.taps() * shape.in_channels().max(shape.out_channels)) as f32;
     let positions = shape.output().voxels() as f32 * shape.batch as f32;
@@ -191,6 +229,13 @@ proptest! {
     fn random_shapes(shape in shapes(), seed in any::<u64>()) {
         check(&shape, seed);
     }
+
+    #[test]
+    fn random_shapes_of_bf16(
+        shape in shapes(), seed in any::<u64>(), bf16 in prop_oneof![3 => Just(Bf16::All), 1 => Just(Bf16::Second)],
+    ) {
+        check_with(&shape, seed, bf16);
+    }
 }
 
 #[test]
@@ -199,6 +244,7 @@ fn several_tiles_chunks_and_groups() {
     check(&ConvShape::new(1, [3, 5, 27], &[80, 10], 70, [3; 3], [1; 3]).unwrap(), 5);
     check(&ConvShape::new(2, [6, 9, 5], &[96], 96, [3; 3], [2; 3]).unwrap(), 8);
     check(&ConvShape::new(1, [4, 70, 66], &[2], 3, [3; 3], [1; 3]).unwrap(), 12);
+    check_with(&ConvShape::new(1, [3, 5, 27], &[80, 10], 70, [3; 3], [1; 3]).unwrap(), 6, Bf16::All);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod golden;
 
 use golden::{blocked, contexts, plain};
+use nnunet_kernels::Values;
 use nnunet_kernels::conv::{
     Affine, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, backward_data,
     backward_weights, forward,
@@ -57,7 +58,7 @@ fn check_conv(name: &str, shape: &ConvShape) {
             .iter()
             .zip(&vectors)
             .map(|(data, (_, _, scale, shift, _))| Source {
-                data,
+                data: Values::F32(data),
                 affine: Some(Affine { scale, shift, negative_slope: SLOPE }),
             })
             .collect();
@@ -104,7 +105,7 @@ fn check_conv(name: &str, shape: &ConvShape) {
             let gamma = Some(&gamma[..]);
             let norm = NormBackward {
                 over: NormOver::Voxels,
-                raw: &raw[i],
+                raw: Values::F32(&raw[i]),
                 scale,
                 shift,
                 mean,

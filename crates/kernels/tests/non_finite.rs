@@ -7,6 +7,9 @@
 
 #[path = "common/golden.rs"]
 mod golden;
+#[path = "common/stored.rs"]
+#[allow(dead_code)] // its sources are not needed here
+mod stored;
 
 use golden::{blocked, contexts, plain};
 use nnunet_kernels::conv::winograd::Variant;
@@ -17,7 +20,7 @@ use nnunet_kernels::conv::{
 use nnunet_kernels::layout::{AlignedBuffer, BlockedShape};
 use nnunet_kernels::pooling::{PoolShape, average_forward};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
-use nnunet_kernels::{Context, CpuLevel, activation, first_layer, norm, scalar};
+use nnunet_kernels::{Context, CpuLevel, Values, ValuesMut, activation, first_layer, norm, scalar};
 use proptest::prelude::*;
 
 fn load(name: &str) -> Vec<f32> {
@@ -88,6 +91,10 @@ impl Conv<'_> {
         let (mut mean, mut variance) = (vec![0.0; len], vec![0.0; len]);
         let statistics = StatisticsMut { mean: &mut mean, variance: &mut variance };
         forward(self.ctx, &self.shape, &[*source], &packed, bias, &mut output, Some(statistics)).unwrap();
+        let mut rounded = vec![0; output.len()];
+        let target = ValuesMut::Bf16(&mut rounded);
+        forward(self.ctx, &self.shape, &[*source], &packed, bias, target, None).unwrap();
+        stored::assert_rounded("output", &rounded, &output);
         plain(self.ctx, &self.shape.output(), &output)
     }
 
@@ -118,7 +125,7 @@ fn check_conv(name: &str, shape: &ConvShape, negative_slope: f32) {
         let [scale, shift] = identity(&shape.source(0));
         let data = blocked(&ctx, &shape.source(0), &x);
         let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope });
-        let source = Source { data: &data, affine };
+        let source = Source { data: Values::F32(&data), affine };
         let gradient = blocked(&ctx, &shape.output(), &load("grad"));
         let conv = Conv { ctx: &ctx, shape: shape.clone(), algorithm: Algorithm::Direct, weights: &weights };
         let what = |part: &str| format!("{part} of {name} at {}", ctx.level().name());
@@ -178,7 +185,13 @@ fn denormal_numbers_match_pytorch() {
         for (name, negative_slope) in [("leaky", 0.01), ("relu", 0.0)] {
             let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope });
             let mut output = AlignedBuffer::new(data.len());
-            activation::apply(&ctx, &shape.source(0), &Source { data: &data, affine }, &mut output).unwrap();
+            activation::apply(
+                &ctx,
+                &shape.source(0),
+                &Source { data: Values::F32(&data), affine },
+                &mut output,
+            )
+            .unwrap();
             let found = plain(&ctx, &shape.source(0), &output);
             assert_same(name, &found, &load(&format!("denormal_{name}")), 0.0);
         }
@@ -194,7 +207,7 @@ fn activations_and_sums_match_pytorch() {
         for (name, negative_slope) in [("leaky", 0.01), ("relu", 0.0)] {
             let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope });
             let mut output = AlignedBuffer::new(16);
-            activation::apply(&ctx, &shape, &Source { data: &x, affine }, &mut output).unwrap();
+            activation::apply(&ctx, &shape, &Source { data: Values::F32(&x), affine }, &mut output).unwrap();
             assert_same(name, &output, &load(&format!("values_{name}")), 0.0);
             let (a, b) = (Source::raw(&x), Source::raw(&other));
             activation::add(&ctx, &shape, &a, &b, negative_slope, &mut output).unwrap();
@@ -231,7 +244,7 @@ fn transposed_convolution_pooling_and_norm_match_pytorch() {
         norm::scale_shift(&shape, &mean, &variance, None, None, 1e-5, &mut scale, &mut shift).unwrap();
         let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope: 0.01 });
         let mut output = AlignedBuffer::new(shape.len());
-        activation::apply(&ctx, &shape, &Source { data: &data, affine }, &mut output).unwrap();
+        activation::apply(&ctx, &shape, &Source { data: Values::F32(&data), affine }, &mut output).unwrap();
         assert_same("normalised", &plain(&ctx, &shape, &output), &load("norm_output"), 2e-5);
     }
 }

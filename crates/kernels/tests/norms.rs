@@ -11,7 +11,7 @@ use golden::{blocked, contexts, plain};
 use nnunet_kernels::conv::{Affine, GradientTarget, Source, StatisticsMut};
 use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, to_plain};
 use nnunet_kernels::norm::{self, NormBackward, NormGradients, NormOver};
-use nnunet_kernels::{Context, CpuLevel, activation, gelu};
+use nnunet_kernels::{Context, CpuLevel, Values, activation, gelu};
 
 fn load(name: &str) -> Vec<f32> {
     golden::load("norms", name)
@@ -69,7 +69,7 @@ impl Norm<'_> {
         let Forward { raw, scale, shift, .. } = forward;
         let affine = Some(Affine { scale, shift, negative_slope: self.slope });
         let mut output = vec![0.0; self.shape.len()];
-        activation::apply(ctx, &self.shape, &Source { data: raw, affine }, &mut output).unwrap();
+        activation::apply(ctx, &self.shape, &Source { data: Values::F32(raw), affine }, &mut output).unwrap();
         plain(ctx, &self.shape, &output)
     }
 
@@ -79,7 +79,7 @@ impl Norm<'_> {
         let Forward { raw, mean, variance, scale, shift } = forward;
         let norm = NormBackward {
             over: self.over,
-            raw,
+            raw: Values::F32(raw),
             scale,
             shift,
             mean,

@@ -6,6 +6,8 @@
 // A failing helper must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+#[path = "common/stored.rs"]
+mod stored;
 #[path = "common/vector_code.rs"]
 mod vector_code;
 
@@ -15,8 +17,9 @@ use nnunet_kernels::conv::{
     WriteMode, backward_data, backward_weights, backward_weights_with, forward, forward_part,
 };
 use nnunet_kernels::layout::{AlignedBuffer, BlockedShape, LANES};
-use nnunet_kernels::{Context, CpuLevel, scalar};
+use nnunet_kernels::{Context, CpuLevel, Values, ValuesMut, scalar};
 use proptest::prelude::*;
+use stored::{Stored, assert_rounded};
 
 const VARIANTS: [Variant; 4] = [Variant::W1, Variant::W2, Variant::W2Z, Variant::W4];
 
@@ -52,7 +55,7 @@ impl Random {
 /// A convolution with random content.
 struct Case {
     shape: ConvShape,
-    data: Vec<AlignedBuffer>,
+    data: Vec<Stored>,
     vectors: Vec<Option<(Vec<f32>, Vec<f32>)>>,
     weights: Vec<f32>,
     bias: Vec<f32>,
@@ -61,9 +64,14 @@ struct Case {
 
 impl Case {
     fn new(shape: ConvShape, seed: u64) -> Self {
+        Self::stored(shape, seed, false)
+    }
+
+    /// A case whose sources are bf16 with `as_bf16`.
+    fn stored(shape: ConvShape, seed: u64, as_bf16: bool) -> Self {
         let mut random = Random(seed | 1);
         let sources = 0..shape.source_channels.len();
-        let data = sources.clone().map(|i| random.blocked(&shape.source(i))).collect();
+        let data = sources.clone().map(|i| Stored::new(random.blocked(&shape.source(i)), as_bf16)).collect();
         let vectors = sources
             .map(|i| {
                 let source = shape.source(i);
@@ -86,11 +94,20 @@ impl Case {
     }
 
     fn sources(&self) -> Vec<Source<'_>> {
+        self.sources_as(Stored::data)
+    }
+
+    /// The same values as f32.
+    fn f32_sources(&self) -> Vec<Source<'_>> {
+        self.sources_as(|stored| Values::F32(stored.values()))
+    }
+
+    fn sources_as<'a>(&'a self, data: impl Fn(&'a Stored) -> Values<'a>) -> Vec<Source<'a>> {
         self.data
             .iter()
             .zip(&self.vectors)
-            .map(|(data, vectors)| Source {
-                data,
+            .map(|(stored, vectors)| Source {
+                data: data(stored),
                 affine: vectors.as_ref().map(|(scale, shift)| Affine { scale, shift, negative_slope: 0.01 }),
             })
             .collect()
@@ -105,14 +122,27 @@ impl Case {
         let (mut mean, mut variance) =
             (vec![f64::NAN; output.vector_len()], vec![f64::NAN; output.vector_len()]);
         let statistics = StatisticsMut { mean: &mut mean, variance: &mut variance };
-        forward(ctx, &self.shape, &self.sources(), &weights, Some(&self.bias), &mut result, Some(statistics))
-            .unwrap();
+        let (sources, bias) = (self.sources(), Some(&self.bias[..]));
+        forward(ctx, &self.shape, &sources, &weights, bias, &mut result, Some(statistics)).unwrap();
+        let mut rounded = vec![0; result.len()];
+        let (mut same_mean, mut same_variance) = (vec![f64::NAN; mean.len()], vec![f64::NAN; mean.len()]);
+        let statistics = StatisticsMut { mean: &mut same_mean, variance: &mut same_variance };
+        let output = ValuesMut::Bf16(&mut rounded);
+        forward(ctx, &self.shape, &sources, &weights, bias, output, Some(statistics)).unwrap();
+        assert_rounded("output", &rounded, &result);
+        assert!(same_mean == mean && same_variance == variance, "statistics of what was not rounded");
         (result, mean, variance)
     }
 
     fn forward_expected(&self) -> AlignedBuffer {
         let mut expected = AlignedBuffer::new(self.shape.output().len());
-        scalar::conv_forward(&self.shape, &self.sources(), &self.weights, Some(&self.bias), &mut expected);
+        scalar::conv_forward(
+            &self.shape,
+            &self.f32_sources(),
+            &self.weights,
+            Some(&self.bias),
+            &mut expected,
+        );
         expected
     }
 
@@ -161,7 +191,7 @@ impl Case {
 
     fn weight_gradient_expected(&self) -> Vec<f32> {
         let mut expected = vec![0.0; self.shape.weights_len()];
-        scalar::conv_backward_weights(&self.shape, &self.sources(), &self.grad_output, &mut expected);
+        scalar::conv_backward_weights(&self.shape, &self.f32_sources(), &self.grad_output, &mut expected);
         expected
     }
 }
@@ -301,6 +331,20 @@ proptest! {
     ) {
         check(&Case::new(conv(batch, [z, y, x], &sources, out, kernel_z), seed));
     }
+
+    #[test]
+    fn random_shapes_of_bf16_match_the_scalar_version(
+        batch in 1_usize..4,
+        z in 1_usize..7,
+        y in 1_usize..12,
+        x in 1_usize..15,
+        sources in prop::collection::vec(1_usize..40, 1..4),
+        out in 1_usize..50,
+        kernel_z in prop::sample::select(vec![1_usize, 3]),
+        seed in any::<u64>(),
+    ) {
+        check(&Case::stored(conv(batch, [z, y, x], &sources, out, kernel_z), seed, true));
+    }
 }
 
 #[test]
@@ -313,7 +357,9 @@ fn sizes_of_real_networks_match_the_scalar_version() {
         (1, [12, 30, 26], &[32], 16, 3),
         (2, [1, 33, 37], &[16, 17], 32, 1),
     ] {
-        check(&Case::new(conv(batch, input, sources, out, kernel_z), 7));
+        for as_bf16 in [false, true] {
+            check(&Case::stored(conv(batch, input, sources, out, kernel_z), 7, as_bf16));
+        }
     }
 }
 

@@ -5,7 +5,7 @@ mod common;
 
 use allocation_counter::{AllocationInfo, measure};
 use nnunet_network::optimiser::{Optimiser, Sgd, SgdOptions, clip_gradient_norm};
-use nnunet_network::{CpuExecutor, CpuOptions, Executor, Tensor, Trainable};
+use nnunet_network::{CpuExecutor, CpuOptions, Executor, Precision, Tensor, Trainable};
 
 /// Lists of sources and shapes of all steps together; the feature maps of these networks are larger.
 const SMALL: u64 = 64 << 10;
@@ -22,10 +22,16 @@ fn assert_steady(what: &str, first: &AllocationInfo, later: &[AllocationInfo], p
 #[test]
 fn only_the_first_step_allocates() {
     for name in ["plain3d", "residual3d_bottleneck", "plain3d_batch", "plain3d_group", "plain2d_gelu"] {
-        for recompute in [false, true] {
+        let settings = [
+            (false, Precision::Fast),
+            (true, Precision::Fast),
+            (false, Precision::Bf16),
+            (true, Precision::Bf16),
+        ];
+        for (recompute, precision) in settings {
             let case = common::case(name);
             // The counter counts those of its own thread.
-            let options = CpuOptions { threads: 1, recompute, ..CpuOptions::default() };
+            let options = CpuOptions { threads: 1, recompute, precision, ..CpuOptions::default() };
             let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), options).unwrap();
             let x = case.tensor("x");
             let gradients: Vec<_> = (0..2).map(|i| Some(case.tensor(&format!("d{i}")))).collect();

@@ -13,7 +13,7 @@ pub enum Algorithm {
     Winograd(Variant),
 }
 
-/// What a caller asks of the arithmetic. All of it is f32.
+/// What a caller asks of the arithmetic. All of it is f32; with [`Precision::Bf16`] what it works on is kept with fewer digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
     /// Direct sums only.
@@ -23,6 +23,8 @@ pub enum Precision {
     Fast,
     /// The same, and [`Variant::W4`] where that is faster still: its error is some four times that of direct sums.
     Relaxed,
+    /// Algorithms as for [`Precision::Fast`]. Networks keep activations as bf16: half the memory, an error of up to 2^-9 of each value.
+    Bf16,
 }
 
 /// How often weights change.
@@ -109,7 +111,7 @@ const MOST_W2Z: usize = 128;
 pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> Algorithm {
     let variants = match precision {
         Precision::Exact => &[][..],
-        Precision::Fast => &[Variant::W2Z, Variant::W2, Variant::W1],
+        Precision::Fast | Precision::Bf16 => &[Variant::W2Z, Variant::W2, Variant::W1],
         Precision::Relaxed => &[Variant::W2Z, Variant::W2, Variant::W1, Variant::W4],
     };
     let candidates = [Algorithm::Direct].into_iter().chain(variants.iter().copied().map(Algorithm::Winograd));

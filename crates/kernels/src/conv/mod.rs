@@ -10,11 +10,13 @@ pub mod winograd;
 pub use algorithm::{Algorithm, Precision, WeightsUse, choose, choose_weight_gradient};
 pub use shape::ConvShape;
 pub(crate) use shape::check_values;
+pub(crate) use source::SharedTarget;
 pub use source::{Affine, GradientTarget, Source, StatisticsMut, WriteMode};
 pub use weights::{DataWeights, ForwardWeights};
 
 use crate::error::{check_length, check_range};
 use crate::layout::blocks;
+use crate::values::{SharedValues, ValuesMut};
 use crate::{Context, KernelError};
 use weights::SourceWeights;
 
@@ -22,17 +24,17 @@ use weights::SourceWeights;
 ///
 /// `sources` are the concatenated inputs, each with its own normalisation and activation to apply on load. `bias` has
 /// `out_channels` values. `statistics` receives the mean and the biased variance of each (sample, output channel), for the instance
-/// norm that follows; padding channels get 0.
+/// norm that follows; padding channels get 0. They are those of f32, also if the output is rounded to bf16.
 ///
 /// # Errors
 /// If a length does not fit `shape` or `weights` were packed for another one.
-pub fn forward(
+pub fn forward<'a>(
     ctx: &Context,
     shape: &ConvShape,
     sources: &[Source<'_>],
     weights: &ForwardWeights,
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: impl Into<ValuesMut<'a>>,
     statistics: Option<StatisticsMut<'_>>,
 ) -> Result<(), KernelError> {
     check_length("list of sources", sources.len(), shape.source_channels.len())?;
@@ -43,16 +45,31 @@ pub fn forward(
 /// not be there at the same time. What is added takes no bias; statistics are those of the output after the call.
 ///
 /// # Errors
-/// As [`forward`], and if there are no such sources.
-pub fn forward_part(
+/// As [`forward`], if there are no such sources, and for adding to bf16.
+pub fn forward_part<'a>(
     ctx: &Context,
     shape: &ConvShape,
     first: usize,
     sources: &[Source<'_>],
     weights: &ForwardWeights,
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: impl Into<ValuesMut<'a>>,
     mode: WriteMode,
+    statistics: Option<StatisticsMut<'_>>,
+) -> Result<(), KernelError> {
+    let output = SharedTarget { data: output.into().shared(), mode };
+    forward_to(ctx, shape, first, sources, weights, bias, output, statistics)
+}
+
+/// [`forward_part`] for an output that tasks share.
+pub(crate) fn forward_to(
+    ctx: &Context,
+    shape: &ConvShape,
+    first: usize,
+    sources: &[Source<'_>],
+    weights: &ForwardWeights,
+    bias: Option<&[f32]>,
+    output: SharedTarget<'_>,
     statistics: Option<StatisticsMut<'_>>,
 ) -> Result<(), KernelError> {
     shape.check()?;
@@ -62,15 +79,21 @@ pub fn forward_part(
     sources.iter().enumerate().try_for_each(|(index, source)| source.check(&shape.source(first + index)))?;
     weights.check(shape)?;
     check_bias(shape.out_channels, bias)?;
-    check_length("output", output.len(), shape.output().len())?;
+    check_length("output", output.data.len(), shape.output().len())?;
+    if output.mode == WriteMode::Accumulate && matches!(output.data, SharedValues::Bf16(_)) {
+        return Err(KernelError::Unsupported {
+            what: "type of an output that is added to",
+            found: "bf16".into(),
+            supported: "f32",
+        });
+    }
     if let Some(statistics) = &statistics {
         statistics.check(&shape.output())?;
     }
     let (earlier, channels) = shape.source_channels.split_at(first);
     let first_block = earlier.iter().map(|&channels| blocks(channels)).sum();
     let part = ConvShape { source_channels: channels[..sources.len()].to_vec(), ..shape.clone() };
-    let bias = bias.filter(|_| mode == WriteMode::Overwrite);
-    let output = GradientTarget { data: output, mode };
+    let bias = bias.filter(|_| output.mode == WriteMode::Overwrite);
     let weights = SourceWeights { packed: &weights.0, first_block };
     match weights.packed.algorithm() {
         Algorithm::Direct => {
@@ -104,7 +127,8 @@ pub fn backward_data(
     match weights.0.algorithm() {
         Algorithm::Direct => {
             let gradient = Source::raw(grad_output);
-            direct::backward_data(ctx, shape, shape.padding(), &gradient, weights, None, grad_sources);
+            let targets = grad_sources.iter_mut().map(GradientTarget::shared);
+            direct::backward_data(ctx, shape, shape.padding(), &gradient, weights, None, targets);
         }
         Algorithm::Winograd(variant) => {
             winograd::backward_data(ctx, shape, variant, grad_output, &weights.0, grad_sources);

@@ -1,8 +1,9 @@
 //! What a kernel reads and writes: sources with a fused normalisation, gradient targets, statistics.
 
-use crate::KernelError;
 use crate::error::{check_length, check_slope};
-use crate::layout::BlockedShape;
+use crate::layout::{BlockedShape, SharedMut};
+use crate::values::SharedValues;
+use crate::{KernelError, Values};
 
 /// Normalisation and activation of the producing layer: `leaky(x * scale + shift)`.
 #[derive(Debug, Clone, Copy)]
@@ -19,15 +20,15 @@ pub struct Affine<'a> {
 #[derive(Debug, Clone, Copy)]
 pub struct Source<'a> {
     /// Values in the blocked layout.
-    pub data: &'a [f32],
+    pub data: Values<'a>,
     /// Normalisation and activation to apply on load.
     pub affine: Option<Affine<'a>>,
 }
 
 impl<'a> Source<'a> {
-    /// A source whose values are used as they are.
+    /// A source whose f32 values are used as they are.
     pub fn raw(data: &'a [f32]) -> Self {
-        Self { data, affine: None }
+        Self { data: Values::F32(data), affine: None }
     }
 
     pub(crate) fn check(&self, shape: &BlockedShape) -> Result<(), KernelError> {
@@ -69,6 +70,21 @@ impl<'a> GradientTarget<'a> {
     pub fn accumulate(data: &'a mut [f32]) -> Self {
         Self { data, mode: WriteMode::Accumulate }
     }
+}
+
+impl GradientTarget<'_> {
+    pub(crate) fn shared(&mut self) -> SharedTarget<'_> {
+        SharedTarget { data: SharedValues::F32(SharedMut::new(self.data)), mode: self.mode }
+    }
+}
+
+/// Where results go, for the tasks of a job.
+#[derive(Clone, Copy)]
+pub(crate) struct SharedTarget<'a> {
+    /// Blocked tensor.
+    pub(crate) data: SharedValues<'a>,
+    /// Replace or add; nothing is added to bf16.
+    pub(crate) mode: WriteMode,
 }
 
 /// Receives mean and biased variance (divided by the number of voxels) per (sample, padded channel); padding channels get 0.

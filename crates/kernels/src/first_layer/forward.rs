@@ -2,12 +2,14 @@
 
 use super::plain::{PlainTiles, groups};
 use crate::Context;
+use crate::bf16::{self, Piece};
 use crate::conv::direct::columns::Columns;
 use crate::conv::direct::micro::Operands;
 use crate::conv::direct::rows::LaneStatistics;
 use crate::conv::direct::{merge_statistics, micro_table, row_table};
 use crate::conv::{ConvShape, StatisticsMut, start_with_bias};
 use crate::layout::{LANES, SharedMut, clear_padding, padded};
+use crate::values::SharedValues;
 
 /// Lengths have been checked.
 pub(super) fn run(
@@ -16,7 +18,7 @@ pub(super) fn run(
     input: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: SharedValues<'_>,
     statistics: Option<StatisticsMut<'_>>,
 ) {
     let out = shape.output();
@@ -35,15 +37,16 @@ pub(super) fn run(
         partial_statistics.resize(len, LaneStatistics::EMPTY);
     }
     let shared_statistics = SharedMut::new(&mut partial_statistics[..len]);
-    let shared = SharedMut::new(output);
     let (micro, rows) = (micro_table(ctx.level()), row_table(ctx.level()));
     let all_taps = [tiles.taps(LANES), tiles.taps(2 * LANES)];
     let [_, size_y, size_x] = out.spatial;
     let voxels = out.voxels();
+    // Rows of both blocks of a group until they are rounded.
+    let rows_len = if matches!(output, SharedValues::Bf16(_)) { 2 * size_x * LANES } else { 0 };
     ctx.pool().par_for(tiles.count(), |thread, index| {
         let tile = tiles.tile(index);
         let mut scratch = ctx.scratch(thread);
-        let scratch = scratch.at_least(tiles.scratch_len());
+        let (rounded, scratch) = scratch.at_least(rows_len + tiles.scratch_len()).split_at_mut(rows_len);
         tiles.pack(&tile, input, scratch);
         for group in groups(out.blocks(), per_channel) {
             let kernels = micro.plain[group.blocks - 1];
@@ -52,8 +55,13 @@ pub(super) fn run(
             for row in 0..tile.rows {
                 let first = (tile.z * size_y + tile.first_row + row) * size_x;
                 let block = tile.sample * out.blocks() + group.block;
-                // SAFETY: the row lies in the blocks of the group, and only this task writes it.
-                let result = unsafe { shared.as_mut_ptr().add((block * voxels + first) * LANES) };
+                let (result, result_block) = match output {
+                    // SAFETY: the row lies in the blocks of the group, and only this task writes it.
+                    SharedValues::F32(output) => unsafe {
+                        (output.as_mut_ptr().add((block * voxels + first) * LANES), voxels * LANES)
+                    },
+                    SharedValues::Bf16(_) => (rounded.as_mut_ptr(), size_x * LANES),
+                };
                 let mut x = 0;
                 for columns in Columns::new(size_x, kernels.len()) {
                     let operands = Operands {
@@ -68,7 +76,7 @@ pub(super) fn run(
                         output: unsafe { result.add(x * LANES) },
                         output_column: LANES,
                         output_row: 0,
-                        output_block: voxels * LANES,
+                        output_block: result_block,
                         start: start[group.block * LANES..].as_ptr(),
                     };
                     // SAFETY: every tap of every position of the tile lies in scratch; the group has weights for every tap and
@@ -81,14 +89,26 @@ pub(super) fn run(
                 if used < LANES {
                     // SAFETY: the row of the last block was just written by this task.
                     unsafe {
-                        let values = result.add((group.blocks - 1) * voxels * LANES);
+                        let values = result.add((group.blocks - 1) * result_block);
                         clear_padding(values, size_x, LANES, used);
                     }
                 }
                 if len > 0 {
                     for (within, statistics) in statistics[..group.blocks].iter_mut().enumerate() {
                         // SAFETY: the row was just written by this task.
-                        unsafe { (rows.statistics)(result.add(within * voxels * LANES), size_x, statistics) };
+                        unsafe { (rows.statistics)(result.add(within * result_block), size_x, statistics) };
+                    }
+                }
+                if let SharedValues::Bf16(output) = output {
+                    for within in 0..group.blocks {
+                        let place = ((block + within) * voxels + first) * LANES;
+                        // SAFETY: the row was just written; its place lies in the blocks of the group, and only this task
+                        // writes it; the level is one that the CPU has.
+                        unsafe {
+                            let from = result.add(within * result_block);
+                            let to = output.as_mut_ptr().add(place);
+                            bf16::round(ctx.level(), &Piece { from, to, count: size_x * LANES });
+                        }
                     }
                 }
             }

@@ -11,9 +11,12 @@ mod forward;
 mod plain;
 mod weight_gradient;
 
-use crate::conv::{self, ConvShape, ForwardWeights, Source, StatisticsMut, check_bias, direct};
+use crate::conv::{
+    self, ConvShape, ForwardWeights, SharedTarget, Source, StatisticsMut, WriteMode, check_bias, direct,
+};
 use crate::error::check_length;
 use crate::layout::to_blocked;
+use crate::values::{SharedValues, ValuesMut};
 use crate::{Context, KernelError};
 
 /// Up to so many input channels are read from the plain layout; for more, the image is converted to the blocked one.
@@ -23,13 +26,25 @@ const MOST_CHANNELS: usize = 4;
 ///
 /// # Errors
 /// If a length does not fit `shape`.
-pub fn forward(
+pub fn forward<'a>(
     ctx: &Context,
     shape: &ConvShape,
     input: &[f32],
     weights: &[f32],
     bias: Option<&[f32]>,
-    output: &mut [f32],
+    output: impl Into<ValuesMut<'a>>,
+    statistics: Option<StatisticsMut<'_>>,
+) -> Result<(), KernelError> {
+    forward_to(ctx, shape, input, weights, bias, output.into().shared(), statistics)
+}
+
+fn forward_to(
+    ctx: &Context,
+    shape: &ConvShape,
+    input: &[f32],
+    weights: &[f32],
+    bias: Option<&[f32]>,
+    output: SharedValues<'_>,
     statistics: Option<StatisticsMut<'_>>,
 ) -> Result<(), KernelError> {
     check_input(shape, input)?;
@@ -45,10 +60,12 @@ pub fn forward(
     }
     let mut staging = ctx.staging();
     let blocked = staging.at_least(shape.source(0).len());
-    to_blocked(ctx, &shape.source(0), input, blocked)?;
+    to_blocked(ctx, &shape.source(0), input, &mut *blocked)?;
     let mut packed = ForwardWeights::new(shape);
     packed.pack(ctx, weights)?;
-    conv::forward(ctx, shape, &[Source::raw(blocked)], &packed, bias, output, statistics)
+    let (sources, target) =
+        ([Source::raw(blocked)], SharedTarget { data: output, mode: WriteMode::Overwrite });
+    conv::forward_to(ctx, shape, 0, &sources, &packed, bias, target, statistics)
 }
 
 /// Gradient with respect to weights (natural layout) and bias (`out_channels`); both are overwritten.
@@ -72,7 +89,7 @@ pub fn backward_weights(
     } else {
         let mut staging = ctx.staging();
         let blocked = staging.at_least(shape.source(0).len());
-        to_blocked(ctx, &shape.source(0), input, blocked)?;
+        to_blocked(ctx, &shape.source(0), input, &mut *blocked)?;
         let sources = [Source::raw(blocked)];
         direct::backward_weights(ctx, shape, shape.padding(), &sources, grad_output, grad_weights);
     }

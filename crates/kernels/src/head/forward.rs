@@ -41,13 +41,11 @@ pub(super) fn run(
         let (packed, logits) = scratch.at_least((blocks + 2) * BLOCK).split_at_mut(blocks * BLOCK);
         for block in 0..blocks {
             let at = sample * blocks + block;
-            let from = &source.data[(at * voxels + first) * LANES..][..count * LANES];
+            let from = source.data.part((at * voxels + first) * LANES, count * LANES);
             let to = &mut packed[block * BLOCK..][..count * LANES];
             // SAFETY: both slices have `count` vectors; `BlockAffine::of` points to 16 values each; the table is that of a
             // level that the CPU has.
-            unsafe {
-                (rows.pack)(from.as_ptr(), to.as_mut_ptr(), count, LANES, BlockAffine::of(source, at));
-            }
+            unsafe { rows.pack(from, to.as_mut_ptr(), count, LANES, BlockAffine::of(source, at)) };
         }
         for group in &weights.order.groups {
             let kernels = if group.blocks == 2 { micro.wide[0] } else { micro.narrow[0] };

@@ -99,10 +99,10 @@ pub fn backward_data(
     packed.pack(ctx, weights)?;
     let mut staging = ctx.staging();
     let blocked = staging.at_least(conv.output().len());
-    to_blocked(ctx, &conv.output(), grad_output, blocked)?;
-    let mut targets = [GradientTarget { data: &mut *grad_source.data, mode: grad_source.mode }];
+    to_blocked(ctx, &conv.output(), grad_output, &mut *blocked)?;
+    let targets = std::iter::once(grad_source.shared());
     let gradient = Source::raw(blocked);
-    direct::backward_data(ctx, &conv, conv.padding(), &gradient, &packed, None, &mut targets);
+    direct::backward_data(ctx, &conv, conv.padding(), &gradient, &packed, None, targets);
     Ok(())
 }
 
@@ -126,7 +126,7 @@ pub fn backward_weights(
     let conv = shape.conv();
     let mut staging = ctx.staging();
     let blocked = staging.at_least(conv.output().len());
-    to_blocked(ctx, &conv.output(), grad_output, blocked)?;
+    to_blocked(ctx, &conv.output(), grad_output, &mut *blocked)?;
     direct::backward_weights(ctx, &conv, conv.padding(), &[*source], blocked, grad_weights);
     if let Some(grad_bias) = grad_bias {
         direct::bias_gradient(ctx, &conv.output(), blocked, grad_bias);

@@ -20,7 +20,7 @@ use crate::conv::direct::rows::LaneStatistics;
 use crate::conv::direct::{merge_statistics as merge_tiles, row_table};
 use crate::error::{check_length, check_slope};
 use crate::layout::{BlockedShape, LANES, SharedMut};
-use crate::{Context, KernelError};
+use crate::{Context, KernelError, Values};
 
 /// Voxels of a task.
 const PIECE: usize = 4096;
@@ -33,7 +33,7 @@ pub struct NormBackward<'a> {
     /// What the statistics were taken over.
     pub over: NormOver,
     /// Raw input of the norm, blocked.
-    pub raw: &'a [f32],
+    pub raw: Values<'a>,
     /// Scale from [`scale_shift`], per (sample, padded channel).
     pub scale: &'a [f32],
     /// Shift from [`scale_shift`], per (sample, padded channel).
@@ -176,18 +176,13 @@ pub fn backward(
     ctx.pool().par_for(len, |_, task| {
         let (block, piece) = (task / pieces, task % pieces);
         let range = range(piece, block);
-        let (raw, gradient) = (&norm.raw[range.clone()], &before[range]);
+        let (raw, gradient) = (norm.raw.part(range.start, range.len()), &before[range]);
         // SAFETY: each task has an entry of its own; both slices have the length that is given; the level is one that the CPU has.
         unsafe {
             let sums = &mut shared.part(task, 1)[0];
             *sums = NormSums::default();
-            (table.sums)(
-                raw.as_ptr(),
-                gradient.as_ptr(),
-                raw.len() / LANES,
-                &norm.block(shape, block, &NormSums::default()),
-                sums,
-            );
+            let constants = norm.block(shape, block, &NormSums::default());
+            table.sums(raw, gradient.as_ptr(), &constants, sums);
         }
     });
     // Pieces are added in their order; the first entry of a block then holds its total.
@@ -207,12 +202,12 @@ pub fn backward(
     ctx.pool().par_for(len, |_, task| {
         let (block, piece) = (task / pieces, task % pieces);
         let range = range(piece, block);
-        let raw = &norm.raw[range.clone()];
+        let raw = norm.raw.part(range.start, range.len());
         let constants = norm.block(shape, block, &means[block]);
         // SAFETY: each task has a range of its own; both have the length that is given; the level is one that the CPU has.
         unsafe {
             let gradient = shared.part(range.start, range.len());
-            (table.write)(raw.as_ptr(), gradient.as_mut_ptr(), raw.len() / LANES, &constants);
+            table.write(raw, gradient.as_mut_ptr(), &constants);
         }
     });
     let total = |channel: usize, value: fn(&NormSums) -> &[f64; LANES]| {

@@ -5,6 +5,7 @@
 use crate::CpuLevel;
 use crate::layout::LANES;
 use crate::simd::Simd;
+use crate::values::{Element, Values};
 
 /// What a pass needs to know of one block of channels of one sample; 16 values each.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +37,8 @@ const RUN: usize = 128;
 /// # Safety
 /// The CPU has the instruction set of `S`; `raw` and `gradient` are valid for `count * 16` values.
 #[inline(always)]
-unsafe fn sums<S: Simd>(
-    raw: *const f32,
+unsafe fn sums<S: Simd, E: Element>(
+    raw: *const E,
     gradient: *const f32,
     count: usize,
     block: &NormBlock,
@@ -57,7 +58,7 @@ unsafe fn sums<S: Simd>(
                 let slope = S::splat(block.negative_slope);
                 let (mut sum, mut dot) = ([S::zero(); 2], [S::zero(); 2]);
                 for at in 0..in_run {
-                    let value = S::load(raw.add(at * LANES));
+                    let value = E::load::<S>(raw.add(at * LANES));
                     let upstream = S::load(gradient.add(at * LANES));
                     let before = S::fma(value, scale, shift);
                     let upstream = S::positive(before, upstream, S::mul(upstream, slope));
@@ -80,7 +81,7 @@ unsafe fn sums<S: Simd>(
 /// # Safety
 /// As [`sums`].
 #[inline(always)]
-unsafe fn write<S: Simd>(raw: *const f32, gradient: *mut f32, count: usize, block: &NormBlock) {
+unsafe fn write<S: Simd, E: Element>(raw: *const E, gradient: *mut f32, count: usize, block: &NormBlock) {
     // SAFETY: by the contract of this function; all arrays have 16 values.
     unsafe {
         for part in (0..LANES).step_by(S::LANES) {
@@ -92,7 +93,7 @@ unsafe fn write<S: Simd>(raw: *const f32, gradient: *mut f32, count: usize, bloc
                 (S::load(block.factor.as_ptr().add(part)), S::load(block.slant.as_ptr().add(part)));
             let offset = S::load(block.offset.as_ptr().add(part));
             for at in 0..count {
-                let value = S::load(raw.add(at * LANES));
+                let value = E::load::<S>(raw.add(at * LANES));
                 let upstream = S::load(gradient.add(at * LANES));
                 let before = S::fma(value, scale, shift);
                 let upstream = S::positive(before, upstream, S::mul(upstream, slope));
@@ -105,8 +106,48 @@ unsafe fn write<S: Simd>(raw: *const f32, gradient: *mut f32, count: usize, bloc
 
 /// The passes of an instruction set.
 pub(crate) struct NormTable {
-    pub(crate) sums: unsafe fn(*const f32, *const f32, usize, &NormBlock, &mut NormSums),
-    pub(crate) write: unsafe fn(*const f32, *mut f32, usize, &NormBlock),
+    sums: unsafe fn(*const f32, *const f32, usize, &NormBlock, &mut NormSums),
+    sums_bf16: unsafe fn(*const u16, *const f32, usize, &NormBlock, &mut NormSums),
+    write: unsafe fn(*const f32, *mut f32, usize, &NormBlock),
+    write_bf16: unsafe fn(*const u16, *mut f32, usize, &NormBlock),
+}
+
+impl NormTable {
+    /// Adds the sums over all voxels of `raw` to `result`.
+    ///
+    /// # Safety
+    /// The table is that of a level that the CPU has; `gradient` is valid for as many values as `raw`, which are whole voxels.
+    pub(crate) unsafe fn sums(
+        &self,
+        raw: Values<'_>,
+        gradient: *const f32,
+        block: &NormBlock,
+        result: &mut NormSums,
+    ) {
+        let count = raw.len() / LANES;
+        // SAFETY: by the contract of this function.
+        unsafe {
+            match raw {
+                Values::F32(raw) => (self.sums)(raw.as_ptr(), gradient, count, block, result),
+                Values::Bf16(raw) => (self.sums_bf16)(raw.as_ptr(), gradient, count, block, result),
+            }
+        }
+    }
+
+    /// Replaces the gradients of all voxels of `raw` by those of the norm's input.
+    ///
+    /// # Safety
+    /// As [`Self::sums`], and nobody else uses the gradients.
+    pub(crate) unsafe fn write(&self, raw: Values<'_>, gradient: *mut f32, block: &NormBlock) {
+        let count = raw.len() / LANES;
+        // SAFETY: by the contract of this function.
+        unsafe {
+            match raw {
+                Values::F32(raw) => (self.write)(raw.as_ptr(), gradient, count, block),
+                Values::Bf16(raw) => (self.write_bf16)(raw.as_ptr(), gradient, count, block),
+            }
+        }
+    }
 }
 
 macro_rules! norm_table {
@@ -115,18 +156,25 @@ macro_rules! norm_table {
             /// # Safety
             /// As [`sums`].
             $(#[target_feature(enable = $feature)])?
-            unsafe fn sums_entry(raw: *const f32, gradient: *const f32, count: usize, block: &NormBlock, result: &mut NormSums) {
+            unsafe fn sums_entry<E: Element>(
+                raw: *const E, gradient: *const f32, count: usize, block: &NormBlock, result: &mut NormSums,
+            ) {
                 // SAFETY: by the contract of this function.
-                unsafe { sums::<$simd>(raw, gradient, count, block, result) }
+                unsafe { sums::<$simd, E>(raw, gradient, count, block, result) }
             }
             /// # Safety
             /// As [`write`].
             $(#[target_feature(enable = $feature)])?
-            unsafe fn write_entry(raw: *const f32, gradient: *mut f32, count: usize, block: &NormBlock) {
+            unsafe fn write_entry<E: Element>(raw: *const E, gradient: *mut f32, count: usize, block: &NormBlock) {
                 // SAFETY: by the contract of this function.
-                unsafe { write::<$simd>(raw, gradient, count, block) }
+                unsafe { write::<$simd, E>(raw, gradient, count, block) }
             }
-            NormTable { sums: sums_entry, write: write_entry }
+            NormTable {
+                sums: sums_entry::<f32>,
+                sums_bf16: sums_entry::<u16>,
+                write: write_entry::<f32>,
+                write_bf16: write_entry::<u16>,
+            }
         };
     };
 }

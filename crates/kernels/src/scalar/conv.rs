@@ -11,7 +11,7 @@ pub fn materialise(shape: &BlockedShape, source: &Source<'_>) -> Vec<f32> {
     for sample in 0..shape.batch {
         for channel in 0..shape.channels {
             for voxel in 0..voxels {
-                let raw = source.data[shape.index(sample, channel, voxel)];
+                let raw = source.data.get(shape.index(sample, channel, voxel));
                 plain.push(source.affine.map_or(raw, |affine| {
                     let at = sample * padded + channel;
                     leaky(raw.mul_add(affine.scale[at], affine.shift[at]), affine.negative_slope)

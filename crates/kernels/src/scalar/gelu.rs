@@ -28,11 +28,11 @@ fn below(x: f64) -> f64 {
 
 /// Calls `visit` with the index and what a consumer sees of every value, padding channels included.
 fn for_each_value(shape: &BlockedShape, source: &Source<'_>, mut visit: impl FnMut(usize, f64)) {
-    for (index, value) in source.data.iter().enumerate() {
+    for index in 0..source.data.len() {
+        let value = source.data.get(index);
         let at = index / (shape.voxels() * LANES) * LANES + index % LANES;
-        let seen = source
-            .affine
-            .map_or(*value, |a| leaky(value.mul_add(a.scale[at], a.shift[at]), a.negative_slope));
+        let seen =
+            source.affine.map_or(value, |a| leaky(value.mul_add(a.scale[at], a.shift[at]), a.negative_slope));
         visit(index, f64::from(seen));
     }
 }

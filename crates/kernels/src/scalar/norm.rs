@@ -63,8 +63,9 @@ pub fn norm_backward(
         // The normalised value, and the gradient with respect to the activation's input.
         let pair = |n: usize, c: usize, voxel: usize, gradient: &[f32]| {
             let (at, index) = (n * shape.padded_channels() + c, shape.index(n, c, voxel));
-            let normal = (f64::from(norm.raw[index]) - norm.mean[at]) / (norm.variance[at] + norm.eps).sqrt();
-            let activated = norm.raw[index].mul_add(norm.scale[at], norm.shift[at]) > 0.0;
+            let normal =
+                (f64::from(norm.raw.get(index)) - norm.mean[at]) / (norm.variance[at] + norm.eps).sqrt();
+            let activated = norm.raw.get(index).mul_add(norm.scale[at], norm.shift[at]) > 0.0;
             let slope = if activated { 1.0 } else { f64::from(norm.negative_slope) };
             (normal, f64::from(gradient[index]) * slope)
         };

@@ -55,6 +55,16 @@ impl<S: Simd> Isa<S> {
         unsafe { S::store(to, value) }
     }
 
+    /// The nearest bf16 of each value.
+    ///
+    /// # Safety
+    /// `to` is valid for a vector of them.
+    #[inline(always)]
+    pub(crate) unsafe fn store_bf16(self, to: *mut u16, value: S::Vector) {
+        // SAFETY: as in `zero`, and by the contract of this function.
+        unsafe { S::store_bf16(to, value) }
+    }
+
     /// One value in all lanes.
     ///
     /// # Safety

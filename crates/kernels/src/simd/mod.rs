@@ -29,6 +29,10 @@ pub(crate) trait Simd: Copy {
     /// One value in all lanes.
     unsafe fn broadcast(from: *const f32) -> Self::Vector;
     unsafe fn store(to: *mut f32, vector: Self::Vector);
+    /// Values whose upper halves, the bits of bf16, are in memory.
+    unsafe fn load_bf16(from: *const u16) -> Self::Vector;
+    /// The bits of the nearest bf16, the even one of two; NaN stays NaN.
+    unsafe fn store_bf16(to: *mut u16, vector: Self::Vector);
     /// `a * b + c`.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;

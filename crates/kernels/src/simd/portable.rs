@@ -55,6 +55,19 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> Four {
+        // SAFETY: valid for four values by contract.
+        let bits = unsafe { from.cast::<[u16; 4]>().read_unaligned() };
+        Four(bits.map(|bits| f32::from_bits(u32::from(bits) << 16)))
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, vector: Four) {
+        // SAFETY: valid for four values by contract.
+        unsafe { to.cast::<[u16; 4]>().write_unaligned(vector.0.map(crate::bf16::narrow)) }
+    }
+
+    #[inline(always)]
     unsafe fn fma(a: Four, b: Four, c: Four) -> Four {
         // Without hardware support `mul_add` is a slow library call; ARM64 has it in its baseline.
         if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {

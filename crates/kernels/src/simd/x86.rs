@@ -43,6 +43,30 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> __m512 {
+        // SAFETY: valid pointer and instruction set by the contract of the trait.
+        unsafe {
+            let bits = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
+            _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, vector: __m512) {
+        // SAFETY: valid pointer and instruction set by the contract of the trait.
+        unsafe {
+            let bits = _mm512_castps_si512(vector);
+            let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+            let nearest = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+            // The payload of a NaN could round to that of an infinity.
+            let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x0040_0000));
+            let is_nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(vector, vector);
+            let rounded = _mm512_srli_epi32::<16>(_mm512_mask_blend_epi32(is_nan, nearest, quiet));
+            _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(rounded));
+        }
+    }
+
+    #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: instruction set by the contract of the trait.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -115,6 +139,32 @@ impl Simd for Avx2 {
     unsafe fn store(to: *mut f32, vector: __m256) {
         // SAFETY: valid pointer and instruction set by the contract of the trait.
         unsafe { _mm256_storeu_ps(to, vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_bf16(from: *const u16) -> __m256 {
+        // SAFETY: valid pointer and instruction set by the contract of the trait.
+        unsafe {
+            let bits = _mm256_cvtepu16_epi32(_mm_loadu_si128(from.cast()));
+            _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn store_bf16(to: *mut u16, vector: __m256) {
+        // SAFETY: valid pointer and instruction set by the contract of the trait.
+        unsafe {
+            let bits = _mm256_castps_si256(vector);
+            let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+            let nearest = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7fff)), odd);
+            // The payload of a NaN could round to that of an infinity.
+            let quiet = _mm256_or_si256(bits, _mm256_set1_epi32(0x0040_0000));
+            let is_nan = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_UNORD_Q>(vector, vector));
+            let rounded = _mm256_srli_epi32::<16>(_mm256_blendv_epi8(nearest, quiet, is_nan));
+            // Both halves are packed, each to its own half of the result and to the same place of the other.
+            let packed = _mm256_permute4x64_epi64::<0b1000>(_mm256_packus_epi32(rounded, rounded));
+            _mm_storeu_si128(to.cast(), _mm256_castsi256_si128(packed));
+        }
     }
 
     #[inline(always)]

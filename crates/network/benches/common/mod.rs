@@ -2,7 +2,7 @@
 //!
 //! Prints `NAME seconds N`, the median of the repetitions after one warm-up, then the arithmetic of convolutions by direct sums
 //! as percent of the measured multiply-add peak (transforms need less, so it can exceed 100), and the peak memory of the process.
-//! Arguments after `--`: a number sets the threads (default: all cores), `exact`, `fast` or `relaxed` the precision, `avx2` and so on the
+//! Arguments after `--`: a number sets the threads (default: all cores), `exact`, `fast`, `relaxed` or `bf16` the precision, `avx2` and so on the
 //! level, `once` measures one repetition without warm-up, `steps` prints the time of each step of the network.
 
 #![allow(unreachable_pub, clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
@@ -31,6 +31,7 @@ fn arguments() -> Arguments {
             "exact" => options.precision = Precision::Exact,
             "fast" => options.precision = Precision::Fast,
             "relaxed" => options.precision = Precision::Relaxed,
+            "bf16" => options.precision = Precision::Bf16,
             "once" => arguments.once = true,
             "steps" => arguments.steps = true,
             other => match CpuLevel::parse(other) {

@@ -13,6 +13,7 @@ use super::lifetimes::{self, Lifetimes};
 use super::memory_plan::{self, MemoryPlan};
 use super::program::{Action, Program, Step, ValueId};
 use super::runs::{self, Run};
+use super::storage::{self, Kept, Storage};
 use crate::error::NetworkError;
 use crate::graph::{Graph, Operation};
 use crate::shapes;
@@ -65,6 +66,8 @@ pub(super) struct Binding {
     pub(super) input: [usize; 5],
     /// By value.
     pub(super) values: Vec<BlockedShape>,
+    /// By value: what it is kept as.
+    pub(super) storage: Vec<Storage>,
     /// By step.
     pub(super) steps: Vec<StepShape>,
     /// The forward pass.
@@ -114,15 +117,21 @@ impl Binding {
             .collect::<Result<Vec<_>, _>>()?;
         let keeps_weights = purpose == Purpose::Inference && packing_share(&steps) > MOST_PACKING;
         let outputs = graph.outputs().iter().map(|id| nodes[id.0]).collect();
+        let storage = storage::choose(program, precision);
+        let kept = Kept { shapes: &values, storage: &storage };
         let runs = match purpose {
-            // Parts are summed in another order; exact results are those of the training pass to the bit.
-            Purpose::Inference => runs::inference(program, &values, precision != Precision::Exact),
+            // Parts are summed in another order; exact results are those of the training pass to the bit. What is rounded is not
+            // added to.
+            Purpose::Inference => {
+                let in_parts = !matches!(precision, Precision::Exact | Precision::Bf16);
+                runs::inference(program, kept, in_parts)
+            }
             Purpose::Training | Purpose::Recomputing => runs::training(program),
         };
         let plan = match purpose {
-            Purpose::Inference => lifetimes::inference(program, &values, &runs),
-            Purpose::Training => lifetimes::training(program, &values, false),
-            Purpose::Recomputing => lifetimes::training(program, &values, true),
+            Purpose::Inference => lifetimes::inference(program, kept, &runs),
+            Purpose::Training => lifetimes::training(program, kept, false),
+            Purpose::Recomputing => lifetimes::training(program, kept, true),
         };
         let memory = memory_plan::assign(&plan.buffers);
         let Lifetimes { gradient_buffer, again, .. } = plan;
@@ -131,6 +140,7 @@ impl Binding {
             keeps_weights,
             input,
             values,
+            storage,
             steps,
             runs,
             outputs,

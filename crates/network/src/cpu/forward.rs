@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use nnunet_kernels::conv::{self, Affine, Source, StatisticsMut, WriteMode};
 use nnunet_kernels::layout;
-use nnunet_kernels::{KernelError, activation, first_layer, gelu, head, norm, pooling, transposed};
+use nnunet_kernels::{
+    KernelError, Values, ValuesMut, activation, first_layer, gelu, head, norm, pooling, transposed,
+};
 
 use super::binding::{Binding, Phase, StepShape};
 use super::memory_plan::{self, Rest};
@@ -30,8 +32,10 @@ pub(super) struct Readable<'a> {
 
 impl<'a> Readable<'a> {
     /// The raw content of a value.
-    pub(super) fn raw(&self, value: ValueId) -> &'a [f32] {
-        self.binding.place(value, self.phase).and_then(|place| self.memory.get(place)).unwrap_or(&[])
+    pub(super) fn raw(&self, value: ValueId) -> Values<'a> {
+        let memory =
+            self.binding.place(value, self.phase).and_then(|place| self.memory.get(place)).unwrap_or(&[]);
+        self.binding.storage[value].values(memory, &self.binding.values[value])
     }
 
     /// A value with the norm and activation that its readers apply.
@@ -164,11 +168,17 @@ impl CpuExecutor {
         let running = norm.and_then(|norm| norm.running).filter(|_| mode == Mode::Evaluate);
         let measured = norm.filter(|_| run.last && running.is_none());
         let mut statistics = measured.map(|_| StatisticsMut { mean, variance });
+        let target = match output {
+            Some(value) => binding.storage[*value].values_mut(&mut *raw, &binding.values[*value]),
+            None => ValuesMut::F32(&mut []),
+        };
         match (action, &binding.steps[index]) {
-            (Action::Import, StepShape::Elementwise(shape)) => layout::to_blocked(context, shape, input, raw),
+            (Action::Import, StepShape::Elementwise(shape)) => {
+                layout::to_blocked(context, shape, input, target)
+            }
             (Action::FirstLayer(c), StepShape::Conv(shape, _)) => {
                 let (weights, bias) = (parameters.by_id(c.weight).value(), optional(parameters, c.bias));
-                first_layer::forward(context, shape, input, weights, bias, raw, statistics.take())
+                first_layer::forward(context, shape, input, weights, bias, target, statistics.take())
             }
             (Action::Convolution(c), StepShape::Conv(shape, algorithms)) => {
                 let read = &sources[run.sources.clone()];
@@ -180,24 +190,26 @@ impl CpuExecutor {
                     &read,
                     step.forward(algorithms.data)?,
                     optional(parameters, c.bias).filter(|_| run.first),
-                    raw,
+                    target,
                     if run.first { WriteMode::Overwrite } else { WriteMode::Accumulate },
                     statistics.take(),
                 )
             }
             (Action::Transposed { bias, .. }, StepShape::Transposed(shape)) => {
                 let bias = optional(parameters, *bias);
-                transposed::forward(context, shape, &source(0), step.transposed()?, bias, raw)
+                transposed::forward(context, shape, &source(0), step.transposed()?, bias, target)
             }
             (Action::Add { negative_slope }, StepShape::Elementwise(shape)) => {
-                activation::add(context, shape, &source(0), &source(1), *negative_slope, raw)
+                activation::add(context, shape, &source(0), &source(1), *negative_slope, target)
             }
             (Action::Materialise, StepShape::Elementwise(shape)) => {
-                activation::apply(context, shape, &source(0), raw)
+                activation::apply(context, shape, &source(0), target)
             }
-            (Action::Gelu, StepShape::Elementwise(shape)) => gelu::forward(context, shape, &source(0), raw),
+            (Action::Gelu, StepShape::Elementwise(shape)) => {
+                gelu::forward(context, shape, &source(0), target)
+            }
             (Action::AveragePool { .. }, StepShape::Pool(shape)) => {
-                pooling::average_forward(context, shape, &source(0), raw)
+                pooling::average_forward(context, shape, &source(0), target)
             }
             (Action::Head { weight, bias, index }, StepShape::Head(shape)) => {
                 let (weights, bias) = (parameters.by_id(*weight).value(), optional(parameters, *bias));

@@ -13,6 +13,7 @@ use nnunet_kernels::layout::BlockedShape;
 use super::memory_plan::Lifetime;
 use super::program::{Action, Program, Step, ValueId};
 use super::runs::{self, Run};
+use super::storage::Kept;
 
 /// Lifetimes of all buffers of a pass.
 #[derive(Debug)]
@@ -40,27 +41,26 @@ fn mentions(program: &Program, runs: &[Run]) -> Vec<Option<(usize, usize)>> {
 }
 
 /// For inference: a value's memory is free after its last reader.
-pub(super) fn inference(program: &Program, values: &[BlockedShape], runs: &[Run]) -> Lifetimes {
-    let spans = mentions(program, runs).into_iter().zip(values);
+pub(super) fn inference(program: &Program, kept: Kept<'_>, runs: &[Run]) -> Lifetimes {
+    let spans = mentions(program, runs).into_iter().enumerate();
     let buffers =
-        spans.map(|(span, shape)| span.map(|(first, last)| Lifetime { len: shape.len(), first, last }));
+        spans.map(|(value, span)| span.map(|(first, last)| Lifetime { len: kept.len(value), first, last }));
     Lifetimes {
         buffers: buffers.collect(),
-        gradient_buffer: vec![None; values.len()],
+        gradient_buffer: vec![None; program.values.len()],
         again: vec![Vec::new(); program.steps.len()],
     }
 }
 
 /// For training, forward and backward.
-pub(super) fn training(program: &Program, values: &[BlockedShape], recompute: bool) -> Lifetimes {
+pub(super) fn training(program: &Program, kept: Kept<'_>, recompute: bool) -> Lifetimes {
     let count = program.values.len();
     let end = 2 * program.steps.len() - 1;
     let dropped = if recompute { dropped(program) } else { vec![false; count] };
     let again = schedule(program, &dropped);
     let mut buffers: Vec<Option<Lifetime>> = vec![None; 3 * count];
     let mut mention = |buffer: usize, value: ValueId, time: usize| {
-        let life =
-            buffers[buffer].get_or_insert(Lifetime { len: values[value].len(), first: time, last: time });
+        let life = buffers[buffer].get_or_insert(Lifetime { len: kept.len(value), first: time, last: time });
         life.first = life.first.min(time);
         life.last = life.last.max(time);
     };
@@ -75,7 +75,7 @@ pub(super) fn training(program: &Program, values: &[BlockedShape], recompute: bo
             mention(buffer, value, end - t);
         }
     }
-    let gradient_buffer = gradient_buffers(program, values, &mut buffers);
+    let gradient_buffer = gradient_buffers(program, kept.shapes, &mut buffers);
     Lifetimes { buffers, gradient_buffer, again }
 }
 

@@ -3,8 +3,8 @@
 //! At construction the graph becomes a program of fused steps ([`program`]). For each shape of batch the
 //! shapes are inferred once and memory is planned by liveness ([`binding`], [`memory_plan`]); inference
 //! and training share the same memory, which only grows, so nothing large is allocated in the steady state.
-//! Between steps values are raw results in the blocked layout; norms and activations are applied by the
-//! readers. Weights are packed again only after the parameters have changed. Results do not depend on the
+//! Between steps values are raw results in the blocked layout, f32 or rounded to bf16 ([`storage`]); norms and
+//! activations are applied by the readers. Weights are packed again only after the parameters have changed. Results do not depend on the
 //! number of threads.
 
 mod backward;
@@ -14,6 +14,7 @@ mod lifetimes;
 mod memory_plan;
 mod program;
 mod runs;
+mod storage;
 mod weights;
 
 use std::time::{Duration, Instant};

@@ -7,11 +7,10 @@
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use nnunet_kernels::layout::BlockedShape;
-
 use super::lifetimes;
 use super::memory_plan;
 use super::program::{Action, Program, Step};
+use super::storage::Kept;
 
 /// A step or a part of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,16 +37,15 @@ pub(super) fn training(program: &Program) -> Vec<Run> {
     program.steps.iter().enumerate().map(|(index, step)| Run::whole(index, step)).collect()
 }
 
-/// The steps that the full-resolution output needs; with `in_parts`, those in parts that save memory so. `values` are the shapes of all
-/// values.
-pub(super) fn inference(program: &Program, values: &[BlockedShape], in_parts: bool) -> Vec<Run> {
+/// The steps that the full-resolution output needs; with `in_parts`, those in parts that save memory so.
+pub(super) fn inference(program: &Program, kept: Kept<'_>, in_parts: bool) -> Vec<Run> {
     let needed = program.steps.iter().enumerate().filter(|(_, step)| step.inference);
     let mut runs: Vec<Run> = needed.map(|(index, step)| Run::whole(index, step)).collect();
     if !in_parts {
         return runs;
     }
-    let memory = |runs: &[Run]| memory_plan::assign(&lifetimes::inference(program, values, runs).buffers).len;
-    let len = |step: usize| program.steps[step].output.map_or(0, |value| values[value].len());
+    let memory = |runs: &[Run]| memory_plan::assign(&lifetimes::inference(program, kept, runs).buffers).len;
+    let len = |step: usize| program.steps[step].output.map_or(0, |value| kept.len(value));
     let concatenating = |run: &&Run| {
         run.sources.len() > 1 && matches!(program.steps[run.step].action, Action::Convolution(_))
     };
@@ -78,10 +76,13 @@ fn split(program: &Program, runs: &[Run], step: usize) -> Option<Vec<Run>> {
 
 #[cfg(test)]
 mod tests {
+    use nnunet_kernels::conv::Precision;
+    use nnunet_kernels::layout::BlockedShape;
     use serde_json::json;
 
     use super::*;
     use crate::cpu::program::compile;
+    use crate::cpu::storage;
     use crate::{build, shapes};
 
     #[test]
@@ -96,7 +97,8 @@ mod tests {
         let nodes = shapes::infer(&graph, [1, 1, 16, 16, 16]).unwrap();
         let shape = |s: [usize; 5]| BlockedShape { batch: s[0], channels: s[1], spatial: [s[2], s[3], s[4]] };
         let values: Vec<BlockedShape> = program.values.iter().map(|v| shape(nodes[v.node.0])).collect();
-        let runs = inference(&program, &values, true);
+        let kept = Kept { shapes: &values, storage: &storage::choose(&program, Precision::Fast) };
+        let runs = inference(&program, kept, true);
         let names: Vec<(&str, Range<usize>)> = runs
             .iter()
             .map(|run| (graph.node(program.steps[run.step].node).name.as_str(), run.sources.clone()))
@@ -107,9 +109,9 @@ mod tests {
 
         let large = 16 * 16 * 16 * 16;
         let memory =
-            |runs: &[Run]| memory_plan::assign(&lifetimes::inference(&program, &values, runs).buffers).len;
+            |runs: &[Run]| memory_plan::assign(&lifetimes::inference(&program, kept, runs).buffers).len;
         // The skip connection and its part of the result; the upsampled value fills the place of the first.
         assert_eq!(memory(&runs), 2 * large + 2 * large / 8);
-        assert_eq!(memory(&inference(&program, &values, false)), 3 * large);
+        assert_eq!(memory(&inference(&program, kept, false)), 3 * large);
     }
 }

@@ -17,6 +17,7 @@ pub(crate) mod columns;
 pub(crate) mod micro;
 mod outer;
 mod pass;
+mod results;
 pub(crate) mod rows;
 mod task;
 mod tiles;
@@ -26,13 +27,14 @@ pub(crate) use bias_gradient::bias_gradient;
 use micro::MicroTable;
 use outer::OuterTable;
 use pass::Pass;
+use results::Output;
 use rows::{LaneStatistics, RowTable};
-use task::{Job, Output};
+use task::Job;
 use tiles::{Input, Tiles};
 use weight_gradient::WeightGradient;
 
 use super::weights::SourceWeights;
-use super::{ConvShape, DataWeights, GradientTarget, Source, StatisticsMut, WriteMode, start_with_bias};
+use super::{ConvShape, DataWeights, SharedTarget, Source, StatisticsMut, WriteMode, start_with_bias};
 use crate::layout::{LANES, SharedMut, padded};
 use crate::{Context, CpuLevel};
 
@@ -88,7 +90,7 @@ pub(crate) fn forward(
     sources: &[Source<'_>],
     weights: SourceWeights<'_>,
     bias: Option<&[f32]>,
-    output: GradientTarget<'_>,
+    output: SharedTarget<'_>,
     statistics: Option<StatisticsMut<'_>>,
 ) {
     let out = shape.output();
@@ -97,7 +99,7 @@ pub(crate) fn forward(
     let start = start.at_least(padded(shape.out_channels));
     start_with_bias(start, bias);
     let start = (output.mode == WriteMode::Overwrite).then_some(&*start);
-    let targets = [Output { data: SharedMut::new(output.data), blocks: out.blocks(), start }];
+    let targets = [Output { data: output.data, blocks: out.blocks(), start }];
     let job = Job {
         input: input(ctx, shape, sources),
         weights,
@@ -144,14 +146,14 @@ pub(crate) fn merge_statistics(
 
 /// Data gradient; lengths have been checked. `bias` is for the transposed convolution, whose forward direction this is: it is what the
 /// sums of an overwritten target start from.
-pub(crate) fn backward_data(
+pub(crate) fn backward_data<'a>(
     ctx: &Context,
     shape: &ConvShape,
     padding: [usize; 3],
     grad_output: &Source<'_>,
     weights: &DataWeights,
     bias: Option<&[f32]>,
-    grad_sources: &mut [GradientTarget<'_>],
+    grad_sources: impl Iterator<Item = SharedTarget<'a>>,
 ) {
     let out = shape.output();
     let passes = Pass::backward(shape, padding);
@@ -161,11 +163,10 @@ pub(crate) fn backward_data(
     start_with_bias(start, bias);
     let start = &*start;
     let targets: Vec<_> = grad_sources
-        .iter_mut()
         .zip(&shape.source_channels)
         .map(|(target, channels)| Output {
             start: (target.mode == WriteMode::Overwrite).then_some(start),
-            data: SharedMut::new(target.data),
+            data: target.data,
             blocks: crate::layout::blocks(*channels),
         })
         .collect();

@@ -3,6 +3,7 @@
 use crate::conv::Source;
 use crate::layout::LANES;
 use crate::simd::{Isa, Simd};
+use crate::values::{Element, Values};
 
 /// Normalisation and activation of one block of channels; without one, values are copied.
 #[derive(Clone, Copy)]
@@ -118,8 +119,8 @@ impl LaneStatistics {
 /// # Safety
 /// The CPU has the instruction set of `S`; source and target are valid for the vectors described, the affine's pointers for 16 values.
 #[inline(always)]
-pub(super) unsafe fn pack<S: Simd>(
-    source: *const f32,
+pub(super) unsafe fn pack<S: Simd, E: Element>(
+    source: *const E,
     target: *mut f32,
     count: usize,
     source_step: usize,
@@ -132,14 +133,14 @@ pub(super) unsafe fn pack<S: Simd>(
             match affine {
                 None => {
                     for at in 0..count {
-                        S::store(target.add(at * LANES), S::load(source.add(at * source_step)));
+                        S::store(target.add(at * LANES), E::load::<S>(source.add(at * source_step)));
                     }
                 }
                 Some(affine) => {
                     let s = Isa::<S>::new();
                     let affine = affine.lanes(s, part);
                     for at in 0..count {
-                        let value = S::load(source.add(at * source_step));
+                        let value = E::load::<S>(source.add(at * source_step));
                         S::store(target.add(at * LANES), affine.apply(s, value));
                     }
                 }
@@ -234,9 +235,36 @@ const SUM_RUN: usize = 128;
 
 /// Row passes of an instruction set.
 pub(crate) struct RowTable {
-    pub(crate) pack: unsafe fn(*const f32, *mut f32, usize, usize, Option<BlockAffine>),
+    pack: unsafe fn(*const f32, *mut f32, usize, usize, Option<BlockAffine>),
+    pack_bf16: unsafe fn(*const u16, *mut f32, usize, usize, Option<BlockAffine>),
     pub(crate) statistics: unsafe fn(*const f32, usize, &mut LaneStatistics),
     pub(crate) sum: unsafe fn(*const f32, usize, &mut [f64; LANES]),
+}
+
+impl RowTable {
+    /// Copies `count` vectors of 16 lanes from `source`, `source_step` values apart, to consecutive vectors of `target`, as f32 and with
+    /// the activation applied.
+    ///
+    /// # Safety
+    /// The table is that of a level that the CPU has; source and target are valid for the vectors described, the affine's pointers
+    /// for 16 values.
+    #[inline]
+    pub(crate) unsafe fn pack(
+        &self,
+        source: Values<'_>,
+        target: *mut f32,
+        count: usize,
+        source_step: usize,
+        affine: Option<BlockAffine>,
+    ) {
+        // SAFETY: by the contract of this function.
+        unsafe {
+            match source {
+                Values::F32(values) => (self.pack)(values.as_ptr(), target, count, source_step, affine),
+                Values::Bf16(values) => (self.pack_bf16)(values.as_ptr(), target, count, source_step, affine),
+            }
+        }
+    }
 }
 
 macro_rules! row_table {
@@ -245,9 +273,11 @@ macro_rules! row_table {
             /// # Safety
             /// As [`pack`].
             $(#[target_feature(enable = $feature)])?
-            unsafe fn pack_entry(source: *const f32, target: *mut f32, count: usize, step: usize, affine: Option<BlockAffine>) {
+            unsafe fn pack_entry<E: Element>(
+                source: *const E, target: *mut f32, count: usize, step: usize, affine: Option<BlockAffine>,
+            ) {
                 // SAFETY: by the contract of this function.
-                unsafe { pack::<$simd>(source, target, count, step, affine) }
+                unsafe { pack::<$simd, E>(source, target, count, step, affine) }
             }
             /// # Safety
             /// As [`statistics`].
@@ -263,7 +293,12 @@ macro_rules! row_table {
                 // SAFETY: by the contract of this function.
                 unsafe { sum::<$simd>(row, count, sums) }
             }
-            RowTable { pack: pack_entry, statistics: statistics_entry, sum: sum_entry }
+            RowTable {
+                pack: pack_entry::<f32>,
+                pack_bf16: pack_entry::<u16>,
+                statistics: statistics_entry,
+                sum: sum_entry,
+            }
         };
     };
 }

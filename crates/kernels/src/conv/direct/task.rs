@@ -5,6 +5,7 @@ use std::ops::Range;
 use super::columns::Columns;
 use super::micro::{Micro, MicroTable, Operands, Tap};
 use super::pass::{Axis, AxisTap, Pass};
+use super::results::{Frame, Output, Region, Results};
 use super::rows::LaneStatistics;
 use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
@@ -19,15 +20,6 @@ const CACHED_TAPS: usize = 9;
 const STREAMED_TAPS: usize = 54;
 /// Positions that use them at least.
 const POSITIONS: usize = 48;
-
-/// Result tensors of a job.
-pub(super) struct Output<'a> {
-    pub(super) data: SharedMut<'a, f32>,
-    /// Blocks per sample.
-    pub(super) blocks: usize,
-    /// What sums start from, per padded channel; none adds to what the tensor holds.
-    pub(super) start: Option<&'a [f32]>,
-}
 
 /// A convolution as [`super`] describes it.
 pub(super) struct Job<'a> {
@@ -53,13 +45,18 @@ impl Job<'_> {
             let groups =
                 &groups[groups.len() * share / tiles.shares..groups.len() * (share + 1) / tiles.shares];
             let tile = tiles.tile(index);
+            let first_block = groups[0].block;
+            let block_count: usize = groups.iter().map(|group| group.blocks).sum();
+            let region = Region::new(&tile, self.passes, self.output_spatial);
+            let results_len = self.outputs[0].results_len(&region, block_count);
             let mut scratch = ctx.scratch(thread);
-            let scratch = scratch.at_least(tiles.scratch_len());
+            let scratch = scratch.at_least(tiles.scratch_len() + results_len);
+            let (scratch, results) = scratch.split_at_mut(tiles.scratch_len());
+            let results = Results { values: SharedMut::new(results), first_block, region };
             let all_blocks = self.outputs[0].blocks;
             // SAFETY: this task alone writes the statistics of its groups' blocks; groups are consecutive blocks.
             let mut statistics = statistics.as_ref().map(|statistics| unsafe {
-                let count = groups.iter().map(|group| group.blocks).sum();
-                let part = statistics.part(index * all_blocks + groups[0].block, count);
+                let part = statistics.part(index * all_blocks + first_block, block_count);
                 part.fill(LaneStatistics::EMPTY);
                 part
             });
@@ -75,14 +72,17 @@ impl Job<'_> {
                 }
                 let is_last = block + count == self.input.blocks;
                 for group in groups {
-                    let chunk = Chunk { group, block, count, scratch };
+                    let frame =
+                        self.outputs[group.source].frame(tile.sample, group, &results, self.output_spatial);
+                    let chunk = Chunk { group, block, count, scratch, frame };
                     let statistics = statistics
                         .as_deref_mut()
                         .filter(|_| is_last)
-                        .map(|all| &mut all[group.block - groups[0].block..][..group.blocks]);
+                        .map(|all| &mut all[group.block - first_block..][..group.blocks]);
                     self.multiply(tiles, &tile, &chunk, statistics);
                 }
             }
+            self.outputs[0].round(ctx, tile.sample, &results, block_count, self.output_spatial);
         });
     }
 
@@ -139,13 +139,10 @@ impl Job<'_> {
     ) {
         let group = chunk.group;
         let output = &self.outputs[group.source];
-        let [_, size_y, size_x] = self.output_spatial;
-        let voxels: usize = self.output_spatial.iter().product();
+        let size_x = self.output_spatial[2];
+        // The group's blocks; rows are written by one task only.
+        let Frame { data: group_output, voxels, first: first_result, height } = chunk.frame;
         let width = group.blocks * LANES;
-        let block = tile.sample * output.blocks + group.block;
-        assert!((block + group.blocks) * voxels * LANES <= output.data.len());
-        // SAFETY: the group's blocks lie within the tensor, as asserted; rows are written by one task only.
-        let group_output = unsafe { output.data.as_mut_ptr().add(block * voxels * LANES) };
         let mut start = match output.start {
             Some(start) if chunk.block == 0 => start[group.block * LANES..][..width].as_ptr(),
             _ => std::ptr::null(),
@@ -160,7 +157,7 @@ impl Job<'_> {
         let result_z = axis_z.first + axis_z.spacing * (tile.first[0] + rows.z);
         let result = |y: usize| {
             let result_y = axis_y.first + axis_y.spacing * (tile.first[1] + y);
-            (result_z * size_y + result_y) * size_x + axis_x.first
+            ((result_z - first_result[0]) * height + result_y - first_result[1]) * size_x + axis_x.first
         };
         let last = result(rows.end - 1) + (axis_x.count.max(1) - 1) * axis_x.spacing;
         assert!(last < voxels && chunk.count > 0);
@@ -337,4 +334,5 @@ struct Chunk<'a> {
     block: usize,
     count: usize,
     scratch: &'a [f32],
+    frame: Frame,
 }

@@ -183,8 +183,8 @@ impl Input<'_> {
                     row.fill(0.0);
                     continue;
                 };
-                let from = &source.data[((block * size_z + source_z) * size_y + source_y) * size_x * LANES..]
-                    [..size_x * LANES];
+                let start = ((block * size_z + source_z) * size_y + source_y) * size_x * LANES;
+                let from = source.data.part(start, size_x * LANES);
                 for remainder in 0..tiles.step {
                     // First column in the image with this remainder, and how many there are.
                     let first =
@@ -197,16 +197,15 @@ impl Input<'_> {
                     if count == 0 {
                         continue;
                     }
-                    let from = &from[(first - left + skipped) * LANES..];
+                    let start = (first - left + skipped) * LANES;
+                    let from = from.part(start, from.len() - start);
                     let to = &mut row[before * LANES..];
                     assert!(
                         from.len() >= ((count - 1) * tiles.step + 1) * LANES && to.len() >= count * LANES
                     );
                     // SAFETY: the lengths were just checked; `BlockAffine::of` points to 16 values each; the table is that of a
                     // level that the CPU has.
-                    unsafe {
-                        (self.rows.pack)(from.as_ptr(), to.as_mut_ptr(), count, tiles.step * LANES, affine)
-                    };
+                    unsafe { self.rows.pack(from, to.as_mut_ptr(), count, tiles.step * LANES, affine) };
                 }
             }
         }

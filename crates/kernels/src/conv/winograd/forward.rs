@@ -4,12 +4,11 @@
 
 use crate::Context;
 use crate::layout::{LANES, SharedMut};
-use crate::simd::{Isa, Simd, at_level};
+use crate::values::SharedValues;
 
 use super::super::source::StatisticsMut;
 use super::super::weights::{Group, SourceWeights};
-use super::Variant;
-use super::input::{Inputs, Plane, transform_plane};
+use super::input::{InputRows, Inputs};
 use super::pairs;
 use super::products::{MOMENTS, ProductTask, compute_products};
 use super::region::{Slots, Strips, Tiling, odd};
@@ -19,10 +18,10 @@ use super::schedule::Schedule;
 #[derive(Clone, Copy)]
 pub(in crate::conv) struct Target<'a> {
     /// Values in the blocked layout.
-    pub(in crate::conv) data: SharedMut<'a, f32>,
+    pub(in crate::conv) data: SharedValues<'a>,
     /// Blocks of a sample.
     pub(in crate::conv) blocks: usize,
-    /// Add to what is there.
+    /// Add to what is there; not to bf16.
     pub(in crate::conv) accumulate: bool,
 }
 
@@ -54,8 +53,11 @@ impl Correlation<'_> {
         };
         let mut shared = ctx.partial();
         let (transformed, moments) = shared.at_least(shared_len + moments_len).split_at_mut(shared_len);
+        let rounds = self.targets.iter().any(|target| matches!(target.data, SharedValues::Bf16(_)));
+        let strip_len = rows * tiling.variant.rows() * tiling.size[2] * LANES;
         let pass = Pass {
             job: self,
+            strip_len: if rounds { strip_len } else { 0 },
             strips_per_plane: strips,
             moments: statistics.is_some().then(|| SharedMut::new(moments)),
         };
@@ -112,6 +114,8 @@ impl Correlation<'_> {
 /// A correlation with the place of its moments: `[sample][block][plane][strip][mean, squares][16]`.
 struct Pass<'a> {
     job: &'a Correlation<'a>,
+    /// Values of a strip of one plane and block, which are rounded when it is done; 0 if nothing is rounded.
+    strip_len: usize,
     strips_per_plane: usize,
     moments: Option<SharedMut<'a, f32>>,
 }
@@ -236,48 +240,17 @@ impl Pass<'_> {
 }
 
 impl Pass<'_> {
-    /// Values of M and of what pairs of planes need beside it.
+    /// Values of M, of what pairs of planes need beside it, and of a strip.
     fn products_len(&self, products_stride: usize) -> usize {
         let tiling = &self.job.tiling;
         let pairs = if tiling.variant.planes() > 1 { pairs::scratch_len(tiling.blocks) } else { 0 };
-        tiling.variant.points() * products_stride + pairs
+        tiling.variant.points() * products_stride + pairs + self.strip_len
     }
 }
 
 /// Values of M from one point to the next.
 fn products_stride(positions: usize) -> usize {
     odd(positions * 2) * LANES
-}
-
-/// Rows of tiles of one plane of one block to V.
-struct InputTask {
-    variant: Variant,
-    plane: Plane,
-    first_row: usize,
-    rows: usize,
-    output: *mut f32,
-    point_stride: usize,
-}
-
-at_level! {
-    /// # Safety
-    /// As [`transform_plane`].
-    unsafe fn transform_input = transform_input_of(task: &InputTask)
-}
-
-#[inline(always)]
-unsafe fn transform_input_of<S: Simd>(s: Isa<S>, task: &InputTask) {
-    let InputTask { plane, first_row, rows, output, point_stride, .. } = *task;
-    // SAFETY: by the contract of this function.
-    unsafe {
-        match task.variant {
-            Variant::W1 => transform_plane::<S, 1, 1>(s, &plane, first_row, rows, output, point_stride),
-            Variant::W2 | Variant::W2Z => {
-                transform_plane::<S, 2, 4>(s, &plane, first_row, rows, output, point_stride)
-            }
-            Variant::W4 => transform_plane::<S, 4, 6>(s, &plane, first_row, rows, output, point_stride),
-        }
-    }
 }
 
 impl Pass<'_> {
@@ -307,18 +280,16 @@ impl Pass<'_> {
             }
             return;
         }
-        let task = InputTask {
+        let plane = self.job.inputs.plane(sample, block, z);
+        let rows = InputRows {
             variant: tiling.variant,
-            plane: self.job.inputs.plane(sample, block, z),
             first_row: first_row * tiling.variant.rows(),
             rows: rows + tiling.halo(),
             output: transformed.as_mut_ptr().wrapping_add(start),
             point_stride: slots.point_stride,
         };
         // SAFETY: the plane was checked against its source; the slot lies in V as asserted and is used by this task alone.
-        unsafe {
-            transform_input(ctx.level(), &task);
-        }
+        unsafe { rows.transform(ctx.level(), plane) };
     }
 
     fn products(
@@ -351,7 +322,8 @@ impl Pass<'_> {
         assert!(group.block + group.blocks <= target.blocks);
         assert!(slots.len(tiling.blocks) <= transformed.len());
         assert_eq!(self.products_len(products_stride), products.len());
-        let (products, pair_scratch) = products.split_at_mut(tiling.variant.points() * products_stride);
+        let (products, rest) = products.split_at_mut(tiling.variant.points() * products_stride);
+        let (strip, pair_scratch) = rest.split_at_mut(self.strip_len);
         let mut task = ProductTask {
             tiling,
             slots: *slots,
@@ -367,8 +339,9 @@ impl Pass<'_> {
             products,
             products_stride,
             pair_scratch,
+            strip,
             bias,
-            target: target.data.as_mut_ptr(),
+            target: target.data,
             target_blocks: target.blocks,
             target_block: group.block,
             accumulate: target.accumulate,

@@ -2,11 +2,14 @@
 
 #![allow(unsafe_code)]
 
+use crate::CpuLevel;
 use crate::conv::Source;
 use crate::conv::direct::rows::BlockAffine;
 use crate::layout::{LANES, blocks};
-use crate::simd::{Isa, Simd, array};
+use crate::simd::{Isa, Simd, array, at_level};
+use crate::values::{Element, Values};
 
+use super::Variant;
 use super::transform::{input2, input4};
 
 /// The concatenated sources of a convolution.
@@ -22,7 +25,7 @@ pub(super) struct Inputs<'a> {
 
 impl Inputs<'_> {
     /// A plane of a block, counted over all sources.
-    pub(super) fn plane(&self, sample: usize, block: usize, z: usize) -> Plane {
+    pub(super) fn plane(&self, sample: usize, block: usize, z: usize) -> AnyPlane {
         let [depth, height, width] = self.size;
         let (mut block, mut source) = (block, 0);
         while block >= blocks(self.channels[source]) {
@@ -31,22 +34,89 @@ impl Inputs<'_> {
         }
         let at = sample * blocks(self.channels[source]) + block;
         let source = &self.sources[source];
-        let data = &source.data[(at * depth + z) * height * width * LANES..][..height * width * LANES];
-        Plane { data: data.as_ptr(), height, width, affine: BlockAffine::of(source, at) }
+        let len = height * width * LANES;
+        let affine = BlockAffine::of(source, at);
+        match source.data.part((at * depth + z) * len, len) {
+            Values::F32(data) => AnyPlane::F32(Plane { data: data.as_ptr(), height, width, affine }),
+            Values::Bf16(data) => AnyPlane::Bf16(Plane { data: data.as_ptr(), height, width, affine }),
+        }
     }
+}
+
+/// A plane of a source of either type.
+#[derive(Clone, Copy)]
+pub(super) enum AnyPlane {
+    F32(Plane<f32>),
+    Bf16(Plane<u16>),
 }
 
 /// One plane (z fixed) of one block of 16 channels.
 #[derive(Clone, Copy)]
-pub(super) struct Plane {
+pub(super) struct Plane<E> {
     /// The plane's first value.
-    pub(super) data: *const f32,
+    pub(super) data: *const E,
     /// Rows.
     pub(super) height: usize,
     /// Voxels in a row.
     pub(super) width: usize,
     /// Normalisation and activation of the block.
     pub(super) affine: Option<BlockAffine>,
+}
+
+/// Rows of tiles of a plane and where they go in V.
+#[derive(Clone, Copy)]
+pub(super) struct InputRows {
+    pub(super) variant: Variant,
+    /// First output row.
+    pub(super) first_row: usize,
+    /// Rows of tiles, those of input rows that only neighbours need included.
+    pub(super) rows: usize,
+    pub(super) output: *mut f32,
+    /// Values from one point to the next.
+    pub(super) point_stride: usize,
+}
+
+impl InputRows {
+    /// Transforms the rows of `plane`.
+    ///
+    /// # Safety
+    /// The plane and the output are valid, as [`transform_plane`] says; the level is one that the CPU has.
+    pub(super) unsafe fn transform(self, level: CpuLevel, plane: AnyPlane) {
+        // SAFETY: by the contract of this function.
+        unsafe {
+            match plane {
+                AnyPlane::F32(plane) => transform_rows(level, &(plane, self)),
+                AnyPlane::Bf16(plane) => transform_rows_bf16(level, &(plane, self)),
+            }
+        }
+    }
+}
+
+at_level! {
+    /// # Safety
+    /// As [`transform_plane`].
+    unsafe fn transform_rows = transform_rows_of(task: &(Plane<f32>, InputRows))
+}
+
+at_level! {
+    /// # Safety
+    /// As [`transform_plane`].
+    unsafe fn transform_rows_bf16 = transform_rows_of(task: &(Plane<u16>, InputRows))
+}
+
+#[inline(always)]
+unsafe fn transform_rows_of<S: Simd, E: Element>(s: Isa<S>, task: &(Plane<E>, InputRows)) {
+    let (plane, InputRows { variant, first_row, rows, output, point_stride }) = *task;
+    // SAFETY: by the contract of this function.
+    unsafe {
+        match variant {
+            Variant::W1 => transform_plane::<S, E, 1, 1>(s, &plane, first_row, rows, output, point_stride),
+            Variant::W2 | Variant::W2Z => {
+                transform_plane::<S, E, 2, 4>(s, &plane, first_row, rows, output, point_stride)
+            }
+            Variant::W4 => transform_plane::<S, E, 4, 6>(s, &plane, first_row, rows, output, point_stride),
+        }
+    }
 }
 
 /// Transforms `rows` rows of tiles, the first of which has its first output row at `first_row`; `ROWS` is the number of output rows of
@@ -56,9 +126,9 @@ pub(super) struct Plane {
 /// # Safety
 /// `plane` is valid, `output` is valid for all points and tiles, and nobody else uses it.
 #[inline(always)]
-pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: usize>(
+pub(super) unsafe fn transform_plane<S: Simd, E: Element, const ROWS: usize, const POINTS: usize>(
     s: Isa<S>,
-    plane: &Plane,
+    plane: &Plane<E>,
     first_row: usize,
     rows: usize,
     output: *mut f32,
@@ -69,7 +139,7 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
         unsafe {
             if let Some(affine) = plane.affine {
                 let affine = affine.lanes(s, lane);
-                transform_lanes::<S, ROWS, POINTS>(
+                transform_lanes::<S, E, ROWS, POINTS>(
                     s,
                     plane,
                     lane,
@@ -81,7 +151,7 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
                     |value| affine.apply(s, value),
                 );
             } else {
-                transform_lanes::<S, ROWS, POINTS>(
+                transform_lanes::<S, E, ROWS, POINTS>(
                     s,
                     plane,
                     lane,
@@ -98,9 +168,9 @@ pub(super) unsafe fn transform_plane<S: Simd, const ROWS: usize, const POINTS: u
 }
 
 #[inline(always)]
-unsafe fn transform_lanes<S: Simd, const ROWS: usize, const POINTS: usize>(
+unsafe fn transform_lanes<S: Simd, E: Element, const ROWS: usize, const POINTS: usize>(
     s: Isa<S>,
-    plane: &Plane,
+    plane: &Plane<E>,
     lane: usize,
     first_row: usize,
     rows: usize,
@@ -126,13 +196,14 @@ unsafe fn transform_lanes<S: Simd, const ROWS: usize, const POINTS: usize>(
                     let start = plane.data.add((y - 1) * plane.width * LANES + lane);
                     if inside {
                         for (x, voxel) in voxels.iter_mut().enumerate() {
-                            *voxel = activate(s.load(start.offset((left + x as isize) * LANES as isize)));
+                            *voxel =
+                                activate(E::load::<S>(start.offset((left + x as isize) * LANES as isize)));
                         }
                     } else {
                         for (x, voxel) in voxels.iter_mut().enumerate() {
                             let x = left + x as isize;
                             if x >= 0 && x < plane.width as isize {
-                                *voxel = activate(s.load(start.offset(x * LANES as isize)));
+                                *voxel = activate(E::load::<S>(start.offset(x * LANES as isize)));
                             }
                         }
                     }

@@ -26,10 +26,10 @@ mod weight_gradient;
 mod weights;
 
 use super::ConvShape;
-use super::source::{GradientTarget, Source, StatisticsMut, WriteMode};
+use super::source::{GradientTarget, SharedTarget, Source, StatisticsMut, WriteMode};
 use super::weights::{Packed, SourceWeights};
 use crate::Context;
-use crate::layout::{SharedMut, blocks};
+use crate::layout::blocks;
 use forward::{Correlation, Target};
 use input::Inputs;
 use region::Tiling;
@@ -97,7 +97,7 @@ pub(super) fn forward(
     sources: &[Source<'_>],
     weights: SourceWeights<'_>,
     bias: Option<&[f32]>,
-    output: GradientTarget<'_>,
+    output: SharedTarget<'_>,
     statistics: Option<StatisticsMut<'_>>,
 ) {
     let tiling = Tiling {
@@ -109,7 +109,7 @@ pub(super) fn forward(
     };
     let target = Target {
         accumulate: output.mode == WriteMode::Accumulate,
-        data: SharedMut::new(output.data),
+        data: output.data,
         blocks: shape.out_blocks(),
     };
     let inputs = Inputs { sources, channels: &shape.source_channels, size: shape.input };
@@ -135,10 +135,9 @@ pub(super) fn backward_data(
     let targets: Vec<_> = grad_sources
         .iter_mut()
         .zip(&shape.source_channels)
-        .map(|(target, channels)| Target {
-            accumulate: target.mode == WriteMode::Accumulate,
-            data: SharedMut::new(target.data),
-            blocks: blocks(*channels),
+        .map(|(target, channels)| {
+            let SharedTarget { data, mode } = target.shared();
+            Target { data, blocks: blocks(*channels), accumulate: mode == WriteMode::Accumulate }
         })
         .collect();
     let inputs =

@@ -2,8 +2,10 @@
 
 #![allow(unsafe_code)]
 
+use crate::bf16::{self, Piece};
 use crate::layout::{LANES, clear_padding};
 use crate::simd::{Isa, Simd, at_level};
+use crate::values::SharedValues;
 
 use super::Variant;
 use super::multiply::{Product, multiply};
@@ -35,8 +37,10 @@ pub(super) struct ProductTask<'a> {
     pub(super) products_stride: usize,
     /// For the products of pairs of planes.
     pub(super) pair_scratch: &'a mut [f32],
+    /// For results of one plane and block until they are rounded.
+    pub(super) strip: &'a mut [f32],
     pub(super) bias: [f32; 2 * LANES],
-    pub(super) target: *mut f32,
+    pub(super) target: SharedValues<'a>,
     pub(super) target_blocks: usize,
     pub(super) target_block: usize,
     pub(super) accumulate: bool,
@@ -171,13 +175,20 @@ impl ProductTask<'_> {
                 let z = run.z + plane;
                 for block in 0..self.width / LANES {
                     let tensor_block = run.sample * self.target_blocks + self.target_block + block;
-                    let data = self.target.wrapping_add((tensor_block * depth + z) * height * width * LANES);
+                    let first = (tensor_block * depth + z) * height * width * LANES;
+                    // The plane, of which a strip holds these rows only.
+                    let data = match self.target {
+                        SharedValues::F32(target) => target.as_mut_ptr().wrapping_add(first),
+                        SharedValues::Bf16(_) => {
+                            self.strip.as_mut_ptr().wrapping_sub(run.row * ROWS * width * LANES)
+                        }
+                    };
                     for tile in 0..run.rows * columns {
                         let (row, column) = ((run.row + tile / columns) * ROWS, tile % columns * 4);
                         // SAFETY: the tile lies in the image; M holds its products.
                         unsafe {
                             let tile_out = OutputTile {
-                                data: data.add((row * width + column) * LANES),
+                                data: data.wrapping_add((row * width + column) * LANES),
                                 row_stride: width * LANES,
                                 rows: (height - row).min(ROWS),
                                 columns: (width - column).min(4),
@@ -199,7 +210,7 @@ impl ProductTask<'_> {
                     if self.padding > 0 && (block + 1) * LANES == self.width {
                         // SAFETY: the rows were just written.
                         unsafe {
-                            let voxels = data.add(rows.0 * width * LANES);
+                            let voxels = data.wrapping_add(rows.0 * width * LANES);
                             clear_padding(voxels, (rows.1 - rows.0) * width, LANES, LANES - self.padding);
                         }
                     }
@@ -207,8 +218,18 @@ impl ProductTask<'_> {
                         let unit = (tensor_block * depth + z) * per_plane + run.row / self.strips.rows;
                         // SAFETY: the rows were just written; each strip has moments of its own.
                         unsafe {
-                            let voxels = data.add(rows.0 * width * LANES);
+                            let voxels = data.wrapping_add(rows.0 * width * LANES);
                             moments_of(s, voxels, (rows.1 - rows.0) * width, moments.add(unit * MOMENTS));
+                        }
+                    }
+                    if let SharedValues::Bf16(target) = self.target {
+                        let start = rows.0 * width * LANES;
+                        // SAFETY: the rows were just written to the strip; their places lie in the target.
+                        unsafe {
+                            let (from, to) =
+                                (data.wrapping_add(start), target.as_mut_ptr().add(first + start));
+                            let count = (rows.1 - rows.0) * width * LANES;
+                            bf16::round_piece(s, &Piece { from, to, count });
                         }
                     }
                 }

@@ -14,16 +14,16 @@
 
 use super::Variant;
 use super::gradient::{GradientPlane, transform_gradient, transform_sums};
-use super::input::{Inputs, transform_plane};
+use super::input::{AnyPlane, InputRows, Inputs, transform_plane};
 use super::outer::{Outer, outer};
 use super::pairs;
 use super::region::{Slots, Tiling, odd};
-use crate::Context;
 use crate::conv::ConvShape;
 use crate::conv::direct::weight_gradient::reduce;
 use crate::conv::weights::{Group, Order};
 use crate::layout::{LANES, SharedMut};
 use crate::simd::{Isa, Simd, at_level};
+use crate::{Context, CpuLevel};
 
 /// Source blocks of a task: the transform of the gradient is shared by them.
 const BLOCKS: usize = 2;
@@ -151,6 +151,7 @@ impl WeightGradient<'_> {
             let result = unsafe { results.part(start, blocks * stride) };
             let mut task = Task {
                 job: self,
+                level: ctx.level(),
                 cut,
                 units: units * part / parts..units * (part + 1) / parts,
                 first_block,
@@ -174,6 +175,7 @@ impl WeightGradient<'_> {
 /// One part for one group and up to two source blocks.
 struct Task<'a> {
     job: &'a WeightGradient<'a>,
+    level: CpuLevel,
     cut: Cut,
     units: std::ops::Range<usize>,
     first_block: usize,
@@ -292,16 +294,25 @@ impl Task<'_> {
                 let plane = self.job.inputs.plane(unit.sample, self.first_block + block, source_z);
                 // SAFETY: the slot lies in V as asserted in `run`; a band has at most the rows that slots have room for.
                 unsafe {
-                    let output = self.input.as_mut_ptr().add(block * slots.block_stride + position * LANES);
-                    let rows = unit.rows + tiling.halo();
-                    transform_plane::<S, ROWS, POINTS>(
-                        s,
-                        &plane,
-                        unit.row * ROWS,
-                        rows,
-                        output,
-                        slots.point_stride,
-                    );
+                    let rows = InputRows {
+                        variant: tiling.variant,
+                        first_row: unit.row * ROWS,
+                        rows: unit.rows + tiling.halo(),
+                        output: self.input.as_mut_ptr().add(block * slots.block_stride + position * LANES),
+                        point_stride: slots.point_stride,
+                    };
+                    match plane {
+                        AnyPlane::F32(plane) => transform_plane::<S, f32, ROWS, POINTS>(
+                            s,
+                            &plane,
+                            rows.first_row,
+                            rows.rows,
+                            rows.output,
+                            rows.point_stride,
+                        ),
+                        // A call, so that the code for the two types does not lie in one function.
+                        AnyPlane::Bf16(_) => rows.transform(self.level, plane),
+                    }
                 }
             }
         }
