@@ -3,7 +3,7 @@
 //! Probabilities agree within 1e-3. The reference adds logits up in f16, and so do we; where f32 results
 //! of the network that differ in their last bit fall on both sides of a rounding border, single values
 //! differ by a step of f16, which is coarse near the corners of an image, where all weights are tiny: at
-//! most one value in 10,000, by at most 0.02.
+//! most one value in 10,000, by at most 0.02. With `Precision::Bf16` every layer rounds: what that moves is bounded apart.
 
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -27,6 +27,16 @@ const ROUNDED: f64 = 1e-4;
 const STEP: f64 = 0.02;
 /// Share of voxels whose labels must be equal.
 const EQUAL_LABELS: f64 = 0.9999;
+
+/// What a precision may change: most of any probability, the share of probabilities that change by over [`TOLERANCE`], and the least
+/// share of equal labels.
+fn limits(precision: Precision) -> [f64; 3] {
+    match precision {
+        // Measured are up to 0.17, 0.40 and down to 0.9965.
+        Precision::Bf16 => [0.25, 0.5, 0.995],
+        _ => [STEP, ROUNDED, EQUAL_LABELS],
+    }
+}
 
 fn check(name: &str, precision: Precision) {
     check_with(name, precision, None);
@@ -54,7 +64,7 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
         let made = predict_cases(&mut predictor, &cases, &request, &Silent, &Cancel::new()).unwrap();
         assert_eq!(made.made, cases.len());
         for case in &cases {
-            compare(&root.join(expected), folder.path(), &case.identifier, &ending);
+            compare(&root.join(expected), folder.path(), &case.identifier, &ending, limits(precision));
         }
         for file in ["dataset.json", "plans.json", "predict_from_raw_data_args.json"] {
             assert!(folder.path().join(file).is_file(), "{file}");
@@ -62,7 +72,8 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
     }
 }
 
-fn compare(expected: &Path, found: &Path, case: &str, ending: &str) {
+fn compare(expected: &Path, found: &Path, case: &str, ending: &str, limits: [f64; 3]) {
+    let [most, changed, equal_labels] = limits;
     let read = |folder: &Path| read_npz(folder.join(format!("{case}.npz")))["probabilities"].clone();
     let (ours, theirs) = (read(found), read(expected));
     assert_eq!(ours.shape, theirs.shape, "{case}");
@@ -70,7 +81,7 @@ fn compare(expected: &Path, found: &Path, case: &str, ending: &str) {
     let worst = differences.iter().copied().fold(0.0, f64::max);
     let beyond = differences.iter().filter(|d| **d > TOLERANCE).count() as f64 / differences.len() as f64;
     assert!(
-        worst <= STEP && beyond <= ROUNDED,
+        worst <= most && beyond <= changed,
         "{case}: probabilities differ by {worst}, {beyond} by over 1e-3"
     );
     let properties = |folder: &Path| Properties::read(&folder.join(format!("{case}.pkl"))).unwrap();
@@ -80,13 +91,18 @@ fn compare(expected: &Path, found: &Path, case: &str, ending: &str) {
     assert_eq!(ours.geometry, theirs.geometry, "{case}");
     let equal = ours.volume.data().iter().zip(theirs.volume.data()).filter(|(a, b)| a == b).count();
     let share = equal as f64 / ours.volume.data().len() as f64;
-    assert!(share >= EQUAL_LABELS, "{case}: {share} of the labels are equal");
+    assert!(share >= equal_labels, "{case}: {share} of the labels are equal");
 }
 
 #[test]
 fn plain_3d_with_two_folds() {
     check("plain3d", Precision::Fast);
     check("plain3d", Precision::Exact);
+}
+
+#[test]
+fn plain_3d_with_activations_of_bf16() {
+    check("plain3d", Precision::Bf16);
 }
 
 #[test]

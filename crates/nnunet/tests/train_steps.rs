@@ -1,7 +1,8 @@
 //! Whole steps of learning against the reference's: losses, gradient norms and the weights after one
 //! and three steps, for six kinds of training.
 //!
-//! Losses agree to 1e-5, gradient norms to 1e-3, weights to [`tolerance`] of the largest change.
+//! Losses agree to 1e-5, gradient norms to 1e-3, weights to a small part of the largest change; see
+//! [`tolerances`].
 
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
@@ -23,12 +24,20 @@ use nnunet_testkit::shared::shared_path;
 /// Weights to compare after a step (from 0).
 const CHECKPOINTS: [(usize, &str); 2] = [(0, "weights1.npz"), (2, "weights3.npz")];
 
-/// Error that a weight may have, as a part of the largest change of any weight. Each way of computing rounds
-/// a layer's sums differently; where one lies at the kink of a leaky ReLU its gradient jumps.
-fn tolerance(precision: Precision) -> f64 {
+/// Error that a loss, a gradient norm (both relative) and a weight may have, the latter as a part of the largest change of any weight.
+struct Tolerances {
+    loss: f64,
+    norm: f64,
+    weight: f64,
+}
+
+/// Each way of computing rounds a layer's sums differently; where one lies at the kink of a leaky ReLU its gradient jumps. With bf16
+/// activations, rounded to 2^-9, many do: measured are up to 2.1e-4, 2.1e-3 and 1.7e-2.
+fn tolerances(precision: Precision) -> Tolerances {
     match precision {
-        Precision::Exact => 1e-3,
-        Precision::Fast | Precision::Relaxed => 5e-3,
+        Precision::Exact => Tolerances { loss: 1e-5, norm: 1e-3, weight: 1e-3 },
+        Precision::Fast | Precision::Relaxed => Tolerances { loss: 1e-5, norm: 1e-3, weight: 5e-3 },
+        Precision::Bf16 => Tolerances { loss: 5e-4, norm: 5e-3, weight: 3e-2 },
     }
 }
 
@@ -69,6 +78,7 @@ fn weights(name: &str, file: &str, graph: &nnunet_network::Graph) -> Parameters 
 fn check(name: &str) {
     check_precision(name, Precision::Exact);
     check_precision(name, Precision::Fast);
+    check_precision(name, Precision::Bf16);
 }
 
 fn check_precision(name: &str, precision: Precision) {
@@ -110,22 +120,23 @@ fn check_precision(name: &str, precision: Precision) {
         cases: vec![name.to_owned()],
     };
     let rate = info["lr"].as_f64().unwrap();
+    let tolerances = tolerances(precision);
     for (i, step) in info["steps"].as_array().unwrap().iter().enumerate() {
         let found = engine.train(&batch, rate).unwrap();
         let (loss, norm) = (step["loss"].as_f64().unwrap(), step["grad_norm_before_clip"].as_f64().unwrap());
         assert!(
-            (found.loss - loss).abs() < 1e-5 * loss.abs().max(1.0),
+            (found.loss - loss).abs() < tolerances.loss * loss.abs().max(1.0),
             "{name} step {i}: {} not {loss}",
             found.loss
         );
         assert!(
-            (found.gradient_norm / norm - 1.0).abs() < 1e-3,
+            (found.gradient_norm / norm - 1.0).abs() < tolerances.norm,
             "{name} step {i}: gradient norm {} not {norm}",
             found.gradient_norm
         );
         if let Some((_, file)) = CHECKPOINTS.iter().find(|(after, _)| *after == i) {
             let expected = weights(name, file, &graph);
-            compare(name, &before, engine.executor.parameters(), &expected, tolerance(precision));
+            compare(name, &before, engine.executor.parameters(), &expected, tolerances.weight);
         }
     }
 }

@@ -13,8 +13,9 @@ pub(super) const NETWORK_FLAGS: &[Flag] = &[
     Flag::one(
         &["--precision"],
         "PRECISION",
-        "fast (default: 32-bit with transforms whose error is close to that of direct sums), exact (direct sums) \
-         or relaxed (transforms with some four times that error where they are faster)",
+        "fast (default: 32-bit with transforms whose error is close to that of direct sums), exact (direct sums), \
+         relaxed (transforms with some four times that error where they are faster) \
+         or bf16 (fast, with what layers hand on rounded to 16 bits: a quarter to a third less memory)",
     ),
 ];
 
@@ -35,8 +36,10 @@ pub(super) fn cpu_options(matches: &Matches, session: &Session) -> anyhow::Resul
         "fast" => Precision::Fast,
         "exact" => Precision::Exact,
         "relaxed" => Precision::Relaxed,
+        "bf16" => Precision::Bf16,
         other => {
-            let text = format!("argument --precision: found {other:?}, expected fast, exact or relaxed");
+            let text =
+                format!("argument --precision: found {other:?}, expected fast, exact, relaxed or bf16");
             return Err(UsageError(text).into());
         }
     };
