@@ -69,7 +69,7 @@ impl Algorithm {
     /// Estimated time of one call with packed weights, in clock cycles of one AVX-512 core.
     ///
     /// The products of one tap or point for 16 x 16 channels take 16 cycles in a direct sum and a third more in the transform
-    /// domain; the transforms of one tile of 16 channels take 100 cycles (W1) or 300 (W2), forward and back. Measured with one
+    /// domain; the transforms of one tile of 16 channels take 100 cycles (W1), 300 (W2) or 700 (W4), forward and back. Measured with one
     /// thread, in nominal GFLOP/s of forward passes (direct, W1, W2): 110, 194, 252 for 32 channels at 40x56x40, 119, 185, 209 for
     /// 128 at 10x14x10, 116, 131, 124 for 256 at 5x7x5, 113, 109, 132 for 320 at 4x4x4.
     ///
@@ -94,7 +94,8 @@ impl Algorithm {
                 let per_tap = 1.33 * tiles * taps / (taps_z * variant.planes() as f64);
                 let transforms = match variant {
                     Variant::W1 => 100.0,
-                    Variant::W2 | Variant::W4 => 300.0,
+                    Variant::W2 => 300.0,
+                    Variant::W4 => 700.0,
                     Variant::W2Z => 300.0 + 300.0 * blocks * out_blocks / (blocks + out_blocks),
                 };
                 (per_tap, tiles * transforms)
