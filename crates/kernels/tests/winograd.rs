@@ -315,35 +315,25 @@ fn sources_may_contribute_one_after_the_other() {
     }
 }
 
+fn shape() -> impl Strategy<Value = ConvShape> {
+    let input = (1_usize..7, 1_usize..12, 1_usize..15);
+    let sources = prop::collection::vec(1_usize..40, 1..4);
+    (1_usize..4, input, sources, 1_usize..50, prop::sample::select(vec![1_usize, 3])).prop_map(
+        |(batch, (z, y, x), sources, out, kernel_z)| conv(batch, [z, y, x], &sources, out, kernel_z),
+    )
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn random_shapes_match_the_scalar_version(
-        batch in 1_usize..4,
-        z in 1_usize..7,
-        y in 1_usize..12,
-        x in 1_usize..15,
-        sources in prop::collection::vec(1_usize..40, 1..4),
-        out in 1_usize..50,
-        kernel_z in prop::sample::select(vec![1_usize, 3]),
-        seed in any::<u64>(),
-    ) {
-        check(&Case::new(conv(batch, [z, y, x], &sources, out, kernel_z), seed));
+    fn random_shapes_match_the_scalar_version(shape in shape(), seed in any::<u64>()) {
+        check(&Case::new(shape, seed));
     }
 
     #[test]
-    fn random_shapes_of_bf16_match_the_scalar_version(
-        batch in 1_usize..4,
-        z in 1_usize..7,
-        y in 1_usize..12,
-        x in 1_usize..15,
-        sources in prop::collection::vec(1_usize..40, 1..4),
-        out in 1_usize..50,
-        kernel_z in prop::sample::select(vec![1_usize, 3]),
-        seed in any::<u64>(),
-    ) {
-        check(&Case::stored(conv(batch, [z, y, x], &sources, out, kernel_z), seed, true));
+    fn random_shapes_of_bf16_match_the_scalar_version(shape in shape(), seed in any::<u64>()) {
+        check(&Case::stored(shape, seed, true));
     }
 }
 

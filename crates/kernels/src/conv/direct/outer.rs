@@ -85,42 +85,35 @@ unsafe fn outer<S: Simd, const WIDTH: usize, const VECTORS: usize, const CHANNEL
     }
 }
 
-/// The table of an instruction set: per width the vectors of output channels at a time, and how many source channels one after the
-/// other. Sixteen registers hold twelve sums, which hide the latency of the multiply-adds, two gradients and a source value.
+/// A microkernel: `vectors` vectors of output channels at a time and some source channels one after the other. Sixteen registers hold
+/// twelve sums, which hide the latency of the multiply-adds, two gradients and a source value.
+macro_rules! outer_kernel {
+    ($name:ident, $simd:ty, $width:expr, $vectors:literal [$($channels:literal)*] $(, $feature:literal)?) => {
+        /// # Safety
+        /// As [`outer`].
+        $(#[target_feature(enable = $feature)])?
+        unsafe fn $name(operands: &Outer) {
+            const { assert!(0 $(+ $channels)* == LANES) };
+            for part in 0..$width / ($vectors * <$simd>::LANES) {
+                let first = 0;
+                $(
+                    // SAFETY: by the contract of this function.
+                    unsafe { outer::<$simd, { $width }, $vectors, $channels>(operands, part, first) };
+                    let first = first + $channels;
+                )*
+                let _ = first;
+            }
+        }
+    };
+}
+
+/// The table of an instruction set: both widths as [`outer_kernel`] has them.
 macro_rules! outer_table {
     ($table:ident, $simd:ty, $wide:literal [$($wide_channels:literal)*], $narrow:literal [$($narrow_channels:literal)*]
         $(, $feature:literal)?) => {
         pub(super) static $table: OuterTable = {
-            /// # Safety
-            /// As [`outer`].
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn wide(operands: &Outer) {
-                const { assert!(0 $(+ $wide_channels)* == LANES) };
-                for part in 0..2 * LANES / ($wide * <$simd>::LANES) {
-                    let first = 0;
-                    $(
-                        // SAFETY: by the contract of this function.
-                        unsafe { outer::<$simd, { 2 * LANES }, $wide, $wide_channels>(operands, part, first) };
-                        let first = first + $wide_channels;
-                    )*
-                    let _ = first;
-                }
-            }
-            /// # Safety
-            /// As [`outer`].
-            $(#[target_feature(enable = $feature)])?
-            unsafe fn narrow(operands: &Outer) {
-                const { assert!(0 $(+ $narrow_channels)* == LANES) };
-                for part in 0..LANES / ($narrow * <$simd>::LANES) {
-                    let first = 0;
-                    $(
-                        // SAFETY: by the contract of this function.
-                        unsafe { outer::<$simd, LANES, $narrow, $narrow_channels>(operands, part, first) };
-                        let first = first + $narrow_channels;
-                    )*
-                    let _ = first;
-                }
-            }
+            outer_kernel!(wide, $simd, 2 * LANES, $wide [$($wide_channels)*] $(, $feature)?);
+            outer_kernel!(narrow, $simd, LANES, $narrow [$($narrow_channels)*] $(, $feature)?);
             OuterTable { wide, narrow }
         };
     };

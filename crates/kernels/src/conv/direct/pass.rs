@@ -43,11 +43,15 @@ impl Axis {
         Self { first: residue, spacing: stride, count, step: 1, taps }
     }
 
+    /// Whether the source of result `j` at `tap` lies within `size`.
+    pub(super) fn is_inside(&self, j: usize, tap: &AxisTap, size: usize) -> bool {
+        (0..size as isize).contains(&((j * self.step) as isize + tap.offset))
+    }
+
     /// Indices of the taps whose source for result `j` lies within `size`: offsets rise or fall from tap to tap, so they are
     /// consecutive.
     pub(super) fn indices_inside(&self, j: usize, size: usize) -> Range<usize> {
-        let first = (j * self.step) as isize;
-        let is_inside = |tap: &AxisTap| (0..size as isize).contains(&(first + tap.offset));
+        let is_inside = |tap: &AxisTap| self.is_inside(j, tap, size);
         let start = self.taps.iter().take_while(|tap| !is_inside(tap)).count();
         let count = self.taps[start..].iter().take_while(|tap| is_inside(tap)).count();
         start..start + count

@@ -109,10 +109,8 @@ impl WeightGradient<'_> {
                 let rows = rows_at_once.min(tile.size[1] - y);
                 for tap_z in &axis_z.taps {
                     // Planes whose source plane lies in the image.
-                    let is_inside = |z: &usize| {
-                        let source = ((tile.first[0] + z) * axis_z.step) as isize + tap_z.offset;
-                        (0..self.input.spatial[0] as isize).contains(&source)
-                    };
+                    let is_inside =
+                        |z: &usize| axis_z.is_inside(tile.first[0] + z, tap_z, self.input.spatial[0]);
                     let Some(z) = planes.clone().find(is_inside) else { continue };
                     let planes = (z..planes.end).take_while(is_inside).count();
                     let row = ((tile.first[0] + z) * size_y + tile.first[1] + y) * size_x;
