@@ -60,7 +60,7 @@ fn measure(ctx: &Context, mut run: impl FnMut()) -> f64 {
             run();
             runs += 1.0;
             let seconds = cpu_seconds(start) - begin;
-            if seconds > 0.1 {
+            if seconds > 0.4 {
                 return seconds / runs;
             }
         }

@@ -59,10 +59,11 @@ impl Algorithm {
         self.packed_taps(shape.kernel) * shape.in_blocks() * shape.out_blocks() * LANES * LANES
     }
 
-    /// Estimated time to pack the weights of a convolution, in clock cycles of one core: for 16 values 120 (direct sums) or 70,
-    /// measured with 256 x 256 channels and one thread (6 ms direct, 7 ms W2, 8 ms W2Z).
+    /// Estimated time to pack the weights of a convolution, in clock cycles of one core: for 16 values 35 (direct sums) or 60,
+    /// measured with 256 x 256 channels and one thread at level AVX2 (1.1 ms direct, 4.4 ms W2, 5.5 ms W2Z; AVX-512 takes a third less
+    /// for the latter two).
     pub fn packing_cycles(self, shape: &ConvShape) -> f64 {
-        let cycles = if self == Self::Direct { 120.0 } else { 70.0 };
+        let cycles = if self == Self::Direct { 35.0 } else { 60.0 };
         self.packed_len(shape) as f64 / LANES as f64 * cycles
     }
 
@@ -110,15 +111,25 @@ const MOST_W2Z: usize = 128;
 
 /// The algorithm for the forward pass and the data gradient of a convolution: the one with the lowest estimated time.
 pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> Algorithm {
+    cheapest(shape, precision, weights, MOST_W2Z)
+}
+
+/// The algorithm for the weight gradient of a convolution.
+pub fn choose_weight_gradient(shape: &ConvShape, precision: Precision) -> Algorithm {
+    cheapest(shape, precision, WeightsUse::Changing, usize::MAX)
+}
+
+/// The algorithm with the lowest estimated time; the weights of W2Z's 96 points for more than `most_w2z` pairs of blocks of channels
+/// would take more memory and be read too often: measured, 7 % lost to 10 % won.
+fn cheapest(shape: &ConvShape, precision: Precision, weights: WeightsUse, most_w2z: usize) -> Algorithm {
     let variants = match precision {
         Precision::Exact => &[][..],
         Precision::Fast | Precision::Bf16 => &[Variant::W2Z, Variant::W2, Variant::W1],
         Precision::Relaxed => &[Variant::W2Z, Variant::W2, Variant::W1, Variant::W4],
     };
     let candidates = [Algorithm::Direct].into_iter().chain(variants.iter().copied().map(Algorithm::Winograd));
-    // The weights of W2Z's 96 points for more channels are read from memory too often: measured, 7 % are lost.
     let fits = |algorithm: &Algorithm| {
-        *algorithm != Algorithm::Winograd(Variant::W2Z) || shape.in_blocks() * shape.out_blocks() <= MOST_W2Z
+        *algorithm != Algorithm::Winograd(Variant::W2Z) || shape.in_blocks() * shape.out_blocks() <= most_w2z
     };
     let cost = |algorithm: Algorithm| match weights {
         WeightsUse::Fixed => algorithm.cycles(shape),
@@ -126,11 +137,6 @@ pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> A
     };
     let supported = candidates.filter(|algorithm| algorithm.supports(shape) && fits(algorithm));
     supported.min_by(|a, b| cost(*a).total_cmp(&cost(*b))).unwrap_or(Algorithm::Direct)
-}
-
-/// The algorithm for the weight gradient of a convolution.
-pub fn choose_weight_gradient(shape: &ConvShape, precision: Precision) -> Algorithm {
-    choose(shape, precision, WeightsUse::Changing)
 }
 
 #[cfg(test)]

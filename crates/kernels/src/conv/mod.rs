@@ -4,6 +4,7 @@ mod algorithm;
 pub(crate) mod direct;
 mod shape;
 mod source;
+mod taps;
 pub(crate) mod weights;
 pub mod winograd;
 

@@ -9,6 +9,7 @@ use crate::error::check_length;
 use crate::layout::{AlignedBuffer, LANES, SharedMut, blocks};
 use crate::{Context, KernelError};
 
+use super::taps::Taps;
 use super::winograd::{self, WeightBlock};
 use super::{Algorithm, ConvShape};
 
@@ -182,13 +183,10 @@ impl Packed {
                 packed.fill(0.0);
             }
             for sum in 0..summed[index].channels {
-                for result in 0..group.channels {
-                    let first =
-                        (group.channel + result) * result_stride + (summed[index].channel + sum) * sum_stride;
-                    for (tap, weight) in natural[first..first + taps].iter().enumerate() {
-                        packed[(tap * LANES + sum) * width + result] = *weight;
-                    }
-                }
+                let first = group.channel * result_stride + (summed[index].channel + sum) * sum_stride;
+                let results = (result_stride, group.channels);
+                Taps { natural: &natural[first..], results, taps, reversed: false }
+                    .write(&mut packed[sum * width..], LANES * width);
             }
         });
         Ok(())

@@ -9,7 +9,7 @@ use crate::values::SharedValues;
 use super::super::source::StatisticsMut;
 use super::super::weights::{Group, SourceWeights};
 use super::input::{InputRows, Inputs};
-use super::pairs;
+use super::pair_products;
 use super::products::{MOMENTS, ProductTask, compute_products};
 use super::region::{Slots, Strips, Tiling, odd};
 use super::schedule::Schedule;
@@ -243,7 +243,7 @@ impl Pass<'_> {
     /// Values of M, of what pairs of planes need beside it, and of a strip.
     fn products_len(&self, products_stride: usize) -> usize {
         let tiling = &self.job.tiling;
-        let pairs = if tiling.variant.planes() > 1 { pairs::scratch_len(tiling.blocks) } else { 0 };
+        let pairs = if tiling.variant.planes() > 1 { pair_products::scratch_len(tiling.blocks) } else { 0 };
         tiling.variant.points() * products_stride + pairs + self.strip_len
     }
 }

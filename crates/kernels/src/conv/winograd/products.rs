@@ -10,7 +10,8 @@ use crate::values::SharedValues;
 use super::Variant;
 use super::multiply::{Product, multiply};
 use super::output::{OutputTile, inverse_tile};
-use super::pairs::{self, Pair, PairProduct, multiply_pairs};
+use super::pair_products::{Pair, PairProduct, multiply_pairs};
+use super::pairs;
 use super::region::{Slots, Strips, Tiling};
 
 /// Mean and sum of squared deviations of 16 channels over one strip of one plane.
@@ -136,11 +137,10 @@ impl ProductTask<'_> {
                     .products
                     .as_mut_ptr()
                     .wrapping_add(point * self.products_stride + position * self.width);
-                let pair = |index: usize| {
-                    let (layer, tile) = (index / tiles, index % tiles);
-                    let first = products.wrapping_add((2 * layer * tiles + tile) * self.width);
+                let pair = |layer: usize| {
+                    let first = products.wrapping_add(2 * layer * tiles * self.width);
                     Pair {
-                        planes: offsets(layer).map(|offset| offset + tile * LANES),
+                        planes: offsets(layer),
                         outputs: [first, first.wrapping_add(tiles * self.width)],
                         both: 2 * layer + 1 < run.planes,
                     }
@@ -154,7 +154,7 @@ impl ProductTask<'_> {
                         weights: self.weights.as_ptr().add(point * self.weights_point_stride),
                         width: self.width,
                     };
-                    multiply_pairs(s, &product, run.planes.div_ceil(2) * tiles, pair, self.pair_scratch);
+                    multiply_pairs(s, &product, run.planes.div_ceil(2), tiles, pair, self.pair_scratch);
                 }
                 position += run.positions(&tiling);
                 strip = next;

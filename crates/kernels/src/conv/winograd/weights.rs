@@ -3,6 +3,7 @@
 #![allow(unsafe_code)]
 
 use crate::Context;
+use crate::conv::taps::Taps;
 use crate::layout::{LANES, SharedMut};
 use crate::simd::{Isa, Simd, at_level};
 
@@ -81,19 +82,9 @@ impl WeightBlock<'_> {
         let points_z = if self.variant == Variant::W2Z { pairs::POINTS } else { self.taps_z };
         for sum in 0..LANES {
             if sum < self.sums.1 {
-                for result in 0..self.results.1 {
-                    let first = self.first + result * self.results.0 + sum * self.sums.0;
-                    let weights = &self.natural[first..first + taps];
-                    if self.reversed {
-                        for (tap, weight) in weights.iter().rev().enumerate() {
-                            tile[tap * 2 * LANES + result] = *weight;
-                        }
-                    } else {
-                        for (tap, weight) in weights.iter().enumerate() {
-                            tile[tap * 2 * LANES + result] = *weight;
-                        }
-                    }
-                }
+                let natural = &self.natural[self.first + sum * self.sums.0..];
+                Taps { natural, results: self.results, taps, reversed: self.reversed }
+                    .write(&mut tile, 2 * LANES);
             } else {
                 tile.fill(0.0);
             }
