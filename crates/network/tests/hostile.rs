@@ -185,6 +185,27 @@ proptest! {
     }
 }
 
+/// A copy of the batch hands the memory of its gradient on; the batch needs none, and another reader must not write there.
+#[test]
+fn copies_of_the_batch_that_nobody_reads_do_no_harm() {
+    let mut builder = GraphBuilder::new(2, 3);
+    let he = InitialValue::HeNormal { fan_in: 10, slope: 0.0 };
+    let batch = builder.input();
+    let gelu = builder.push("gelu", Operation::Gelu { input: batch });
+    let convolution = |builder: &mut GraphBuilder, name: &str, input, output_channels| {
+        let weight = builder.parameter(name.into(), vec![output_channels, 2, 1, 1, 1], he);
+        let (kernel, stride) = ([1; 3], [1; 3]);
+        let operation = Operation::Convolution { input, weight, bias: None, output_channels, kernel, stride };
+        builder.push(name, operation)
+    };
+    let value = convolution(&mut builder, "convolution", gelu, 2);
+    let norm = |input| Operation::InstanceNorm { input, affine: None, epsilon: 1e-5 };
+    let copy = builder.push("copy", norm(batch));
+    builder.push("unread", norm(copy));
+    let head = convolution(&mut builder, "head", value, 3);
+    run(builder.finish(vec![head]), [2, 2, 3, 4, 4], false);
+}
+
 /// More than an address space holds, from an input of two kilobytes.
 #[test]
 fn memory_that_is_not_there_is_an_error() {

@@ -147,6 +147,8 @@ fn gradient_buffers(
         // Nobody asks for the batch's gradient, but a kernel writes those of all its sources or none.
         let with_others = program.steps.iter().any(|s| s.sources.len() > 1 && s.sources.contains(&value));
         if matches!(step.action, Action::Import) && !with_others {
+            // A copy of the batch may have handed its buffer on, which others use by now.
+            buffers[value] = None;
             continue;
         }
         let buffer = match buffers[value] {
