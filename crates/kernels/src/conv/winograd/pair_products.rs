@@ -78,7 +78,7 @@ impl Piece {
     }
 }
 
-/// The positions of a run: `count` tiles, `tiles` of each pair.
+/// The positions of a run: `tiles` of each pair, one pair after the other.
 struct Positions<F> {
     tiles: usize,
     width: usize,
