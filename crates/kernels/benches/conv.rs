@@ -1,8 +1,8 @@
 //! Convolution kernels in GFLOP/s and percent of the measured multiply-add peak of the machine.
 //!
-//! `cargo bench -p nnunet-kernels --bench conv -- [words] [--level L] [--threads N] [--seconds S]`; a row is measured if its name
+//! `cargo bench -p nnunet-kernels --bench conv -- [words] [--level L] [--threads N] [--seconds S] [--bf16]`; a row is measured if its name
 //! contains one of the words. Taps in the padding count as work although the kernels skip many of them, as is usual, so small images
-//! can exceed 100 %. The best of many repetitions counts; with one thread, CPU time is measured: the machine may be shared.
+//! can exceed 100 %. With `--bf16` sources and weights are rounded to bf16, but for the weight gradient; the peak stays that of f32. The best of many repetitions counts; with one thread, CPU time is measured: the machine may be shared.
 
 // A bench reports on the terminal, and a failing one must stop.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::expect_used)]
@@ -11,8 +11,8 @@ mod common;
 
 use common::{best, values};
 use nnunet_kernels::conv::{
-    Affine, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, backward_data,
-    backward_weights, forward,
+    Affine, Algorithm, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut,
+    backward_data, backward_weights, forward,
 };
 use nnunet_kernels::{Context, CpuLevel, Values, peak};
 
@@ -51,11 +51,18 @@ struct Options {
     level: CpuLevel,
     threads: usize,
     seconds: f64,
+    algorithm: Algorithm,
 }
 
 fn options() -> Options {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let mut options = Options { words: Vec::new(), level: CpuLevel::detect(), threads, seconds: 0.5 };
+    let mut options = Options {
+        words: Vec::new(),
+        level: CpuLevel::detect(),
+        threads,
+        seconds: 0.5,
+        algorithm: Algorithm::Direct,
+    };
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
@@ -63,6 +70,7 @@ fn options() -> Options {
             "--level" => options.level = CpuLevel::parse(&arguments.next().expect("--level LEVEL")).unwrap(),
             "--threads" => options.threads = arguments.next().expect("--threads N").parse().unwrap(),
             "--seconds" => options.seconds = arguments.next().expect("--seconds S").parse().unwrap(),
+            "--bf16" => options.algorithm = Algorithm::DirectBf16,
             _ => options.words.push(argument),
         }
     }
@@ -101,9 +109,9 @@ fn main() {
             })
             .collect();
         let (weights, bias) = (values(shape.weights_len()), values(out));
-        let mut packed = ForwardWeights::new(&shape);
+        let mut packed = ForwardWeights::with_algorithm(&shape, options.algorithm);
         packed.pack(&ctx, &weights).unwrap();
-        let mut packed_data = DataWeights::new(&shape);
+        let mut packed_data = DataWeights::with_algorithm(&shape, options.algorithm);
         packed_data.pack(&ctx, &weights).unwrap();
         let mut output = values(shape.output().len());
         let vector = shape.output().vector_len();

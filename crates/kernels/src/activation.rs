@@ -1,6 +1,7 @@
 //! LeakyReLU, residual addition and the passes that materialise a fused activation. Memory-bound; one pass each.
 
 use crate::conv::Source;
+use crate::conv::direct::micro::Words;
 use crate::conv::direct::row_table;
 use crate::conv::direct::rows::{BlockAffine, LaneAffine, Leaky};
 use crate::error::{check_length, check_slope};
@@ -32,7 +33,7 @@ pub fn apply<'a>(
         unsafe {
             match (values, output.part(first, len)) {
                 (values, ValuesMut::F32(lanes)) => {
-                    rows.pack(values, lanes.as_mut_ptr(), len / LANES, LANES, affine);
+                    rows.pack(values, lanes.as_mut_ptr(), Words::F32, len / LANES, LANES, affine);
                 }
                 (Values::F32(values), ValuesMut::Bf16(output)) => {
                     let term = Term { values: values.as_ptr(), affine };

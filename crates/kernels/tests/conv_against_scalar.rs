@@ -11,11 +11,12 @@ mod stored;
 mod vector_code;
 
 use common::{Random, assert_close};
+use half::bf16;
 use nnunet_kernels::conv::{
-    Affine, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut, WriteMode,
-    backward_data, backward_weights, forward,
+    Affine, Algorithm, ConvShape, DataWeights, ForwardWeights, GradientTarget, Source, StatisticsMut,
+    WriteMode, backward_data, backward_weights, forward,
 };
-use nnunet_kernels::layout::AlignedBuffer;
+use nnunet_kernels::layout::{AlignedBuffer, to_blocked};
 use nnunet_kernels::{Context, CpuLevel, Values, ValuesMut, scalar};
 use proptest::prelude::*;
 use stored::{Stored, assert_rounded};
@@ -197,6 +198,67 @@ fn check_with(shape: &ConvShape, seed: u64, bf16: Bf16) {
     }
 }
 
+/// Products of bf16 values: the scalar kernel gets sources, weights and gradients that the `half` crate has rounded.
+fn check_bf16_products(shape: &ConvShape, seed: u64) {
+    let ctx = Context::new(CpuLevel::Portable, 1);
+    let case = exact_case(&ctx, shape, seed);
+    let round =
+        |values: &[f32]| values.iter().map(|value| bf16::from_f32(*value).to_f32()).collect::<Vec<_>>();
+    let activated = case.f32_sources().into_iter().enumerate().map(|(index, source)| {
+        let shape = shape.source(index);
+        let mut blocked = AlignedBuffer::new(shape.len());
+        to_blocked(&ctx, &shape, &scalar::materialise(&shape, &source), &mut blocked).unwrap();
+        Stored::new(blocked, true)
+    });
+    let mut gradient = case.gradient.clone();
+    gradient.copy_from_slice(&round(&case.gradient));
+    let rounded = Case {
+        sources: activated.collect(),
+        affine: vec![None; case.affine.len()],
+        weights: round(&case.weights),
+        bias: case.bias.clone(),
+        gradient,
+        before: case.before.clone(),
+    };
+    let expected = scalar(shape, &rounded);
+    let magnitude = ((shape.taps() * shape.in_channels().max(shape.out_channels)) as f32).sqrt();
+    for level in CpuLevel::available() {
+        let ctx = Context::new(level, 2);
+        let what = |part: &str| format!("{part} of {shape:?} by bf16 products at {}", level.name());
+        let mut weights = ForwardWeights::with_algorithm(shape, Algorithm::DirectBf16);
+        weights.pack(&ctx, &case.weights).unwrap();
+        let bias = case.bias.as_deref();
+        let mut output = AlignedBuffer::new(shape.output().len());
+        forward(&ctx, shape, &case.sources(), &weights, bias, &mut output, None).unwrap();
+        assert_close(&what("output"), &output, &expected.output, magnitude);
+        // Whether sources and results are kept as bf16 changes no product.
+        let mut other = output.clone();
+        forward(&ctx, shape, &case.f32_sources(), &weights, bias, &mut other, None).unwrap();
+        assert!(other[..] == output[..], "{}", what("output of f32 sources"));
+        let mut bits = vec![0; output.len()];
+        forward(&ctx, shape, &case.sources(), &weights, bias, ValuesMut::Bf16(&mut bits), None).unwrap();
+        assert_rounded(&what("output"), &bits, &output);
+
+        let mut weights = DataWeights::with_algorithm(shape, Algorithm::DirectBf16);
+        weights.pack(&ctx, &case.weights).unwrap();
+        let mut found = case.before.clone();
+        backward_data(&ctx, shape, &case.gradient, &weights, &mut targets(&mut found)).unwrap();
+        for (found, expected) in found.iter().zip(&expected.grad_sources) {
+            assert_close(&what("grad_source"), found, expected, magnitude);
+        }
+    }
+}
+
+/// A case of bf16 sources with an affine that every level computes to the same f32 values: one that rounds nothing.
+fn exact_case(ctx: &Context, shape: &ConvShape, seed: u64) -> Case {
+    let mut case = Case::new(ctx, shape, seed, Bf16::All);
+    for (scale, shift) in case.affine.iter_mut().flatten() {
+        scale.iter_mut().for_each(|scale| *scale = scale.signum() * 0.5 * f32::from(*scale != 0.0));
+        shift.iter_mut().for_each(|shift| *shift = shift.signum() * 0.25 * f32::from(*shift != 0.0));
+    }
+    case
+}
+
 fn shapes() -> impl Strategy<Value = ConvShape> {
     let channels = prop_oneof![Just(1_usize), Just(16), Just(17), Just(33), 1_usize..40];
     let sources = prop::collection::vec(channels.clone(), 1..3);
@@ -238,6 +300,14 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #[test]
+    fn random_shapes_with_bf16_products(shape in shapes(), seed in any::<u64>()) {
+        check_bf16_products(&shape, seed);
+    }
+}
+
 #[test]
 fn several_tiles_chunks_and_groups() {
     // More summed blocks than fit into scratch at once, an odd number of result blocks, rows longer than any microkernel.
@@ -245,6 +315,8 @@ fn several_tiles_chunks_and_groups() {
     check(&ConvShape::new(2, [6, 9, 5], &[96], 96, [3; 3], [2; 3]).unwrap(), 8);
     check(&ConvShape::new(1, [4, 70, 66], &[2], 3, [3; 3], [1; 3]).unwrap(), 12);
     check_with(&ConvShape::new(1, [3, 5, 27], &[80, 10], 70, [3; 3], [1; 3]).unwrap(), 6, Bf16::All);
+    check_bf16_products(&ConvShape::new(1, [3, 5, 27], &[80, 10], 70, [3; 3], [1; 3]).unwrap(), 7);
+    check_bf16_products(&ConvShape::new(2, [6, 9, 5], &[96], 96, [3; 3], [2; 3]).unwrap(), 8);
 }
 
 #[test]

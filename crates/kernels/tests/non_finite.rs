@@ -131,6 +131,10 @@ fn check_conv(name: &str, shape: &ConvShape, negative_slope: f32) {
         let what = |part: &str| format!("{part} of {name} at {}", ctx.level().name());
         assert_same(&what("output"), &conv.forward(&source, Some(&bias)), &load("output"), 2e-5);
         assert_same(&what("gradient"), &conv.backward_data(&gradient), &load("grad_x"), 2e-5);
+        // Rounding to bf16 keeps what is infinite or NaN.
+        let rounding = Conv { algorithm: Algorithm::DirectBf16, shape: shape.clone(), ..conv };
+        assert_same(&what("bf16 output"), &rounding.forward(&source, Some(&bias)), &load("output"), 2e-2);
+        assert_same(&what("bf16 gradient"), &rounding.backward_data(&gradient), &load("grad_x"), 2e-2);
         let [grad_weights, grad_bias] = conv.backward_weights(&source, &gradient);
         let mut expected = vec![0.0; weights.len()];
         scalar::conv_backward_weights(shape, &[source], &gradient, &mut expected);

@@ -1,7 +1,8 @@
 """Measures rows of networks.json alternately with this program and with PyTorch, and prints medians of ratios.
 
 Usage, from the repository, with a Python that has torch and nnunetv2:
-    python crates/network/benches/compare.py NAME... [--rounds N] [--threads N] [--bf16] [--once]
+    python crates/network/benches/compare.py NAME... [--rounds N] [--threads N] [--bf16] [--precision NAME] [--once]
+--bf16 runs PyTorch in bf16 autocast, --precision is what this program computes in.
 Each round runs both programs once, each with a warm-up and the median of three repetitions of its own (one repetition without
 warm-up with --once, for rows that take minutes). A ratio is that of one round, so that a change of the machine's load between
 rounds does not matter; medians are over rounds.
@@ -36,11 +37,12 @@ parser.add_argument("names", nargs="+")
 parser.add_argument("--rounds", type=int, default=3)
 parser.add_argument("--threads", default="2")
 parser.add_argument("--bf16", action="store_true")
+parser.add_argument("--precision", default="fast")
 parser.add_argument("--once", action="store_true")
 arguments = parser.parse_args()
 once = ["once"] * arguments.once
 for name in arguments.names:
-    ours = [bench(name), arguments.threads, *once]
+    ours = [bench(name), arguments.threads, arguments.precision, *once]
     theirs = [sys.executable, str(here / "torch_reference.py"), name, arguments.threads, *["bf16"] * arguments.bf16, *once]
     rounds = []
     for _ in range(arguments.rounds):

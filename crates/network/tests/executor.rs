@@ -21,7 +21,7 @@ fn options(level: CpuLevel, threads: usize, precision: Precision) -> CpuOptions 
 
 /// Largest difference relative to the largest magnitude, for outputs and gradients of f32 arithmetic. The transforms of
 /// [`Precision::Fast`] round a few times more than direct sums do. With [`Precision::Bf16`] each of a dozen layers adds an error of up to
-/// 2^-9 of its values, which norms over the few voxels of these networks enlarge: measured are up to 1.9e-2.
+/// 2^-9 of its values, twice with products of bf16, which norms over the few voxels of these networks enlarge: measured are up to 1.9e-2.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::Exact => 2e-5,
@@ -31,21 +31,34 @@ fn tolerance(precision: Precision) -> f64 {
     }
 }
 
-/// The root mean square error of all gradients of bf16 activations, relative to theirs. Where the rounding of a value changes its sign
-/// the slope of its activation jumps, and in networks of this size each voxel counts: noise of 2^-9 on their weights and inputs
-/// moves the gradients of f32 arithmetic as far, by up to 0.21. GELU has no such jump.
-fn check_rounded_gradients(case: &common::Case, executor: &CpuExecutor, what: &str) {
-    let (mut error, mut size) = (0.0, 0.0);
-    for (name, parameter) in executor.parameters().iter() {
-        let expected = case.arrays[&format!("g:{name}")].f32();
-        for (found, expected) in parameter.gradient().unwrap().iter().zip(&expected) {
-            error += f64::from(found - expected).powi(2);
-            size += f64::from(*expected).powi(2);
-        }
+/// Gradients of bf16 arithmetic against those of exact arithmetic, which are held to the goldens: their root mean square difference,
+/// relative to their size. The networks are the goldens' with activations that hardly bend: where rounding changes the sign of a value the
+/// slope of a LeakyReLU jumps, and in networks of this size each voxel counts (noise of 2^-9 on weights and inputs moves the gradients
+/// of f32 arithmetic by up to 0.2 to 0.6). GELU has no such jump and stays.
+fn check_rounded_gradients(name: &str, options: CpuOptions) {
+    let mut case = common::case(name);
+    let kwargs = &mut case.description["arch_kwargs"];
+    if !kwargs["nonlin"].as_str().unwrap().ends_with("GELU") {
+        kwargs["nonlin"] = "torch.nn.LeakyReLU".into();
+        kwargs["nonlin_kwargs"] = serde_json::json!({"negative_slope": 0.99, "inplace": true});
     }
-    let error = (error / size).sqrt();
-    let limit = if what.contains("gelu") { 3e-2 } else { 0.3 };
-    assert!(error < limit, "{what}: gradients differ by {error:e}");
+    let gradients = |precision: Precision| {
+        let options = CpuOptions { precision, ..options };
+        let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), options).unwrap();
+        let outputs = executor.forward(&case.tensor("x")).unwrap().len();
+        let of_outputs: Vec<_> = (0..outputs).map(|i| Some(case.tensor(&format!("d{i}")))).collect();
+        executor.backward(&of_outputs).unwrap();
+        let all = executor.parameters().iter().map(|(_, parameter)| parameter.gradient().unwrap().to_vec());
+        all.collect::<Vec<_>>().concat()
+    };
+    let (found, expected) = (gradients(options.precision), gradients(Precision::Exact));
+    let norm =
+        |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
+    let difference = norm(&mut found.iter().zip(&expected).map(|(found, expected)| found - expected));
+    let error = difference / norm(&mut expected.iter().copied());
+    // Measured: 1.9e-2 and 3.3e-2 with products of bf16, 1.7e-2 and 2.2e-2 with those of f32.
+    let limit = if name.contains("gelu") { 4e-2 } else { 2.5e-2 };
+    assert!(error < limit, "{name} {options:?}: gradients differ by {error:e}");
 }
 
 fn check_case(name: &str, options: CpuOptions) {
@@ -78,7 +91,7 @@ fn check_case(name: &str, options: CpuOptions) {
     executor.forward(&x).unwrap();
     executor.backward(&gradients).unwrap();
     if options.precision == Precision::Bf16 {
-        return check_rounded_gradients(&case, &executor, &what("bf16"));
+        return check_rounded_gradients(name, options);
     }
     // One scale for all: the gradient of a bias in front of a norm is zero but for rounding.
     let expected = |name: &str| case.arrays[&format!("g:{name}")].f32();

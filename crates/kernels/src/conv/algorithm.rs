@@ -2,6 +2,7 @@
 
 use super::ConvShape;
 use super::winograd::Variant;
+use crate::CpuLevel;
 use crate::layout::LANES;
 
 /// How a convolution is computed.
@@ -9,11 +10,13 @@ use crate::layout::LANES;
 pub enum Algorithm {
     /// Sums over all taps.
     Direct,
+    /// The same with sources (normalised and activated) and weights rounded to bf16. Sums are f32, and so is the weight gradient.
+    DirectBf16,
     /// Products in a transform domain; kernels 3x3x3 and 1x3x3 of stride 1 only.
     Winograd(Variant),
 }
 
-/// What a caller asks of the arithmetic. All of it is f32; with [`Precision::Bf16`] what it works on is kept with fewer digits.
+/// What a caller asks of the arithmetic. Sums are f32; with [`Precision::Bf16`] what they are made of can have fewer digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Precision {
     /// Direct sums only.
@@ -23,7 +26,8 @@ pub enum Precision {
     Fast,
     /// The same, and [`Variant::W4`] where that is faster still: its error is some four times that of direct sums.
     Relaxed,
-    /// Algorithms as for [`Precision::Fast`]. Networks keep activations as bf16: half the memory, an error of up to 2^-9 of each value.
+    /// Networks keep activations as bf16: half the memory, an error of up to 2^-9 of each value. Algorithms as for
+    /// [`Precision::Fast`], and [`Algorithm::DirectBf16`] where the CPU multiplies bf16 and that is faster.
     Bf16,
 }
 
@@ -40,7 +44,7 @@ impl Algorithm {
     /// Whether the algorithm can compute this convolution.
     pub fn supports(self, shape: &ConvShape) -> bool {
         match self {
-            Self::Direct => true,
+            Self::Direct | Self::DirectBf16 => true,
             Self::Winograd(Variant::W2Z) => shape.stride == [1, 1, 1] && shape.kernel == [3, 3, 3],
             Self::Winograd(_) => shape.stride == [1, 1, 1] && matches!(shape.kernel, [1 | 3, 3, 3]),
         }
@@ -49,21 +53,25 @@ impl Algorithm {
     /// Packed weights per pair of channels.
     pub(crate) fn packed_taps(self, kernel: [usize; 3]) -> usize {
         match self {
-            Self::Direct => kernel.iter().product(),
+            Self::Direct | Self::DirectBf16 => kernel.iter().product(),
             Self::Winograd(variant) => variant.taps(kernel[0]) * variant.points(),
         }
     }
 
-    /// Values of the packed weights of a convolution, padded to whole blocks of channels.
+    /// Words of 32 bits of the packed weights of a convolution, padded to whole blocks of channels.
     pub fn packed_len(self, shape: &ConvShape) -> usize {
-        self.packed_taps(shape.kernel) * shape.in_blocks() * shape.out_blocks() * LANES * LANES
+        let in_words = if self == Self::DirectBf16 { LANES / 2 } else { LANES };
+        self.packed_taps(shape.kernel) * shape.in_blocks() * shape.out_blocks() * in_words * LANES
     }
 
     /// Estimated time to pack the weights of a convolution, in clock cycles of one core: for 16 values 35 (direct sums) or 60,
     /// measured with 256 x 256 channels and one thread at level AVX2 (1.1 ms direct, 4.4 ms W2, 5.5 ms W2Z; AVX-512 takes a third less
     /// for the latter two).
     pub fn packing_cycles(self, shape: &ConvShape) -> f64 {
-        let cycles = if self == Self::Direct { 35.0 } else { 60.0 };
+        let cycles = match self {
+            Self::Direct => 35.0,
+            Self::DirectBf16 | Self::Winograd(_) => 60.0,
+        };
         self.packed_len(shape) as f64 / LANES as f64 * cycles
     }
 
@@ -81,14 +89,16 @@ impl Algorithm {
         let (blocks, out_blocks) = (shape.in_blocks() as f64, shape.out_blocks() as f64);
         let layers = match self {
             Self::Winograd(variant) => depth.next_multiple_of(variant.planes()),
-            Self::Direct => depth,
+            Self::Direct | Self::DirectBf16 => depth,
         };
         let planes = (shape.batch * layers) as f64;
         let taps_z = shape.kernel[0] as f64;
         let columns = width.div_ceil(4) as f64;
+        // Taps outside of the image are skipped along y, not along x.
+        let direct = (height * width * 9) as f64 * (1.0 - 2.0 / (3.0 * height as f64));
         let (products, transforms) = match self {
-            // Taps outside of the image are skipped along y, not along x.
-            Self::Direct => ((height * width * 9) as f64 * (1.0 - 2.0 / (3.0 * height as f64)), 0.0),
+            Self::Direct => (direct, 0.0),
+            Self::DirectBf16 => (direct / 2.0, 0.0),
             Self::Winograd(variant) => {
                 let tiles = height.div_ceil(variant.rows()) as f64 * columns;
                 let taps = (variant.points() * variant.taps(shape.kernel[0])) as f64;
@@ -110,24 +120,33 @@ impl Algorithm {
 const MOST_W2Z: usize = 128;
 
 /// The algorithm for the forward pass and the data gradient of a convolution: the one with the lowest estimated time.
-pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse) -> Algorithm {
-    cheapest(shape, precision, weights, MOST_W2Z)
+pub fn choose(shape: &ConvShape, precision: Precision, weights: WeightsUse, level: CpuLevel) -> Algorithm {
+    let pairs =
+        (precision == Precision::Bf16 && level == CpuLevel::Avx512Bf16).then_some(Algorithm::DirectBf16);
+    cheapest(shape, precision, weights, MOST_W2Z, pairs)
 }
 
 /// The algorithm for the weight gradient of a convolution.
 pub fn choose_weight_gradient(shape: &ConvShape, precision: Precision) -> Algorithm {
-    cheapest(shape, precision, WeightsUse::Changing, usize::MAX)
+    cheapest(shape, precision, WeightsUse::Changing, usize::MAX, None)
 }
 
-/// The algorithm with the lowest estimated time; the weights of W2Z's 96 points for more than `most_w2z` pairs of blocks of channels
+/// The algorithm with the lowest estimated time, `other` included; the weights of W2Z's 96 points for more than `most_w2z` pairs of blocks of channels
 /// would take more memory and be read too often: measured, 7 % lost to 10 % won.
-fn cheapest(shape: &ConvShape, precision: Precision, weights: WeightsUse, most_w2z: usize) -> Algorithm {
+fn cheapest(
+    shape: &ConvShape,
+    precision: Precision,
+    weights: WeightsUse,
+    most_w2z: usize,
+    other: Option<Algorithm>,
+) -> Algorithm {
     let variants = match precision {
         Precision::Exact => &[][..],
         Precision::Fast | Precision::Bf16 => &[Variant::W2Z, Variant::W2, Variant::W1],
         Precision::Relaxed => &[Variant::W2Z, Variant::W2, Variant::W1, Variant::W4],
     };
-    let candidates = [Algorithm::Direct].into_iter().chain(variants.iter().copied().map(Algorithm::Winograd));
+    let winograd = variants.iter().copied().map(Algorithm::Winograd);
+    let candidates = [Algorithm::Direct].into_iter().chain(other).chain(winograd);
     let fits = |algorithm: &Algorithm| {
         *algorithm != Algorithm::Winograd(Variant::W2Z) || shape.in_blocks() * shape.out_blocks() <= most_w2z
     };
@@ -143,6 +162,8 @@ fn cheapest(shape: &ConvShape, precision: Precision, weights: WeightsUse, most_w
 mod tests {
     use super::*;
 
+    const LEVEL: CpuLevel = CpuLevel::Avx512Bf16;
+
     fn shape(
         batch: usize,
         input: [usize; 3],
@@ -156,7 +177,7 @@ mod tests {
     #[test]
     fn large_layers_are_transformed_and_deep_ones_in_training_are_not() {
         let (w2, w2z) = (Algorithm::Winograd(Variant::W2), Algorithm::Winograd(Variant::W2Z));
-        let fast = |shape: &ConvShape, weights| choose(shape, Precision::Fast, weights);
+        let fast = |shape: &ConvShape, weights| choose(shape, Precision::Fast, weights, LEVEL);
         for (shape, expected) in [
             (shape(2, [40, 56, 40], &[32, 32], 32, [3, 3, 3]), w2z),
             (shape(2, [10, 14, 10], &[128, 128], 128, [3, 3, 3]), w2z),
@@ -166,7 +187,7 @@ mod tests {
         ] {
             assert_eq!(fast(&shape, WeightsUse::Fixed), expected, "{shape:?}");
             assert_eq!(fast(&shape, WeightsUse::Changing), expected, "{shape:?}");
-            assert_eq!(choose(&shape, Precision::Exact, WeightsUse::Fixed), Algorithm::Direct);
+            assert_eq!(choose(&shape, Precision::Exact, WeightsUse::Fixed, LEVEL), Algorithm::Direct);
         }
         let deep = shape(1, [4, 4, 4], &[320], 320, [3, 3, 3]);
         assert_eq!(fast(&deep, WeightsUse::Fixed), w2);
@@ -177,7 +198,22 @@ mod tests {
     fn other_kernels_and_strides_are_direct() {
         for (kernel, stride) in [([3, 3, 3], [2, 2, 2]), ([1, 1, 1], [1, 1, 1]), ([5, 3, 3], [1, 1, 1])] {
             let shape = ConvShape::new(1, [64, 64, 64], &[32], 32, kernel, stride).unwrap();
-            assert_eq!(choose(&shape, Precision::Fast, WeightsUse::Fixed), Algorithm::Direct);
+            assert_eq!(choose(&shape, Precision::Fast, WeightsUse::Fixed, LEVEL), Algorithm::Direct);
         }
+    }
+
+    #[test]
+    fn products_are_bf16_where_that_is_asked_for_and_faster_than_transforms() {
+        let strided = ConvShape::new(2, [40, 56, 40], &[32], 64, [3, 3, 3], [2, 2, 2]).unwrap();
+        let deep = shape(2, [5, 7, 5], &[256], 256, [3, 3, 3]);
+        let large = shape(2, [40, 56, 40], &[32], 32, [3, 3, 3]);
+        let chosen = |shape, precision, level| choose(shape, precision, WeightsUse::Changing, level);
+        for shape in [&strided, &deep] {
+            assert_eq!(chosen(shape, Precision::Bf16, LEVEL), Algorithm::DirectBf16);
+            assert_eq!(chosen(shape, Precision::Bf16, CpuLevel::Avx512), Algorithm::Direct);
+            assert_eq!(chosen(shape, Precision::Fast, LEVEL), Algorithm::Direct);
+            assert_ne!(choose_weight_gradient(shape, Precision::Bf16), Algorithm::DirectBf16);
+        }
+        assert_eq!(chosen(&large, Precision::Bf16, LEVEL), Algorithm::Winograd(Variant::W2Z));
     }
 }

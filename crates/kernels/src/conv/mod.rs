@@ -97,7 +97,7 @@ pub(crate) fn forward_to(
     let bias = bias.filter(|_| output.mode == WriteMode::Overwrite);
     let weights = SourceWeights { packed: &weights.0, first_block };
     match weights.packed.algorithm() {
-        Algorithm::Direct => {
+        Algorithm::Direct | Algorithm::DirectBf16 => {
             direct::forward(ctx, &part, part.padding(), sources, weights, bias, output, statistics);
         }
         Algorithm::Winograd(variant) => {
@@ -126,7 +126,7 @@ pub fn backward_data(
         check_length("gradient of a source", target.data.len(), shape.source(index).len())?;
     }
     match weights.0.algorithm() {
-        Algorithm::Direct => {
+        Algorithm::Direct | Algorithm::DirectBf16 => {
             let gradient = Source::raw(grad_output);
             let targets = grad_sources.iter_mut().map(GradientTarget::shared);
             direct::backward_data(ctx, shape, shape.padding(), &gradient, weights, None, targets);

@@ -3,12 +3,15 @@
 //! Result channels (output channels forward, source channels for the data gradient) are taken in groups of two blocks, a last odd
 //! block alone: one group's vectors fill the registers of the microkernel. Packed order: `[group][block of summed channels][tap][16
 //! summed channels][32 or 16 result channels]`. The order is the same at every CPU level. Padding is zero. Weights for a Winograd
-//! convolution are transformed, in the order `[group][point][block of summed channels][tap][16][32 or 16]`.
+//! convolution are transformed, in the order `[group][point][block of summed channels][tap][16][32 or 16]`. Rounded to bf16 they are pairs of
+//! summed channels, `[group][block][tap][8 pairs][32 or 16 result channels]`.
 
+use crate::bf16::narrow;
 use crate::error::check_length;
 use crate::layout::{AlignedBuffer, LANES, SharedMut, blocks};
 use crate::{Context, KernelError};
 
+use super::direct::micro::Words;
 use super::taps::Taps;
 use super::winograd::{self, WeightBlock};
 use super::{Algorithm, ConvShape};
@@ -52,7 +55,9 @@ pub(crate) struct Order {
     pub(crate) groups: Vec<Group>,
     pub(crate) summed: Vec<SummedBlock>,
     taps: usize,
-    /// Packed values.
+    /// What weights are packed as.
+    pub(crate) words: Words,
+    /// Packed words.
     pub(crate) len: usize,
 }
 
@@ -106,7 +111,7 @@ fn summed_blocks(sources: &[usize]) -> Vec<SummedBlock> {
 
 impl Order {
     /// Results and sums are the channel counts of the tensors on either side, `taps` the packed weights of a pair of channels.
-    fn new(results: &[usize], sums: &[usize], taps: usize) -> Self {
+    fn new(results: &[usize], sums: &[usize], taps: usize, words: Words) -> Self {
         let summed = summed_blocks(sums);
         let (mut groups, mut first, mut offset) = (Vec::new(), 0, 0);
         for (source, &channels) in results.iter().enumerate() {
@@ -120,27 +125,38 @@ impl Order {
                     channels: (channels - block * LANES).min(in_group * LANES),
                     offset,
                 });
-                offset += summed.len() * taps * LANES * in_group * LANES;
+                offset += summed.len() * taps * words.of_block() * in_group * LANES;
             }
             first += channels;
         }
-        Self { groups, summed, taps, len: offset }
+        Self { groups, summed, taps, words, len: offset }
     }
 
     /// The order of [`ForwardWeights`], in which weight gradients are summed too.
     pub(crate) fn forward(shape: &ConvShape) -> Self {
-        Self::new(&[shape.out_channels], &shape.source_channels, shape.taps())
+        Self::new(&[shape.out_channels], &shape.source_channels, shape.taps(), Words::F32)
     }
 
-    /// Values from one block of summed channels to the next within a group.
+    /// Words from one block of summed channels to the next within a group.
     pub(crate) fn block_stride(&self, group: &Group) -> usize {
-        self.taps * LANES * group.blocks * LANES
+        self.taps * self.words.of_block() * group.blocks * LANES
+    }
+}
+
+/// Rounds weights `[tap][16 summed channels][width]` to bf16, in pairs `[tap][8][width]` of summed channels.
+fn pair(weights: &[f32], width: usize, pairs: &mut [f32]) {
+    for (weights, pairs) in weights.chunks_exact(2 * width).zip(pairs.chunks_exact_mut(width)) {
+        let (lower, upper) = weights.split_at(width);
+        for ((lower, upper), pair) in lower.iter().zip(upper).zip(pairs) {
+            *pair = f32::from_bits(u32::from(narrow(*lower)) | u32::from(narrow(*upper)) << 16);
+        }
     }
 }
 
 impl Packed {
     fn new(shape: &ConvShape, algorithm: Algorithm, results: &[usize], sums: &[usize]) -> Self {
-        let order = Order::new(results, sums, algorithm.packed_taps(shape.kernel));
+        let words = if algorithm == Algorithm::DirectBf16 { Words::Bf16 } else { Words::F32 };
+        let order = Order::new(results, sums, algorithm.packed_taps(shape.kernel), words);
         let shape = PackedFor {
             source_channels: shape.source_channels.clone(),
             out_channels: shape.out_channels,
@@ -170,15 +186,20 @@ impl Packed {
             self.transform(ctx, variant, natural, result_stride, sum_stride, reversed);
             return Ok(());
         }
-        let Order { groups, summed, .. } = &self.order;
+        let Order { groups, summed, words, .. } = &self.order;
         let data = SharedMut::new(&mut self.data);
-        ctx.pool().par_for(groups.len() * summed.len(), |_, task| {
+        ctx.pool().par_for(groups.len() * summed.len(), |thread, task| {
             let (group, index) = (&groups[task / summed.len()], task % summed.len());
             let width = group.blocks * LANES;
-            let len = taps * LANES * width;
+            let (len, part) = (taps * LANES * width, self.order.block_stride(group));
             // SAFETY: each task writes the range of its own (group, summed block).
             #[allow(unsafe_code)]
-            let packed = unsafe { data.part(group.offset + index * len, len) };
+            let result = unsafe { data.part(group.offset + index * part, part) };
+            let mut scratch = ctx.scratch(thread);
+            let packed = match words {
+                Words::F32 => &mut result[..],
+                Words::Bf16 => &mut scratch.at_least(len)[..len],
+            };
             if group.channels < width || summed[index].channels < LANES {
                 packed.fill(0.0);
             }
@@ -187,6 +208,9 @@ impl Packed {
                 let results = (result_stride, group.channels);
                 Taps { natural: &natural[first..], results, taps, reversed: false }
                     .write(&mut packed[sum * width..], LANES * width);
+            }
+            if *words == Words::Bf16 {
+                pair(&scratch[..len], width, result);
             }
         });
         Ok(())

@@ -5,7 +5,7 @@
 use super::HeadShape;
 use crate::Context;
 use crate::conv::direct::columns::Columns;
-use crate::conv::direct::micro::{Operands, Tap};
+use crate::conv::direct::micro::{Operands, Tap, Words};
 use crate::conv::direct::rows::BlockAffine;
 use crate::conv::direct::{micro_table, row_table};
 use crate::conv::weights::Packed;
@@ -45,10 +45,12 @@ pub(super) fn run(
             let to = &mut packed[block * BLOCK..][..count * LANES];
             // SAFETY: both slices have `count` vectors; `BlockAffine::of` points to 16 values each; the table is that of a
             // level that the CPU has.
-            unsafe { rows.pack(from, to.as_mut_ptr(), count, LANES, BlockAffine::of(source, at)) };
+            unsafe {
+                rows.pack(from, to.as_mut_ptr(), Words::F32, count, LANES, BlockAffine::of(source, at));
+            }
         }
         for group in &weights.order.groups {
-            let kernels = if group.blocks == 2 { micro.wide[0] } else { micro.narrow[0] };
+            let kernels = micro.of(Words::F32, group.blocks)[0];
             let weights_block = weights.order.block_stride(group);
             let weights = &weights.data[group.offset..][..blocks * weights_block];
             let start = &start[group.channel..][..group.blocks * LANES];

@@ -14,7 +14,7 @@ mod x86;
 pub(crate) use isa::{Isa, array, at_level};
 pub(crate) use portable::Portable;
 #[cfg(target_arch = "x86_64")]
-pub(crate) use x86::{Avx2, Avx512};
+pub(crate) use x86::{Avx2, Avx512, dot_bf16};
 
 /// A vector of `f32`.
 #[allow(clippy::missing_safety_doc)]
@@ -33,6 +33,10 @@ pub(crate) trait Simd: Copy {
     unsafe fn load_bf16(from: *const u16) -> Self::Vector;
     /// The bits of the nearest bf16, the even one of two; NaN stays NaN.
     unsafe fn store_bf16(to: *mut u16, vector: Self::Vector);
+    /// The lower of the two bf16 values in the bits of each value.
+    unsafe fn lower_bf16(pairs: Self::Vector) -> Self::Vector;
+    /// The upper one.
+    unsafe fn upper_bf16(pairs: Self::Vector) -> Self::Vector;
     /// `a * b + c`.
     unsafe fn fma(a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     unsafe fn add(a: Self::Vector, b: Self::Vector) -> Self::Vector;

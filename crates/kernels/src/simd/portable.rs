@@ -68,6 +68,16 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn lower_bf16(pairs: Four) -> Four {
+        Four(pairs.0.map(|pair| f32::from_bits(pair.to_bits() << 16)))
+    }
+
+    #[inline(always)]
+    unsafe fn upper_bf16(pairs: Four) -> Four {
+        Four(pairs.0.map(|pair| f32::from_bits(pair.to_bits() & 0xffff_0000)))
+    }
+
+    #[inline(always)]
     unsafe fn fma(a: Four, b: Four, c: Four) -> Four {
         // Without hardware support `mul_add` is a slow library call; ARM64 has it in its baseline.
         if cfg!(any(target_arch = "aarch64", target_feature = "fma")) {

@@ -67,6 +67,21 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn lower_bf16(pairs: __m512) -> __m512 {
+        // SAFETY: instruction set by the contract of the trait.
+        unsafe { _mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_castps_si512(pairs))) }
+    }
+
+    #[inline(always)]
+    unsafe fn upper_bf16(pairs: __m512) -> __m512 {
+        // SAFETY: instruction set by the contract of the trait.
+        unsafe {
+            let mask = _mm512_set1_epi32(0xffff_0000_u32.cast_signed());
+            _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(pairs), mask))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
         // SAFETY: instruction set by the contract of the trait.
         unsafe { _mm512_fmadd_ps(a, b, c) }
@@ -168,6 +183,21 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    unsafe fn lower_bf16(pairs: __m256) -> __m256 {
+        // SAFETY: instruction set by the contract of the trait.
+        unsafe { _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_castps_si256(pairs))) }
+    }
+
+    #[inline(always)]
+    unsafe fn upper_bf16(pairs: __m256) -> __m256 {
+        // SAFETY: instruction set by the contract of the trait.
+        unsafe {
+            let mask = _mm256_set1_epi32(0xffff_0000_u32.cast_signed());
+            _mm256_castsi256_ps(_mm256_and_si256(_mm256_castps_si256(pairs), mask))
+        }
+    }
+
+    #[inline(always)]
     unsafe fn fma(a: __m256, b: __m256, c: __m256) -> __m256 {
         // SAFETY: instruction set by the contract of the trait.
         unsafe { _mm256_fmadd_ps(a, b, c) }
@@ -201,6 +231,19 @@ impl Simd for Avx2 {
     unsafe fn positive(value: __m256, yes: __m256, no: __m256) -> __m256 {
         // SAFETY: instruction set by the contract of the trait.
         unsafe { _mm256_blendv_ps(no, yes, _mm256_cmp_ps::<_CMP_GT_OQ>(value, _mm256_setzero_ps())) }
+    }
+}
+
+/// `sum` and the products of the pairs of bf16 values in the bits of `a` and `b`. Denormal values and results count as zero.
+///
+/// # Safety
+/// The CPU has AVX-512 F and BF16.
+#[inline(always)]
+pub(crate) unsafe fn dot_bf16(a: __m512, b: __m512, sum: __m512) -> __m512 {
+    // SAFETY: instruction set by the contract of this function; both types are 64 bytes of which all bits are valid.
+    unsafe {
+        let (a, b) = (std::mem::transmute::<__m512, __m512bh>(a), std::mem::transmute::<__m512, __m512bh>(b));
+        _mm512_dpbf16_ps(sum, a, b)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use nnunet_kernels::CpuLevel;
 use nnunet_kernels::conv::{self, Algorithm, ConvShape, Precision, WeightsUse};
 use nnunet_kernels::head::HeadShape;
 use nnunet_kernels::layout::BlockedShape;
@@ -91,6 +92,7 @@ impl Binding {
         input: [usize; 5],
         purpose: Purpose,
         precision: Precision,
+        level: CpuLevel,
     ) -> Result<Self, NetworkError> {
         let nodes = shapes::infer(graph, input)?;
         if purpose != Purpose::Inference {
@@ -104,7 +106,7 @@ impl Binding {
             Purpose::Training | Purpose::Recomputing => WeightsUse::Changing,
         };
         let choose = |shape: &ConvShape| Algorithms {
-            data: conv::choose(shape, precision, weights_use),
+            data: conv::choose(shape, precision, weights_use, level),
             weights: conv::choose_weight_gradient(shape, precision),
         };
         let steps = program

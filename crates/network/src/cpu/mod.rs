@@ -231,7 +231,8 @@ impl CpuExecutor {
 
     fn estimate(&self, input: [usize; 5], purpose: Purpose) -> Result<MemoryEstimate, NetworkError> {
         let training = purpose != Purpose::Inference;
-        let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
+        let binding =
+            Binding::new(&self.graph, &self.program, input, purpose, self.precision, self.context.level())?;
         let float = size_of::<f32>();
         let count = self.parameters.total_count();
         let packed = weights::packed_len(&binding);
@@ -253,7 +254,8 @@ impl CpuExecutor {
     /// a multiplication and an addition per tap, taps in the padding counted. A backward pass has twice as many.
     pub fn forward_flops(&self, input: [usize; 5], training: bool) -> Result<f64, NetworkError> {
         let purpose = if training { Purpose::Training } else { Purpose::Inference };
-        let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
+        let binding =
+            Binding::new(&self.graph, &self.program, input, purpose, self.precision, self.context.level())?;
         let steps = self.program.steps.iter().zip(&binding.steps).filter(|(s, _)| training || s.inference);
         Ok(steps
             .map(|(_, shape)| match shape {
@@ -275,7 +277,8 @@ impl CpuExecutor {
         if let Some(binding) = slot.take_if(|b| b.input == input) {
             return Ok(binding);
         }
-        let binding = Binding::new(&self.graph, &self.program, input, purpose, self.precision)?;
+        let binding =
+            Binding::new(&self.graph, &self.program, input, purpose, self.precision, self.context.level())?;
         Ok(binding)
     }
 

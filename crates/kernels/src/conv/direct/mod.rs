@@ -5,7 +5,7 @@
 //! describes one such sum per axis, so a strided data gradient is one pass per combination of residues, each a stride-1 convolution.
 //!
 //! The result is cut into tiles of rows (z, y). A task packs what its tile reads from up to a few blocks of summed channels into
-//! scratch that fits into the L2 cache, with zeros around the image and the fused activation applied. Along x, scratch is sorted by
+//! scratch that fits into the L2 cache, with zeros around the image and the fused activation applied, as f32 or rounded to bf16. Along x, scratch is sorted by
 //! the remainder of the stride, so the microkernel always reads neighbouring vectors. Then it runs the microkernel over the tile
 //! for each group of result channels, and continues with the next blocks of summed channels, adding to the result.
 //! Tiles follow from the shape alone, so results do not depend on the number of threads.
@@ -42,7 +42,9 @@ use crate::{Context, CpuLevel};
 pub(crate) fn micro_table(level: CpuLevel) -> &'static MicroTable {
     match level {
         #[cfg(target_arch = "x86_64")]
-        CpuLevel::Avx512 | CpuLevel::Avx512Bf16 => &micro::AVX512,
+        CpuLevel::Avx512Bf16 => &micro::AVX512_BF16,
+        #[cfg(target_arch = "x86_64")]
+        CpuLevel::Avx512 => &micro::AVX512,
         #[cfg(target_arch = "x86_64")]
         CpuLevel::Avx2 => &micro::AVX2,
         _ => &micro::PORTABLE,
@@ -108,7 +110,8 @@ pub(crate) fn forward(
         passes: &passes,
         micro: micro_table(ctx.level()),
     };
-    let tiles = Tiles::new(&job.input, shape.batch, &passes, weights.packed.order.groups.len());
+    let order = &weights.packed.order;
+    let tiles = Tiles::new(&job.input, shape.batch, &passes, order.groups.len(), order.words);
     match statistics {
         None => job.run(ctx, &tiles, None),
         Some(statistics) => {
@@ -184,7 +187,8 @@ pub(crate) fn backward_data<'a>(
         passes: &passes,
         micro: micro_table(ctx.level()),
     };
-    let tiles = Tiles::new(&job.input, shape.batch, &passes, weights.0.order.groups.len());
+    let order = &weights.0.order;
+    let tiles = Tiles::new(&job.input, shape.batch, &passes, order.groups.len(), order.words);
     job.run(ctx, &tiles, None);
 }
 

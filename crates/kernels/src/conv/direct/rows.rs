@@ -1,5 +1,6 @@
 //! Passes over one row of voxels: packing into scratch with the fused activation, and the statistics of a finished row.
 
+use super::micro::Words;
 use crate::conv::Source;
 use crate::layout::LANES;
 use crate::simd::{Isa, Simd};
@@ -114,14 +115,14 @@ impl LaneStatistics {
 }
 
 /// Copies `count` vectors of 16 lanes from `source`, which advances by `source_step` values per vector, to consecutive vectors of
-/// `target`, with the activation applied.
+/// `target`, with the activation applied, rounded to its type.
 ///
 /// # Safety
 /// The CPU has the instruction set of `S`; source and target are valid for the vectors described, the affine's pointers for 16 values.
 #[inline(always)]
-pub(super) unsafe fn pack<S: Simd, E: Element>(
+pub(super) unsafe fn pack<S: Simd, E: Element, T: Element>(
     source: *const E,
-    target: *mut f32,
+    target: *mut T,
     count: usize,
     source_step: usize,
     affine: Option<BlockAffine>,
@@ -133,7 +134,7 @@ pub(super) unsafe fn pack<S: Simd, E: Element>(
             match affine {
                 None => {
                     for at in 0..count {
-                        S::store(target.add(at * LANES), E::load::<S>(source.add(at * source_step)));
+                        T::store::<S>(target.add(at * LANES), E::load::<S>(source.add(at * source_step)));
                     }
                 }
                 Some(affine) => {
@@ -141,7 +142,7 @@ pub(super) unsafe fn pack<S: Simd, E: Element>(
                     let affine = affine.lanes(s, part);
                     for at in 0..count {
                         let value = E::load::<S>(source.add(at * source_step));
-                        S::store(target.add(at * LANES), affine.apply(s, value));
+                        T::store::<S>(target.add(at * LANES), affine.apply(s, value));
                     }
                 }
             }
@@ -233,17 +234,22 @@ pub(super) unsafe fn sum<S: Simd>(row: *const f32, count: usize, sums: &mut [f64
 /// Vectors that are summed in f32 before the sum goes to f64.
 const SUM_RUN: usize = 128;
 
+/// Packing of one type as another.
+type PackRow<E, T> = unsafe fn(*const E, *mut T, usize, usize, Option<BlockAffine>);
+
 /// Row passes of an instruction set.
 pub(crate) struct RowTable {
-    pack: unsafe fn(*const f32, *mut f32, usize, usize, Option<BlockAffine>),
-    pack_bf16: unsafe fn(*const u16, *mut f32, usize, usize, Option<BlockAffine>),
+    pack: PackRow<f32, f32>,
+    pack_bf16: PackRow<u16, f32>,
+    round: PackRow<f32, u16>,
+    round_bf16: PackRow<u16, u16>,
     pub(crate) statistics: unsafe fn(*const f32, usize, &mut LaneStatistics),
     pub(crate) sum: unsafe fn(*const f32, usize, &mut [f64; LANES]),
 }
 
 impl RowTable {
-    /// Copies `count` vectors of 16 lanes from `source`, `source_step` values apart, to consecutive vectors of `target`, as f32 and with
-    /// the activation applied.
+    /// Copies `count` vectors of 16 lanes from `source`, `source_step` values apart, to consecutive vectors of `target`, as `words` and
+    /// with the activation applied.
     ///
     /// # Safety
     /// The table is that of a level that the CPU has; source and target are valid for the vectors described, the affine's pointers
@@ -253,15 +259,23 @@ impl RowTable {
         &self,
         source: Values<'_>,
         target: *mut f32,
+        words: Words,
         count: usize,
-        source_step: usize,
+        step: usize,
         affine: Option<BlockAffine>,
     ) {
+        let rounded = target.cast::<u16>();
         // SAFETY: by the contract of this function.
         unsafe {
-            match source {
-                Values::F32(values) => (self.pack)(values.as_ptr(), target, count, source_step, affine),
-                Values::Bf16(values) => (self.pack_bf16)(values.as_ptr(), target, count, source_step, affine),
+            match (source, words) {
+                (Values::F32(from), Words::F32) => (self.pack)(from.as_ptr(), target, count, step, affine),
+                (Values::Bf16(from), Words::F32) => {
+                    (self.pack_bf16)(from.as_ptr(), target, count, step, affine);
+                }
+                (Values::F32(from), Words::Bf16) => (self.round)(from.as_ptr(), rounded, count, step, affine),
+                (Values::Bf16(from), Words::Bf16) => {
+                    (self.round_bf16)(from.as_ptr(), rounded, count, step, affine);
+                }
             }
         }
     }
@@ -273,11 +287,11 @@ macro_rules! row_table {
             /// # Safety
             /// As [`pack`].
             $(#[target_feature(enable = $feature)])?
-            unsafe fn pack_entry<E: Element>(
-                source: *const E, target: *mut f32, count: usize, step: usize, affine: Option<BlockAffine>,
+            unsafe fn pack_entry<E: Element, T: Element>(
+                source: *const E, target: *mut T, count: usize, step: usize, affine: Option<BlockAffine>,
             ) {
                 // SAFETY: by the contract of this function.
-                unsafe { pack::<$simd, E>(source, target, count, step, affine) }
+                unsafe { pack::<$simd, E, T>(source, target, count, step, affine) }
             }
             /// # Safety
             /// As [`statistics`].
@@ -294,8 +308,10 @@ macro_rules! row_table {
                 unsafe { sum::<$simd>(row, count, sums) }
             }
             RowTable {
-                pack: pack_entry::<f32>,
-                pack_bf16: pack_entry::<u16>,
+                pack: pack_entry,
+                pack_bf16: pack_entry,
+                round: pack_entry,
+                round_bf16: pack_entry,
                 statistics: statistics_entry,
                 sum: sum_entry,
             }

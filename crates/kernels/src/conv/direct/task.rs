@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::columns::Columns;
-use super::micro::{Micro, MicroTable, Operands, Tap};
+use super::micro::{MicroTable, Operands, Tap};
 use super::pass::{Axis, AxisTap, Pass};
 use super::results::{Frame, Output, Region, Results};
 use super::rows::LaneStatistics;
@@ -96,7 +96,7 @@ impl Job<'_> {
     ) {
         // All passes over some rows before the next rows: their results interleave, so they share cache lines and pages. Rows are
         // taken in pairs if they are short.
-        let kernels = self.kernels(chunk.group);
+        let kernels = self.micro.of(tiles.words, chunk.group.blocks);
         let widest = self.passes.iter().map(|pass| pass.axes[2].count).max().unwrap_or(0);
         let row_step = if widest <= kernels[1].len() { 2 } else { 1 };
         let at_once = POSITIONS.div_ceil(widest.max(1)).next_multiple_of(row_step);
@@ -142,12 +142,12 @@ impl Job<'_> {
         let size_x = self.output_spatial[2];
         // The group's blocks; rows are written by one task only.
         let Frame { data: group_output, voxels, first: first_result, height } = chunk.frame;
-        let width = group.blocks * LANES;
+        let (width, words) = (group.blocks * LANES, tiles.words.of_block());
         let mut start = match output.start {
             Some(start) if chunk.block == 0 => start[group.block * LANES..][..width].as_ptr(),
             _ => std::ptr::null(),
         };
-        let kernels = self.kernels(group);
+        let kernels = self.micro.of(tiles.words, group.blocks);
         let SourceWeights { packed, first_block } = self.weights;
         let weights_block = packed.order.block_stride(group);
         let first = group.offset + (first_block + chunk.block) * weights_block;
@@ -181,12 +181,12 @@ impl Job<'_> {
                     let last_row = scratch_row
                         + (blocks - 1) * tiles.scratch_block()
                         + (count - 1) * axis_y.step * tiles.scratch_row();
-                    assert!(last_row + list.reach.source + axis_x.count * LANES <= chunk.scratch.len());
-                    assert!(list.reach.weights + LANES * width <= weights_block);
+                    assert!(last_row + list.reach.source + axis_x.count * words <= chunk.scratch.len());
+                    assert!(list.reach.weights + words * width <= weights_block);
                     let mut x = 0;
                     for columns in Columns::new(axis_x.count, kernels[0].len()) {
                         let operands = Operands {
-                            source: chunk.scratch[scratch_row + x * LANES..].as_ptr(),
+                            source: chunk.scratch[scratch_row + x * words..].as_ptr(),
                             source_row: axis_y.step * tiles.scratch_row(),
                             source_block: tiles.scratch_block(),
                             blocks,
@@ -230,11 +230,6 @@ impl Job<'_> {
                 }
             }
         }
-    }
-
-    /// The microkernels for a group: for one row of positions, and for two.
-    fn kernels(&self, group: &Group) -> &'static [&'static [Micro]; 2] {
-        if group.blocks == 2 { &self.micro.wide } else { &self.micro.narrow }
     }
 }
 
@@ -306,13 +301,14 @@ impl TapList {
         let [_, kernel_y, kernel_x] = pass.kernel;
         let [_, axis_y, axis_x] = &pass.axes;
         let place = |axis: usize, offset: isize| (offset - tiles.lowest[axis]) as usize;
+        let words = tiles.words.of_block();
         for z in &self.inside[planes] {
             for y in &axis_y.taps[lines.clone()] {
                 let row = place(0, z.offset) * tiles.span[1] + place(1, y.offset);
                 for x in &axis_x.taps {
                     let tap = Tap {
                         source: row * tiles.scratch_row() + tiles.scratch_column(place(2, x.offset)),
-                        weights: ((z.tap * kernel_y + y.tap) * kernel_x + x.tap) * LANES * width,
+                        weights: ((z.tap * kernel_y + y.tap) * kernel_x + x.tap) * words * width,
                     };
                     self.taps[self.count] = tap;
                     self.reach.source = self.reach.source.max(tap.source);

@@ -1,5 +1,6 @@
 //! How a convolution is cut into tiles, and packing of what a tile reads into scratch.
 
+use super::micro::Words;
 use super::pass::{Pass, offsets};
 use super::rows::{BlockAffine, RowTable};
 use crate::conv::Source;
@@ -36,14 +37,16 @@ pub(super) struct Tiles {
     pub(super) step: usize,
     /// Vectors per remainder in a scratch row.
     pub(super) columns: usize,
+    /// What scratch holds.
+    pub(super) words: Words,
 }
 
 impl Tiles {
     /// Cuts the positions of `passes`. `groups` is the number of groups of result channels that tasks may share out.
-    pub(super) fn new(input: &Input<'_>, batch: usize, passes: &[Pass], groups: usize) -> Self {
+    pub(super) fn new(input: &Input<'_>, batch: usize, passes: &[Pass], groups: usize, words: Words) -> Self {
         let taps: usize = passes.first().map_or(1, |pass| pass.kernel.iter().product());
         let chunk = (CHUNK_TAPS / taps).clamp(1, MAX_CHUNK).min(input.blocks);
-        Self::with_chunk(batch, passes, groups, chunk, 2)
+        Self { words, ..Self::with_chunk(batch, passes, groups, chunk, 2) }
     }
 
     /// The same for weight gradients. Their sums are per summed block, so one block at a time leaves room for large tiles, and the
@@ -98,6 +101,7 @@ impl Tiles {
             steps: [steps[0], steps[1]],
             step: steps[2],
             columns,
+            words: Words::F32,
         }
     }
 
@@ -107,7 +111,7 @@ impl Tiles {
     }
 
     pub(super) fn scratch_row(&self) -> usize {
-        self.span[2] * LANES
+        self.span[2] * self.words.of_block()
     }
 
     pub(super) fn scratch_block(&self) -> usize {
@@ -116,7 +120,7 @@ impl Tiles {
 
     /// Place of source position `x` in a scratch row, both counted from the lowest offset.
     pub(super) fn scratch_column(&self, x: usize) -> usize {
-        (x % self.step * self.columns + x / self.step) * LANES
+        (x % self.step * self.columns + x / self.step) * self.words.of_block()
     }
 
     /// Tile `index` of [`Tiles::count`].
@@ -127,7 +131,7 @@ impl Tiles {
         Tile { sample: index / (tiles_y * tiles_z), first, size }
     }
 
-    /// Values of scratch for a chunk.
+    /// Words of scratch for a chunk.
     pub(super) fn scratch_len(&self) -> usize {
         self.chunk * self.scratch_block()
     }
@@ -166,7 +170,7 @@ impl Input<'_> {
         let [size_z, size_y, size_x] = self.spatial;
         let origin: [isize; 2] =
             std::array::from_fn(|axis| (tile.first[axis] * tiles.steps[axis]) as isize + tiles.lowest[axis]);
-        let row_len = tiles.scratch_row();
+        let (row_len, words) = (tiles.scratch_row(), tiles.words.of_block());
         // Columns of the row that lie in the image, counted from the lowest offset.
         let left = (-tiles.lowest[2]).max(0) as usize;
         let skipped = tiles.lowest[2].max(0) as usize;
@@ -190,22 +194,25 @@ impl Input<'_> {
                     let first =
                         inside.start + (remainder + tiles.step - inside.start % tiles.step) % tiles.step;
                     let count = inside.end.saturating_sub(first).div_ceil(tiles.step);
-                    let row = &mut row[remainder * tiles.columns * LANES..][..tiles.columns * LANES];
+                    let row = &mut row[remainder * tiles.columns * words..][..tiles.columns * words];
                     let before = if count == 0 { 0 } else { first / tiles.step };
-                    row[..before * LANES].fill(0.0);
-                    row[(before + count) * LANES..].fill(0.0);
+                    row[..before * words].fill(0.0);
+                    row[(before + count) * words..].fill(0.0);
                     if count == 0 {
                         continue;
                     }
                     let start = (first - left + skipped) * LANES;
                     let from = from.part(start, from.len() - start);
-                    let to = &mut row[before * LANES..];
+                    let to = &mut row[before * words..];
                     assert!(
-                        from.len() >= ((count - 1) * tiles.step + 1) * LANES && to.len() >= count * LANES
+                        from.len() >= ((count - 1) * tiles.step + 1) * LANES && to.len() >= count * words
                     );
                     // SAFETY: the lengths were just checked; `BlockAffine::of` points to 16 values each; the table is that of a
                     // level that the CPU has.
-                    unsafe { self.rows.pack(from, to.as_mut_ptr(), count, tiles.step * LANES, affine) };
+                    unsafe {
+                        let step = tiles.step * LANES;
+                        self.rows.pack(from, to.as_mut_ptr(), tiles.words, count, step, affine);
+                    }
                 }
             }
         }
