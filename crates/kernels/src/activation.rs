@@ -130,7 +130,7 @@ pub fn leaky_relu_backward(
 /// Multiplies by the slope where the activated value is not positive.
 fn multiply_by_slope<E: Element>(activated: &[E], negative_slope: f32, gradient: &mut [f32]) {
     for (gradient, activated) in gradient.iter_mut().zip(activated) {
-        *gradient *= if activated.widen() > 0.0 { 1.0 } else { negative_slope };
+        *gradient *= if activated.to_f32() > 0.0 { 1.0 } else { negative_slope };
     }
 }
 

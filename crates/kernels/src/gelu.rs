@@ -161,7 +161,7 @@ pub fn backward(
 fn forward_piece<E: Element, O: Element>(source: &[E], affine: &BlockAffine, output: &mut [O]) {
     for (values, output) in source.chunks_exact(LANES).zip(output.chunks_exact_mut(LANES)) {
         for lane in 0..LANES {
-            output[lane] = O::narrow(gelu(affine.apply(lane, values[lane].widen())));
+            output[lane] = O::from_f32(gelu(affine.apply(lane, values[lane].to_f32())));
         }
     }
 }
@@ -178,7 +178,7 @@ fn backward_piece<E: Element>(
     for ((values, gradient), target) in pieces.zip(target.chunks_exact_mut(LANES)) {
         for lane in 0..LANES {
             let before = if accumulate { target[lane] } else { 0.0 };
-            target[lane] = before + gradient[lane] * gelu_slope(affine.apply(lane, values[lane].widen()));
+            target[lane] = before + gradient[lane] * gelu_slope(affine.apply(lane, values[lane].to_f32()));
         }
     }
 }

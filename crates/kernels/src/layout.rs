@@ -108,7 +108,7 @@ pub fn to_blocked<'a>(
 fn fill_block<E: Element>(plain: &[f32], voxels: usize, block: &mut [E]) {
     for (voxel, lanes) in block.chunks_exact_mut(LANES).enumerate() {
         for (lane, value) in lanes.iter_mut().enumerate() {
-            *value = E::narrow(plain.get(lane * voxels + voxel).copied().unwrap_or(0.0));
+            *value = E::from_f32(plain.get(lane * voxels + voxel).copied().unwrap_or(0.0));
         }
     }
 }

@@ -48,7 +48,7 @@ impl<'a> Values<'a> {
     pub fn get(&self, index: usize) -> f32 {
         match self {
             Self::F32(values) => values[index],
-            Self::Bf16(values) => values[index].widen(),
+            Self::Bf16(values) => values[index].to_f32(),
         }
     }
 
@@ -159,10 +159,10 @@ impl<'a> SharedValues<'a> {
 /// A type that activations are kept in; kernels that read and write them are generic over it.
 pub(crate) trait Element: Copy + Send {
     /// The value.
-    fn widen(self) -> f32;
+    fn to_f32(self) -> f32;
 
     /// The nearest value of the type.
-    fn narrow(value: f32) -> Self;
+    fn from_f32(value: f32) -> Self;
 
     /// A vector of values.
     ///
@@ -179,12 +179,12 @@ pub(crate) trait Element: Copy + Send {
 
 impl Element for f32 {
     #[inline(always)]
-    fn widen(self) -> f32 {
+    fn to_f32(self) -> f32 {
         self
     }
 
     #[inline(always)]
-    fn narrow(value: f32) -> f32 {
+    fn from_f32(value: f32) -> f32 {
         value
     }
 
@@ -204,12 +204,12 @@ impl Element for f32 {
 /// The bits of a bf16.
 impl Element for u16 {
     #[inline(always)]
-    fn widen(self) -> f32 {
+    fn to_f32(self) -> f32 {
         f32::from_bits(u32::from(self) << 16)
     }
 
     #[inline(always)]
-    fn narrow(value: f32) -> u16 {
+    fn from_f32(value: f32) -> u16 {
         narrow(value)
     }
 
