@@ -2,7 +2,8 @@
 //!
 //! `cargo bench -p nnunet-kernels --bench conv -- [words] [--level L] [--threads N] [--seconds S] [--bf16]`; a row is measured if its name
 //! contains one of the words. Taps in the padding count as work although the kernels skip many of them, as is usual, so small images
-//! can exceed 100 %. With `--bf16` sources and weights are rounded to bf16, but for the weight gradient; the peak stays that of f32. The best of many repetitions counts; with one thread, CPU time is measured: the machine may be shared.
+//! can exceed 100 %. With `--bf16` sources and weights are rounded to bf16, but for the weight gradient; the peak stays that of f32.
+//! The best of many repetitions counts; with one thread, CPU time is measured: the machine may be shared.
 
 // A bench reports on the terminal, and a failing one must stop.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::expect_used)]

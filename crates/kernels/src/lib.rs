@@ -5,7 +5,8 @@
 //! - Activations live in the *blocked* layout `[n][c/16][z][y][x][16]` ([`layout::LANES`] = 16). Channels are padded with
 //!   zeros to a multiple of 16; every kernel keeps the padding lanes of what it writes at zero.
 //! - What a kernel reads of activations can be bf16 instead of f32 ([`Values`]): it is widened on load, and everything is computed in
-//!   f32, but for products of [`conv::Algorithm::DirectBf16`]. So can outputs ([`ValuesMut`]), which are rounded at last, after their statistics have been taken. Gradients are f32.
+//!   f32, but for products of [`conv::Algorithm::DirectBf16`]. So can outputs ([`ValuesMut`]), which are
+//!   rounded at last, after their statistics have been taken. Gradients are f32.
 //! - Per-(sample, channel) vectors (scale, shift, mean, variance) have `n * padded_channels` entries, index
 //!   `n * padded_channels + c`. Per-channel parameters (bias, gamma, beta) and weights are in PyTorch's natural, unpadded layout.
 //! - A convolution writes its *raw* output. Instance norm and LeakyReLU of the producing layer are applied when the next kernel
@@ -17,9 +18,8 @@
 //!   two runs are bit-identical; the work is cut by shape alone and partial sums are merged in a fixed order, so the thread
 //!   count does not change the result either.
 //! - Infinities, NaN and denormal numbers are computed with as PyTorch does; nothing is flushed to zero but by
-//!   products of bf16. A slope of 0 is ReLU, which makes
-//!   0 of -inf. In weight gradients the zeros around the image can count, so that an infinity at its border can become NaN. What
-//!   transforms do with infinities and NaN is said in [`conv::winograd`].
+//!   products of bf16. A slope of 0 is ReLU, which makes 0 of -inf. In weight gradients the zeros around the image can count, so
+//!   that an infinity at its border can become NaN. What transforms do with infinities and NaN is said in [`conv::winograd`].
 //! - Wrong lengths or shapes outside of what a kernel supports are [`KernelError`]s; nothing panics on them. `grad_*` outputs are
 //!   overwritten unless a [`conv::GradientTarget`] says [`conv::WriteMode::Accumulate`].
 //!

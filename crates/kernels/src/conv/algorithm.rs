@@ -64,9 +64,9 @@ impl Algorithm {
         self.packed_taps(shape.kernel) * shape.in_blocks() * shape.out_blocks() * in_words * LANES
     }
 
-    /// Estimated time to pack the weights of a convolution, in clock cycles of one core: for 16 values 35 (direct sums) or 60,
-    /// measured with 256 x 256 channels and one thread at level AVX2 (1.1 ms direct, 4.4 ms W2, 5.5 ms W2Z; AVX-512 takes a third less
-    /// for the latter two).
+    /// Estimated time to pack the weights of a convolution, in clock cycles of one core: for 16 words 35 (direct sums) or 60, measured
+    /// with 256 x 256 channels and one thread at level AVX2 (1.1 ms direct, 4.4 ms W2, 5.5 ms W2Z; AVX-512 takes a third less for the
+    /// latter two). Pairs of bf16 are taken to cost 60 too.
     pub fn packing_cycles(self, shape: &ConvShape) -> f64 {
         let cycles = match self {
             Self::Direct => 35.0,
@@ -131,8 +131,8 @@ pub fn choose_weight_gradient(shape: &ConvShape, precision: Precision) -> Algori
     cheapest(shape, precision, WeightsUse::Changing, usize::MAX, None)
 }
 
-/// The algorithm with the lowest estimated time, `other` included; the weights of W2Z's 96 points for more than `most_w2z` pairs of blocks of channels
-/// would take more memory and be read too often: measured, 7 % lost to 10 % won.
+/// The algorithm with the lowest estimated time, `other` included; the weights of W2Z's 96 points for more than `most_w2z` pairs of
+/// blocks of channels would take more memory and be read too often: measured, 7 % lost to 10 % won.
 fn cheapest(
     shape: &ConvShape,
     precision: Precision,

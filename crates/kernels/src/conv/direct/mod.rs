@@ -5,10 +5,10 @@
 //! describes one such sum per axis, so a strided data gradient is one pass per combination of residues, each a stride-1 convolution.
 //!
 //! The result is cut into tiles of rows (z, y). A task packs what its tile reads from up to a few blocks of summed channels into
-//! scratch that fits into the L2 cache, with zeros around the image and the fused activation applied, as f32 or rounded to bf16. Along x, scratch is sorted by
-//! the remainder of the stride, so the microkernel always reads neighbouring vectors. Then it runs the microkernel over the tile
-//! for each group of result channels, and continues with the next blocks of summed channels, adding to the result.
-//! Tiles follow from the shape alone, so results do not depend on the number of threads.
+//! scratch that fits into the L2 cache, with zeros around the image and the fused activation applied, as f32 or rounded to
+//! bf16. Along x, scratch is sorted by the remainder of the stride, so the microkernel always reads neighbouring vectors. Then it
+//! runs the microkernel over the tile for each group of result channels, and continues with the next blocks of summed channels,
+//! adding to the result. Tiles follow from the shape alone, so results do not depend on the number of threads.
 
 #![allow(unsafe_code)]
 

@@ -6,7 +6,7 @@
 //! Sizes that are no multiple of a tile are padded with zeros on the fly.
 //!
 //! The transform along z has no tensors of its own: transformed planes are kept as for the other variants, and pairs of result
-//! planes are combined from four of them on the way into the products, and taken apart on the way out ([`pairs`], [`pair_products`]).
+//! planes are combined from four of them on the way into the products, and taken apart on the way out (`pairs`, `pair_products`).
 //!
 //! Unlike a direct sum, an infinity or NaN in the input makes NaN of all voxels of the tiles that read it, or an infinity, not only of
 //! those in reach of the kernel; it hides from none that a direct sum shows it in. Sums beyond 1e34 can overflow on the way.
