@@ -1,7 +1,6 @@
 //! LeakyReLU, residual addition and the passes that materialise a fused activation. Memory-bound; one pass each.
 
 use crate::conv::Source;
-use crate::conv::direct::micro::Words;
 use crate::conv::direct::row_table;
 use crate::conv::direct::rows::{BlockAffine, LaneAffine, Leaky};
 use crate::error::{check_length, check_slope};
@@ -31,19 +30,7 @@ pub fn apply<'a>(
         // that the CPU has.
         #[allow(unsafe_code)]
         unsafe {
-            match (values, output.part(first, len)) {
-                (values, ValuesMut::F32(lanes)) => {
-                    rows.pack(values, lanes.as_mut_ptr(), Words::F32, len / LANES, LANES, affine);
-                }
-                (Values::F32(values), ValuesMut::Bf16(output)) => {
-                    let term = Term { values: values.as_ptr(), affine };
-                    apply_piece_to_bf16(ctx.level(), &mut Applied { term, output });
-                }
-                (Values::Bf16(values), ValuesMut::Bf16(output)) => {
-                    let term = Term { values: values.as_ptr(), affine };
-                    apply_piece_bf16(ctx.level(), &mut Applied { term, output });
-                }
-            }
+            rows.pack(values, output.part(first, len), len / LANES, LANES, affine);
         }
     });
     Ok(())
@@ -184,54 +171,6 @@ impl<E> Term<E> {
             None => LaneAffine::identity(s),
             // SAFETY: by the contract of this function.
             Some(affine) => unsafe { affine.lanes(s, lane) },
-        }
-    }
-}
-
-/// A piece of a tensor to be activated.
-struct Applied<'a, E, O> {
-    term: Term<E>,
-    output: &'a mut [O],
-}
-
-at_level! {
-    /// # Safety
-    /// The term is valid for as many values as the output has, its affine for 16.
-    #[allow(unsafe_code)]
-    unsafe fn apply_piece_bf16 = apply_piece_of(piece: &mut Applied<'_, u16, u16>)
-}
-
-at_level! {
-    /// # Safety
-    /// As [`apply_piece_bf16`].
-    #[allow(unsafe_code)]
-    unsafe fn apply_piece_to_bf16 = apply_piece_of(piece: &mut Applied<'_, f32, u16>)
-}
-
-/// # Safety
-/// As [`apply_piece_bf16`].
-#[allow(unsafe_code)]
-#[inline(always)]
-unsafe fn apply_piece_of<S: Simd, E: Element, O: Element>(s: Isa<S>, piece: &mut Applied<'_, E, O>) {
-    for lane in (0..LANES).step_by(S::LANES) {
-        let outputs = piece.output.chunks_exact_mut(LANES).enumerate();
-        // SAFETY: by the contract of this function; the lanes lie in the 16 values of each voxel.
-        unsafe {
-            match piece.term.affine {
-                None => {
-                    for (voxel, output) in outputs {
-                        let value = E::load::<S>(piece.term.values.add(voxel * LANES + lane));
-                        O::store::<S>(output[lane..].as_mut_ptr(), value);
-                    }
-                }
-                Some(affine) => {
-                    let affine = affine.lanes(s, lane);
-                    for (voxel, output) in outputs {
-                        let value = E::load::<S>(piece.term.values.add(voxel * LANES + lane));
-                        O::store::<S>(output[lane..].as_mut_ptr(), affine.apply(s, value));
-                    }
-                }
-            }
         }
     }
 }

@@ -21,7 +21,8 @@ fn options(level: CpuLevel, threads: usize, precision: Precision) -> CpuOptions 
 
 /// Largest difference relative to the largest magnitude, for outputs and gradients of f32 arithmetic. The transforms of
 /// [`Precision::Fast`] round a few times more than direct sums do. With [`Precision::Bf16`] each of a dozen layers adds an error of up to
-/// 2^-9 of its values, twice with products of bf16, which norms over the few voxels of these networks enlarge: measured are up to 1.9e-2.
+/// 2^-9 of its values, twice with products of bf16, which norms over the few voxels of these networks enlarge: measured are up to
+/// 1.9e-2.
 fn tolerance(precision: Precision) -> f64 {
     match precision {
         Precision::Exact => 2e-5,
@@ -29,6 +30,30 @@ fn tolerance(precision: Precision) -> f64 {
         Precision::Relaxed => 2e-4,
         Precision::Bf16 => 3e-2,
     }
+}
+
+/// The root mean square error of all gradients of bf16 activations, relative to theirs, for products of f32. Where the rounding of a
+/// value changes its sign the slope of its activation jumps, and in networks of this size each voxel counts: noise of 2^-9 on their
+/// weights and inputs moves the gradients of f32 arithmetic as far, by up to 0.21. GELU has no such jump.
+fn check_golden_gradients(case: &common::Case, executor: &CpuExecutor, what: &str) {
+    let expected = executor.parameters().iter().map(|(name, _)| case.arrays[&format!("g:{name}")].f32());
+    let error = difference(&gradients(executor), &expected.collect::<Vec<_>>().concat());
+    let limit = if what.contains("gelu") { 3e-2 } else { 0.3 };
+    assert!(error < limit, "{what}: gradients differ by {error:e}");
+}
+
+/// The gradients of all parameters.
+fn gradients(executor: &CpuExecutor) -> Vec<f32> {
+    let all = executor.parameters().iter().map(|(_, parameter)| parameter.gradient().unwrap().to_vec());
+    all.collect::<Vec<_>>().concat()
+}
+
+/// The root mean square difference, relative to the size of `expected`.
+fn difference(found: &[f32], expected: &[f32]) -> f64 {
+    assert_eq!(found.len(), expected.len());
+    let square = |value: f32| f64::from(value).powi(2);
+    let error: f64 = found.iter().zip(expected).map(|(found, expected)| square(found - expected)).sum();
+    (error / expected.iter().copied().map(square).sum::<f64>()).sqrt()
 }
 
 /// Gradients of bf16 arithmetic against those of exact arithmetic, which are held to the goldens: their root mean square difference,
@@ -42,22 +67,22 @@ fn check_rounded_gradients(name: &str, options: CpuOptions) {
         kwargs["nonlin"] = "torch.nn.LeakyReLU".into();
         kwargs["nonlin_kwargs"] = serde_json::json!({"negative_slope": 0.99, "inplace": true});
     }
-    let gradients = |precision: Precision| {
+    let trained = |precision: Precision| {
         let options = CpuOptions { precision, ..options };
         let mut executor = CpuExecutor::new(case.graph(true), case.parameters(), options).unwrap();
         let outputs = executor.forward(&case.tensor("x")).unwrap().len();
         let of_outputs: Vec<_> = (0..outputs).map(|i| Some(case.tensor(&format!("d{i}")))).collect();
         executor.backward(&of_outputs).unwrap();
-        let all = executor.parameters().iter().map(|(_, parameter)| parameter.gradient().unwrap().to_vec());
-        all.collect::<Vec<_>>().concat()
+        executor
     };
-    let (found, expected) = (gradients(options.precision), gradients(Precision::Exact));
-    let norm =
-        |values: &mut dyn Iterator<Item = f32>| values.map(|v| f64::from(v).powi(2)).sum::<f64>().sqrt();
-    let difference = norm(&mut found.iter().zip(&expected).map(|(found, expected)| found - expected));
-    let error = difference / norm(&mut expected.iter().copied());
+    let executor = trained(options.precision);
+    let error = difference(&gradients(&executor), &gradients(&trained(Precision::Exact)));
     // Measured: 1.9e-2 and 3.3e-2 with products of bf16, 1.7e-2 and 2.2e-2 with those of f32.
-    let limit = if name.contains("gelu") { 4e-2 } else { 2.5e-2 };
+    let limit = match (name.contains("gelu"), executor.level() == CpuLevel::Avx512Bf16) {
+        (true, true) => 4e-2,
+        (true, false) => 3e-2,
+        (false, _) => 2.5e-2,
+    };
     assert!(error < limit, "{name} {options:?}: gradients differ by {error:e}");
 }
 
@@ -91,6 +116,9 @@ fn check_case(name: &str, options: CpuOptions) {
     executor.forward(&x).unwrap();
     executor.backward(&gradients).unwrap();
     if options.precision == Precision::Bf16 {
+        if executor.level() < CpuLevel::Avx512Bf16 {
+            check_golden_gradients(&case, &executor, &what("bf16"));
+        }
         return check_rounded_gradients(name, options);
     }
     // One scale for all: the gradient of a bias in front of a norm is zero but for rounding.

@@ -14,7 +14,7 @@ use nnunet::dataset::cases::prediction_cases;
 use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
 use nnunet::preprocess::Properties;
 use nnunet::progress::{Cancel, Silent};
-use nnunet_network::{CpuOptions, Precision};
+use nnunet_network::{CpuLevel, CpuOptions, Precision};
 use nnunet_testkit::npy::read_npz;
 use nnunet_testkit::shared::shared_path;
 use nnunet_volume::formats::nifti;
@@ -32,9 +32,11 @@ const EQUAL_LABELS: f64 = 0.9999;
 /// share of equal labels.
 fn limits(precision: Precision) -> [f64; 3] {
     match precision {
-        // Measured for plain3d: up to 0.12, 0.54, and down to 0.9947 with products of bf16 (0.40 and 0.9966 without). PyTorch's bf16
-        // autocast does the same to it, up to 0.12, 0.60, and down to 0.9938: this is to be no worse.
-        Precision::Bf16 => [0.25, 0.6, 0.993],
+        // Measured for plain3d: up to 0.12, 0.54, and down to 0.9947. PyTorch's bf16 autocast does the same to it, up to 0.12, 0.60, and
+        // down to 0.9938: products of bf16 are to be no worse.
+        Precision::Bf16 if CpuLevel::detect() == CpuLevel::Avx512Bf16 => [0.25, 0.6, 0.993],
+        // Measured with products of f32: up to 0.12, 0.40, and down to 0.9966.
+        Precision::Bf16 => [0.25, 0.5, 0.995],
         _ => [STEP, ROUNDED, EQUAL_LABELS],
     }
 }

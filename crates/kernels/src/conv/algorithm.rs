@@ -1,6 +1,7 @@
 //! Which algorithm a convolution uses, and the rule that chooses it.
 
 use super::ConvShape;
+use super::direct::micro::Words;
 use super::winograd::Variant;
 use crate::CpuLevel;
 use crate::layout::LANES;
@@ -60,8 +61,13 @@ impl Algorithm {
 
     /// Words of 32 bits of the packed weights of a convolution, padded to whole blocks of channels.
     pub fn packed_len(self, shape: &ConvShape) -> usize {
-        let in_words = if self == Self::DirectBf16 { LANES / 2 } else { LANES };
-        self.packed_taps(shape.kernel) * shape.in_blocks() * shape.out_blocks() * in_words * LANES
+        let in_words = shape.in_blocks() * self.words().of_block();
+        self.packed_taps(shape.kernel) * in_words * shape.out_blocks() * LANES
+    }
+
+    /// What its weights are packed as.
+    pub(crate) fn words(self) -> Words {
+        if self == Self::DirectBf16 { Words::Bf16 } else { Words::F32 }
     }
 
     /// Estimated time to pack the weights of a convolution, in clock cycles of one core: for 16 words 35 (direct sums) or 60, measured

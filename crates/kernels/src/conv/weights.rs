@@ -155,8 +155,7 @@ fn pair(weights: &[f32], width: usize, pairs: &mut [f32]) {
 
 impl Packed {
     fn new(shape: &ConvShape, algorithm: Algorithm, results: &[usize], sums: &[usize]) -> Self {
-        let words = if algorithm == Algorithm::DirectBf16 { Words::Bf16 } else { Words::F32 };
-        let order = Order::new(results, sums, algorithm.packed_taps(shape.kernel), words);
+        let order = Order::new(results, sums, algorithm.packed_taps(shape.kernel), algorithm.words());
         let shape = PackedFor {
             source_channels: shape.source_channels.clone(),
             out_channels: shape.out_channels,

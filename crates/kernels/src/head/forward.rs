@@ -11,6 +11,7 @@ use crate::conv::direct::{micro_table, row_table};
 use crate::conv::weights::Packed;
 use crate::conv::{Source, start_with_bias};
 use crate::layout::{LANES, SharedMut, padded};
+use crate::values::ValuesMut;
 
 /// Voxels of a span: 32 channels of it and 32 logits take 128 KiB.
 const SPAN: usize = 512;
@@ -46,7 +47,7 @@ pub(super) fn run(
             // SAFETY: both slices have `count` vectors; `BlockAffine::of` points to 16 values each; the table is that of a
             // level that the CPU has.
             unsafe {
-                rows.pack(from, to.as_mut_ptr(), Words::F32, count, LANES, BlockAffine::of(source, at));
+                rows.pack(from, ValuesMut::F32(to), count, LANES, BlockAffine::of(source, at));
             }
         }
         for group in &weights.order.groups {

@@ -229,10 +229,14 @@ impl CpuExecutor {
         self.memory.len() * size_of::<f32>()
     }
 
+    /// A binding for batches of shape `input`.
+    fn new_binding(&self, input: [usize; 5], purpose: Purpose) -> Result<Binding, NetworkError> {
+        Binding::new(&self.graph, &self.program, input, purpose, self.precision, self.context.level())
+    }
+
     fn estimate(&self, input: [usize; 5], purpose: Purpose) -> Result<MemoryEstimate, NetworkError> {
         let training = purpose != Purpose::Inference;
-        let binding =
-            Binding::new(&self.graph, &self.program, input, purpose, self.precision, self.context.level())?;
+        let binding = self.new_binding(input, purpose)?;
         let float = size_of::<f32>();
         let count = self.parameters.total_count();
         let packed = weights::packed_len(&binding);
@@ -254,8 +258,7 @@ impl CpuExecutor {
     /// a multiplication and an addition per tap, taps in the padding counted. A backward pass has twice as many.
     pub fn forward_flops(&self, input: [usize; 5], training: bool) -> Result<f64, NetworkError> {
         let purpose = if training { Purpose::Training } else { Purpose::Inference };
-        let binding =
-            Binding::new(&self.graph, &self.program, input, purpose, self.precision, self.context.level())?;
+        let binding = self.new_binding(input, purpose)?;
         let steps = self.program.steps.iter().zip(&binding.steps).filter(|(s, _)| training || s.inference);
         Ok(steps
             .map(|(_, shape)| match shape {
@@ -277,9 +280,7 @@ impl CpuExecutor {
         if let Some(binding) = slot.take_if(|b| b.input == input) {
             return Ok(binding);
         }
-        let binding =
-            Binding::new(&self.graph, &self.program, input, purpose, self.precision, self.context.level())?;
-        Ok(binding)
+        self.new_binding(input, purpose)
     }
 
     /// Makes room for what `binding` needs. The memory never shrinks.

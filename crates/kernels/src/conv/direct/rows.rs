@@ -1,10 +1,9 @@
 //! Passes over one row of voxels: packing into scratch with the fused activation, and the statistics of a finished row.
 
-use super::micro::Words;
 use crate::conv::Source;
 use crate::layout::LANES;
 use crate::simd::{Isa, Simd};
-use crate::values::{Element, Values};
+use crate::values::{Element, Values, ValuesMut};
 
 /// Normalisation and activation of one block of channels; without one, values are copied.
 #[derive(Clone, Copy)]
@@ -248,8 +247,8 @@ pub(crate) struct RowTable {
 }
 
 impl RowTable {
-    /// Copies `count` vectors of 16 lanes from `source`, `source_step` values apart, to consecutive vectors of `target`, as `words` and
-    /// with the activation applied.
+    /// Copies `count` vectors of 16 lanes from `source`, `source_step` values apart, to consecutive vectors of `target`, with
+    /// the activation applied and rounded to its type.
     ///
     /// # Safety
     /// The table is that of a level that the CPU has; source and target are valid for the vectors described, the affine's pointers
@@ -258,23 +257,25 @@ impl RowTable {
     pub(crate) unsafe fn pack(
         &self,
         source: Values<'_>,
-        target: *mut f32,
-        words: Words,
+        target: ValuesMut<'_>,
         count: usize,
         step: usize,
         affine: Option<BlockAffine>,
     ) {
-        let rounded = target.cast::<u16>();
         // SAFETY: by the contract of this function.
         unsafe {
-            match (source, words) {
-                (Values::F32(from), Words::F32) => (self.pack)(from.as_ptr(), target, count, step, affine),
-                (Values::Bf16(from), Words::F32) => {
-                    (self.pack_bf16)(from.as_ptr(), target, count, step, affine);
+            match (source, target) {
+                (Values::F32(from), ValuesMut::F32(to)) => {
+                    (self.pack)(from.as_ptr(), to.as_mut_ptr(), count, step, affine);
                 }
-                (Values::F32(from), Words::Bf16) => (self.round)(from.as_ptr(), rounded, count, step, affine),
-                (Values::Bf16(from), Words::Bf16) => {
-                    (self.round_bf16)(from.as_ptr(), rounded, count, step, affine);
+                (Values::Bf16(from), ValuesMut::F32(to)) => {
+                    (self.pack_bf16)(from.as_ptr(), to.as_mut_ptr(), count, step, affine);
+                }
+                (Values::F32(from), ValuesMut::Bf16(to)) => {
+                    (self.round)(from.as_ptr(), to.as_mut_ptr(), count, step, affine);
+                }
+                (Values::Bf16(from), ValuesMut::Bf16(to)) => {
+                    (self.round_bf16)(from.as_ptr(), to.as_mut_ptr(), count, step, affine);
                 }
             }
         }

@@ -5,6 +5,7 @@ use super::pass::{Pass, offsets};
 use super::rows::{BlockAffine, RowTable};
 use crate::conv::Source;
 use crate::layout::{LANES, blocks};
+use crate::values::ValuesMut;
 
 /// Scratch of a task in values, so that it stays in the L2 cache beside the weights of a few blocks.
 const SCRATCH_VALUES: usize = (360 << 10) / 4;
@@ -207,12 +208,13 @@ impl Input<'_> {
                     assert!(
                         from.len() >= ((count - 1) * tiles.step + 1) * LANES && to.len() >= count * words
                     );
+                    let to = match tiles.words {
+                        Words::F32 => ValuesMut::F32(to),
+                        Words::Bf16 => ValuesMut::bf16_in(to, count * LANES),
+                    };
                     // SAFETY: the lengths were just checked; `BlockAffine::of` points to 16 values each; the table is that of a
                     // level that the CPU has.
-                    unsafe {
-                        let step = tiles.step * LANES;
-                        self.rows.pack(from, to.as_mut_ptr(), tiles.words, count, step, affine);
-                    }
+                    unsafe { self.rows.pack(from, to, count, tiles.step * LANES, affine) };
                 }
             }
         }
