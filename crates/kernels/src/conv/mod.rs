@@ -2,6 +2,7 @@
 
 mod algorithm;
 pub(crate) mod direct;
+mod natural;
 mod shape;
 mod source;
 mod taps;

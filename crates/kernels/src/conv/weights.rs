@@ -188,7 +188,7 @@ impl Packed {
         let Order { groups, summed, words, .. } = &self.order;
         let data = SharedMut::new(&mut self.data);
         ctx.pool().par_for(groups.len() * summed.len(), |thread, task| {
-            let (group, index) = (&groups[task / summed.len()], task % summed.len());
+            let (group, index) = (&groups[task % groups.len()], task / groups.len());
             let width = group.blocks * LANES;
             let (len, part) = (taps * LANES * width, self.order.block_stride(group));
             // SAFETY: each task writes the range of its own (group, summed block).
@@ -229,7 +229,7 @@ impl Packed {
         let kernel = self.shape.kernel;
         let data = SharedMut::new(&mut self.data);
         ctx.pool().par_for(groups.len() * summed.len(), |_, task| {
-            let (group, index) = (&groups[task / summed.len()], task % summed.len());
+            let (group, index) = (&groups[task % groups.len()], task / groups.len());
             let block = WeightBlock {
                 variant,
                 taps_z: kernel[0],

@@ -8,11 +8,13 @@
 
 mod isa;
 mod portable;
+mod streaming;
 #[cfg(target_arch = "x86_64")]
 mod x86;
 
 pub(crate) use isa::{Isa, array, at_level};
 pub(crate) use portable::Portable;
+pub(crate) use streaming::Streaming;
 #[cfg(target_arch = "x86_64")]
 pub(crate) use x86::{Avx2, Avx512, dot_bf16};
 

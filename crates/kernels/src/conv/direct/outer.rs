@@ -18,8 +18,10 @@ pub(super) struct Outer {
     pub(super) planes: usize,
     pub(super) rows: usize,
     pub(super) columns: usize,
-    /// Sums `[16 source channels][output channels]`, added to.
+    /// Sums `[16 source channels][output channels]`.
     pub(super) sums: *mut f32,
+    /// Whether the sums are added to, or replaced.
+    pub(super) add: bool,
 }
 
 /// A microkernel for weight gradients.
@@ -47,9 +49,11 @@ unsafe fn outer<S: Simd, const WIDTH: usize, const VECTORS: usize, const CHANNEL
             operands.sums.add((first + channel) * WIDTH + (part * VECTORS + vector) * S::LANES)
         };
         let mut sums = [[S::zero(); VECTORS]; CHANNELS];
-        for (channel, sums) in sums.iter_mut().enumerate() {
-            for (vector, sum) in sums.iter_mut().enumerate() {
-                *sum = S::load(place(channel, vector));
+        if operands.add {
+            for (channel, sums) in sums.iter_mut().enumerate() {
+                for (vector, sum) in sums.iter_mut().enumerate() {
+                    *sum = S::load(place(channel, vector));
+                }
             }
         }
         for plane in 0..operands.planes {

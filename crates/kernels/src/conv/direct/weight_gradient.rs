@@ -10,9 +10,9 @@ use super::pass::Pass;
 use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
 use crate::conv::ConvShape;
+use crate::conv::natural::NaturalGradient;
 use crate::conv::weights::{Group, Order};
 use crate::layout::{LANES, SharedMut};
-use crate::simd::transpose4;
 
 /// Tasks to aim for.
 const WANTED_TASKS: usize = 32;
@@ -22,10 +22,6 @@ const GROUPS_AT_ONCE: usize = 2;
 const MAX_PARTIAL: usize = (32 << 20) / 4;
 /// Positions of a microkernel call at least, so that loading and storing the sums does not count.
 const POSITIONS: usize = 64;
-/// Taps that are brought into natural order at a time: the 27 of a 3x3x3 kernel, in fours.
-const TAPS_AT_ONCE: usize = 28;
-/// Output channels whose weights are written at the same time: more would be more streams than the processor foresees.
-const CHANNELS_AT_ONCE: usize = 8;
 
 pub(super) struct WeightGradient<'a> {
     pub(super) shape: &'a ConvShape,
@@ -41,29 +37,30 @@ impl WeightGradient<'_> {
         let order = Order::forward(self.shape);
         let passes = std::slice::from_ref(self.pass);
         let tiles = Tiles::for_weights(&self.input, self.shape.batch, passes, order.groups.len());
-        let tasks = order.groups.len().div_ceil(GROUPS_AT_ONCE) * self.input.blocks;
+        let chunks = order.groups.len().div_ceil(GROUPS_AT_ONCE);
+        let tasks = chunks * self.input.blocks;
         let parts = WANTED_TASKS.div_ceil(tasks).min(MAX_PARTIAL / order.len).clamp(1, tiles.count());
         let mut partial = ctx.partial();
         let partial = partial.at_least(if parts > 1 { parts * order.len } else { 0 });
         let results = SharedMut::new(&mut *partial);
-        let target = SharedMut::new(&mut *grad_weights);
+        let gradient = NaturalGradient::new(self.shape, &order, grad_weights);
         ctx.pool().par_for(parts * tasks, |thread, task| {
-            let (part, chunk, block) =
-                (task / tasks, task % tasks / self.input.blocks, task % self.input.blocks);
+            // Chunks first: their weights lie far apart, so that threads do not write side by side.
+            let (part, block, chunk) = (task / tasks, task % tasks / chunks, task % chunks);
             let first = chunk * GROUPS_AT_ONCE;
             let groups = &order.groups[first..order.groups.len().min(first + GROUPS_AT_ONCE)];
             let len = groups.iter().map(|group| order.block_stride(group)).sum();
             let mut scratch = ctx.scratch(thread);
             let scratch = scratch.at_least(len + tiles.scratch_len());
             let (sums, packed) = scratch.split_at_mut(len);
-            sums.fill(0.0);
-            for index in tiles.count() * part / parts..tiles.count() * (part + 1) / parts {
+            let first_tile = tiles.count() * part / parts;
+            for index in first_tile..tiles.count() * (part + 1) / parts {
                 let tile = tiles.tile(index);
                 self.input.pack(&tiles, &tile, block, packed);
                 let mut sums = &mut *sums;
                 for group in groups {
                     let (own, rest) = sums.split_at_mut(order.block_stride(group));
-                    self.sum_tile(&tiles, &tile, group, packed, own);
+                    self.sum_tile(&tiles, &tile, group, packed, own, index > first_tile);
                     sums = rest;
                 }
             }
@@ -73,7 +70,7 @@ impl WeightGradient<'_> {
                 // SAFETY: each task writes the weights of its own groups and block, or the results of its own part of them.
                 unsafe {
                     if parts == 1 {
-                        write_natural(self.shape, &order, group, block, std::iter::once(own), &target);
+                        gradient.write(group, block, std::iter::once(own));
                     } else {
                         let first = part * order.len + group.offset + block * own.len();
                         results.part(first, own.len()).copy_from_slice(own);
@@ -83,12 +80,21 @@ impl WeightGradient<'_> {
             }
         });
         if parts > 1 {
-            reduce(ctx, self.shape, &order, partial, grad_weights);
+            gradient.add_parts(ctx, partial);
         }
     }
 
-    /// Adds a tile's contributions to the sums `[tap][16][output channels]` of one group and one source block, packed in scratch.
-    fn sum_tile(&self, tiles: &Tiles, tile: &Tile, group: &Group, scratch: &[f32], sums: &mut [f32]) {
+    /// Sums a tile's contributions `[tap][16][output channels]` for one group and one source block, packed in scratch; `add`: to what the
+    /// sums are.
+    fn sum_tile(
+        &self,
+        tiles: &Tiles,
+        tile: &Tile,
+        group: &Group,
+        scratch: &[f32],
+        sums: &mut [f32],
+        add: bool,
+    ) {
         let out = self.shape.output();
         let [size_z, size_y, size_x] = out.spatial;
         let [axis_z, axis_y, axis_x] = &self.pass.axes;
@@ -107,11 +113,18 @@ impl WeightGradient<'_> {
             let planes = first_z..tile.size[0].min(first_z + planes_at_once);
             for y in (0..tile.size[1]).step_by(rows_at_once) {
                 let rows = rows_at_once.min(tile.size[1] - y);
+                let add = add || first_z > 0 || y > 0;
                 for tap_z in &axis_z.taps {
                     // Planes whose source plane lies in the image.
                     let is_inside =
                         |z: &usize| axis_z.is_inside(tile.first[0] + z, tap_z, self.input.spatial[0]);
-                    let Some(z) = planes.clone().find(is_inside) else { continue };
+                    let Some(z) = planes.clone().find(is_inside) else {
+                        if !add {
+                            let taps = kernel_y * kernel_x * LANES * width;
+                            sums[tap_z.tap * taps..][..taps].fill(0.0);
+                        }
+                        continue;
+                    };
                     let planes = (z..planes.end).take_while(is_inside).count();
                     let row = ((tile.first[0] + z) * size_y + tile.first[1] + y) * size_x;
                     for tap_y in &axis_y.taps {
@@ -134,80 +147,12 @@ impl WeightGradient<'_> {
                                 rows,
                                 columns: size_x,
                                 sums: sums[tap * LANES * width..][..LANES * width].as_mut_ptr(),
+                                add,
                             };
                             // SAFETY: the rows lie within the tile and so do the gradient's; every tap of every position of
                             // the tile whose source plane lies in the image lies in scratch; the sums of a tap are 16 x width
                             // values; the table is that of a level that the CPU has.
                             unsafe { kernel(&operands) };
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Adds the parts in their order and writes natural weights.
-pub(in crate::conv) fn reduce(
-    ctx: &Context,
-    shape: &ConvShape,
-    order: &Order,
-    partial: &[f32],
-    grad_weights: &mut [f32],
-) {
-    let target = SharedMut::new(grad_weights);
-    ctx.pool().par_for(order.groups.len() * order.summed.len(), |_, task| {
-        let (group, block) = (&order.groups[task / order.summed.len()], task % order.summed.len());
-        let len = order.block_stride(group);
-        let parts = partial.chunks_exact(order.len).map(|sums| &sums[group.offset + block * len..][..len]);
-        // SAFETY: each task writes the weights of its own pair.
-        unsafe { write_natural(shape, order, group, block, parts, &target) };
-    });
-}
-
-/// Adds the sums `[tap][16][output channels]` of all parts in their order and writes them where the natural weights of the group and
-/// the source block are.
-///
-/// # Safety
-/// Nobody else writes the weights of the group and the source block.
-pub(in crate::conv) unsafe fn write_natural<'a>(
-    shape: &ConvShape,
-    order: &Order,
-    group: &Group,
-    block: usize,
-    parts: impl Iterator<Item = &'a [f32]> + Clone,
-    target: &SharedMut<'_, f32>,
-) {
-    let (taps, in_channels) = (shape.taps(), shape.in_channels());
-    let summed = &order.summed[block];
-    let width = group.blocks * LANES;
-    // Some output channels at a time, whose weights are written one after the other.
-    for first in (0..group.channels).step_by(CHANNELS_AT_ONCE) {
-        for sum in 0..summed.channels {
-            for first_tap in (0..taps).step_by(TAPS_AT_ONCE) {
-                let count = TAPS_AT_ONCE.min(taps - first_tap);
-                let mut rows = [[0.0_f32; CHANNELS_AT_ONCE]; TAPS_AT_ONCE];
-                for sums in parts.clone() {
-                    for (tap, row) in rows[..count].iter_mut().enumerate() {
-                        let at = ((first_tap + tap) * LANES + sum) * width + first;
-                        let sums = &sums[at..at + CHANNELS_AT_ONCE];
-                        row.iter_mut().zip(sums).for_each(|(row, sum)| *row += sum);
-                    }
-                }
-                for channel in (0..CHANNELS_AT_ONCE).step_by(4) {
-                    for tap in (0..count).step_by(4) {
-                        let square = transpose4(std::array::from_fn(|row| {
-                            std::array::from_fn(|column| rows[tap + row][channel + column])
-                        }));
-                        let here = 4.min(count - tap);
-                        for (channel, taps_of_channel) in (first + channel..group.channels).zip(square) {
-                            let input = (group.channel + channel) * in_channels + summed.channel + sum;
-                            // SAFETY: by the contract of this function.
-                            let weights = unsafe { target.part(input * taps + first_tap + tap, here) };
-                            match <&mut [f32; 4]>::try_from(&mut *weights) {
-                                Ok(weights) => *weights = taps_of_channel,
-                                Err(_) => weights.copy_from_slice(&taps_of_channel[..here]),
-                            }
                         }
                     }
                 }

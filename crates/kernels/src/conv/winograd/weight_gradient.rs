@@ -19,7 +19,7 @@ use super::outer::{Outer, outer};
 use super::pairs;
 use super::region::{Slots, Tiling, odd};
 use crate::conv::ConvShape;
-use crate::conv::direct::weight_gradient::reduce;
+use crate::conv::natural::NaturalGradient;
 use crate::conv::weights::{Group, Order};
 use crate::layout::{LANES, SharedMut};
 use crate::simd::{Isa, Simd, at_level};
@@ -168,7 +168,7 @@ impl WeightGradient<'_> {
             // SAFETY: the buffers have the lengths that the task asserts, and belong to it.
             unsafe { run_task(ctx.level(), &mut task) };
         });
-        reduce(ctx, self.shape, &order, partial, grad_weights);
+        NaturalGradient::new(self.shape, &order, grad_weights).add_parts(ctx, partial);
     }
 }
 
