@@ -1,25 +1,33 @@
 //! How the work of a convolution is cut.
 //!
 //! Two schedules, chosen by shape alone so that results never depend on the number of threads:
-//! - *fused*, for few input channels: a task owns a band of tile rows of one sample, walks along z, and keeps the transformed planes
-//!   that the taps reach in a ring in its own L2 cache. Every input value is transformed once (twice at the borders of bands).
-//! - *layered*, for many input channels: all threads transform a slab of planes into shared memory, then all threads compute products;
-//!   a task takes one group of result channels and some hundred tiles, so that the (large) weights are read from memory only
-//!   once or twice per slab.
+//! - *fused*: a task owns a band of tile rows of one sample, walks along z, and keeps the transformed planes that the taps reach in a
+//!   ring of its own. Every input value is transformed once (twice at the borders of bands and segments). What a thread writes no
+//!   other thread reads, which is worth more than the weights that are read from a shared cache for every band.
+//! - *layered*, for small planes and for weights that a shared cache does not hold: all threads transform a slab of planes into
+//!   shared memory, then all threads compute products; a task takes one group of result channels and some hundred tiles, so that
+//!   the weights are read only once or twice per slab.
 
 use super::region::{Slots, Strips, Tiling};
 use crate::layout::LANES;
 
 /// Values of V that a task of the fused schedule keeps in its L2 cache (half a megabyte).
 const FUSED_INPUT: usize = 140_000;
-/// Fewest tiles of a plane that a band of the fused schedule is worth it for: below, weights are read too often.
-const FUSED_TILES: usize = 24;
+/// Tiles of a plane that a band of the fused schedule should have, even if V then takes more: with fewer, weights are read too often.
+const FUSED_TILES: usize = 20;
+/// Fewest tiles that the fused schedule is worth it for, and the most values that V may take then.
+const FEWEST_FUSED_TILES: usize = 16;
+const MOST_FUSED_INPUT: usize = 700_000;
+/// Most transformed weights that are read for every band: those of 256 to 256 channels.
+const MOST_FUSED_WEIGHTS: usize = 5_000_000;
 /// Values of V that the layered schedule holds at a time (12 MiB: part of a shared cache).
 const LAYERED_INPUT: usize = 3 << 20;
 /// Tiles of a task of the layered schedule: M then takes some 300 KB.
 const LAYERED_TILES: usize = 96;
-/// Tasks that a schedule aims for, enough to keep many threads evenly busy.
+/// Tasks that a schedule aims for, enough to keep many threads evenly busy, and fewest of the fused one, for which it takes segments
+/// of few planes.
 const TASKS: usize = 32;
+const FEWEST_TASKS: usize = 10;
 
 /// How the work is cut.
 #[derive(Debug, Clone, Copy)]
@@ -33,22 +41,12 @@ pub(super) enum Schedule {
 impl Schedule {
     /// The schedule for `groups` groups of result channels.
     pub(super) fn new(tiling: &Tiling, groups: usize) -> Self {
-        let (columns, depth) = (tiling.columns(), tiling.size[0]);
+        let (columns, planes) = (tiling.columns(), tiling.variant.planes());
         let whole = Slots::whole(tiling);
-        let planes = tiling.variant.planes();
-        let per_row = tiling.blocks * tiling.variant.points() * tiling.planes_read(1) * columns * LANES;
-        let rows = (FUSED_INPUT / per_row).saturating_sub(tiling.halo()).clamp(1, tiling.rows());
-        let small = whole.len(tiling.blocks) <= LAYERED_INPUT / 2 && tiling.blocks * groups >= 4;
-        if !small
-            && (planes * rows * columns >= FUSED_TILES || rows == tiling.rows())
-            && (rows + tiling.halo()) * per_row <= 2 * FUSED_INPUT
-        {
-            let bands = tiling.rows().div_ceil(rows);
-            let segments = TASKS.div_ceil(tiling.batch * bands).clamp(1, depth.div_ceil(8));
-            let segment = depth.div_ceil(segments).next_multiple_of(planes);
-            return Self::Fused { rows: tiling.rows().div_ceil(bands), segment };
-        }
         let layers = tiling.layers();
+        if let Some(fused) = Self::fused(tiling, groups) {
+            return fused;
+        }
         let (slots, slab) = if whole.len(tiling.blocks) <= LAYERED_INPUT {
             (whole, tiling.batch * layers)
         } else {
@@ -65,6 +63,30 @@ impl Schedule {
         let by_tiles = (most / (strips.rows * columns)).max(1);
         let by_tasks = (all * groups).div_ceil(TASKS);
         Self::Layered { slots, slab, strips, strips_per_task: by_tiles.min(by_tasks).max(1) }
+    }
+
+    /// The fused schedule, where it is the better one.
+    fn fused(tiling: &Tiling, groups: usize) -> Option<Self> {
+        let (columns, depth, planes) = (tiling.columns(), tiling.size[0], tiling.variant.planes());
+        let per_row = tiling.blocks * tiling.variant.points() * tiling.planes_read(1) * columns * LANES;
+        let in_cache = (FUSED_INPUT / per_row).saturating_sub(tiling.halo());
+        let rows = in_cache.max(FUSED_TILES.div_ceil(columns)).min(tiling.rows());
+        let bands = tiling.rows().div_ceil(rows);
+        let rows = tiling.rows().div_ceil(bands);
+        let weights = tiling.variant.points() * tiling.taps() * tiling.blocks * groups * 2 * LANES * LANES;
+        let tasks = tiling.batch * bands;
+        let small =
+            Slots::whole(tiling).len(tiling.blocks) <= LAYERED_INPUT / 2 && tiling.blocks * groups >= 4;
+        if (rows * columns < FEWEST_FUSED_TILES && (rows < tiling.rows() || small))
+            || (small && tasks * tiling.layers() < FEWEST_TASKS)
+            || (rows + tiling.halo()) * per_row > MOST_FUSED_INPUT
+            || weights > MOST_FUSED_WEIGHTS
+        {
+            return None;
+        }
+        let segments = TASKS.div_ceil(tasks).clamp(1, depth.div_ceil(8));
+        let segments = segments.max(FEWEST_TASKS.div_ceil(tasks).min(tiling.layers()));
+        Some(Self::Fused { rows, segment: depth.div_ceil(segments).next_multiple_of(planes) })
     }
 
     /// Strips of a plane: the units of the statistics.
