@@ -77,11 +77,10 @@ impl Schedule {
         let tasks = tiling.batch * bands;
         let small =
             Slots::whole(tiling).len(tiling.blocks) <= LAYERED_INPUT / 2 && tiling.blocks * groups >= 4;
-        if (rows * columns < FEWEST_FUSED_TILES && (rows < tiling.rows() || small))
-            || (small && tasks * tiling.layers() < FEWEST_TASKS)
-            || (rows + tiling.halo()) * per_row > MOST_FUSED_INPUT
-            || weights > MOST_FUSED_WEIGHTS
-        {
+        let few_tiles = rows * columns < FEWEST_FUSED_TILES && (rows < tiling.rows() || small);
+        let few_tasks = small && tasks * tiling.layers() < FEWEST_TASKS;
+        let large = (rows + tiling.halo()) * per_row > MOST_FUSED_INPUT || weights > MOST_FUSED_WEIGHTS;
+        if few_tiles || few_tasks || large {
             return None;
         }
         let segments = TASKS.div_ceil(tasks).clamp(1, depth.div_ceil(8));
@@ -95,5 +94,27 @@ impl Schedule {
             Self::Fused { rows, .. } => (tiling.rows().div_ceil(*rows), *rows),
             Self::Layered { strips, .. } => (strips.per_layer, strips.rows),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Variant;
+    use super::*;
+
+    #[test]
+    fn threads_share_transformed_planes_only_where_these_are_small_or_weights_are_large() {
+        let fused = |batch, size, channels: usize, variant| {
+            let blocks = channels / LANES;
+            let tiling = Tiling { batch, size, blocks, taps_z: 3, variant };
+            matches!(Schedule::new(&tiling, blocks.div_ceil(2)), Schedule::Fused { .. })
+        };
+        assert!(fused(2, [40, 56, 40], 32, Variant::W2Z));
+        assert!(fused(2, [10, 14, 10], 128, Variant::W2Z));
+        assert!(fused(1, [32, 32, 32], 128, Variant::W2Z));
+        assert!(fused(1, [16, 16, 16], 256, Variant::W2));
+        assert!(!fused(1, [10, 14, 10], 128, Variant::W2Z), "five layers are too few tasks");
+        assert!(!fused(2, [5, 7, 5], 256, Variant::W2), "eight tiles");
+        assert!(!fused(1, [16, 16, 16], 320, Variant::W2), "29 MB of weights");
     }
 }
