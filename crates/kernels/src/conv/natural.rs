@@ -31,10 +31,8 @@ impl<'a> NaturalGradient<'a> {
 
     /// Adds sums of `order`, one after the other in `partial`, in their order and writes them.
     pub(super) fn add_parts(self, ctx: &Context, partial: &[f32]) {
-        let groups = &self.order.groups;
-        // Groups first: their weights lie far apart, so that threads do not write side by side.
-        ctx.pool().par_for(groups.len() * self.order.summed.len(), |_, task| {
-            let (group, block) = (&groups[task % groups.len()], task / groups.len());
+        ctx.pool().par_for(self.order.pairs(), |_, task| {
+            let (group, block) = self.order.group_and_block(task);
             let len = self.order.block_stride(group);
             let parts = partial.chunks_exact(self.order.len);
             // SAFETY: each task writes the weights of its own pair.

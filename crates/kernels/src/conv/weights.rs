@@ -137,6 +137,17 @@ impl Order {
         Self::new(&[shape.out_channels], &shape.source_channels, shape.taps(), Words::F32)
     }
 
+    /// Pairs of a group and a block of summed channels.
+    pub(crate) fn pairs(&self) -> usize {
+        self.groups.len() * self.summed.len()
+    }
+
+    /// The group and the block of a pair. Groups come first: their weights lie far apart, so that threads that take pairs one after the
+    /// other do not write side by side.
+    pub(crate) fn group_and_block(&self, pair: usize) -> (&Group, usize) {
+        (&self.groups[pair % self.groups.len()], pair / self.groups.len())
+    }
+
     /// Words from one block of summed channels to the next within a group.
     pub(crate) fn block_stride(&self, group: &Group) -> usize {
         self.taps * self.words.of_block() * group.blocks * LANES
@@ -185,10 +196,10 @@ impl Packed {
             self.transform(ctx, variant, natural, result_stride, sum_stride, reversed);
             return Ok(());
         }
-        let Order { groups, summed, words, .. } = &self.order;
+        let Order { summed, words, .. } = &self.order;
         let data = SharedMut::new(&mut self.data);
-        ctx.pool().par_for(groups.len() * summed.len(), |thread, task| {
-            let (group, index) = (&groups[task % groups.len()], task / groups.len());
+        ctx.pool().par_for(self.order.pairs(), |thread, task| {
+            let (group, index) = self.order.group_and_block(task);
             let width = group.blocks * LANES;
             let (len, part) = (taps * LANES * width, self.order.block_stride(group));
             // SAFETY: each task writes the range of its own (group, summed block).
@@ -225,11 +236,11 @@ impl Packed {
         sum_stride: usize,
         reversed: bool,
     ) {
-        let Order { groups, summed, .. } = &self.order;
+        let summed = &self.order.summed;
         let kernel = self.shape.kernel;
         let data = SharedMut::new(&mut self.data);
-        ctx.pool().par_for(groups.len() * summed.len(), |_, task| {
-            let (group, index) = (&groups[task % groups.len()], task / groups.len());
+        ctx.pool().par_for(self.order.pairs(), |_, task| {
+            let (group, index) = self.order.group_and_block(task);
             let block = WeightBlock {
                 variant,
                 taps_z: kernel[0],

@@ -10,7 +10,6 @@
 /// told them to look.
 pub(crate) struct Streaming(());
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
 impl Streaming {
     pub(crate) fn new() -> Self {
         Self(())
@@ -18,43 +17,45 @@ impl Streaming {
 
     /// As [`<[f32]>::copy_from_slice`].
     pub(crate) fn copy(&self, target: &mut [f32], values: &[f32]) {
-        use std::arch::x86_64::{_mm_loadu_ps, _mm_stream_ps};
-        /// Values of a cache line and of a store.
+        /// Values of a cache line.
         const LINE: usize = 16;
-        const STORE: usize = 4;
         assert_eq!(target.len(), values.len(), "lengths of target and values");
         let head = target.as_ptr().align_offset(LINE * size_of::<f32>()).min(target.len());
         let lines = (target.len() - head) / LINE * LINE;
-        target[..head].copy_from_slice(&values[..head]);
-        for at in (head..head + lines).step_by(STORE) {
-            // SAFETY: four values from `at` on lie in both slices, and every fourth value of a line is aligned to 16 bytes. The fence
-            // comes with the drop of `self`.
-            unsafe {
-                _mm_stream_ps(target.as_mut_ptr().add(at), _mm_loadu_ps(values.as_ptr().add(at)));
-            }
-        }
-        target[head + lines..].copy_from_slice(&values[head + lines..]);
+        let ((first, rest), (first_values, rest_values)) = (target.split_at_mut(head), values.split_at(head));
+        let ((lines, last), (line_values, last_values)) =
+            (rest.split_at_mut(lines), rest_values.split_at(lines));
+        first.copy_from_slice(first_values);
+        copy_lines(lines, line_values);
+        last.copy_from_slice(last_values);
     }
 }
 
-#[cfg(all(target_arch = "x86_64", not(miri)))]
 impl Drop for Streaming {
     fn drop(&mut self) {
         // SAFETY: every x86-64 has the instruction. It orders the stores before later ones, as a release of other stores does not.
-        unsafe { std::arch::x86_64::_mm_sfence() };
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        unsafe {
+            std::arch::x86_64::_mm_sfence();
+        }
     }
 }
 
-#[cfg(not(all(target_arch = "x86_64", not(miri))))]
-impl Streaming {
-    pub(crate) fn new() -> Self {
-        Self(())
+/// Copies whole lines, of which `target` begins one.
+#[cfg(all(target_arch = "x86_64", not(miri)))]
+fn copy_lines(target: &mut [f32], values: &[f32]) {
+    use std::arch::x86_64::{_mm_loadu_ps, _mm_stream_ps};
+    for (target, values) in target.chunks_exact_mut(4).zip(values.chunks_exact(4)) {
+        // SAFETY: both have four values, and every fourth value of a line is aligned to 16 bytes. The fence comes with the drop of
+        // the caller.
+        unsafe { _mm_stream_ps(target.as_mut_ptr(), _mm_loadu_ps(values.as_ptr())) };
     }
+}
 
-    /// As [`<[f32]>::copy_from_slice`].
-    pub(crate) fn copy(&self, target: &mut [f32], values: &[f32]) {
-        target.copy_from_slice(values);
-    }
+/// Copies through the caches, where there is no other way.
+#[cfg(not(all(target_arch = "x86_64", not(miri))))]
+fn copy_lines(target: &mut [f32], values: &[f32]) {
+    target.copy_from_slice(values);
 }
 
 #[cfg(test)]

@@ -205,6 +205,7 @@ impl Pass<'_> {
             };
             let shared = SharedMut::new(&mut *transformed);
             ctx.pool().par_for(padded * tiling.blocks, |_, task| {
+                // Blocks first: they lie far apart, so that threads do not write side by side.
                 let (index, block) = (task / tiling.blocks, task % tiling.blocks);
                 let (sample, plane) = match index.checked_div(slots.per_sample) {
                     Some(sample) => (sample, index % slots.per_sample),

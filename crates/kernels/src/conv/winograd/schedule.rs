@@ -15,8 +15,9 @@ use crate::layout::LANES;
 const FUSED_INPUT: usize = 140_000;
 /// Tiles of a plane that a band of the fused schedule should have, even if V then takes more: with fewer, weights are read too often.
 const FUSED_TILES: usize = 20;
-/// Fewest tiles that the fused schedule is worth it for, and the most values that V may take then.
+/// Fewest tiles of a plane that the fused schedule is worth it for.
 const FEWEST_FUSED_TILES: usize = 16;
+/// Most values that V may take for these tiles.
 const MOST_FUSED_INPUT: usize = 700_000;
 /// Most transformed weights that are read for every band: those of 256 to 256 channels.
 const MOST_FUSED_WEIGHTS: usize = 5_000_000;
@@ -24,9 +25,9 @@ const MOST_FUSED_WEIGHTS: usize = 5_000_000;
 const LAYERED_INPUT: usize = 3 << 20;
 /// Tiles of a task of the layered schedule: M then takes some 300 KB.
 const LAYERED_TILES: usize = 96;
-/// Tasks that a schedule aims for, enough to keep many threads evenly busy, and fewest of the fused one, for which it takes segments
-/// of few planes.
+/// Tasks that a schedule aims for, enough to keep many threads evenly busy.
 const TASKS: usize = 32;
+/// Fewest tasks of the fused schedule, for which it takes segments of few planes.
 const FEWEST_TASKS: usize = 10;
 
 /// How the work is cut.
@@ -41,28 +42,7 @@ pub(super) enum Schedule {
 impl Schedule {
     /// The schedule for `groups` groups of result channels.
     pub(super) fn new(tiling: &Tiling, groups: usize) -> Self {
-        let (columns, planes) = (tiling.columns(), tiling.variant.planes());
-        let whole = Slots::whole(tiling);
-        let layers = tiling.layers();
-        if let Some(fused) = Self::fused(tiling, groups) {
-            return fused;
-        }
-        let (slots, slab) = if whole.len(tiling.blocks) <= LAYERED_INPUT {
-            (whole, tiling.batch * layers)
-        } else {
-            let plane = Slots::ring(tiling, 1, tiling.rows()).len(tiling.blocks);
-            let count = (LAYERED_INPUT / plane).clamp(tiling.planes_read(1), tiling.planes_read(layers));
-            (Slots::ring(tiling, count, tiling.rows()), (count + 1 - tiling.taps_z) / planes)
-        };
-        let most = LAYERED_TILES / planes;
-        let joined = slots.per_sample > 0 && tiling.halo() == 0 && 2 * tiling.tiles() <= most;
-        let rows = if joined { tiling.rows() } else { (most / columns).clamp(1, tiling.rows()) };
-        let per_layer = tiling.rows().div_ceil(rows);
-        let strips = Strips { first_layer: 0, rows: tiling.rows().div_ceil(per_layer), per_layer, joined };
-        let all = slab * strips.per_layer;
-        let by_tiles = (most / (strips.rows * columns)).max(1);
-        let by_tasks = (all * groups).div_ceil(TASKS);
-        Self::Layered { slots, slab, strips, strips_per_task: by_tiles.min(by_tasks).max(1) }
+        Self::fused(tiling, groups).unwrap_or_else(|| Self::layered(tiling, groups))
     }
 
     /// The fused schedule, where it is the better one.
@@ -86,6 +66,27 @@ impl Schedule {
         let segments = TASKS.div_ceil(tasks).clamp(1, depth.div_ceil(8));
         let segments = segments.max(FEWEST_TASKS.div_ceil(tasks).min(tiling.layers()));
         Some(Self::Fused { rows, segment: depth.div_ceil(segments).next_multiple_of(planes) })
+    }
+
+    fn layered(tiling: &Tiling, groups: usize) -> Self {
+        let (columns, planes, layers) = (tiling.columns(), tiling.variant.planes(), tiling.layers());
+        let whole = Slots::whole(tiling);
+        let (slots, slab) = if whole.len(tiling.blocks) <= LAYERED_INPUT {
+            (whole, tiling.batch * layers)
+        } else {
+            let plane = Slots::ring(tiling, 1, tiling.rows()).len(tiling.blocks);
+            let count = (LAYERED_INPUT / plane).clamp(tiling.planes_read(1), tiling.planes_read(layers));
+            (Slots::ring(tiling, count, tiling.rows()), (count + 1 - tiling.taps_z) / planes)
+        };
+        let most = LAYERED_TILES / planes;
+        let joined = slots.per_sample > 0 && tiling.halo() == 0 && 2 * tiling.tiles() <= most;
+        let rows = if joined { tiling.rows() } else { (most / columns).clamp(1, tiling.rows()) };
+        let per_layer = tiling.rows().div_ceil(rows);
+        let strips = Strips { first_layer: 0, rows: tiling.rows().div_ceil(per_layer), per_layer, joined };
+        let all = slab * strips.per_layer;
+        let by_tiles = (most / (strips.rows * columns)).max(1);
+        let by_tasks = (all * groups).div_ceil(TASKS);
+        Self::Layered { slots, slab, strips, strips_per_task: by_tiles.min(by_tasks).max(1) }
     }
 
     /// Strips of a plane: the units of the statistics.
