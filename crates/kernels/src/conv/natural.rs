@@ -10,9 +10,9 @@ use crate::simd::{Streaming, transpose4};
 
 /// Taps that are brought into natural order at a time: the 27 of a 3x3x3 kernel, in fours.
 const TAPS_AT_ONCE: usize = 28;
-/// Output channels that are brought into natural order at a time.
-const CHANNELS_AT_ONCE: usize = 8;
-/// Natural weights of one output channel that are collected in the first-level cache and then written in one go: those of 16
+/// Output channels that are brought into natural order at a time: a line of the sums, which is then read once.
+const CHANNELS_AT_ONCE: usize = LANES;
+/// Natural weights of one output channel that are collected in the nearest caches and then written in one go: those of 16
 /// source channels with a 3x3x3 kernel.
 const COLLECTED: usize = LANES * TAPS_AT_ONCE;
 
