@@ -2,7 +2,7 @@
 //!
 //! An architecture builds a [`Graph`]; executors interpret it. Kernel sizes and strides are (z, y, x);
 //! two-dimensional networks use kernel 1 and stride 1 along z. Parameter shapes are PyTorch's: a
-//! convolution's weight is (out, in, [z,] y, x), a transposed convolution's (in, out, [z,] y, x).
+//! convolution's weight is `(out, in, [z,] y, x)`, a transposed convolution's `(in, out, [z,] y, x)`.
 
 /// Index of a node in [`Graph::nodes`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -34,8 +34,7 @@ impl Parameter {
         &self.value
     }
 
-    /// Elements in C order. An executor that holds the parameters must be told of a change
-    /// (`parameters_changed`).
+    /// Elements in C order.
     pub fn value_mut(&mut self) -> &mut [f32] {
         &mut self.value
     }

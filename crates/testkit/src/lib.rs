@@ -7,3 +7,4 @@ pub mod model;
 pub mod npy;
 pub mod phantom;
 pub mod shared;
+pub mod skip;

@@ -1,9 +1,11 @@
-//! The optional folder of large references beside the checkout. Tests on it run where it exists.
+//! The optional folder of large references next to the checkout. Tests on it run where it exists.
 
 use std::path::PathBuf;
 
-/// `relative` inside the reference folder (`NNUNET_SHARED`, else `../shared` beside the checkout).
-/// `None`, with a line on stderr that names the skipped check, where it does not exist.
+use crate::skip::skip;
+
+/// `relative` inside the reference folder (`NNUNET_SHARED`, else `../shared` next to the checkout).
+/// `None` where it does not exist; the check is then recorded as skipped.
 pub fn shared_path(relative: &str) -> Option<PathBuf> {
     let root = std::env::var_os("NNUNET_SHARED")
         .map(PathBuf::from)
@@ -12,6 +14,6 @@ pub fn shared_path(relative: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    eprintln!("skipped: {} does not exist (NNUNET_SHARED names the folder of references)", path.display());
+    skip(&format!("{relative} is not in the folder of references (../shared, or NNUNET_SHARED)"));
     None
 }

@@ -93,7 +93,7 @@ fn blur_axis(channel: &mut [f32], shape: [usize; 3], axis: usize, kernel: &[f32]
     }
 }
 
-/// target = sum over taps of kernel[tap] * source(tap), for a symmetric kernel of odd width.
+/// `target = sum over taps of kernel[tap] * source(tap)`, for a symmetric kernel of odd width.
 #[inline(always)]
 fn weighted_sum<'a>(target: &mut [f32], kernel: &[f32], source: impl Fn(usize) -> &'a [f32]) {
     let half = kernel.len() / 2;

@@ -202,7 +202,7 @@ impl WriteVolume for Writer<'_> {
 /// Writes a label image: u8 if every label is below 255, else u16.
 ///
 /// # Errors
-/// As [`write`]; a label above 65535.
+/// As [`write()`]; a label above 65535.
 pub fn write_labels<L: Copy + Into<u32>>(
     path: impl AsRef<Path>,
     labels: &Volume<L>,

@@ -1,6 +1,6 @@
 //! Cubic B-spline coefficients of an image that continues constantly beyond its ends.
 //!
-//! The interpolating spline's coefficients c solve (c[i-1] + 4 c[i] + c[i+1]) / 6 = s[i]. Solution by one recursion in
+//! The interpolating spline's coefficients c solve `(c[i-1] + 4 c[i] + c[i+1]) / 6 = s[i]`. Solution by one recursion in
 //! each direction with the pole z = sqrt(3) - 2 (Unser, Aldroubi, Eden 1993). scipy pads the image by 12 edge values
 //! and then assumes a mirror; a mirror behind 12 equal values differs from equal values for ever by z^24 < 2e-14 of the
 //! signal, so the sums over the infinite constant ends are taken in closed form here and nothing is padded.

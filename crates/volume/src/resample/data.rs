@@ -26,7 +26,7 @@ const ROWS: usize = 8;
 
 /// Resamples every channel of `data` to `new_shape` (z, y, x).
 ///
-/// Spacings (z, y, x) in mm only decide whether one axis is treated separately ([`separate_axis`](super::separate_axis)).
+/// Spacings (z, y, x) in mm only decide whether one axis is treated separately ([`separate_axis`](super::separate_axis())).
 /// Equal shapes return `data` untouched. Results do not depend on the number of threads.
 ///
 /// # Errors

@@ -8,7 +8,7 @@
 //! - logits ([`SlabResampler`]): linear, a few output slices at a time.
 //!
 //! Strongly anisotropic images are resampled slice by slice and then, with a lower order, along their coarse axis
-//! ([`separate_axis`]).
+//! ([`separate_axis()`]).
 
 mod axis;
 mod cubic;

@@ -160,7 +160,7 @@ fn erode(set: &[u8], shape: [usize; 3], element: &StructuringElement) -> Vec<u8>
     result
 }
 
-/// to[x] = whether any of from[x + first..=x + last] is set.
+/// `to[x]` = whether any of `from[x + first..=x + last]` is set.
 fn spread_row(from: &[u8], first: isize, last: isize, to: &mut [u8]) {
     to.fill(0);
     let length = from.len() as isize;

@@ -30,7 +30,7 @@ pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometr
     write_with_header(path.as_ref(), volume, geometry, |_| ())
 }
 
-/// As [`write`], after `change` had its way with the header.
+/// As [`write()`], after `change` had its way with the header.
 pub(super) fn write_with_header<T: StoredVoxel>(
     path: &Path,
     volume: &Volume<T>,
@@ -74,7 +74,7 @@ impl WriteVolume for Writer<'_> {
 /// Writes a label image as the reference does: u8 if every label is below 255, else u16.
 ///
 /// # Errors
-/// As [`write`]; a label above 65535.
+/// As [`write()`]; a label above 65535.
 pub fn write_labels<L: Copy + Into<u32>>(
     path: impl AsRef<Path>,
     labels: &Volume<L>,
