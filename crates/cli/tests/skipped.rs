@@ -29,7 +29,7 @@ fn files_that_are_no_cases_are_one_line_in_every_verb() {
         "fingerprint -d 7",
         "plan-and-preprocess -d 7 -c 2d 3d_fullres --clean",
         "preprocess -d 7 -c 3d_fullres",
-        "overlay -d 7 -o pictures",
+        "overlay -d 7 --use_raw -o pictures",
     ] {
         let said = lines(&place, command, "not used");
         let [line] = said.as_slice() else { panic!("{command}: {said:?}") };

@@ -55,8 +55,10 @@ mod tests {
     #[allow(clippy::panic)]
     fn a_panic_is_an_error_with_its_message() {
         let number = 7;
-        for work in [|_| panic!("plain"), |number| panic!("formatted {number}")] as [fn(i32) -> (); 2] {
-            let result: Result<(), String> = one_case(|| Ok(work(number)));
+        for work in
+            [|_| panic!("plain"), |number| panic!("formatted {number}")] as [fn(i32) -> Result<(), String>; 2]
+        {
+            let result: Result<(), String> = one_case(|| work(number));
             let text = result.unwrap_err();
             assert!(text.contains("plain") || text.contains("formatted 7"), "{text}");
             assert!(text.contains("report it"), "{text}");

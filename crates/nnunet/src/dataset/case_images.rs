@@ -253,3 +253,28 @@ impl ImageReader {
         Ok(CaseImages { data, geometry: first.geometry, warnings })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_with_transparency_are_told_how_to_lose_it() {
+        let files = |count: usize| -> Vec<PathBuf> {
+            (0..count).map(|i| PathBuf::from(format!("d/a_{i:04}.png"))).collect()
+        };
+        let text = channels_fault(&files(1), 4, 3);
+        assert_eq!(
+            text,
+            "4 image channels, the plans expect 3 (d/a_0000.png): the picture has transparency; save it without its \
+             alpha channel"
+        );
+        assert!(channels_fault(&files(2), 4, 2).contains("a_0000.png, d/a_0001.png): the picture has"));
+        for (count, found, expected) in [(1, 1, 3), (1, 4, 1), (4, 4, 3), (2, 2, 1), (0, 4, 3), (1, 3, 2)] {
+            let text = channels_fault(&files(count), found, expected);
+            assert!(!text.contains("alpha"), "{text}");
+        }
+        assert_eq!(channels_fault(&[], 2, 1), "2 image channels, the plans expect 1");
+        assert!(channels_fault(&files(6), 6, 1).contains("a_0004.png, ...)"));
+    }
+}

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use nnunet_volume::formats::nifti::nibabel::Affine;
 use nnunet_volume::{ImageWarning, VolumeError, VoxelType};
 
-use super::{DatasetError, DatasetJson};
+use super::{DatasetError, DatasetJson, NonFinite};
 use crate::one_case::Panicked;
 
 /// Whether a fault keeps a dataset from being used.
@@ -109,10 +109,10 @@ pub enum Problem {
     #[error("{0}")]
     Unreadable(VolumeError),
     /// Voxels that are no numbers.
-    #[error("{count} voxels are NaN or infinite; replace them by a value that makes sense for the image")]
+    #[error("{found}; replace them by a value that makes sense for the image")]
     NonFinite {
-        /// How many.
-        count: u64,
+        /// The voxels.
+        found: NonFinite,
     },
     /// Something unusual that the reader can deal with.
     #[error("{0}")]

@@ -15,6 +15,7 @@ use rayon::prelude::*;
 use super::cases::{Case, channel_of, discover, files_with_ending, training_cases};
 pub use super::fault::{Fault, Problem, Report, Severity};
 use super::image_geometry::ImageGeometry;
+use super::non_finite::NonFinite;
 use super::patients::Patients;
 use super::placement::{Displacement, displacements};
 use super::reader::{ImageReader, ReadImage, close};
@@ -209,6 +210,9 @@ impl<'a> CaseCheck<'a> {
             let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
             self.note(path, warnings);
             let Some(image) = self.readable(path, image) else { continue };
+            for channel in 0..image.data.channels() {
+                self.check_finite(path, image.data.channel(channel), image.data.shape());
+            }
             channels += image.data.channels();
             let (shape, geometry) = (image.data.shape(), image.geometry);
             match &grid {
@@ -230,6 +234,7 @@ impl<'a> CaseCheck<'a> {
         let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
         self.note(label, warnings);
         let Some(image) = self.readable(label, image) else { return };
+        self.check_finite(label, image.volume.data(), image.volume.shape());
         if let Some(grid) = &grid {
             self.compare(label, image.volume.shape(), &image.geometry, grid);
         }
@@ -270,15 +275,18 @@ impl<'a> CaseCheck<'a> {
         image.map_err(|error| self.add(path, Problem::Unreadable(error))).ok()
     }
 
+    fn check_finite(&mut self, path: &Path, voxels: &[f32], shape: [usize; 3]) {
+        if let Some(found) = NonFinite::in_channel(voxels, shape) {
+            self.add(path, Problem::NonFinite { found });
+        }
+    }
+
     fn note(&mut self, path: &Path, warnings: &[ImageWarning]) {
-        for warning in warnings {
-            let problem = match warning {
-                ImageWarning::NonFiniteVoxels { count, zeroed: false } => {
-                    Problem::NonFinite { count: *count }
-                }
-                other => Problem::Unusual(other.clone()),
-            };
-            self.add(path, problem);
+        // Voxels that are still not finite are looked for in the image itself.
+        let kept =
+            |warning: &&ImageWarning| matches!(warning, ImageWarning::NonFiniteVoxels { zeroed: false, .. });
+        for warning in warnings.iter().filter(|warning| !kept(warning)) {
+            self.add(path, Problem::Unusual(warning.clone()));
         }
     }
 
