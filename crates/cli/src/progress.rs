@@ -1,5 +1,6 @@
 //! Progress on the terminal: a bar with the time left, plain lines, or JSON records for machines.
 
+use std::collections::HashSet;
 use std::io::{IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
@@ -67,6 +68,8 @@ struct Stage {
     /// Whether every step has a line, on a terminal too.
     every_step: bool,
     bar: Option<ProgressBar>,
+    /// Warnings that were shown: several steps of a command read the same files, and one line on each is enough.
+    warned: HashSet<String>,
 }
 
 /// Time between plain lines, unless every step is wanted.
@@ -82,6 +85,7 @@ impl Display {
             last_line: None,
             every_step: false,
             bar: None,
+            warned: HashSet::new(),
         };
         Self { style, stage: Arc::new(Mutex::new(stage)) }
     }
@@ -103,6 +107,11 @@ impl Progress for Display {
     fn event(&self, event: Event<'_>) {
         // A poisoned lock only means that another thread failed while it printed.
         let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Event::Warning(text) = event
+            && !stage.warned.insert(text.to_owned())
+        {
+            return;
+        }
         match self.style {
             Style::Json => json_record(&mut stage, &event),
             Style::Bar if !stage.every_step => stage.bar_event(&event),

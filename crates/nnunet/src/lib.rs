@@ -18,6 +18,7 @@ pub mod model;
 pub mod model_store;
 mod npy;
 pub mod numpy_random;
+mod one_case;
 pub mod overlay;
 pub mod plan;
 pub mod postprocess;
@@ -30,4 +31,5 @@ pub mod spelling;
 pub mod train;
 mod workers;
 
+pub use one_case::Panicked;
 pub use workers::MemoryLimitError;

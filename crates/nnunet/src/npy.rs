@@ -1,6 +1,12 @@
-//! Headers of NumPy's `.npy` arrays, alone or in `.npz` archives.
+//! NumPy's `.npy` arrays, alone or in `.npz` archives: reading their headers, and writing archives of one array.
 
-use std::io::Read;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use zip::ZipWriter;
+use zip::write::SimpleFileOptions;
+
+use crate::files::write_atomic_with;
 
 /// Longest header that is read; NumPy's have about a hundred bytes.
 const MAX_HEADER: usize = 1 << 16;
@@ -16,11 +22,12 @@ pub(crate) enum Element {
     I32,
     I64,
     U8,
+    U16,
 }
 
 impl Element {
     /// Each with NumPy's name.
-    const NAMES: [(Self, &'static str); 8] = [
+    const NAMES: [(Self, &'static str); 9] = [
         (Self::F16, "<f2"),
         (Self::F32, "<f4"),
         (Self::F64, "<f8"),
@@ -29,13 +36,20 @@ impl Element {
         (Self::I32, "<i4"),
         (Self::I64, "<i8"),
         (Self::U8, "|u1"),
+        (Self::U16, "<u2"),
     ];
+
+    /// NumPy's name.
+    fn name(self) -> &'static str {
+        // The table has every variant, in the order of their declaration.
+        Self::NAMES[self as usize].1
+    }
 
     /// Bytes of an element.
     pub(crate) fn bytes(self) -> usize {
         match self {
             Self::I8 | Self::U8 => 1,
-            Self::F16 | Self::I16 => 2,
+            Self::F16 | Self::I16 | Self::U16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::F64 | Self::I64 => 8,
         }
@@ -97,9 +111,58 @@ impl Header {
     }
 }
 
+/// Version 1.0 of the `.npy` format: magic, length, a Python dict padded to 64 bytes. At most four axes.
+fn header(element: Element, shape: &[usize]) -> Vec<u8> {
+    let axes: Vec<String> = shape.iter().map(|length| format!("{length},")).collect();
+    // A tuple of one keeps its comma.
+    let axes = axes.join(" ");
+    let axes = if shape.len() > 1 { axes.trim_end_matches(',') } else { &axes };
+    let mut dict = format!("{{'descr': '{}', 'fortran_order': False, 'shape': ({axes}), }}", element.name());
+    let unpadded = 10 + dict.len() + 1;
+    dict.push_str(&" ".repeat(unpadded.next_multiple_of(64) - unpadded));
+    dict.push('\n');
+    let mut header = b"\x93NUMPY\x01\x00".to_vec();
+    header.extend_from_slice(&(dict.len() as u16).to_le_bytes());
+    header.extend_from_slice(dict.as_bytes());
+    header
+}
+
+/// Writes an `.npz` file with the array `name`, as NumPy's `savez_compressed` does, whole or not at all; `values` writes
+/// its elements, low byte first, in C order.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(crate) fn write_npz(
+    path: &Path,
+    name: &str,
+    element: Element,
+    shape: &[usize],
+    values: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> io::Result<()> {
+    write_atomic_with(path, |file| {
+        let mut archive = ZipWriter::new(file);
+        archive.start_file(format!("{name}.npy"), SimpleFileOptions::default().large_file(true))?;
+        archive.write_all(&header(element, shape))?;
+        values(&mut archive)?;
+        archive.finish()?.flush()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn written_headers_are_read() {
+        for shape in [vec![7], vec![3, 4], vec![2, 3, 4, 5]] {
+            for (element, _) in Element::NAMES {
+                let bytes = header(element, &shape);
+                assert_eq!(bytes.len() % 64, 0);
+                let expected = Header { length: bytes.len(), element, shape: shape.clone() };
+                assert_eq!(Header::read(&mut bytes.as_slice()), Ok(expected));
+            }
+        }
+    }
 
     fn bytes(version: u8, dict: &str) -> Vec<u8> {
         let mut bytes = b"\x93NUMPY".to_vec();

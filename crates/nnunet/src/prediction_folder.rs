@@ -41,6 +41,7 @@ impl PredictionFolder {
             None => ImageReader::for_dataset(&dataset)?,
             Some(file) => {
                 let plans = Json::load(file)?;
+                LabelManager::check_name(plans.get("label_manager"), file)?;
                 let name = plans.get("image_reader_writer").and_then(Json::as_str);
                 ImageReader::new(name, &dataset.file_ending, file)?
             }

@@ -39,9 +39,26 @@ pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
     best.map(|(_, name)| name)
 }
 
+/// `names` in the order of their distance from `asked`, for messages; equally distant ones stay in their order.
+pub fn closest_first<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let asked = asked.to_lowercase();
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_by_cached_key(|name| edit_distance(&asked, &name.to_lowercase()));
+    names
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn known_names_come_in_the_order_of_their_distance() {
+        assert_eq!(
+            closest_first("CTnormalisation", ["Z", "CTNormalization", "NoNormalization"])[0],
+            "CTNormalization"
+        );
+        assert_eq!(closest_first("x", ["b", "a"]), ["b", "a"]);
+    }
 
     #[test]
     fn distances_by_hand() {

@@ -143,7 +143,11 @@ fn faulty_cases_are_named_all_at_once() {
     );
 
     std::fs::write(root.path().join("plans.json"), r#"{"label_manager": "Other"}"#).unwrap();
-    assert!(folder(root.path(), &request).unwrap_err().contains("label_manager is \"Other\""));
+    assert!(
+        folder(root.path(), &request)
+            .unwrap_err()
+            .contains("label_manager: found Other, expected one that is known: LabelManager")
+    );
     let simple = evaluate_simple(&request, &[], None, &Silent, &Cancel::new());
     assert_eq!(simple.unwrap_err().to_string(), "no labels to evaluate");
 }

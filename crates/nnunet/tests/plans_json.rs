@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nnunet::json::{Json, KeyOrder};
 use nnunet::plan::{
-    MoveRequest, PlanError, PlannerOptions, Plans, Resampling, explain_plans, move_plans, plan_dataset,
+    MoveRequest, PlanError, PlannerOptions, PlannerPreset, Plans, Resampling, explain_plans, move_plans,
+    plan_dataset,
 };
 use nnunet_volume::resample::Interpolation;
 use tempfile::TempDir;
@@ -252,7 +253,14 @@ fn plans_are_moved_as_by_the_reference() {
 fn options_are_read_off_the_plans() {
     let (_folder, raw, preprocessed) = dataset();
     let explained = |options: PlannerOptions, explain: PlannerOptions| {
+        // Plans that name a preprocessor of somebody's own are not made here, but explained.
+        let default = PlannerOptions::default().preprocessor_name;
+        let own = options.preprocessor_name.clone();
+        let options = PlannerOptions { preprocessor_name: default.clone(), ..options };
         let plans = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+        let path = preprocessed.join(format!("{}.json", plans.plans_name()));
+        let text = std::fs::read_to_string(&path).unwrap().replace(&default, &own);
+        std::fs::write(&path, text).unwrap();
         explain_plans(&preprocessed, plans.plans_name(), explain).unwrap()
     };
     let options = PlannerOptions {
@@ -278,6 +286,70 @@ fn options_are_read_off_the_plans() {
     let differ = differ.iter().filter(|e| e.planned.is_some()).map(|e| e.key.as_str());
     assert!(differ.clone().any(|key| key == "configurations.3d_fullres.patch_size"));
     assert!(differ.clone().all(|key| key.starts_with("configurations.")), "{:?}", differ.collect::<Vec<_>>());
+}
+
+#[test]
+fn preprocessors_and_label_managers_that_are_not_there_are_refused() {
+    let (_folder, raw, preprocessed) = dataset();
+    let options =
+        PlannerOptions { preprocessor_name: "DefaultPreprocesor".into(), ..PlannerOptions::default() };
+    let error = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap_err().to_string();
+    assert!(error.contains("\"DefaultPreprocesor\"; known: DefaultPreprocessor"), "{error}");
+    assert!(!preprocessed.join("nnUNetPlans.json").exists());
+
+    let plans = plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    let with = |manager: Json| {
+        let mut document = plans.document().clone();
+        document.insert("label_manager".to_owned(), manager);
+        Plans::from_json(Json::Object(document), "folder/own.json").unwrap().configuration("3d_fullres")
+    };
+    let error = with("MyLabelManager".into()).unwrap_err().to_string();
+    assert!(
+        error.contains(
+            "own.json: label_manager: found MyLabelManager, expected one that is known: LabelManager"
+        ),
+        "{error}"
+    );
+    assert!(with(Json::Null).is_ok() && with("LabelManager".into()).is_ok());
+}
+
+#[test]
+fn plans_that_are_not_there_say_what_to_run() {
+    let (_folder, raw, preprocessed) = dataset();
+    let message = |folder: &Path, name: &str| Plans::of_dataset(folder, name).unwrap_err().to_string();
+    let error = message(&preprocessed.with_file_name("Dataset999_Nothing"), "nnUNetPlans");
+    for words in ["Dataset999_Nothing does not exist", "nnunet plan-and-preprocess -d Dataset999_Nothing"] {
+        assert!(error.contains(words), "{words:?} in {error}");
+    }
+    assert!(message(&preprocessed, "nnUNetPlans").contains("has no plans yet"));
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    let error = message(&preprocessed, "nnUNetPlan");
+    assert!(error.contains("has the plans nnUNetPlans; did you mean nnUNetPlans?"), "{error}");
+    assert!(!error.contains("fingerprint"), "{error}");
+}
+
+#[test]
+fn plans_of_any_planner_are_explained() {
+    let (_folder, raw, preprocessed) = dataset();
+    let plans = plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    let mut document = plans.document().clone();
+    document.insert("experiment_planner_used".to_owned(), "SomebodysPlanner".into());
+    Json::Object(document).save(&preprocessed.join("nnUNetPlans.json"), KeyOrder::Kept).unwrap();
+
+    let explained = explain_plans(&preprocessed, "nnUNetPlans", PlannerOptions::default()).unwrap();
+    let of = |key: &str| explained.iter().find(|e| e.key == key).unwrap_or_else(|| panic!("{key}"));
+    assert!(explained.iter().all(|e| e.planned.is_none()));
+    for key in ["configurations", "configurations.2d.patch_size", "transpose_forward"] {
+        assert!(of(key).source.contains("SomebodysPlanner") && of(key).rule.contains("not known"), "{key}");
+    }
+    assert!(of("original_median_spacing_after_transp").rule.contains("median of each axis"));
+
+    // A planner of the caller's own: its rules are those of its preset.
+    static OWN: PlannerPreset = PlannerPreset { name: "SomebodysPlanner", ..nnunet::plan::DEFAULT };
+    let options = PlannerOptions { preset: &OWN, ..PlannerOptions::default() };
+    let explained = explain_plans(&preprocessed, "nnUNetPlans", options).unwrap();
+    let patch = explained.iter().find(|e| e.key == "configurations.2d.patch_size").unwrap();
+    assert!(patch.rule.contains("begins at") && patch.planned.is_none(), "{patch:?}");
 }
 
 #[test]

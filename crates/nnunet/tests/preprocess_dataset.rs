@@ -309,17 +309,31 @@ fn all_faulty_cases_are_reported_and_the_others_made() {
 fn a_configuration_that_is_not_planned_is_skipped_with_a_message() {
     let phantom = Phantom::new(1);
     let watcher = Watcher { cancel: Cancel::new(), lines: Mutex::default() };
-    let result = preprocess_dataset(
-        phantom.folders(),
-        &phantom.dataset(),
-        &phantom.plans(),
-        &["3d_lowres"],
-        &PreprocessOptions::default(),
-        &watcher,
-        &Cancel::new(),
-    );
-    assert!(result.unwrap().is_empty());
-    assert!(watcher.lines.lock().unwrap()[0].contains("3d_lowres is not in nnUNetPlans"));
+    let run = |configurations: &[&str]| {
+        preprocess_dataset(
+            phantom.folders(),
+            &phantom.dataset(),
+            &phantom.plans(),
+            configurations,
+            &PreprocessOptions::default(),
+            &watcher,
+            &Cancel::new(),
+        )
+    };
+    let made = run(&["3d_fullres", "3d_lowres", "of_other_plans"]).unwrap();
+    assert_eq!(made.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["3d_fullres"]);
+    let lines = watcher.lines.lock().unwrap().clone();
+    assert!(lines[0].contains("3d_lowres is not in nnUNetPlans") && lines[1].contains("of_other_plans"));
+
+    // What is misspelt, and nothing at all, is more than a message.
+    std::fs::remove_dir_all(phantom.folder()).unwrap();
+    for (asked, meant) in [("3d-fullres", "3d_fullres"), ("3d_fulres", "3d_fullres"), ("2D", "2d")] {
+        let error = run(&["3d_lowres", "2d", "3d_fullres", asked]).unwrap_err().to_string();
+        assert!(error.contains(asked) && error.contains(&format!("did you mean `{meant}`?")), "{error}");
+    }
+    let error = run(&["3d_lowres", "3d_cascade_fullres"]).unwrap_err().to_string();
+    assert!(error.contains("`3d_lowres` is not in the plans") && error.contains("2d, 3d_fullres"), "{error}");
+    assert!(!phantom.folder().exists(), "nothing was begun");
 }
 
 #[test]

@@ -124,3 +124,26 @@ fn whole_numbers_become_integers_and_counts_become_right() {
     assert_eq!(repair(&folder, &check(&folder))[0], Outcome::Repaired);
     assert!(fs::read_to_string(&json).unwrap().contains("\"numTraining\": 3"));
 }
+
+#[cfg(unix)]
+#[test]
+fn the_number_of_cases_stays_where_one_is_a_broken_link() {
+    let (root, folder) = dataset();
+    let image = folder.join("imagesTr/ball_001_0000.nii.gz");
+    let elsewhere = root.path().join("archive.nii.gz");
+    fs::rename(&image, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &image).unwrap();
+    assert!(check(&folder).faults.is_empty(), "a link to a file is as good as the file");
+
+    fs::rename(&elsewhere, root.path().join("moved.nii.gz")).unwrap();
+    let json = folder.join("dataset.json");
+    let before = fs::read(&json).unwrap();
+    let report = check(&folder);
+    let outcomes = repair(&folder, &report);
+    let found: Vec<&Problem> = report.faults.iter().map(|fault| &fault.problem).collect();
+    assert!(found.iter().any(|p| matches!(p, Problem::NumTraining { stated: 3, found: 2 })), "{found:?}");
+    assert!(report.faults.iter().any(|f| f.path == image && matches!(f.problem, Problem::BrokenLink)));
+    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Left), "{outcomes:?}");
+    assert_eq!(fs::read(&json).unwrap(), before);
+    assert!(!folder.join("dataset.json.before_repair").exists());
+}

@@ -1,6 +1,7 @@
 //! Checking datasets with every kind of fault, through the public interface.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nnunet::dataset::verify::{Problem, Report, verify};
@@ -60,7 +61,7 @@ fn every_case_needs_its_patient_where_patients_are_named() {
     let (_root, folder) = dataset();
     let table = |cases: &[usize]| {
         let lines: Vec<String> = cases.iter().map(|case| format!("ball_{case:03}\tP{}", case / 2)).collect();
-        std::fs::write(folder.join("patients.tsv"), lines.join("\n")).unwrap();
+        fs::write(folder.join("patients.tsv"), lines.join("\n")).unwrap();
     };
     table(&[0, 1, 2, 3, 4, 5]);
     let report = check(&folder);
@@ -90,15 +91,15 @@ fn all_faults_are_reported_at_once() {
         |case: usize, channel: usize| folder.join(format!("imagesTr/ball_{case:03}_{channel:04}.nii.gz"));
     let label_of = |case: usize| folder.join(format!("labelsTr/ball_{case:03}.nii.gz"));
     // 0: a missing channel, no label. 1: wrong shape of a channel, unexpected and fractional labels.
-    std::fs::remove_file(image_of(0, 1)).unwrap();
-    std::fs::remove_file(label_of(0)).unwrap();
+    fs::remove_file(image_of(0, 1)).unwrap();
+    fs::remove_file(label_of(0)).unwrap();
     image([8, 8, 8], 5).write(image_of(1, 0));
     image([8, 8, 7], 5).write(image_of(1, 1));
     label([8, 8, 8], &[1.0, 2.0, 7.0, 0.5, 1.5]).write(label_of(1));
     // 2: truncated, and not a NIfTI. 3: four dimensions, no voxels.
-    let whole = std::fs::read(image_of(2, 0)).unwrap();
-    std::fs::write(image_of(2, 0), &whole[..whole.len() / 2]).unwrap();
-    std::fs::write(image_of(2, 1), b"a text file").unwrap();
+    let whole = fs::read(image_of(2, 0)).unwrap();
+    fs::write(image_of(2, 0), &whole[..whole.len() / 2]).unwrap();
+    fs::write(image_of(2, 1), b"a text file").unwrap();
     let mut four = image([4, 4, 4], 5);
     four.dims = vec![4, 4, 2, 2];
     four.spacing = vec![1.0; 4];
@@ -119,10 +120,10 @@ fn all_faults_are_reported_at_once() {
     // Files of no case; a count that is wrong; a channel too many.
     image([4, 4, 4], 5).write(folder.join("labelsTr/nobody.nii.gz"));
     image([4, 4, 4], 5).write(folder.join("imagesTr/stray.nii.gz"));
-    std::fs::copy(image_of(5, 1), image_of(5, 2)).unwrap();
+    fs::copy(image_of(5, 1), image_of(5, 2)).unwrap();
     let json = folder.join("dataset.json");
-    let text = std::fs::read_to_string(&json).unwrap().replace("\"numTraining\": 6", "\"numTraining\": 9");
-    std::fs::write(&json, text).unwrap();
+    let text = fs::read_to_string(&json).unwrap().replace("\"numTraining\": 6", "\"numTraining\": 9");
+    fs::write(&json, text).unwrap();
 
     let report = check(&folder);
     let expect = |case: &str, parts: &[&str]| {
@@ -181,7 +182,7 @@ fn an_unusable_dataset_json_is_a_fault_like_others() {
     let (_root, folder) = dataset();
     let json = folder.join("dataset.json");
     let faults = |text: &str| {
-        std::fs::write(&json, text).unwrap();
+        fs::write(&json, text).unwrap();
         let report = check(&folder);
         assert!(!report.is_usable());
         messages(&report).join("\n")
@@ -196,15 +197,15 @@ fn an_unusable_dataset_json_is_a_fault_like_others() {
     {
         assert!(several.contains(part), "{several}");
     }
-    std::fs::remove_file(&json).unwrap();
+    fs::remove_file(&json).unwrap();
     assert!(messages(&check(&folder))[0].contains("cannot read: No such file"));
 }
 
 #[test]
 fn an_empty_folder_says_so() {
     let (_root, folder) = dataset();
-    std::fs::remove_dir_all(folder.join("imagesTr")).unwrap();
-    std::fs::create_dir(folder.join("imagesTr")).unwrap();
+    fs::remove_dir_all(folder.join("imagesTr")).unwrap();
+    fs::create_dir(folder.join("imagesTr")).unwrap();
     assert!(
         messages(&check(&folder))[0]
             .contains("no cases; expected files named CASE_0000.nii.gz; the folder is empty")
@@ -218,7 +219,7 @@ fn listed_cases_are_checked_like_found_ones() {
         "numTraining": 2, "dataset": {
         "one": {"images": ["imagesTr/ball_000_0000.nii.gz"], "label": "labelsTr/ball_000.nii.gz"},
         "two": {"images": ["imagesTr/nowhere.nii.gz", "imagesTr/ball_001_0001.nii.gz"], "label": "labelsTr/ball_001.nii.gz"}}}"#;
-    std::fs::write(folder.join("dataset.json"), text).unwrap();
+    fs::write(folder.join("dataset.json"), text).unwrap();
     let report = check(&folder);
     assert!(of(&report, "one").is_empty());
     let two = of(&report, "two").join("\n");
@@ -226,8 +227,8 @@ fn listed_cases_are_checked_like_found_ones() {
     assert!(two.contains("nowhere.nii.gz: channel 0 is missing"), "{two}");
 
     let elsewhere = tempfile::tempdir().unwrap();
-    std::fs::rename(folder.join("labelsTr"), elsewhere.path().join("seg")).unwrap();
-    std::fs::write(folder.join("dataset.json"), text.replace("labelsTr", "${SEGMENTATIONS}/seg")).unwrap();
+    fs::rename(folder.join("labelsTr"), elsewhere.path().join("seg")).unwrap();
+    fs::write(folder.join("dataset.json"), text.replace("labelsTr", "${SEGMENTATIONS}/seg")).unwrap();
     assert!(!of(&check(&folder), "one").is_empty());
     let place = |name: &str| (name == "SEGMENTATIONS").then(|| elsewhere.path().display().to_string());
     assert!(of(&verify(&folder, place, &Silent, &Cancel::new()), "one").is_empty());
@@ -248,7 +249,7 @@ fn truncated_by_any_amount_is_unreadable_never_a_panic() {
     let path = folder.join("imagesTr/ball_000_0000.nii.gz");
     let raw = image([4, 4, 4], 5).bytes();
     for length in [0, 1, 100, 347, 352, raw.len() - 1] {
-        std::fs::write(&path, gzip(&raw[..length])).unwrap();
+        fs::write(&path, gzip(&raw[..length])).unwrap();
         let report = check(&folder);
         assert!(
             matches!(report.faults[0].problem, Problem::Unreadable(_)),
@@ -256,4 +257,36 @@ fn truncated_by_any_amount_is_unreadable_never_a_panic() {
             messages(&report)
         );
     }
+}
+
+#[test]
+fn where_the_reference_goes_on_there_are_warnings_only() {
+    let (_root, folder) = dataset();
+    let json = folder.join("dataset.json");
+    let text = fs::read_to_string(&json).unwrap();
+    // Channels that count from 1, a label nobody needs, and NaN in a NIfTI file, which ITK reads as 0.
+    let text = text.replace("\"1\":", "\"2\":").replace("\"0\":", "\"1\":");
+    fs::write(&json, text).unwrap();
+    label([3, 3, 3], &[1.0]).write(folder.join("labelsTr/nobody.nii.gz"));
+    let path = folder.join("imagesTr/ball_000_0000.nii.gz");
+    let read = nnunet_volume::formats::nifti::read(&path).unwrap();
+    let (shape, mut voxels) = (read.volume.shape(), read.volume.into_data());
+    voxels[40] = f32::NAN;
+    NiftiFile::new(shape, [1.0; 3], Voxels::F32(voxels)).write(&path);
+
+    let report = check(&folder);
+    let said = messages(&report);
+    assert!(report.is_usable(), "{said:?}");
+    for words in ["channel_names has the keys", "nobody.nii.gz: the label has no image", "1 voxels are NaN"] {
+        assert_eq!(said.iter().filter(|line| line.contains(words)).count(), 1, "{words:?} in {said:?}");
+    }
+    assert!(said.iter().all(|line| line.starts_with("warning: ")), "{said:?}");
+
+    // Nibabel leaves NaN as it is, and nothing can be made of that.
+    let text = fs::read_to_string(&json).unwrap();
+    let text = text.replacen('{', "{\"overwrite_image_reader_writer\": \"NibabelIO\", ", 1);
+    fs::write(&json, text).unwrap();
+    let report = check(&folder);
+    assert!(!report.is_usable());
+    assert!(of(&report, "ball_000").iter().any(|l| l.starts_with("error: ") && l.contains("is NaN at [0, ")));
 }

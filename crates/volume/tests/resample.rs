@@ -195,3 +195,26 @@ proptest! {
         prop_assert!(got.data().iter().all(|v| data.contains(v)));
     }
 }
+
+#[test]
+fn channels_without_a_number_stay_without_one() {
+    // A range of nothing bounds nothing; the other channel is not affected.
+    let method = Method::new(Interpolation::of_order(3).unwrap(), Interpolation::of_order(1).unwrap());
+    let shape = [4, 6, 5];
+    let voxels: usize = shape.iter().product();
+    for (value, spacing) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY]
+        .into_iter()
+        .flat_map(|value| [[1.0; 3], [5.0, 1.0, 1.0]].map(|spacing| (value, spacing)))
+    {
+        let mut data = vec![value; 2 * voxels];
+        data[voxels..].iter_mut().enumerate().for_each(|(i, v)| *v = (i % 7) as f32);
+        let finite = ChannelVolume::new(1, shape, data[voxels..].to_vec()).unwrap();
+        let data = ChannelVolume::new(2, shape, data).unwrap();
+        for new_shape in [[8, 9, 7], [4, 9, 7], [7, 6, 5]] {
+            let run = |data| resample_data(data, new_shape, spacing, spacing, &method).unwrap();
+            let got = run(data.clone());
+            assert!(got.channel(0).iter().all(|v| !v.is_finite()), "{value} {new_shape:?}");
+            assert_eq!(got.channel(1), run(finite.clone()).channel(0));
+        }
+    }
+}

@@ -161,6 +161,7 @@ pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOption
         options.overwrite_target_spacing = Some(spacing);
     }
     options.overwrite_plans_name = matches.text("-overwrite_plans_name").map(str::to_owned);
+    options.check()?;
     Ok(options)
 }
 
@@ -190,7 +191,7 @@ pub(super) fn fingerprint(
         return Ok(());
     }
     let json = raw_dataset_json(&raw)?;
-    let cases = cases::training_cases(&raw, &json)?;
+    let cases = cases::training_cases_with_warnings(&raw, &json, &session.display)?;
     let parts = extract_part(&folder, &cases, &json, options, clean, &session.display, &session.cancel)
         .with_context(|| format!("fingerprint of {dataset}"))?;
     session.message(&match parts {

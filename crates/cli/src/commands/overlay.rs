@@ -54,8 +54,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         raw_overlays(&session.folders.raw()?.join(dataset.as_str()), &request, display, cancel)?
     } else {
         let folder = session.folders.preprocessed()?.join(dataset.as_str());
-        let plans =
-            Plans::read(folder.join(format!("{}.json", matches.text("-p").unwrap_or("nnUNetPlans"))))?;
+        let plans = Plans::of_dataset(&folder, matches.text("-p").unwrap_or("nnUNetPlans"))?;
         let default = if plans.has_configuration("3d_fullres") { "3d_fullres" } else { "2d" };
         let configuration = plans.configuration(matches.text("-c").unwrap_or(default))?;
         preprocessed_overlays(&folder.join(&configuration.data_identifier), &request, display, cancel)?

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use nnunet::dataset::cases::{case_of_files, prediction_cases};
+use nnunet::dataset::cases::{case_of_files, prediction_cases_with_warnings};
 use nnunet::dataset::splits::Fold;
 use nnunet::dataset::{Case, DatasetError};
 use nnunet::predict::{
@@ -256,7 +256,7 @@ fn cases(
     session: &Session,
 ) -> anyhow::Result<Vec<Case>> {
     let found = match request.sources.as_slice() {
-        [source] => prediction_cases(source, &model.dataset),
+        [source] => prediction_cases_with_warnings(source, &model.dataset, &session.display),
         files => case_of_files(files, &model.dataset).map(|case| vec![case]),
     };
     match found {

@@ -82,7 +82,7 @@ pub(super) fn preprocess_configurations(
 ) -> anyhow::Result<()> {
     let raw = session.folders.raw()?.join(dataset.as_str());
     let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
-    let plans = Plans::read(preprocessed.join(format!("{plans_name}.json")))?;
+    let plans = Plans::of_dataset(&preprocessed, plans_name)?;
     let json = raw_dataset_json(&raw)?;
     preprocess_dataset(
         DatasetFolders { raw: &raw, preprocessed: &preprocessed },

@@ -1,10 +1,12 @@
 //! Which cases there are: images by the `_0000` rule, with their labels.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
 use super::DatasetError;
 use super::json::DatasetJson;
+use crate::progress::{Event, Progress, Silent};
 
 /// One case: its files, not yet looked into.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,14 +26,50 @@ pub struct Discovery {
     pub cases: Vec<Case>,
     /// Files with the right ending whose name has no channel, such as `case.nii.gz`.
     pub without_channel: Vec<PathBuf>,
+    /// Links with the right ending to files that do not exist.
+    pub broken_links: Vec<PathBuf>,
+    /// Files with the right ending whose name is not valid UTF-8: a case cannot be called that.
+    pub not_unicode: Vec<PathBuf>,
+}
+
+impl Discovery {
+    /// What is in `folder` beside the cases and looks as if it was meant to be one; `None` if there is nothing.
+    pub fn ignored(&self, folder: &Path) -> Option<String> {
+        const SHOWN: usize = 3;
+        let kinds = [
+            (&self.without_channel, "no channel in the name, expected _0000 before the ending"),
+            (&self.broken_links, "a link to a file that does not exist"),
+            (&self.not_unicode, "a name that is not valid UTF-8"),
+        ];
+        let count: usize = kinds.iter().map(|(files, _)| files.len()).sum();
+        if count == 0 {
+            return None;
+        }
+        let described = kinds.into_iter().filter(|(files, _)| !files.is_empty()).map(|(files, what)| {
+            let names = files.iter().take(SHOWN).map(|path| shown_name(path));
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("{names}{} ({what})", if files.len() > SHOWN { ", ..." } else { "" })
+        });
+        let files = if count == 1 { "1 file is" } else { &format!("{count} files are") };
+        Some(format!("{}: {files} not used: {}", folder.display(), described.collect::<Vec<_>>().join("; ")))
+    }
+}
+
+fn shown_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The training cases of a raw dataset: those listed under `dataset` in its dataset.json, in that order,
-/// else those of imagesTr, each with its file of labelsTr, whether that exists or not.
+/// else those of imagesTr, each with its file of labelsTr, whether that exists or not. Files of imagesTr that belong to
+/// no case are a warning, one for all.
 ///
 /// # Errors
 /// The folder cannot be listed, or has no case.
-pub fn training_cases(folder: &Path, json: &DatasetJson) -> Result<Vec<Case>, DatasetError> {
+pub fn training_cases_with_warnings(
+    folder: &Path,
+    json: &DatasetJson,
+    progress: &dyn Progress,
+) -> Result<Vec<Case>, DatasetError> {
     if let Some(listed) = &json.dataset {
         let resolve = |path: &String| folder.join(path);
         let cases: Vec<_> = listed
@@ -53,6 +91,7 @@ pub fn training_cases(folder: &Path, json: &DatasetJson) -> Result<Vec<Case>, Da
     if found.cases.is_empty() {
         return Err(no_cases(&images, json, hint(&images, &found)));
     }
+    warn_of_ignored(&found, &images, progress);
     let labels = folder.join("labelsTr");
     for case in &mut found.cases {
         case.label = Some(labels.join(format!("{}{}", case.identifier, json.file_ending)));
@@ -60,22 +99,41 @@ pub fn training_cases(folder: &Path, json: &DatasetJson) -> Result<Vec<Case>, Da
     Ok(found.cases)
 }
 
+/// [`training_cases_with_warnings`] without the warnings.
+///
+/// # Errors
+/// The folder cannot be listed, or has no case.
+pub fn training_cases(folder: &Path, json: &DatasetJson) -> Result<Vec<Case>, DatasetError> {
+    training_cases_with_warnings(folder, json, &Silent)
+}
+
+fn warn_of_ignored(found: &Discovery, folder: &Path, progress: &dyn Progress) {
+    if let Some(text) = found.ignored(folder) {
+        progress.event(Event::Warning(&text));
+    }
+}
+
 /// The cases of `input` for prediction: a folder of images, or a single file of a case whose other
-/// channels lie beside it.
+/// channels lie beside it. Files of a folder that belong to no case are a warning, one for all.
 ///
 /// A single file may do without `_0000` if there is only one channel.
 ///
 /// # Errors
-/// `input` cannot be listed, has no case, or is a file of another ending.
-pub fn prediction_cases(input: &Path, json: &DatasetJson) -> Result<Vec<Case>, DatasetError> {
+/// `input` cannot be listed, has no case, or is a file of another ending or with a name that is not valid UTF-8.
+pub fn prediction_cases_with_warnings(
+    input: &Path,
+    json: &DatasetJson,
+    progress: &dyn Progress,
+) -> Result<Vec<Case>, DatasetError> {
     if !input.is_file() {
         let found = discover(input, &json.file_ending)?;
-        return match found.cases.is_empty() {
-            true => Err(no_cases(input, json, hint(input, &found))),
-            false => Ok(found.cases),
-        };
+        if found.cases.is_empty() {
+            return Err(no_cases(input, json, hint(input, &found)));
+        }
+        warn_of_ignored(&found, input, progress);
+        return Ok(found.cases);
     }
-    let name = input.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = unicode_name(input)?;
     let Some(stem) = name.strip_suffix(&json.file_ending) else {
         return Err(DatasetError::BadValue {
             path: input.to_owned(),
@@ -95,6 +153,25 @@ pub fn prediction_cases(input: &Path, json: &DatasetJson) -> Result<Vec<Case>, D
     }
 }
 
+/// [`prediction_cases_with_warnings`] without the warnings.
+///
+/// # Errors
+/// As there.
+pub fn prediction_cases(input: &Path, json: &DatasetJson) -> Result<Vec<Case>, DatasetError> {
+    prediction_cases_with_warnings(input, json, &Silent)
+}
+
+/// The name of a file of a case, which becomes a part of other files' names.
+fn unicode_name(path: &Path) -> Result<String, DatasetError> {
+    let name = path.file_name().unwrap_or_default();
+    name.to_str().map(str::to_owned).ok_or_else(|| DatasetError::BadValue {
+        path: path.to_owned(),
+        key: "file name".into(),
+        found: format!("{name:?}"),
+        expected: "a name that is valid UTF-8; rename the file".into(),
+    })
+}
+
 /// The case whose channels are `files`, in this order. Names that number the channel (`CASE_0000.nii.gz`)
 /// have to agree with it.
 ///
@@ -103,7 +180,7 @@ pub fn prediction_cases(input: &Path, json: &DatasetJson) -> Result<Vec<Case>, D
 pub fn case_of_files(files: &[PathBuf], json: &DatasetJson) -> Result<Case, DatasetError> {
     let mut identifier = None;
     for (channel, path) in files.iter().enumerate() {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = unicode_name(path)?;
         let wrong = |found: &str, expected: String| DatasetError::BadValue {
             path: path.clone(),
             key: format!("file of channel {channel}"),
@@ -134,11 +211,17 @@ pub fn case_of_files(files: &[PathBuf], json: &DatasetJson) -> Result<Case, Data
 pub fn discover(folder: &Path, file_ending: &str) -> Result<Discovery, DatasetError> {
     let mut by_identifier: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
     let mut found = Discovery::default();
-    for path in files_with_ending(folder, file_ending)? {
-        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Listing { files, broken_links } = list(folder, file_ending)?;
+    found.broken_links = broken_links;
+    for path in files {
+        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+            found.not_unicode.push(path);
+            continue;
+        };
         match name.strip_suffix(file_ending).and_then(split_channel) {
             Some((identifier, channel)) => {
-                by_identifier.entry(identifier.to_owned()).or_default().insert(channel.to_owned(), path);
+                let (identifier, channel) = (identifier.to_owned(), channel.to_owned());
+                by_identifier.entry(identifier).or_default().insert(channel, path);
             }
             None => found.without_channel.push(path),
         }
@@ -152,21 +235,39 @@ pub fn discover(folder: &Path, file_ending: &str) -> Result<Discovery, DatasetEr
 
 /// The files of a folder that end in `file_ending`, sorted by name; hidden ones are left out.
 pub fn files_with_ending(folder: &Path, file_ending: &str) -> Result<Vec<PathBuf>, DatasetError> {
+    Ok(list(folder, file_ending)?.files)
+}
+
+/// The entries of a folder with a certain ending, each sorted by name.
+pub(crate) struct Listing {
+    pub(crate) files: Vec<PathBuf>,
+    /// Links to files that do not exist.
+    pub(crate) broken_links: Vec<PathBuf>,
+}
+
+/// The files of a folder that end in `file_ending`; hidden ones are left out.
+pub(crate) fn list(folder: &Path, file_ending: &str) -> Result<Listing, DatasetError> {
     let failed = |source| DatasetError::Io {
         path: folder.to_owned(),
         expected: "a folder that can be listed",
         source,
     };
-    let mut files = Vec::new();
+    let mut found = Listing { files: Vec::new(), broken_links: Vec::new() };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if name.ends_with(file_ending) && !name.starts_with('.') && path.is_file() {
-            files.push(path);
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if !name.ends_with(file_ending.as_bytes()) || name.starts_with(b".") {
+            continue;
+        }
+        if path.is_file() {
+            found.files.push(path);
+        } else if path.is_symlink() && !path.exists() {
+            found.broken_links.push(path);
         }
     }
-    files.sort();
-    Ok(files)
+    found.files.sort();
+    found.broken_links.sort();
+    Ok(found)
 }
 
 /// The channel that a file of a case is for: the four digits after the last underscore.
@@ -189,10 +290,16 @@ fn no_cases(path: &Path, json: &DatasetJson, hint: String) -> DatasetError {
 /// What is in the folder instead of cases.
 fn hint(folder: &Path, found: &Discovery) -> String {
     if let Some(example) = found.without_channel.first() {
-        let name = example.file_name().unwrap_or_default().to_string_lossy();
+        let name = shown_name(example);
         return format!(
             "; {name} has no channel in its name: rename it to end in _0000, one number per channel"
         );
+    }
+    if let Some(example) = found.broken_links.first() {
+        return format!("; {} is a link to a file that does not exist", shown_name(example));
+    }
+    if let Some(example) = found.not_unicode.first() {
+        return format!("; the name of {} is not valid UTF-8: rename it", shown_name(example));
     }
     let mut names: Vec<_> = std::fs::read_dir(folder)
         .into_iter()
@@ -210,6 +317,7 @@ fn hint(folder: &Path, found: &Discovery) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic)]
 mod tests {
     use super::*;
     use crate::json::Json;
@@ -293,6 +401,66 @@ mod tests {
         let error = case(&["a_0001.nii.gz", "a_0000.nii.gz"]).unwrap_err().to_string();
         assert!(error.contains("0001") && error.contains("order of channels"), "{error}");
         assert!(case(&["a_0000.nrrd"]).unwrap_err().to_string().contains(".nii.gz"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_case_beside_cases_is_one_warning() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let root = folder(&[
+            "imagesTr/a_0000.nii.gz",
+            "imagesTr/s1.nii.gz",
+            "imagesTr/s2.nii.gz",
+            "imagesTr/s3.nii.gz",
+            "imagesTr/s4.nii.gz",
+            "imagesTr/notes.txt",
+            "elsewhere/d.nii.gz",
+        ]);
+        let images = root.path().join("imagesTr");
+        std::os::unix::fs::symlink("nowhere.nii.gz", images.join("b_0000.nii.gz")).unwrap();
+        std::os::unix::fs::symlink("../elsewhere/d.nii.gz", images.join("d_0000.nii.gz")).unwrap();
+        let latin_1 = images.join(OsStr::from_bytes(b"caf\xe9_0000.nii.gz"));
+        std::fs::write(&latin_1, b"").unwrap();
+
+        let warnings = Warnings::default();
+        let cases = training_cases_with_warnings(root.path(), &json(""), &warnings).unwrap();
+        assert_eq!(names(&cases), [("a", 1), ("d", 1)], "a link to a file is a file");
+        let said = warnings.0.lock().unwrap().clone();
+        let [text] = said.as_slice() else { panic!("{said:?}") };
+        assert!(text.starts_with(&format!("{}: 6 files are not used: ", images.display())), "{text}");
+        for words in
+            ["s1.nii.gz, s2.nii.gz, s3.nii.gz, ... (no channel", "b_0000.nii.gz (a link", "caf", "UTF-8"]
+        {
+            assert!(text.contains(words), "{words:?} in {text}");
+        }
+        assert!(!text.contains("s4") && !text.contains("notes.txt"), "{text}");
+
+        let warnings = Warnings::default();
+        prediction_cases_with_warnings(&images, &json(""), &warnings).unwrap();
+        assert_eq!(*warnings.0.lock().unwrap(), said, "the same where predictions are made");
+        for named in
+            [prediction_cases(&latin_1, &json("")), case_of_files(&[latin_1], &json("")).map(|c| vec![c])]
+        {
+            let error = named.unwrap_err().to_string();
+            assert!(error.contains("valid UTF-8"), "{error}");
+        }
+
+        let only_link = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", only_link.path().join("b_0000.nii.gz")).unwrap();
+        let error = prediction_cases(only_link.path(), &json("")).unwrap_err().to_string();
+        assert!(error.contains("b_0000.nii.gz is a link to a file that does not exist"), "{error}");
+    }
+
+    #[derive(Default)]
+    struct Warnings(std::sync::Mutex<Vec<String>>);
+
+    impl Progress for Warnings {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
     }
 
     #[test]

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use nnunet_volume::formats::nifti::nibabel::Affine;
 use nnunet_volume::{ImageWarning, VolumeError, VoxelType};
 
-use super::{DatasetError, DatasetJson};
+use super::{DatasetError, DatasetJson, NonFinite};
+use crate::one_case::Panicked;
 
 /// Whether a fault keeps a dataset from being used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,7 +51,10 @@ pub enum Problem {
         found: usize,
     },
     /// Keys of `channel_names` are not 0, 1, 2, ...
-    #[error("channel_names has the keys {found}; expected \"0\", \"1\", ... without gaps")]
+    #[error(
+        "channel_names has the keys {found}; expected \"0\", \"1\", ... without gaps. The channels are taken in the order \
+         of the file"
+    )]
     ChannelNames {
         /// The keys.
         found: String,
@@ -87,19 +91,28 @@ pub enum Problem {
     #[error("the image has no label: no such file")]
     ImageWithoutLabel,
     /// A segmentation has no image.
-    #[error("the label has no image: no file named CASE_0000 in imagesTr")]
+    #[error("the label has no image: no file named CASE_0000 in imagesTr; it is not used")]
     LabelWithoutImage,
     /// A file whose name has no channel.
     #[error("the name has no channel (_0000 before the file ending); the file is not used")]
     NoChannelInName,
+    /// A link to a file that does not exist.
+    #[error("a link to a file that does not exist; the case is not used without it")]
+    BrokenLink,
+    /// A file whose name is not valid UTF-8.
+    #[error("the name is not valid UTF-8; the file is not used: rename it")]
+    NotUnicode,
+    /// The check itself has panicked.
+    #[error("{0}")]
+    Panicked(Panicked),
     /// A file cannot be read: not of its format, truncated, 4-D, no voxels, ...
     #[error("{0}")]
     Unreadable(VolumeError),
     /// Voxels that are no numbers.
-    #[error("{count} voxels are NaN or infinite; replace them by a value that makes sense for the image")]
+    #[error("{found}; replace them by a value that makes sense for the image")]
     NonFinite {
-        /// How many.
-        count: u64,
+        /// The voxels.
+        found: NonFinite,
     },
     /// Something unusual that the reader can deal with.
     #[error("{0}")]
@@ -194,6 +207,9 @@ impl Problem {
     pub fn severity(&self) -> Severity {
         match self {
             Self::NoChannelInName
+            | Self::NotUnicode
+            | Self::ChannelNames { .. }
+            | Self::LabelWithoutImage
             | Self::Unusual(_)
             | Self::Origin { .. }
             | Self::Direction { .. }

@@ -10,7 +10,7 @@ use crate::json::Json;
 /// A dataset.json, checked. The whole document is kept: unknown keys survive a round trip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DatasetJson {
-    /// Channel index (as text) to name, in the file's order.
+    /// Channel index (as text) to name, in the file's order: `channel_names`, or `modality` where there is none.
     pub channel_names: IndexMap<String, String>,
     /// Label or region name to value(s), in the file's order, `background` and `ignore` included.
     pub labels: IndexMap<String, LabelValue>,
@@ -61,7 +61,7 @@ impl DatasetJson {
         keys.refuse_version_1()?;
 
         let channel_names = keys
-            .object("channel_names", "an object like {\"0\": \"CT\"}")?
+            .object(keys.channels(), "an object like {\"0\": \"CT\"}")?
             .iter()
             .map(|(index, name)| match name {
                 Json::String(name) => Ok((index.clone(), name.clone())),
@@ -191,6 +191,12 @@ impl<'a> Keys<'a> {
         }
     }
 
+    /// The key of the channels. As in the reference, it may have the name that it had in version 1.
+    fn channels(&self) -> &'static str {
+        let has = |key: &str| self.document.get(key).is_some();
+        if has("modality") && !has("channel_names") { "modality" } else { "channel_names" }
+    }
+
     fn missing(&self, key: &'static str, expected: &'static str) -> DatasetError {
         let present: Vec<_> = self.document.as_object().into_iter().flat_map(|o| o.keys()).cloned().collect();
         DatasetError::MissingKey { path: self.path.to_owned(), key, expected, present: present.join(", ") }
@@ -208,20 +214,16 @@ impl<'a> Keys<'a> {
         }
     }
 
-    /// Version 1 had `modality` for the channels, and labels from number to name.
+    /// Version 1 had labels from number to name.
     fn refuse_version_1(&self) -> Result<(), DatasetError> {
         let turned = self.document.get("labels").and_then(Json::as_object).is_some_and(|labels| {
             !labels.is_empty() && labels.iter().all(|(k, v)| k.parse::<i64>().is_ok() && v.as_str().is_some())
         });
-        let evidence =
-            if self.document.get("modality").is_some() && self.document.get("channel_names").is_none() {
-                "it has \"modality\" instead of \"channel_names\""
-            } else if turned {
-                "its labels go from number to name"
-            } else {
-                return Ok(());
-            };
-        Err(DatasetError::Version1 { path: self.path.to_owned(), evidence: evidence.to_owned() })
+        if !turned {
+            return Ok(());
+        }
+        let evidence = "its labels go from number to name".to_owned();
+        Err(DatasetError::Version1 { path: self.path.to_owned(), evidence })
     }
 
     fn label_value(&self, name: &str, value: &Json) -> Result<LabelValue, DatasetError> {
@@ -317,6 +319,18 @@ mod tests {
             let message = parse(text).unwrap_err().to_string();
             assert!(message.contains("nnU-Net v1") && message.contains("convert-v1"), "{message}");
         }
+    }
+
+    #[test]
+    fn channels_may_be_called_modality() {
+        let labels = r#""labels": {"background": 0, "a": 1}, "file_ending": ".nii.gz""#;
+        let json = parse(&format!(r#"{{"modality": {{"0": "MRI", "1": "CT"}}, {labels}}}"#)).unwrap();
+        assert_eq!(json.channel_names.values().collect::<Vec<_>>(), ["MRI", "CT"]);
+        assert!(json.document().get("modality").is_some(), "the document stays as it is");
+        let both =
+            format!(r#"{{"modality": {{"0": "MRI"}}, "channel_names": {{"0": "T1", "1": "T2"}}, {labels}}}"#);
+        assert_eq!(parse(&both).unwrap().num_channels(), 2);
+        assert!(parse(&format!("{{{labels}}}")).unwrap_err().to_string().contains("channel_names"));
     }
 
     #[test]

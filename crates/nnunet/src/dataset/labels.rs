@@ -1,8 +1,12 @@
 //! What the labels of a dataset.json mean for training and prediction: which values exist, which of them
 //! are learnt, and as what: mutually exclusive labels, or regions that may overlap.
 
+use std::path::Path;
+
 use super::DatasetError;
 use super::json::{DatasetJson, LabelValue};
+use crate::json::{Json, KeyOrder};
+use crate::spelling::closest_first;
 
 /// The dataset's labels, sorted out. Same rules as the reference's label manager.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,7 +67,47 @@ impl LabelOrRegion {
     }
 }
 
+/// Label managers that there are, by their names in the reference.
+const LABEL_MANAGERS: [&str; 1] = ["LabelManager"];
+
+/// A label in the 16 bits in which segmentations are preprocessed and trained on.
+///
+/// # Errors
+/// A label that does not fit.
+pub fn stored_label(label: i32) -> Result<i16, DatasetError> {
+    i16::try_from(label).map_err(|_| {
+        let largest = i16::MAX;
+        DatasetError::Labels(format!(
+            "label {label} is too large: segmentations are stored with 16 bits, labels from 0 to {largest}. Renumber \
+             the labels, in dataset.json and in the files"
+        ))
+    })
+}
+
 impl LabelManager {
+    /// Refuses plans that ask for another label manager than there is. `name` is their entry `label_manager`, which older
+    /// ones do not have, `path` their file.
+    ///
+    /// # Errors
+    /// A name that is not known.
+    pub fn check_name(name: Option<&Json>, path: &Path) -> Result<(), DatasetError> {
+        let found = match name {
+            None | Some(Json::Null) => return Ok(()),
+            Some(Json::String(name)) => name.clone(),
+            Some(other) => other.to_python(KeyOrder::Kept),
+        };
+        if LABEL_MANAGERS.contains(&found.as_str()) {
+            return Ok(());
+        }
+        let known = closest_first(&found, LABEL_MANAGERS).join(", ");
+        Err(DatasetError::BadValue {
+            path: path.to_owned(),
+            key: "label_manager".to_owned(),
+            found,
+            expected: format!("one that is known: {known}"),
+        })
+    }
+
     /// Sorts out the labels; regions are used where dataset.json declares any.
     pub fn new(json: &DatasetJson) -> Result<Self, DatasetError> {
         Self::build(json, true)
@@ -134,6 +178,12 @@ impl LabelManager {
                     regions.len()
                 ));
             }
+            if let Some(label) = order.iter().find(|label| u16::try_from(**label).is_err()) {
+                return error(format!(
+                    "\"regions_class_order\" has the label {label}; expected labels from 0 to {}",
+                    u16::MAX
+                ));
+            }
             manager.regions_class_order.clone_from(order);
             manager.regions = Some(regions);
         }
@@ -196,6 +246,20 @@ mod tests {
     use super::*;
     use crate::json::Json;
     use std::path::Path;
+
+    #[test]
+    fn labels_beyond_16_bits_are_named() {
+        assert_eq!(stored_label(32767).unwrap(), 32767);
+        for label in [32768, 65536 + 3, -40000] {
+            let error = stored_label(label).unwrap_err().to_string();
+            assert!(error.contains(&format!("label {label} ")) && error.contains("0 to 32767"), "{error}");
+        }
+        for order in ["[1, 65537]", "[-1, 2]"] {
+            let labels = r#"{"background": 0, "whole": [1, 2], "core": 2}"#;
+            let error = manager(labels, order).unwrap_err().to_string();
+            assert!(error.contains("regions_class_order") && error.contains("0 to 65535"), "{error}");
+        }
+    }
 
     fn manager(labels: &str, order: &str) -> Result<LabelManager, DatasetError> {
         let text = format!(

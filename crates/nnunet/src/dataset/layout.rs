@@ -152,6 +152,31 @@ impl Folders {
         })
     }
 
+    /// What to say of folders that look as if they were meant to be datasets; nothing if there are none.
+    fn misnamed(&self) -> String {
+        const SHOWN: usize = 5;
+        let mut found = BTreeSet::new();
+        for folder in self.all().into_iter().filter_map(|(_, folder)| folder.as_ref()) {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if entry.path().is_dir() && DatasetName::new(&name).is_err() {
+                    found.extend(repaired_name(&name).map(|better| (name, better)));
+                }
+            }
+        }
+        if found.is_empty() {
+            return String::new();
+        }
+        let renamed: Vec<String> =
+            found.iter().take(SHOWN).map(|(name, better)| format!("{name} to {better}")).collect();
+        let more = if found.len() > SHOWN { ", ..." } else { "" };
+        format!(
+            "\nnot datasets because of their names (expected \"Dataset\", an id of at least three digits, \"_\" and a \
+             name): rename {}{more}",
+            renamed.join(", ")
+        )
+    }
+
     fn not_found(&self, asked: &str, present: &BTreeMap<DatasetName, BTreeSet<&Path>>) -> DatasetError {
         const SHOWN: usize = 30;
         let searched = self.all().map(|(name, folder)| match folder {
@@ -172,6 +197,7 @@ impl Folders {
         if names.len() > SHOWN {
             shown.push_str(&format!(" and {} more", names.len() - SHOWN));
         }
+        shown.push_str(&self.misnamed());
         DatasetError::NotFound {
             asked: asked.to_owned(),
             suggestion,
@@ -179,6 +205,19 @@ impl Folders {
             present: shown,
         }
     }
+}
+
+/// The name that a folder needs to be a dataset, if it only misses the form: `Dataset5_X`, `dataset005_X`,
+/// `Dataset_005_X` and `Task005_X` are meant to be `Dataset005_X`.
+fn repaired_name(name: &str) -> Option<String> {
+    let lower = name.to_ascii_lowercase();
+    let start = ["dataset", "task"].into_iter().find(|start| lower.starts_with(start))?;
+    let rest = name[start.len()..].trim_start_matches(['_', '-', ' ']);
+    let (digits, title) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len()));
+    let id: u32 = digits.parse().ok()?;
+    let title = title.trim_start_matches(['_', '-', ' ']);
+    let title = if title.is_empty() { "Name" } else { title };
+    Some(format!("Dataset{id:03}_{title}"))
 }
 
 /// The dataset that is most like what was typed, if any is like it at all: part of the name, or few
@@ -271,6 +310,29 @@ mod tests {
         folders.preprocessed = None;
         let message = folders.find("4").unwrap_err().to_string();
         assert!(message.contains("No such file") && message.contains("there: no datasets"), "{message}");
+    }
+
+    #[test]
+    fn folders_that_miss_the_form_of_a_dataset_are_named() {
+        let root = tempfile::tempdir().unwrap();
+        for folder in ["Dataset5_X", "dataset_006_Y", "Task007_Z", "Dataset8", "DatasetX", "notes"] {
+            create_dir_all(root.path().join(folder)).unwrap();
+        }
+        let folders = Folders { raw: Some(root.path().to_owned()), ..Folders::default() };
+        for asked in ["5", "Dataset5_X"] {
+            let message = folders.find(asked).unwrap_err().to_string();
+            assert!(message.contains("there: no datasets"), "{message}");
+            for words in [
+                "at least three digits",
+                "Dataset5_X to Dataset005_X",
+                "dataset_006_Y to Dataset006_Y",
+                "Task007_Z to Dataset007_Z",
+                "Dataset8 to Dataset008_Name",
+            ] {
+                assert!(message.contains(words), "{words:?} in {message}");
+            }
+            assert!(!message.contains("DatasetX") && !message.contains("notes"), "{message}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Repairing what can be repaired without a doubt. Voxels keep their values, images are never touched, and every
 //! file that is replaced stays beside the new one as `NAME.before_repair`.
 //!
-//! - `numTraining` of dataset.json becomes the number of cases.
+//! - `numTraining` of dataset.json becomes the number of cases, unless a case may be missing because a file of it is
+//!   a broken link.
 //! - A label map that lies where its image lies but for rounding (every corner within [`ROUNDING`] of a voxel) takes
 //!   over the image's geometry.
 //! - A label map of whole numbers stored as real ones is stored as integers.
@@ -38,8 +39,14 @@ pub enum Outcome {
 pub fn repair(folder: &Path, report: &Report) -> Vec<Outcome> {
     let mut outcomes = vec![Outcome::Left; report.faults.len()];
     let Some(json) = &report.json else { return outcomes };
+    let cases_may_be_missing = report
+        .faults
+        .iter()
+        .any(|fault| fault.case.is_none() && matches!(fault.problem, Problem::BrokenLink));
     for (fault, outcome) in report.faults.iter().zip(&mut outcomes) {
-        if let Problem::NumTraining { found, .. } | Problem::NumTrainingMissing { found } = fault.problem {
+        if let Problem::NumTraining { found, .. } | Problem::NumTrainingMissing { found } = fault.problem
+            && !cases_may_be_missing
+        {
             *outcome = write_num_training(json, found).into();
         }
     }

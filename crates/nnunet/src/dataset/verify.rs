@@ -2,8 +2,8 @@
 //!
 //! What is an error and what a warning follows the reference's integrity check: shapes, spacings (1e-5
 //! relative), labels and file names must be right; differing origins and directions are worth a look.
-//! Voxels that are NaN or infinite are an error. Cases are checked in parallel, one image per worker in
-//! memory.
+//! Voxels that are NaN or infinite are an error, unless the reader makes zeros of them. Cases are checked in parallel,
+//! one image per worker in memory.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,9 +15,12 @@ use rayon::prelude::*;
 use super::cases::{Case, channel_of, discover, files_with_ending, training_cases};
 pub use super::fault::{Fault, Problem, Report, Severity};
 use super::image_geometry::ImageGeometry;
+use super::non_finite::NonFinite;
 use super::patients::Patients;
+use super::placement::{Displacement, displacements};
 use super::reader::{ImageReader, ReadImage, close};
 use super::{DatasetJson, LabelManager};
+use crate::one_case::{Panicked, one_case};
 use crate::progress::{Cancel, Event, Progress};
 
 /// How many differing values or names a message lists.
@@ -108,7 +111,14 @@ fn verify_dataset(
                 return None;
             }
             let mut check = CaseCheck { case, faults: Vec::new() };
-            check.run(json, reader, labels.as_deref());
+            let run = one_case(|| {
+                check.run(json, reader, labels.as_deref());
+                Ok::<_, Panicked>(())
+            });
+            if let Err(panicked) = run {
+                let path = case.images.first().map_or(folder, PathBuf::as_path);
+                check.add(path, Problem::Panicked(panicked));
+            }
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             progress.event(Event::Advanced { done, detail: &case.identifier });
             Some(check.faults)
@@ -138,6 +148,12 @@ fn check_strays(folder: &Path, json: &DatasetJson, cases: &[Case], report: &mut 
     if let Ok(found) = discover(&folder.join("imagesTr"), &json.file_ending) {
         for path in found.without_channel {
             report.add(path, Problem::NoChannelInName);
+        }
+        for path in found.broken_links {
+            report.add(path, Problem::BrokenLink);
+        }
+        for path in found.not_unicode {
+            report.add(path, Problem::NotUnicode);
         }
     }
     let labels = folder.join("labelsTr");
@@ -180,6 +196,10 @@ impl<'a> CaseCheck<'a> {
         let mut channels = 0;
         let mut grid: Option<Grid<'a>> = None;
         for path in &case.images {
+            if path.is_symlink() && !path.exists() {
+                self.add(path, Problem::BrokenLink);
+                continue;
+            }
             if !path.is_file() {
                 // Only listed files can be absent; the others were found by listing.
                 let channel = case.images.iter().position(|p| p == path).unwrap_or(0);
@@ -190,6 +210,9 @@ impl<'a> CaseCheck<'a> {
             let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
             self.note(path, warnings);
             let Some(image) = self.readable(path, image) else { continue };
+            for channel in 0..image.data.channels() {
+                self.check_finite(path, image.data.channel(channel), image.data.shape());
+            }
             channels += image.data.channels();
             let (shape, geometry) = (image.data.shape(), image.geometry);
             match &grid {
@@ -203,13 +226,15 @@ impl<'a> CaseCheck<'a> {
         }
         let Some(label) = &case.label else { return };
         if !label.is_file() {
-            self.add(label, Problem::ImageWithoutLabel);
+            let broken = label.is_symlink() && !label.exists();
+            self.add(label, if broken { Problem::BrokenLink } else { Problem::ImageWithoutLabel });
             return;
         }
         let image = reader.read(label);
         let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
         self.note(label, warnings);
         let Some(image) = self.readable(label, image) else { return };
+        self.check_finite(label, image.volume.data(), image.volume.shape());
         if let Some(grid) = &grid {
             self.compare(label, image.volume.shape(), &image.geometry, grid);
         }
@@ -250,13 +275,18 @@ impl<'a> CaseCheck<'a> {
         image.map_err(|error| self.add(path, Problem::Unreadable(error))).ok()
     }
 
+    fn check_finite(&mut self, path: &Path, voxels: &[f32], shape: [usize; 3]) {
+        if let Some(found) = NonFinite::in_channel(voxels, shape) {
+            self.add(path, Problem::NonFinite { found });
+        }
+    }
+
     fn note(&mut self, path: &Path, warnings: &[ImageWarning]) {
-        for warning in warnings {
-            let problem = match warning {
-                ImageWarning::NonFiniteVoxels { count, .. } => Problem::NonFinite { count: *count },
-                other => Problem::Unusual(other.clone()),
-            };
-            self.add(path, problem);
+        // Voxels that are still not finite are looked for in the image itself.
+        let kept =
+            |warning: &&ImageWarning| matches!(warning, ImageWarning::NonFiniteVoxels { zeroed: false, .. });
+        for warning in warnings.iter().filter(|warning| !kept(warning)) {
+            self.add(path, Problem::Unusual(warning.clone()));
         }
     }
 
@@ -269,22 +299,18 @@ impl<'a> CaseCheck<'a> {
         if !close(&found, &expected) {
             self.add(path, Problem::Spacing { found, other: other.clone(), expected });
         }
-        match (geometry, &grid.geometry) {
-            (ImageGeometry::Itk(a), ImageGeometry::Itk(b)) => {
-                if !close(&a.origin, &b.origin) {
-                    let (found, expected) = (a.origin, b.origin);
-                    self.add(path, Problem::Origin { found, other: other.clone(), expected });
-                }
-                if !close(&a.direction, &b.direction) {
-                    self.add(path, Problem::Direction { found: a.direction, other, expected: b.direction });
-                }
-            }
-            (ImageGeometry::Nibabel { original: a, .. }, ImageGeometry::Nibabel { original: b, .. })
-                if !close(a.as_flattened(), b.as_flattened()) =>
-            {
-                self.add(path, Problem::Affine { found: *a, other, expected: *b });
-            }
-            _ => {}
+        for displacement in displacements(geometry, &grid.geometry) {
+            let other = other.clone();
+            self.add(
+                path,
+                match displacement {
+                    Displacement::Origin { found, expected } => Problem::Origin { found, other, expected },
+                    Displacement::Direction { found, expected } => {
+                        Problem::Direction { found, other, expected }
+                    }
+                    Displacement::Affine { found, expected } => Problem::Affine { found, other, expected },
+                },
+            );
         }
     }
 

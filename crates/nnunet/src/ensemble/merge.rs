@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::error::EnsembleError;
 use super::npz::{Npz, Probabilities};
 use crate::dataset::{ImageGeometry, ImageReader, LabelManager};
+use crate::one_case::named_case;
 use crate::predict::write_probabilities;
 use crate::preprocess::Properties;
 use crate::progress::{Cancel, Event, Progress};
@@ -61,7 +62,7 @@ impl Merger<'_> {
                 if cancel.is_cancelled() {
                     return None;
                 }
-                let result = self.merge(job);
+                let result = named_case(&job.identifier, || self.merge(job));
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 progress.event(Event::Advanced { done, detail: &job.identifier });
                 Some(result)

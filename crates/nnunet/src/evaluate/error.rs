@@ -45,14 +45,6 @@ pub enum EvaluateError {
     /// Some cases cannot be evaluated; all of them are named.
     #[error("{} cases cannot be evaluated:\n{}", .0.len(), .0.join("\n"))]
     Cases(Vec<String>),
-    /// plans.json asks for something that is not known.
-    #[error("{path}: label_manager is {found:?}, expected \"LabelManager\"", path = path.display())]
-    LabelManager {
-        /// The plans file.
-        path: PathBuf,
-        /// The name in it.
-        found: String,
-    },
     /// A file that is no summary.json.
     #[error("{path}: not a summary of an evaluation (mean, foreground_mean, metric_per_case)", path = path.display())]
     NoSummary {

@@ -15,6 +15,7 @@ use crate::dataset::cases::files_with_ending;
 use crate::dataset::reader::ImageReader;
 use crate::dataset::{DatasetJson, LabelManager, LabelOrRegion};
 use crate::json::Json;
+use crate::one_case::named_case;
 use crate::progress::{Cancel, Event, Progress};
 
 /// What to do about reference segmentations without a prediction.
@@ -53,11 +54,7 @@ pub fn evaluate_folder(
     cancel: &Cancel,
 ) -> Result<Summary, EvaluateError> {
     let json = DatasetJson::load(dataset_json)?;
-    if let Some(found) = Json::load(plans)?.get("label_manager").and_then(Json::as_str)
-        && found != "LabelManager"
-    {
-        return Err(EvaluateError::LabelManager { path: plans.to_owned(), found: found.to_owned() });
-    }
+    LabelManager::check_name(Json::load(plans)?.get("label_manager"), plans)?;
     let labels = LabelManager::new(&json)?;
     let references = files_with_ending(&request.reference, &json.file_ending)?;
     let reader = ImageReader::for_example(&json, references.first().map(PathBuf::as_path))?;
@@ -194,8 +191,9 @@ fn evaluate_all(
             if cancel.is_cancelled() {
                 return None;
             }
-            let result =
-                evaluate_case(reference, prediction, reader, classes, ignore_label, additions, change);
+            let result = named_case(prediction.display(), || {
+                evaluate_case(reference, prediction, reader, classes, ignore_label, additions, change)
+            });
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = prediction.file_name().unwrap_or_default().to_string_lossy();
             progress.event(Event::Advanced { done, detail: &name });

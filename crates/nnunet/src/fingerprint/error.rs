@@ -31,7 +31,7 @@ pub enum FingerprintError {
     #[error("no training cases to take a fingerprint of")]
     NoCases,
     /// Some cases cannot be used; all of them are named.
-    #[error("{} cases cannot be used:\n{}\nRun `nnunet verify` for all faults of the dataset", .0.len(), .0.join("\n"))]
+    #[error("{} cases cannot be used:\n{}\nNo fingerprint was written. Run `nnunet verify` for all faults of the dataset", .0.len(), .0.join("\n"))]
     Cases(Vec<String>),
     /// No segmentation has any foreground.
     #[error(

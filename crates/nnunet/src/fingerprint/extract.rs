@@ -11,7 +11,8 @@ use rayon::prelude::*;
 use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
-use crate::dataset::{Case, DatasetJson, ImageReader, Part};
+use crate::dataset::{Case, DatasetJson, ImageReader, Part, channels_fault};
+use crate::one_case::one_case;
 use crate::progress::{Cancel, Event, Progress};
 use crate::workers::Workers;
 
@@ -86,7 +87,8 @@ pub(super) fn extract_partial(
     });
     let work = |number: usize| {
         let case = cases[number];
-        let result = extract_case(case, reader, channels, samples, progress);
+        let result = one_case(|| extract_case(case, reader, channels, samples, progress))
+            .map_err(|fault| format!("case {}: {fault}", case.identifier));
         // A worker that panicked has left this whole: additions happen after its work.
         let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
         gathered.done += 1;
@@ -165,14 +167,14 @@ fn extract_case(
     progress: &dyn Progress,
 ) -> Result<(CaseFacts, Vec<Samples>), String> {
     let images = reader.read_images(&case.identifier, &case.images).map_err(|e| e.to_string())?;
-    for (path, warning) in &images.warnings {
-        progress.event(Event::Warning(&format!("{}: {warning}", path.display())));
+    for warning in &images.warnings {
+        progress.event(Event::Warning(&warning.to_string()));
     }
     let found = images.data.channels();
     if found != channels {
-        return Err(format!("case {}: {found} channels, expected {channels}", case.identifier));
+        return Err(channels_fault(&case.images, found, channels));
     }
-    let label = case.label.as_ref().ok_or_else(|| format!("case {}: no label file", case.identifier))?;
+    let label = case.label.as_ref().ok_or("no label file")?;
     let segmentation = reader.read(label).map_err(|e| e.to_string())?.volume;
     let shape = images.data.shape();
     if segmentation.shape() != shape {

@@ -9,7 +9,8 @@ pub use recipe::{Recipe, UnknownTrainer};
 
 use nnunet_network::{Graph, NetworkError};
 
-use crate::dataset::{DatasetJson, LabelManager};
+use crate::dataset::labels::stored_label;
+use crate::dataset::{DatasetError, DatasetJson, LabelManager};
 use crate::plan::Configuration;
 
 /// Number of input channels: those of the image, and in a cascade one for each foreground label of the
@@ -20,8 +21,11 @@ pub fn input_channels(configuration: &Configuration, dataset: &DatasetJson, labe
 }
 
 /// Foreground labels of a previous stage's segmentation, in the order of the network's input channels.
-pub fn previous_stage_labels(labels: &LabelManager) -> Vec<i16> {
-    labels.foreground_labels().into_iter().map(|label| label as i16).collect()
+///
+/// # Errors
+/// A label that does not fit the 16 bits of segmentations.
+pub fn previous_stage_labels(labels: &LabelManager) -> Result<Vec<i16>, DatasetError> {
+    labels.foreground_labels().into_iter().map(stored_label).collect()
 }
 
 /// The network's graph. Without `deep_supervision` it has the full-resolution output only.

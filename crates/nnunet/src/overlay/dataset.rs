@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use super::error::OverlayError;
 use super::picture::{overlay, to_png};
 use super::slice::slice_with_most_foreground;
-use crate::dataset::cases::training_cases;
+use crate::dataset::cases::training_cases_with_warnings;
 use crate::dataset::{Case, DatasetJson, ImageReader};
 use crate::files::write_atomic;
+use crate::one_case::one_case;
 use crate::preprocess::{StoredCase, read_labels, stored_cases};
 use crate::progress::{Cancel, Event, Progress};
 
@@ -38,7 +39,7 @@ pub fn raw_overlays(
     cancel: &Cancel,
 ) -> Result<usize, OverlayError> {
     let json = DatasetJson::load(&folder.join("dataset.json"))?;
-    let cases = training_cases(folder, &json)?;
+    let cases = training_cases_with_warnings(folder, &json, progress)?;
     let example = cases.first().and_then(|case| case.images.first());
     let reader = ImageReader::for_example(&json, example.map(|path| path.as_path()))?;
     draw_all(
@@ -92,7 +93,7 @@ fn draw_all<C: Sync>(
             if cancel.is_cancelled() {
                 return None;
             }
-            let result = read(case).and_then(|slice| draw(&slice, name(case), request));
+            let result = one_case(|| draw(&read(case)?, name(case), request));
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             progress.event(Event::Advanced { done, detail: name(case) });
             Some(result.map_err(|error| format!("case {}: {error}", name(case))))

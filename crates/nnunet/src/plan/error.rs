@@ -28,6 +28,19 @@ pub enum PlanError {
         /// What makes it.
         remedy: &'static str,
     },
+    /// The dataset has no plans of this name.
+    #[error(
+        "{path}: no such plans; {there}. Make plans and preprocess with `nnunet plan-and-preprocess -d {dataset}`, or \
+         name other plans", path = path.display()
+    )]
+    NoPlans {
+        /// The file looked for.
+        path: PathBuf,
+        /// What is there instead.
+        there: String,
+        /// Name of the dataset.
+        dataset: String,
+    },
     /// A value of a plans file is missing or of the wrong kind.
     #[error("{place}: `{key}` {problem}")]
     Value {

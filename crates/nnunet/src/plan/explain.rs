@@ -7,6 +7,7 @@ use super::planner::{DatasetFacts, Experiment, PlannerOptions, plan_experiment};
 use super::plans_json::Plans;
 use super::reasons::{Reason, Reasons};
 use super::target_spacing::{transpose_orders, transposed};
+use super::values::Document;
 use crate::json::{Json, KeyOrder};
 
 /// One value of the plans.
@@ -37,7 +38,8 @@ impl Explanation {
     }
 }
 
-/// Explains every value of `plans`, in the order of the file. `facts` and `options` are those the plans were made with.
+/// Explains every value of `plans`, in the order of the file. `facts` and `options` are those the plans were made with. If
+/// the plans name another planner than `options` do, its rules are not known and only the rest is explained.
 ///
 /// # Errors
 /// The dataset cannot be planned.
@@ -48,7 +50,9 @@ pub fn explain(
 ) -> Result<Vec<Explanation>, PlanError> {
     let experiment = plan_experiment(facts, options)?;
     let planned = document::plans(facts, options, &experiment);
-    let reasons = Reasons { facts, options, experiment: &experiment };
+    let unknown_planner = plans.experiment_planner_used().filter(|name| *name != options.preset.name);
+    let planned = if unknown_planner.is_some() { Json::Object(Document::new()) } else { planned };
+    let reasons = Reasons { facts, options, experiment: &experiment, unknown_planner };
     let mut all = Vec::new();
     for (key, value) in plans.document() {
         match (key.as_str(), value) {
@@ -58,7 +62,7 @@ pub fn explain(
                     let planned = planned.get(key).and_then(|all| all.get(name));
                     let place = format!("{key}.{name}");
                     explain_object(&mut all, &place, configuration, planned, &|key| {
-                        reasons.configuration(name, key)
+                        reasons.configuration(name, key, planned.is_some())
                     });
                 }
             }
@@ -131,12 +135,7 @@ fn explain_object(
         match key.as_str() {
             "architecture" | "arch_kwargs" => explain_object(all, &here, value, planned_value, reason),
             _ => {
-                let mut explained = explanation(here, value, planned_value, reason(key));
-                if planned.is_none() {
-                    explained.source = "not from the planner".to_owned();
-                    explained.rule = "added to the file; planning again keeps it".to_owned();
-                }
-                all.push(explained);
+                all.push(explanation(here, value, planned_value, reason(key)));
             }
         }
     }

@@ -35,6 +35,7 @@ pub use memory::{EncoderBlocks, NetworkShape, feature_map_elements};
 pub use move_plans::{MoveRequest, move_plans};
 pub use normalization_choice::{normalization_scheme, uses_mask};
 pub use patch_size::{Limits, PatchPlan, plan_patch};
+pub(crate) use planner::PREPROCESSORS;
 pub use planner::{DatasetFacts, Experiment, PlannerOptions, make_plans, plan_experiment};
 pub use plans_json::Plans;
 pub use preset::{DEFAULT, NetworkFamily, PLANNERS, PlannerPreset, ResamplingFamily, TORCHRES};

@@ -3,6 +3,7 @@
 //! Arrays (z, y, x), spacings in mm. Source: the reference's planners, exact (numbers to rounding).
 
 use crate::fingerprint::Fingerprint;
+use crate::spelling::closest_first;
 
 use super::document;
 use super::error::PlanError;
@@ -15,6 +16,9 @@ use super::statistics::median;
 use super::target_spacing::{
     SpacingRule, TargetSpacing, resampled_shape, target_spacing, transpose_orders, transposed,
 };
+
+/// Preprocessors that there are, by their names in the reference.
+pub(crate) const PREPROCESSORS: [&str; 1] = ["DefaultPreprocessor"];
 
 /// What the user may change about planning.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,7 +61,20 @@ impl PlannerOptions {
         self.gpu_memory_target_gb.unwrap_or(self.preset.memory_target_gb)
     }
 
-    fn check(&self) -> Result<(), PlanError> {
+    /// Checks that plans can be made with these options, and used here.
+    ///
+    /// # Errors
+    /// Numbers that make no sense, a name that no file can have, a preprocessor that is not known.
+    pub fn check(&self) -> Result<(), PlanError> {
+        let name = self.preprocessor_name.as_str();
+        if !PREPROCESSORS.contains(&name) {
+            let problem = format!("is {name:?}; known: {}", closest_first(name, PREPROCESSORS).join(", "));
+            return Err(PlanError::Option { option: "preprocessor_name", problem });
+        }
+        self.check_values()
+    }
+
+    fn check_values(&self) -> Result<(), PlanError> {
         let memory = self.memory_gb();
         if !(memory.is_finite() && memory > 0.0) {
             let problem = format!("is {memory} GB; expected a positive number");
@@ -158,7 +175,7 @@ pub struct Experiment {
 /// Makes all decisions for a dataset.
 pub fn plan_experiment(facts: &DatasetFacts, options: &PlannerOptions) -> Result<Experiment, PlanError> {
     facts.check()?;
-    options.check()?;
+    options.check_values()?;
     let Fingerprint { spacings, shapes_after_crop, median_relative_size_after_cropping, .. } =
         &facts.fingerprint;
     let limits = Limits {
@@ -230,6 +247,7 @@ pub fn plan_experiment(facts: &DatasetFacts, options: &PlannerOptions) -> Result
 
 /// Makes all decisions and states them as the content of a plans file.
 pub fn make_plans(facts: &DatasetFacts, options: &PlannerOptions) -> Result<Plans, PlanError> {
+    options.check()?;
     let experiment = plan_experiment(facts, options)?;
     Plans::from_json(document::plans(facts, options, &experiment), options.plans_name())
 }

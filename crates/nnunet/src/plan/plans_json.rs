@@ -3,15 +3,20 @@
 //! The file's content is kept as it is, with keys and configurations this program does not know;
 //! [`Plans`] adds typed access to what it does know, and [`Plans::configuration`] the resolved view.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
 use super::configuration::Configuration;
 use super::error::PlanError;
 use super::values::{Document, shown, whole};
+use crate::dataset::LabelManager;
 use crate::fingerprint::IntensityStatistics;
 use crate::json::{Json, KeyOrder};
+use crate::spelling::closest;
+
+/// Configurations that planners make, each where it makes sense: not having one of them is no mistake.
+const STANDARD: [&str; 4] = ["2d", "3d_fullres", "3d_lowres", "3d_cascade_fullres"];
 
 /// The plans of a dataset.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +36,15 @@ impl Plans {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, PlanError> {
         let path = path.as_ref();
         Self::from_json(Json::load(path)?, &path.display().to_string())
+    }
+
+    /// Reads the plans `name` of the dataset whose folder of preprocessed data is given.
+    ///
+    /// # Errors
+    /// As [`Plans::read`]; where there are none, the error says what is there and what to run.
+    pub fn of_dataset(preprocessed: &Path, name: &str) -> Result<Self, PlanError> {
+        let path = preprocessed.join(format!("{name}.json"));
+        if path.exists() { Self::read(&path) } else { Err(no_plans(preprocessed, name, path)) }
     }
 
     /// Reads plans from JSON, e.g. those inside a checkpoint. `place` names them in errors.
@@ -158,7 +172,11 @@ impl Plans {
     }
 
     /// The configuration `name` with everything it inherits.
+    ///
+    /// # Errors
+    /// No such configuration, values of the wrong kind, or plans that ask for a label manager that is not known.
     pub fn configuration(&self, name: &str) -> Result<Configuration, PlanError> {
+        LabelManager::check_name(self.document.get("label_manager"), Path::new(&self.place))?;
         let mut visited = Vec::new();
         let document = self.resolve(name, &mut visited)?;
         Configuration::from_document(name, document, &format!("{}, configuration {name}", self.place))
@@ -220,19 +238,68 @@ impl Plans {
 
     fn unknown(&self, name: &str) -> PlanError {
         let names = self.configuration_names();
-        let simplified = |s: &str| s.to_lowercase().replace(['_', '-'], "");
-        let wanted = simplified(name);
-        let hint = names.iter().find(|known| {
-            let known = simplified(known);
-            known == wanted || (!wanted.is_empty() && known.contains(&wanted))
-        });
+        let hint = self.resembling(name).map(|meant| format!(" (did you mean `{meant}`?)"));
         PlanError::UnknownConfiguration {
             name: name.to_owned(),
             plans: self.plans_name.clone(),
             available: if names.is_empty() { "none".to_owned() } else { names.join(", ") },
-            hint: hint.map(|h| format!(" (did you mean `{h}`?)")).unwrap_or_default(),
+            hint: hint.unwrap_or_default(),
         }
     }
+
+    /// The configuration that was probably meant by `name`, which is none.
+    fn resembling(&self, name: &str) -> Option<&str> {
+        let simplified = |s: &str| s.to_lowercase().replace(['_', '-', ' '], "");
+        let wanted = simplified(name);
+        let names = self.configuration_names();
+        let contains = names.iter().find(|known| {
+            let known = simplified(known);
+            known == wanted || (!wanted.is_empty() && known.contains(&wanted))
+        });
+        contains.copied().or_else(|| closest(name, names))
+    }
+
+    /// Those of the configurations `asked` for that the plans have, and the others, which a dataset may well be without:
+    /// 3d_lowres where a patch sees enough already.
+    ///
+    /// # Errors
+    /// A name that is probably misspelt; none of those asked for.
+    pub fn choose<'a>(&self, asked: &[&'a str]) -> Result<(Vec<&'a str>, Vec<&'a str>), PlanError> {
+        let (there, missing): (Vec<&str>, Vec<&str>) =
+            asked.iter().partition(|name| self.has_configuration(name));
+        let misspelt =
+            missing.iter().find(|name| !STANDARD.contains(name) && self.resembling(name).is_some());
+        match misspelt.or(missing.first().filter(|_| there.is_empty())) {
+            Some(name) => Err(self.unknown(name)),
+            None => Ok((there, missing)),
+        }
+    }
+}
+
+/// Why the plans `name` are not in `preprocessed`.
+fn no_plans(preprocessed: &Path, name: &str, path: PathBuf) -> PlanError {
+    let dataset = preprocessed.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut there: Vec<String> = std::fs::read_dir(preprocessed)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.strip_suffix(".json").map(str::to_owned))
+        .filter(|stem| is_plans(&preprocessed.join(format!("{stem}.json"))))
+        .collect();
+    there.sort();
+    let hint = closest(name, there.iter().map(String::as_str));
+    let hint = hint.map_or_else(String::new, |known| format!("; did you mean {known}?"));
+    let there = match there.as_slice() {
+        [] if preprocessed.is_dir() => "the dataset has no plans yet".to_owned(),
+        [] => format!("{} does not exist: the dataset has not been planned yet", preprocessed.display()),
+        names => format!("the dataset has the plans {}{hint}", names.join(", ")),
+    };
+    PlanError::NoPlans { path, there, dataset }
+}
+
+/// Whether a JSON file has the key that all plans have. They are read only for an error's message.
+fn is_plans(path: &Path) -> bool {
+    Json::load(path).is_ok_and(|json| json.get("configurations").is_some())
 }
 
 /// The entry of one channel; values may be NaN.

@@ -8,6 +8,17 @@ use super::preset::{NetworkFamily, ResamplingFamily};
 use super::target_spacing::{ANISOTROPY_THRESHOLD, SpacingRule};
 use super::topology::MINIMAL_EDGE;
 
+/// Values outside of the configurations that every planner makes alike.
+const PLANNER_INDEPENDENT: [&str; 7] = [
+    "dataset_name",
+    "original_median_spacing_after_transp",
+    "original_median_shape_after_transp",
+    "image_reader_writer",
+    "transpose_backward",
+    "experiment_planner_used",
+    "foreground_intensity_properties_per_channel",
+];
+
 /// What a value follows from, and how.
 pub(super) struct Reason {
     pub(super) source: String,
@@ -23,11 +34,26 @@ pub(super) struct Reasons<'a> {
     pub(super) facts: &'a DatasetFacts,
     pub(super) options: &'a PlannerOptions,
     pub(super) experiment: &'a Experiment,
+    /// The planner of the plans, if it is not that of the options.
+    pub(super) unknown_planner: Option<&'a str>,
 }
 
 impl Reasons<'_> {
+    /// For a value that follows from the rules of a planner that is not known.
+    fn unknown(planner: &str) -> Reason {
+        reason(
+            format!("planner {planner}"),
+            "not known: this planner is not built in, so its rules cannot be named",
+        )
+    }
+
     /// For a value outside of the configurations.
     pub(super) fn plans(&self, key: &str) -> Reason {
+        if let Some(planner) = self.unknown_planner
+            && !PLANNER_INDEPENDENT.contains(&key)
+        {
+            return Self::unknown(planner);
+        }
         let experiment = self.experiment;
         let cases = self.facts.fingerprint.spacings.len();
         match key {
@@ -70,6 +96,9 @@ impl Reasons<'_> {
 
     /// Which configurations there are.
     pub(super) fn configurations(&self) -> Reason {
+        if let Some(planner) = self.unknown_planner {
+            return Self::unknown(planner);
+        }
         let Some(fullres) = &self.experiment.plan_3d_fullres else {
             return reason(
                 format!("median image of {:?} voxels at the target spacing", self.experiment.median_shape),
@@ -100,8 +129,15 @@ impl Reasons<'_> {
         reason(source, rule)
     }
 
-    /// For `key` of the configuration `name` or of its architecture.
-    pub(super) fn configuration(&self, name: &str, key: &str) -> Reason {
+    /// For `key` of the configuration `name` or of its architecture; `planned` says whether the planner makes this
+    /// configuration.
+    pub(super) fn configuration(&self, name: &str, key: &str, planned: bool) -> Reason {
+        if let Some(planner) = self.unknown_planner {
+            return Self::unknown(planner);
+        }
+        if !planned {
+            return reason("not from the planner", "added to the file; planning again keeps it");
+        }
         let plan = match name {
             "2d" => Some(&self.experiment.plan_2d),
             "3d_fullres" => self.experiment.plan_3d_fullres.as_ref(),

@@ -44,18 +44,21 @@ pub fn plan_dataset(
 }
 
 /// Explains every value of the plans `plans_name` in `preprocessed`. `options` says what the plans do not show: the memory
-/// they were made for.
+/// they were made for, and a planner of the caller's own. Of plans by a planner that is neither that one nor built in,
+/// only what does not depend on the planner is explained.
 pub fn explain_plans(
     preprocessed: &Path,
     plans_name: &str,
     options: PlannerOptions,
 ) -> Result<Vec<Explanation>, PlanError> {
-    let plans = Plans::read(preprocessed.join(format!("{plans_name}.json")))?;
+    let plans = Plans::of_dataset(preprocessed, plans_name)?;
     let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
     let reader = plans.image_reader_writer().to_owned();
     let facts = read_facts(plans.dataset_name(), preprocessed, &dataset, reader)?;
-    let preset = plans.experiment_planner_used().map(PlannerPreset::by_name).transpose()?;
-    let options = PlannerOptions { preset: preset.unwrap_or(options.preset), ..options };
+    let known = plans.experiment_planner_used().and_then(|name| PlannerPreset::by_name(name).ok());
+    // A planner of the caller's own is the one in the options.
+    let preset = known.unwrap_or(options.preset);
+    let options = PlannerOptions { preset, ..options };
     let options = options_shown_by(&plans, &facts, options)?;
     explain(&plans, &facts, &options)
 }

@@ -9,6 +9,7 @@ use rayon::prelude::*;
 use super::error::PostprocessError;
 use super::largest_component::Postprocessing;
 use crate::dataset::ImageReader;
+use crate::one_case::named_case;
 use crate::prediction_folder::PredictionFolder;
 use crate::progress::{Cancel, Event, Progress};
 
@@ -36,7 +37,9 @@ pub fn apply_to_folder(
                 return None;
             }
             let name = file.file_name().unwrap_or_default();
-            let removed = apply_to_file(postprocessing, input.reader, file, &output.join(name));
+            let removed = named_case(file.display(), || {
+                apply_to_file(postprocessing, input.reader, file, &output.join(name))
+            });
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             progress.event(Event::Advanced { done, detail: &name.to_string_lossy() });
             Some(removed)

@@ -116,14 +116,14 @@ impl<'a> CaseReader<'a> {
             raw.segmentation =
                 Some(read_labels(self.reader, &self.segmentation_of(folder, &case.identifier))?);
         }
-        self.prepare(raw)
+        self.prepare(raw).map_err(|error| error.naming(&case.images))
     }
 
     /// The same as [`read`](Self::read) for a case in memory.
     pub(super) fn prepare(&self, raw: RawCase) -> Result<PreprocessedCase, PredictError> {
         let mut prepared = self.preprocessor.run(raw, self.locate_classes.then_some(&self.model.labels))?;
         if let Some(segmentation) = prepared.segmentation.take() {
-            let labels = previous_stage_labels(&self.model.labels);
+            let labels = previous_stage_labels(&self.model.labels)?;
             prepared.data = append_one_hot(prepared.data, segmentation.data(), &labels);
         }
         Ok(prepared)

@@ -10,6 +10,7 @@ use super::export::ExportError;
 use super::sliding_window::SlidingWindowError;
 use crate::dataset::DatasetError;
 use crate::json::JsonError;
+use crate::one_case::Panicked;
 use crate::plan::PlanError;
 use crate::preprocess::PreprocessError;
 
@@ -98,6 +99,9 @@ pub enum PredictError {
     /// The plans.
     #[error(transparent)]
     Plan(#[from] PlanError),
+    /// The work on a case has panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// Preprocessing of a case.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
@@ -149,6 +153,16 @@ pub enum PredictError {
     /// The user asked to stop.
     #[error("interrupted; predictions that are complete stay, --continue_prediction goes on")]
     Interrupted,
+}
+
+impl PredictError {
+    /// The same error with the files of the case, where it is about the case's images as a whole.
+    pub(super) fn naming(self, images: &[PathBuf]) -> Self {
+        match self {
+            Self::Preprocess(error) => Self::Preprocess(error.naming(images)),
+            other => other,
+        }
+    }
 }
 
 impl From<SlidingWindowError<NetworkError>> for PredictError {

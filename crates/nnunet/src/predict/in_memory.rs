@@ -71,7 +71,7 @@ impl Predictor {
         let reader = CaseReader::of_single_cases(&model)?.reader();
         let case = read_case(reader, &case_of_files(images, &model.dataset)?, progress)?;
         let geometry = case.geometry;
-        let labels = self.predict_image(case, progress, cancel)?;
+        let labels = self.predict_image(case, progress, cancel).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)
     }
 }

@@ -61,6 +61,7 @@ pub fn window_for(
 /// A loaded model: what is shared (plans, labels), and the network with the weights of each fold.
 pub struct Predictor {
     pub(super) model: Arc<Model>,
+    cpu: CpuOptions,
     pub(super) folds: Folds,
     pub(super) window: SlidingWindow,
 }
@@ -99,12 +100,20 @@ impl Predictor {
         let first = parameters.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
         let window = window_for(&model.configuration, &model.mirroring_axes, options);
         let executor = CpuExecutor::new(model.graph.clone(), first, cpu)?;
-        Ok(Self { model: Arc::new(model), folds: Folds { executor, parameters, current: 0 }, window })
+        Ok(Self { model: Arc::new(model), cpu, folds: Folds { executor, parameters, current: 0 }, window })
     }
 
     /// The model. Its weights have gone to the predictor.
     pub fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    /// Makes the executor anew, with the weights that it has. After a panic in the middle of a pass it may lack the
+    /// memory that was in use.
+    pub(super) fn renew_executor(&mut self) -> Result<(), PredictError> {
+        let parameters = std::mem::take(self.folds.executor.parameters_mut());
+        self.folds.executor = CpuExecutor::new(self.model.graph.clone(), parameters, self.cpu)?;
+        Ok(())
     }
 
     /// Network passes for a preprocessed image of `shape` (z, y, x), over tiles, mirrored versions and folds.
@@ -210,6 +219,18 @@ mod tests {
     use nnunet_testkit::model::ball_model;
 
     use super::*;
+
+    #[test]
+    fn a_new_executor_has_the_weights_of_the_old() {
+        let model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
+        let cpu = CpuOptions { threads: 2, ..CpuOptions::default() };
+        let mut predictor = Predictor::new(model, cpu, WindowOptions::default()).unwrap();
+        let data = (0..16 * 17 * 20).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);
+        let image = ChannelVolume::new(1, [16, 17, 20], data.collect()).unwrap();
+        let before = predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap();
+        predictor.renew_executor().unwrap();
+        assert_eq!(predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap(), before);
+    }
 
     #[test]
     fn folds_side_by_side_and_one_after_the_other_are_equal() {

@@ -22,6 +22,7 @@ use super::predictor::Predictor;
 use super::probabilities::write_probabilities;
 use crate::dataset::{Case, ImageReader};
 use crate::json::{Json, KeyOrder};
+use crate::one_case::one_case;
 use crate::preprocess::{PreprocessedCase, Properties};
 use crate::progress::{Cancel, Event, Progress};
 use crate::workers::gigabytes;
@@ -196,7 +197,7 @@ impl Job<'_> {
     }
 
     fn prepare(&self, case: &Case) -> Option<PreprocessedCase> {
-        self.or_fault(case, self.reader.read(case, self.progress))
+        self.or_fault(case, one_case(|| self.reader.read(case, self.progress)))
     }
 
     /// Runs the network over a case. `None` if it failed or was stopped.
@@ -217,12 +218,17 @@ impl Job<'_> {
             done += passes as u64;
             self.progress.event(Event::Advanced { done, detail: "" });
         };
-        let result = if self.request.save_probabilities {
-            predictor.logits(&data, self.cancel, &mut advance).map(Output::Logits)
-        } else {
-            predictor.segmentation(&data, &properties, self.cancel, &mut advance).map(Output::Labels)
-        };
+        let result = one_case(|| {
+            if self.request.save_probabilities {
+                predictor.logits(&data, self.cancel, &mut advance).map(Output::Logits)
+            } else {
+                predictor.segmentation(&data, &properties, self.cancel, &mut advance).map(Output::Labels)
+            }
+        });
         self.progress.event(Event::Finished);
+        if matches!(result, Err(PredictError::Panicked(_))) {
+            self.or_fault(case, predictor.renew_executor())?;
+        }
         let output = self.or_fault(case, result)?;
         Some(Export { case, output, properties })
     }
@@ -246,7 +252,8 @@ impl Job<'_> {
 
     fn export(&self, export: Export<'_>) {
         let case = export.case;
-        if self.or_fault(case, export.write(self.model, self.request)).is_some() {
+        let written = one_case(|| export.write(self.model, self.request));
+        if self.or_fault(case, written).is_some() {
             self.made.fetch_add(1, Ordering::Relaxed);
         }
     }

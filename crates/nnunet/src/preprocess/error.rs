@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use nnunet_network::checkpoint::CheckpointError;
 use nnunet_volume::VolumeError;
 
-use crate::dataset::{DatasetError, ReadError};
+use crate::dataset::{DatasetError, NonFinite, ReadError, channels_fault};
+use crate::one_case::Panicked;
 use crate::plan::PlanError;
 use crate::workers::MemoryLimitError;
 
@@ -47,11 +48,16 @@ pub enum PreprocessError {
         /// The name.
         name: &'static str,
     },
+    /// The work on a case has panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
     /// The case has another number of channels than the plans.
-    #[error("{found} image channels, the plans expect {expected}")]
+    #[error("{}", channels_fault(files, *found, *expected))]
     Channels {
         /// The case.
         case: String,
+        /// The files of its images, where they are known.
+        files: Vec<PathBuf>,
         /// Channels of the case.
         found: usize,
         /// Channels of the plans.
@@ -101,6 +107,18 @@ pub enum PreprocessError {
         /// The scheme.
         scheme: &'static str,
     },
+    /// Normalisation made voxels that are no numbers.
+    #[error(
+        "channel {channel} after {scheme}: {found}, in the image cropped to its nonzero voxels. Check the intensities of          the image and those in the plans (foreground_intensity_properties_per_channel)"
+    )]
+    NonFinite {
+        /// The channel.
+        channel: usize,
+        /// The scheme.
+        scheme: &'static str,
+        /// The voxels, in the cropped image.
+        found: NonFinite,
+    },
     /// Intensities that a normalisation scheme does not allow.
     #[error(
         "channel {channel}: intensities from {lowest} to {highest}; RGBTo01Normalization expects 0 to 255"
@@ -126,6 +144,19 @@ pub enum PreprocessError {
         to: [usize; 3],
         /// Target spacing.
         target: [f64; 3],
+    },
+    /// The folder of a configuration's preprocessed cases does not exist.
+    #[error(
+        "{folder}: no such folder, the configuration has not been preprocessed; there: {there}. Run `nnunet preprocess -d \
+         {dataset}` with its plans (-plans_name) and the configuration (-c) first", folder = folder.display()
+    )]
+    NotPreprocessed {
+        /// The folder.
+        folder: PathBuf,
+        /// Folders of other configurations.
+        there: String,
+        /// Name of the dataset.
+        dataset: String,
     },
     /// A properties file lacks something.
     #[error("{path}: `{key}` {problem}; preprocess the case again", path = path.display())]
@@ -174,6 +205,16 @@ pub enum PreprocessError {
 }
 
 impl PreprocessError {
+    /// The same error with the files of the case, where it is about the case's images as a whole.
+    pub(crate) fn naming(self, images: &[PathBuf]) -> Self {
+        match self {
+            Self::Channels { case, found, expected, .. } => {
+                Self::Channels { case, files: images.to_vec(), found, expected }
+            }
+            other => other,
+        }
+    }
+
     pub(super) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), action, source }
     }

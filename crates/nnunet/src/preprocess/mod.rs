@@ -30,4 +30,4 @@ pub use run::{
     DatasetFolders, Existing, PreprocessOptions, Preprocessed, copy_segmentations, preprocess_configuration,
     preprocess_dataset,
 };
-pub use store::{CaseFiles, StoredCase, stored_cases, write_case};
+pub use store::{CaseFiles, StoredCase, StoredFormat, stored_cases, write_case};

@@ -22,6 +22,15 @@ use crate::npy::{Element, Header};
 /// Deflate does not compress further than 1032 to 1.
 const MAX_RATIO: u64 = 1100;
 
+/// The axes of an array in a file.
+#[derive(Debug, Clone, Copy)]
+enum Axes {
+    /// (c, z, y, x).
+    WithChannels,
+    /// (z, y, x), taken as one channel.
+    Spatial,
+}
+
 /// An array of four axes in a `.npy` file, opened but not read.
 #[derive(Debug)]
 pub(super) struct NpyArray {
@@ -34,14 +43,26 @@ pub(super) struct NpyArray {
 impl NpyArray {
     /// Opens `unpacked`; unpacks it from `archive`, where it is called `name`, if it is not there or not whole.
     pub(super) fn open(unpacked: &Path, archive: &Path, name: &str) -> Result<Self, PreprocessError> {
-        if let Ok(array) = Self::open_unpacked(unpacked) {
+        if let Ok(array) = Self::open_unpacked(unpacked, Axes::WithChannels) {
             return Ok(array);
         }
         unpack(archive, name, unpacked)?;
-        Self::open_unpacked(unpacked)
+        Self::open_unpacked(unpacked, Axes::WithChannels)
     }
 
-    fn open_unpacked(path: &Path) -> Result<Self, PreprocessError> {
+    /// The same for an array (z, y, x) of an archive that may be written again: it is unpacked again if it is older than
+    /// the archive. Without the archive, `unpacked` alone is enough.
+    pub(super) fn open_spatial(unpacked: &Path, archive: &Path, name: &str) -> Result<Self, PreprocessError> {
+        let modified = |path: &Path| std::fs::metadata(path).and_then(|file| file.modified()).ok();
+        let outdated = modified(archive).is_some_and(|archive| modified(unpacked) < Some(archive));
+        if !outdated && let Ok(array) = Self::open_unpacked(unpacked, Axes::Spatial) {
+            return Ok(array);
+        }
+        unpack(archive, name, unpacked)?;
+        Self::open_unpacked(unpacked, Axes::Spatial)
+    }
+
+    fn open_unpacked(path: &Path, axes: Axes) -> Result<Self, PreprocessError> {
         let mut file = File::open(path).map_err(|e| PreprocessError::io(path, "open it", e))?;
         let length = file.metadata().map_err(|e| PreprocessError::io(path, "read its size", e))?.len();
         let bad = |problem: String| PreprocessError::NotAnArray { path: path.to_owned(), problem };
@@ -49,11 +70,12 @@ impl NpyArray {
         if header.total() != Some(length) {
             return Err(bad(format!("shape {:?} in {length} bytes", header.shape)));
         }
-        let shape: [usize; 4] = header
-            .shape
-            .clone()
-            .try_into()
-            .map_err(|shape| bad(format!("shape {shape:?}, expected four axes")))?;
+        let shape = match (axes, header.shape.as_slice()) {
+            (Axes::WithChannels, &[c, z, y, x]) => [c, z, y, x],
+            (Axes::Spatial, &[z, y, x]) => [1, z, y, x],
+            (Axes::WithChannels, shape) => return Err(bad(format!("shape {shape:?}, expected four axes"))),
+            (Axes::Spatial, shape) => return Err(bad(format!("shape {shape:?}, expected three axes"))),
+        };
         Ok(Self { path: path.to_owned(), file: Mutex::new(file), header, shape })
     }
 
@@ -148,6 +170,7 @@ macro_rules! from_element {
                     Element::I32 => fill(bytes, out, |b| i32::from_le_bytes(b) as $t),
                     Element::I64 => fill(bytes, out, |b| i64::from_le_bytes(b) as $t),
                     Element::U8 => fill(bytes, out, |b: [u8; 1]| b[0] as $t),
+                    Element::U16 => fill(bytes, out, |b| u16::from_le_bytes(b) as $t),
                 }
             }
         }

@@ -11,12 +11,11 @@ use super::crop::{mark_outside, transpose};
 use super::error::PreprocessError;
 use super::normalize::{NormalizationInput, NormalizationScheme, SCHEMES};
 use super::properties::Properties;
-use crate::dataset::{ImageGeometry, LabelManager};
+use crate::dataset::{ImageGeometry, LabelManager, NonFinite};
 use crate::fingerprint::crop::{CropBox, nonzero_box};
-use crate::plan::{Configuration, Plans, resampled_shape, transposed};
+use crate::plan::{Configuration, PREPROCESSORS, Plans, resampled_shape, transposed};
+use crate::spelling::closest_first;
 
-/// Preprocessors of the plans that this pipeline is.
-const PREPROCESSORS: [&str; 1] = ["DefaultPreprocessor"];
 /// Most voxels of a resampled image: more means a wrong spacing in the header.
 const LARGEST_IMAGE: u64 = 1 << 33;
 
@@ -62,7 +61,7 @@ impl<'a> Preprocessor<'a> {
             place: format!("{}, configuration {}", plans.plans_name(), configuration.name),
             key,
             found: found.to_owned(),
-            known: known.join(", "),
+            known: closest_first(found, known.iter().copied()).join(", "),
         };
         let preprocessor = configuration.preprocessor_name.as_str();
         if !PREPROCESSORS.contains(&preprocessor) {
@@ -114,6 +113,7 @@ impl<'a> Preprocessor<'a> {
         if images.channels() != self.schemes.len() {
             return Err(PreprocessError::Channels {
                 case: identifier,
+                files: Vec::new(),
                 found: images.channels(),
                 expected: self.schemes.len(),
             });
@@ -194,6 +194,7 @@ impl<'a> Preprocessor<'a> {
             mask
         });
         let mask = segmentation.or(own_mask.as_ref()).map(Volume::data);
+        let shape = images.shape();
         for (channel, scheme) in self.schemes.iter().enumerate() {
             let input = NormalizationInput {
                 channel,
@@ -201,6 +202,9 @@ impl<'a> Preprocessor<'a> {
                 intensities: self.plans.intensity(channel),
             };
             scheme.run(images.channel_mut(channel), &input)?;
+            if let Some(found) = NonFinite::in_channel(images.channel(channel), shape) {
+                return Err(PreprocessError::NonFinite { channel, scheme: scheme.name, found });
+            }
         }
         Ok(())
     }

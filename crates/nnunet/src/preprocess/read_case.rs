@@ -20,8 +20,8 @@ pub fn read_case(
     progress: &dyn Progress,
 ) -> Result<RawCase, PreprocessError> {
     let images = reader.read_images(&case.identifier, &case.images)?;
-    for (path, warning) in &images.warnings {
-        progress.event(Event::Warning(&format!("{}: {warning}", path.display())));
+    for warning in &images.warnings {
+        progress.event(Event::Warning(&warning.to_string()));
     }
     let segmentation = case.label.as_deref().map(|path| read_labels(reader, path)).transpose()?;
     Ok(RawCase {

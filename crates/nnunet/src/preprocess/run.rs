@@ -14,9 +14,10 @@ use super::memory::memory_of_case;
 use super::pipeline::Preprocessor;
 use super::read_case::read_case;
 use super::store::write_case;
-use crate::dataset::cases::training_cases;
+use crate::dataset::cases::{training_cases, training_cases_with_warnings};
 use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part};
 use crate::files::write_atomic;
+use crate::one_case::one_case;
 use crate::plan::{Configuration, Plans, transposed};
 use crate::progress::{Cancel, Event, Progress};
 use crate::workers::Workers;
@@ -87,7 +88,7 @@ pub fn preprocess_configuration(
         folder: folders.preprocessed.join(&configuration.data_identifier),
         progress,
     };
-    let all = training_cases(folders.raw, dataset)?;
+    let all = training_cases_with_warnings(folders.raw, dataset, progress)?;
     std::fs::create_dir_all(&job.folder).map_err(|e| PreprocessError::io(&job.folder, "create it", e))?;
     let share: Vec<&Case> = options.part.share(&all).collect();
     let total = share.len();
@@ -115,7 +116,7 @@ pub fn preprocess_configuration(
     let faults = Mutex::new(Vec::new());
     let work = |number: usize| {
         let case = cases[number];
-        match job.run(case) {
+        match one_case(|| job.run(case)) {
             Ok(()) => {
                 let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                 *done += 1;
@@ -167,6 +168,10 @@ pub fn copy_segmentations(
 
 /// Preprocesses the training cases for each of `configurations` and copies the segmentations.
 /// Configurations that the plans do not have are skipped with a message, as the reference does.
+///
+/// # Errors
+/// As [`preprocess_configuration`]; a configuration whose name is probably misspelt, or none that the plans have. Nothing
+/// is preprocessed then.
 pub fn preprocess_dataset(
     folders: DatasetFolders<'_>,
     dataset: &DatasetJson,
@@ -177,15 +182,15 @@ pub fn preprocess_dataset(
     cancel: &Cancel,
 ) -> Result<Vec<(String, Preprocessed)>, PreprocessError> {
     let mut all = Vec::new();
-    for &name in configurations {
-        if !plans.has_configuration(name) {
-            let known = plans.configuration_names().join(", ");
-            progress.event(Event::Message(&format!(
-                "configuration {name} is not in {}; it has: {known}. Skipped",
-                plans.plans_name()
-            )));
-            continue;
-        }
+    let (there, missing) = plans.choose(configurations)?;
+    let known = plans.configuration_names().join(", ");
+    for name in missing {
+        progress.event(Event::Message(&format!(
+            "configuration {name} is not in {}; it has: {known}. Skipped",
+            plans.plans_name()
+        )));
+    }
+    for name in there {
         let configuration = plans.configuration(name)?;
         let result =
             preprocess_configuration(folders, dataset, plans, &configuration, options, progress, cancel)?;
@@ -211,7 +216,8 @@ impl Job<'_> {
         // As they are before they are read: a file that changes meanwhile makes the case outdated.
         let files = case.stamps();
         let raw = read_case(self.reader, case, self.progress)?;
-        let preprocessed = self.preprocessor.run(raw, Some(&self.labels))?;
+        let run = self.preprocessor.run(raw, Some(&self.labels));
+        let preprocessed = run.map_err(|error| error.naming(&case.images))?;
         write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)?;
         self.recipe.note(&self.folder, case, files)
     }

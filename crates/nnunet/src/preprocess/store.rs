@@ -31,6 +31,15 @@ pub struct CaseFiles {
     pub properties: PathBuf,
 }
 
+/// Formats of preprocessed cases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StoredFormat {
+    /// `.b2nd`.
+    Blosc2,
+    /// `.npz`, that of older versions of nnU-Net.
+    Archive,
+}
+
 impl CaseFiles {
     /// The files of `identifier` in the folder of a configuration.
     pub fn new(folder: &Path, identifier: &str) -> Self {
@@ -44,6 +53,15 @@ impl CaseFiles {
     /// The case in the older format.
     fn archive(&self) -> PathBuf {
         self.data.with_extension("npz")
+    }
+
+    /// The format in which the case is there, if it is. Where it is in both, Blosc2 counts.
+    pub fn format(&self) -> Option<StoredFormat> {
+        if self.data.is_file() {
+            Some(StoredFormat::Blosc2)
+        } else {
+            self.archive().is_file().then_some(StoredFormat::Archive)
+        }
     }
 }
 
@@ -85,19 +103,42 @@ fn write_array<T: Element>(
 }
 
 /// Identifiers of the complete cases in a folder, sorted.
+///
+/// # Errors
+/// A folder that cannot be listed. If it does not exist, the error says what to run.
 pub fn stored_cases(folder: &Path) -> Result<Vec<String>, PreprocessError> {
+    if !folder.exists() {
+        return Err(not_preprocessed(folder));
+    }
     let failed = |e| PreprocessError::io(folder, "list its preprocessed cases", e);
     let mut identifiers = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let name = entry.map_err(failed)?.file_name();
         let Some(identifier) = name.to_str().and_then(|name| name.strip_suffix(".pkl")) else { continue };
-        let files = CaseFiles::new(folder, identifier);
-        if files.data.exists() || files.archive().exists() {
+        if CaseFiles::new(folder, identifier).format().is_some() {
             identifiers.push(identifier.to_owned());
         }
     }
     identifiers.sort();
     Ok(identifiers)
+}
+
+/// Why the folder of a configuration is not there.
+fn not_preprocessed(folder: &Path) -> PreprocessError {
+    let dataset = folder.parent().unwrap_or(Path::new(""));
+    let mut there: Vec<String> = std::fs::read_dir(dataset)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.path().is_dir() && entry.file_name() != "gt_segmentations")
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    there.sort();
+    PreprocessError::NotPreprocessed {
+        folder: folder.to_owned(),
+        there: if there.is_empty() { "nothing".to_owned() } else { there.join(", ") },
+        dataset: dataset.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+    }
 }
 
 /// A preprocessed case, its arrays opened but not read. Several threads may read from one.
@@ -167,7 +208,7 @@ impl StoredCase {
     pub fn open(folder: &Path, identifier: &str) -> Result<Self, PreprocessError> {
         let files = CaseFiles::new(folder, identifier);
         let archive = files.archive();
-        let (data, segmentation) = if files.data.exists() || !archive.exists() {
+        let (data, segmentation) = if files.format() != Some(StoredFormat::Archive) {
             (StoredArray::open_b2nd(&files.data)?, StoredArray::open_b2nd(&files.segmentation)?)
         } else {
             let [data, segmentation] =

@@ -25,13 +25,14 @@ use super::stored_source::StoredSource;
 use super::validate::Validation;
 use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
+use crate::dataset::labels::stored_label;
 use crate::dataset::splits::{Fold, Split, split_for_fold};
 use crate::dataset::{DatasetJson, Folders, LabelManager, Patients};
 use crate::evaluate::Summary;
 use crate::json::Json;
 use crate::model::{Recipe, network_graph, previous_stage_labels};
 use crate::plan::{Configuration, Plans};
-use crate::preprocess::stored_cases;
+use crate::preprocess::{PreviousStage, stored_cases};
 use crate::progress::{Cancel, Event, Progress};
 
 /// Preprocessed cases stay in memory up to this many bytes.
@@ -71,7 +72,7 @@ impl Training {
     ) -> Result<Self, TrainError> {
         let name = request.dataset.as_str();
         let preprocessed = folders.preprocessed()?.join(name);
-        let plans = Plans::read(preprocessed.join(format!("{}.json", request.plans)))?;
+        let plans = Plans::of_dataset(&preprocessed, &request.plans)?;
         let mut configuration = plans.configuration(&request.configuration)?;
         if let Some(batch_size) = request.batch_size {
             configuration = configuration.with_batch_size(batch_size);
@@ -115,9 +116,9 @@ impl Training {
         let mut engine = Engine::new(
             executor,
             Box::new(Sgd::new(optimiser_options)),
-            loss(&configuration, &labels, outputs),
+            loss(&configuration, &labels, outputs)?,
             recipe.gradient_norm_limit,
-            labels.ignore_label().map(|label| label as i16),
+            labels.ignore_label().map(stored_label).transpose()?,
         );
 
         let folder = RunFolder::new(
@@ -455,7 +456,7 @@ fn check_previous_stage(
         .train
         .iter()
         .chain(&split.val)
-        .filter(|case| !folder.join(format!("{case}.b2nd")).is_file())
+        .filter(|case| !PreviousStage::exists(folder, case))
         .map(String::as_str)
         .collect();
     missing.sort_unstable();
@@ -480,7 +481,7 @@ fn facts(
     labels: &LabelManager,
     recipe: &Recipe,
 ) -> Result<ConfigurationFacts, TrainError> {
-    let small = |values: &[i32]| values.iter().map(|&v| v as i16).collect::<Vec<_>>();
+    let stored = |values: &[i32]| values.iter().map(|&v| stored_label(v)).collect::<Result<Vec<_>, _>>();
     Ok(ConfigurationFacts {
         patch_size: configuration.patch_size.clone(),
         use_mask_for_norm: configuration.use_mask_for_norm.clone(),
@@ -490,20 +491,28 @@ fn facts(
         },
         regions: labels
             .has_regions()
-            .then(|| labels.foreground_regions().iter().map(|region| small(region.values())).collect()),
-        ignore_label: labels.ignore_label().map(|label| label as i16),
-        cascade_labels: configuration.previous_stage.is_some().then(|| previous_stage_labels(labels)),
+            .then(|| labels.foreground_regions().iter().map(|region| stored(region.values())).collect())
+            .transpose()?,
+        ignore_label: labels.ignore_label().map(stored_label).transpose()?,
+        cascade_labels: match configuration.previous_stage {
+            Some(_) => Some(previous_stage_labels(labels)?),
+            None => None,
+        },
     })
 }
 
-fn loss(configuration: &Configuration, labels: &LabelManager, outputs: usize) -> Box<dyn Loss> {
+fn loss(
+    configuration: &Configuration,
+    labels: &LabelManager,
+    outputs: usize,
+) -> Result<Box<dyn Loss>, TrainError> {
     let batch_dice = configuration.batch_dice;
     if labels.has_regions() {
         let loss = DiceAndBinaryCrossEntropy { batch_dice, has_ignore: labels.ignore_label().is_some() };
-        Box::new(DeepSupervision::new(loss, outputs))
+        Ok(Box::new(DeepSupervision::new(loss, outputs)))
     } else {
-        let ignore_label = labels.ignore_label().map(|label| label as i16);
-        Box::new(DeepSupervision::new(DiceAndCrossEntropy { batch_dice, ignore_label }, outputs))
+        let ignore_label = labels.ignore_label().map(stored_label).transpose()?;
+        Ok(Box::new(DeepSupervision::new(DiceAndCrossEntropy { batch_dice, ignore_label }, outputs)))
     }
 }
 

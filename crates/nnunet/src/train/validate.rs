@@ -104,7 +104,7 @@ impl Validation<'_> {
         let mut image = stored.read_data([0; 3], shape)?;
         if let Some(previous) = self.previous_stage {
             let segmentation = PreviousStage::open(previous, case, shape)?.read([0; 3], shape)?;
-            image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels));
+            image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels)?);
         }
         let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
         let logits = window.whole(&mut Single(executor), &image, cancel, &mut |_| ())?;
@@ -135,22 +135,22 @@ impl Validation<'_> {
         progress: &dyn Progress,
     ) -> Result<(), PredictError> {
         let folder = self.preprocessed.join(&next.data_identifier);
-        let file = CaseFiles::new(&folder, case).data;
-        if !file.is_file() {
+        let files = CaseFiles::new(&folder, case);
+        let Some(format) = files.format() else {
             let text = format!(
                 "{}: not there, so nothing is left for the training of {} on case {case}; preprocess {} and run \
                  this validation again (train ... --val)",
-                file.display(),
+                files.data.display(),
                 next.name,
                 next.name
             );
             progress.event(Event::Warning(&text));
             return Ok(());
-        }
+        };
         let shape = StoredCase::open(&folder, case)?.shape();
         let labels = exporter.segmentation_for_next_stage(logits, properties, shape)?;
         let count = self.labels.foreground_labels().len();
         let folder = self.folder.next_stage(&next.name);
-        Ok(write_previous_stage(&folder, case, &labels, &next.patch_size, count)?)
+        Ok(write_previous_stage(&folder, case, &labels, &next.patch_size, count, format)?)
     }
 }

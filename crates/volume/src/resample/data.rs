@@ -6,7 +6,8 @@
 //! result being f32 anyway). Besides input and output one channel at the intermediate grid is held.
 //!
 //! Clipping as scikit-image's `resize`: to the range of the channel, or of the slice where slices are resampled
-//! separately; a spline along the separate axis is not clipped. NaN takes no part in the range.
+//! separately; a spline along the separate axis is not clipped. NaN takes no part in the range; where there is nothing
+//! else, nothing is clipped.
 //! PyTorch's interpolation goes the same way with its own positions and weights.
 //! Tolerance against the reference: 1e-6 of the channel's largest magnitude.
 
@@ -128,6 +129,27 @@ enum Clip {
     Slice,
 }
 
+/// Smallest and largest value that results may have.
+#[derive(Clone, Copy)]
+struct Bounds {
+    low: f32,
+    high: f32,
+}
+
+impl Bounds {
+    /// No value is out of bounds.
+    const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
+
+    /// The bounds of a [`range`]; one without any number in it is turned around and bounds nothing.
+    fn of((low, high): (f32, f32)) -> Self {
+        if low <= high { Self { low, high } } else { Self::NONE }
+    }
+
+    fn apply(self, value: f64) -> f32 {
+        (value as f32).clamp(self.low, self.high)
+    }
+}
+
 /// Three-dimensional resampling of one channel.
 fn volume(input: &[f32], from: [usize; 3], output: &mut [f32], to: [usize; 3], order: Interpolation) {
     let [z, y, x] = std::array::from_fn(|axis| Plan::new(from[axis], to[axis], order));
@@ -243,15 +265,15 @@ fn plane(
     if y.keeps() && x.keeps() {
         return output.copy_from_slice(input);
     }
-    let (low, high) = match clip {
-        Clip::No => (f32::NEG_INFINITY, f32::INFINITY),
-        Clip::To(low, high) => (low, high),
-        Clip::Slice => range(input),
+    let bounds = match clip {
+        Clip::No => Bounds::NONE,
+        Clip::To(low, high) => Bounds::of((low, high)),
+        Clip::Slice => Bounds::of(range(input)),
     };
     let Scratch { rows, line, plane } = scratch;
     plane.resize(to[0] * from[1], 0.0);
     columns(input, from, y, plane, to[0], rows, line);
-    lines(plane, from[1], x, output, to[1], (low, high), rows, line);
+    lines(plane, from[1], x, output, to[1], bounds, rows, line);
 }
 
 /// Along y: `input` (y, x) f32 to `output` (y', x) f64.
@@ -278,20 +300,19 @@ fn columns(
     }
 }
 
-/// Along x: `input` (y, x) f64 to `output` (y, x') f32 within `clip`.
+/// Along x: `input` (y, x) f64 to `output` (y, x') f32 within `bounds`.
 fn lines(
     input: &[f64],
     from: usize,
     plan: &Plan,
     output: &mut [f32],
     to: usize,
-    clip: (f32, f32),
+    bounds: Bounds,
     rows: &mut Vec<f64>,
     line: &mut Vec<f64>,
 ) {
-    let bounded = |v: f64| (v as f32).clamp(clip.0, clip.1);
     if plan.keeps() {
-        output.iter_mut().zip(input).for_each(|(o, &i)| *o = bounded(i));
+        output.iter_mut().zip(input).for_each(|(o, &i)| *o = bounds.apply(i));
         return;
     }
     let gain = plan.gain();
@@ -307,7 +328,7 @@ fn lines(
         let mut results: Vec<&mut [f32]> = target.chunks_exact_mut(to).collect();
         interpolate(plan, rows, from, ROWS, line, to, |at, values| {
             for (result, &v) in results.iter_mut().zip(values) {
-                result[at] = bounded(v);
+                result[at] = bounds.apply(v);
             }
         });
     }
@@ -316,9 +337,9 @@ fn lines(
 /// Along z: `input` of `from` (z, y, x) to `output` with `to` slices.
 fn across(input: &[f32], from: [usize; 3], plan: &Plan, output: &mut [f32], to: usize, clip: Clip) {
     let [n, height, width] = from;
-    let (low, high) = match clip {
-        Clip::To(low, high) => (low, high),
-        Clip::No | Clip::Slice => (f32::NEG_INFINITY, f32::INFINITY),
+    let bounds = match clip {
+        Clip::To(low, high) => Bounds::of((low, high)),
+        Clip::No | Clip::Slice => Bounds::NONE,
     };
     // One task per y: the rows of all output slices at that y.
     let mut tasks: Vec<Vec<&mut [f32]>> = (0..height).map(|_| Vec::with_capacity(to)).collect();
@@ -332,7 +353,7 @@ fn across(input: &[f32], from: [usize; 3], plan: &Plan, output: &mut [f32], to: 
             load(rows, n, w, plan.gain(), |row| &input[(row * height + y) * width + start..][..w]);
             interpolate(plan, rows, n, w, line, to, |row, values| {
                 for (o, &v) in targets[row][start..][..w].iter_mut().zip(values) {
-                    *o = (v as f32).clamp(low, high);
+                    *o = bounds.apply(v);
                 }
             });
         }
