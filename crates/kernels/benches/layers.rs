@@ -10,8 +10,9 @@
 mod common;
 
 use common::values;
+use nnunet_kernels::conv::winograd::Variant;
 use nnunet_kernels::conv::{
-    self, Affine, Algorithm, ConvShape, ForwardWeights, GradientTarget, Source, StatisticsMut, Variant,
+    self, Affine, Algorithm, ConvShape, ForwardWeights, GradientTarget, Source, StatisticsMut,
 };
 use nnunet_kernels::head::{self, HeadShape};
 use nnunet_kernels::layout::{BlockedShape, to_blocked};
@@ -130,7 +131,7 @@ fn main() {
 }
 
 /// Images of so many channels: modalities, and in a cascade the classes of its first stage.
-const IMAGE_CHANNELS: [usize; 9] = [1, 2, 3, 4, 5, 6, 7, 8, 12];
+const IMAGE_CHANNELS: [usize; 6] = [1, 2, 4, 5, 7, 8];
 
 /// Each number of channels in plain layout, and converted to the blocked one with weights that are packed already.
 fn first_layers(ctx: &Context, report: &Report, threads: usize, batch: usize, spatial: [usize; 3]) {

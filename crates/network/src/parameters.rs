@@ -34,8 +34,8 @@ impl Parameter {
         &self.value
     }
 
-    /// Elements in C order. An executor that holds the parameters must be told of a change
-    /// (`parameters_changed`).
+    /// Elements in C order. Those that an executor holds are reached through
+    /// [`CpuExecutor::parameters_mut`](crate::CpuExecutor::parameters_mut), which has it pack the weights again.
     pub fn value_mut(&mut self) -> &mut [f32] {
         &mut self.value
     }

@@ -18,7 +18,7 @@ use crate::{Context, KernelError};
 
 /// Up to so many input channels these kernels are faster than those for blocked tensors, which compute 16 channels whatever the image
 /// has. They take more all the same.
-pub const FEW_CHANNELS: usize = 8;
+pub const FEW_CHANNELS: usize = 7;
 
 /// Raw output (bias added) in the blocked layout, and its statistics, as [`crate::conv::forward`] has them.
 ///

@@ -9,9 +9,9 @@ use super::run::PredictRequest;
 use super::slab_stream::SlabStream;
 use super::sliding_window::Networks;
 use crate::dataset::Case;
+use crate::memory::{MemoryLimit, MemoryLimitError, gigabytes};
 use crate::preprocess::memory_of_case;
 use crate::progress::{Event, Progress};
-use crate::workers::gigabytes;
 
 /// Bytes of the program itself.
 const PROGRAM: u64 = 16 << 20;
@@ -32,15 +32,16 @@ pub struct MemoryNeed {
 impl MemoryNeed {
     /// If nothing else is in work.
     pub fn alone(&self) -> u64 {
-        self.loaded + self.preparation.max(self.network).max(self.export)
+        self.loaded.saturating_add(self.preparation.max(self.network).max(self.export))
     }
 
     /// If `preparing` further cases are prepared and one waits, while `exporting` are exported.
     pub fn overlapping(&self, preparing: usize, exporting: usize) -> u64 {
+        let of = |bytes: u64, cases: usize| bytes.saturating_mul(cases as u64 + 1);
         self.loaded
-            + self.network
-            + self.preparation * (preparing as u64 + 1)
-            + self.export * (exporting as u64 + 1)
+            .saturating_add(self.network)
+            .saturating_add(of(self.preparation, preparing))
+            .saturating_add(of(self.export, exporting))
     }
 }
 
@@ -97,11 +98,63 @@ impl Predictor {
     }
 }
 
-/// Says what the largest of `cases` needs, and whether cases may overlap within the request's limit.
+/// What to change when a case needs too much.
+const REMEDY: &str =
+    "Predict fewer folds, leave out --save_probabilities, or check the size in the files' headers. ";
+/// What to change when the network does not even fit.
+const REMEDY_OF_PASS: &str = "Check patch_size in the plans.json of the model. ";
+
+/// Checks what one case needs; `given` is the limit that the user set.
 ///
 /// # Errors
-/// Cases that need more than the limit even alone; all are named.
+/// It cannot be had.
+pub(super) fn check(
+    predictor: &Predictor,
+    need: &MemoryNeed,
+    given: Option<u64>,
+) -> Result<(), MemoryLimitError> {
+    let limit = MemoryLimit::new(given);
+    check_loaded(predictor, need, &limit)?;
+    if limit.excludes(need.alone()) {
+        return Err(limit.error(format!("it needs {}", gigabytes(need.alone())), REMEDY));
+    }
+    Ok(())
+}
+
+/// Checks what is needed whatever the case.
+fn check_loaded(
+    predictor: &Predictor,
+    need: &MemoryNeed,
+    limit: &MemoryLimit,
+) -> Result<(), MemoryLimitError> {
+    if !limit.excludes(need.loaded) {
+        return Ok(());
+    }
+    let window = &predictor.window;
+    let patches = if window.batch == 1 { "a patch".to_owned() } else { format!("{} patches", window.batch) };
+    let [z, y, x] = window.tile;
+    let needs =
+        format!("the network on {patches} of {z} x {y} x {x} voxels needs {}", gigabytes(need.loaded));
+    Err(limit.error(needs, REMEDY_OF_PASS))
+}
+
+/// Says what the largest of `cases` needs, and whether cases may overlap: within the request's limit, or within what is available.
+///
+/// # Errors
+/// Cases that need more than the limit, or without one more than the process can have, even alone; all are named.
 pub(super) fn plan(
+    predictor: &Predictor,
+    reader: &CaseReader<'_>,
+    cases: &[&Case],
+    request: &PredictRequest,
+    progress: &dyn Progress,
+) -> Result<bool, PredictError> {
+    plan_within(MemoryLimit::new(request.max_ram), predictor, reader, cases, request, progress)
+}
+
+/// [`plan`] for what is given or what the system says.
+fn plan_within(
+    limit: MemoryLimit,
     predictor: &Predictor,
     reader: &CaseReader<'_>,
     cases: &[&Case],
@@ -116,15 +169,16 @@ pub(super) fn plan(
         let Some((_, shape, spacing)) = header else { continue };
         let Ok((shape, on_network)) = reader.shapes(shape, spacing) else { continue };
         let need = predictor.memory(shape, on_network, request.save_probabilities)?;
-        if request.max_ram.is_some_and(|limit| need.alone() > limit) {
+        check_loaded(predictor, &need, &limit)?;
+        if limit.excludes(need.alone()) {
             too_large.push(format!("{} needs {}", case.identifier, gigabytes(need.alone())));
         }
         if largest.is_none_or(|(other, _)| need.alone() > other.alone()) {
             largest = Some((need, &case.identifier));
         }
     }
-    if let (Some(limit), false) = (request.max_ram, too_large.is_empty()) {
-        return Err(PredictError::MemoryLimit { limit: gigabytes(limit), cases: too_large.join(", ") });
+    if !too_large.is_empty() {
+        return Err(limit.error(too_large.join(", "), REMEDY).into());
     }
     let Some((need, case)) = largest else { return Ok(request.max_ram.is_none()) };
     // One case overlaps with nothing.
@@ -132,15 +186,18 @@ pub(super) fn plan(
         1 => need.alone(),
         _ => need.overlapping(request.preprocessing_threads, request.export_threads),
     };
-    let overlap = request.max_ram.is_none_or(|limit| overlapping <= limit);
-    let line = match overlap {
-        true => format!("memory: at most about {} (largest case {case})", gigabytes(overlapping)),
-        false => format!(
+    let within = limit.comfortable().filter(|within| overlapping > *within);
+    let line = match within {
+        None => format!("memory: at most about {} (largest case {case})", gigabytes(overlapping)),
+        Some(within) => format!(
             "memory: at most about {} (largest case {case}), one case after the other to stay within {}",
             gigabytes(need.alone()),
-            gigabytes(request.max_ram.unwrap_or_default())
+            gigabytes(within)
         ),
     };
     progress.event(Event::Message(&line));
-    Ok(overlap)
+    if let Some(warning) = limit.warning(&format!("case {case}"), need.alone()) {
+        progress.event(Event::Warning(&warning));
+    }
+    Ok(within.is_none())
 }

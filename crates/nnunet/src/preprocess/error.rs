@@ -6,8 +6,9 @@ use nnunet_network::checkpoint::CheckpointError;
 use nnunet_volume::VolumeError;
 
 use crate::dataset::{DatasetError, ReadError};
+use crate::lock::{FolderInUse, LockError};
+use crate::memory::MemoryLimitError;
 use crate::plan::PlanError;
-use crate::workers::MemoryLimitError;
 
 /// Errors of the preprocess stage. Each names the case or file, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,9 @@ pub enum PreprocessError {
     /// Cases do not fit into the memory that may be used.
     #[error(transparent)]
     Memory(#[from] MemoryLimitError),
+    /// Another run works on the preprocessed cases.
+    #[error(transparent)]
+    InUse(#[from] FolderInUse),
     /// A file or folder could not be read, written or removed.
     #[error("{path}: cannot {action}: {source}", path = path.display())]
     Io {
@@ -171,6 +175,15 @@ pub enum PreprocessError {
         /// Number of cases.
         total: usize,
     },
+}
+
+impl From<LockError> for PreprocessError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse(error) => Self::InUse(error),
+            LockError::Io { path, source } => Self::Io { path, action: "lock the folder", source },
+        }
+    }
 }
 
 impl PreprocessError {

@@ -13,6 +13,7 @@ use crate::dataset::{DatasetJson, ImageReader, LabelManager};
 use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_pairs;
 use crate::model::previous_stage_labels;
+use crate::one_case::one_case;
 use crate::plan::{Configuration, Plans};
 use crate::predict::sliding_window::Single;
 use crate::predict::{Exporter, PredictError, WindowOptions, window_for, write_prediction};
@@ -45,10 +46,15 @@ pub(super) struct Validation<'a> {
     pub folder: &'a RunFolder,
     /// Whether to write probabilities too.
     pub save_probabilities: bool,
+    /// Whether the weights are in a checkpoint too.
+    pub has_checkpoint: bool,
 }
 
 impl Validation<'_> {
-    /// Predicts all cases and writes `summary.json`.
+    /// Predicts all cases and writes `summary.json`. A case that fails does not stop the others.
+    ///
+    /// # Errors
+    /// Cases that cannot be predicted, all of them named; outputs that cannot be written; `cancel`.
     pub(super) fn run(
         &self,
         executor: &mut CpuExecutor,
@@ -60,12 +66,31 @@ impl Validation<'_> {
         let next_stages = self.next_stages()?;
         let stage = format!("validate {}", self.configuration.name);
         progress.event(Event::Started { stage: &stage, total: self.cases.len() as u64 });
+        let mut faults = Vec::new();
         for (i, case) in self.cases.iter().enumerate() {
-            self.predict(case, &next_stages, executor, progress, cancel)
-                .map_err(|source| TrainError::Validation { case: case.clone(), source: Box::new(source) })?;
+            let mut panicked = true;
+            let result = one_case(|| {
+                let result = self.predict(case, &next_stages, executor, progress, cancel);
+                panicked = false;
+                result.map_err(|error| error.to_string())
+            });
+            if cancel.is_cancelled() {
+                return Err(self.interrupted());
+            }
+            if let Err(fault) = result {
+                faults.push(format!("case {case}: {fault}"));
+            }
+            if panicked {
+                // The executor may lack the memory that was in use.
+                faults.extend(self.cases[i + 1..].iter().map(|case| format!("case {case}: not predicted")));
+                break;
+            }
             progress.event(Event::Advanced { done: i as u64 + 1, detail: case });
         }
         progress.event(Event::Finished);
+        if !faults.is_empty() {
+            return Err(TrainError::Validation { faults, total: self.cases.len() });
+        }
         let ending = &self.dataset.file_ending;
         let pairs: Vec<_> = self
             .cases
@@ -76,9 +101,17 @@ impl Validation<'_> {
         let name = self.plans.image_reader_writer();
         let reader = ImageReader::new(Some(name), ending, self.dataset.path())?;
         let (classes, ignore) = (self.labels.foreground(), self.labels.ignore_label());
-        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, progress, cancel)?;
+        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, progress, cancel);
+        let summary = match summary {
+            Err(_) if cancel.is_cancelled() => return Err(self.interrupted()),
+            other => other?,
+        };
         summary.save(&output.join("summary.json"))?;
         Ok(summary)
+    }
+
+    fn interrupted(&self) -> TrainError {
+        TrainError::ValidationInterrupted { checkpoint: self.has_checkpoint }
     }
 
     fn next_stages(&self) -> Result<Vec<Configuration>, TrainError> {
