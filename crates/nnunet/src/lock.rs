@@ -6,8 +6,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::progress::{Event, Progress};
+
+/// How often a lock is tried to be shared, and the time in between.
+const ATTEMPTS: usize = 20;
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A folder that another run is working in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -75,7 +80,6 @@ impl LockRequest<'_> {
                 }
                 Err(source) => return Err(self.io(source)),
             };
-        // Whoever is alone here writes itself into an empty file: what it says is of runs that have ended.
         let alone = match file.try_lock() {
             Ok(()) => true,
             Err(TryLockError::WouldBlock) if self.hold == Hold::Together => false,
@@ -86,13 +90,14 @@ impl LockRequest<'_> {
             }
         };
         if alone {
-            file.set_len(0).map_err(|e| self.io(e))?;
+            // What it says is of runs that have ended. As all of this text it only helps to find the holder.
+            let _ = file.set_len(0);
         }
         if self.hold == Hold::Together {
             if alone {
                 file.unlock().map_err(|e| self.io(e))?;
             }
-            match file.try_lock_shared() {
+            match share(&file) {
                 Ok(()) => (),
                 Err(TryLockError::WouldBlock) => return Err(LockError::InUse(self.in_use(&mut file))),
                 Err(TryLockError::Error(error)) => {
@@ -103,8 +108,10 @@ impl LockRequest<'_> {
         }
         // Runs that hold the lock together write at the same time; each appends one line in one piece.
         let line = format!("{} ({})\n", self.what, this_process());
-        let mut end = OpenOptions::new().append(true).open(self.file).map_err(|e| self.io(e))?;
-        end.write_all(line.as_bytes()).map_err(|e| self.io(e))?;
+        let _ = OpenOptions::new()
+            .append(true)
+            .open(self.file)
+            .and_then(|mut end| end.write_all(line.as_bytes()));
         Ok(Some(FolderLock { _file: file }))
     }
 
@@ -127,6 +134,17 @@ impl LockRequest<'_> {
             self.folder.display()
         )));
     }
+}
+
+/// Locks `file` together with others. Each of them holds it alone for a moment when it begins, so several that begin at once try again.
+fn share(file: &File) -> Result<(), TryLockError> {
+    for _ in 0..ATTEMPTS {
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            decided => return decided,
+        }
+    }
+    file.try_lock_shared()
 }
 
 /// The file that is locked for a folder in which only its own files may be: hidden, beside it.
@@ -202,6 +220,26 @@ mod tests {
         );
         drop(writer);
         assert!(take(Hold::Together, "fold 2").unwrap().is_some());
+    }
+
+    #[test]
+    fn readers_that_begin_at_once_do_not_refuse_each_other() {
+        let root = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let file = root.path().join(format!("lock {round}"));
+            let begin = std::sync::Barrier::new(5);
+            std::thread::scope(|scope| {
+                for _ in 0..5 {
+                    scope.spawn(|| {
+                        begin.wait();
+                        let held =
+                            request(root.path(), &file, Hold::Together, "a reader").take(&Silent).unwrap();
+                        begin.wait();
+                        drop(held);
+                    });
+                }
+            });
+        }
     }
 
     #[test]

@@ -201,3 +201,63 @@ fn plan_within(
     }
     Ok(within.is_none())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use nnunet_network::CpuOptions;
+    use nnunet_testkit::model::ball_model;
+    use nnunet_testkit::phantom::PhantomDataset;
+
+    use super::*;
+    use crate::dataset::cases::prediction_cases;
+    use crate::memory::Memory;
+    use crate::predict::WindowOptions;
+
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Progress for Heard {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Message(text) | Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_limit_what_the_process_can_have_decides() {
+        let root = tempfile::tempdir().unwrap();
+        let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
+        let cpu = CpuOptions { threads: 1, ..CpuOptions::default() };
+        let predictor = Predictor::open(&ball_model(), cpu, WindowOptions::default()).unwrap();
+        let model = predictor.model().clone();
+        let reader = CaseReader::of_single_cases(&model).unwrap();
+        let cases = prediction_cases(&images, &model.dataset).unwrap();
+        let cases: Vec<&Case> = cases.iter().collect();
+        let request = PredictRequest::new(&images, root.path());
+        let plan = |total: u64, available: u64| {
+            let limit = Memory { total: Some(total), available: Some(available), of_group: false };
+            let heard = Heard(Mutex::default());
+            let planned =
+                plan_within(MemoryLimit::Machine(limit), &predictor, &reader, &cases, &request, &heard);
+            (planned.map_err(|error| error.to_string()), heard.0.into_inner().unwrap())
+        };
+        let (overlap, heard) = plan(1 << 40, 1 << 40);
+        assert!(overlap == Ok(true) && heard.len() == 1, "{heard:?}");
+        let (overlap, heard) = plan(1 << 40, 1 << 20);
+        assert_eq!((overlap, heard.len()), (Ok(false), 2), "{heard:?}");
+        assert!(heard[0].contains("one case after the other to stay within 1 MB"), "{heard:?}");
+        assert!(heard[1].contains("are free now"), "{heard:?}");
+        let loaded = PROGRAM + predictor.memory_of_pass().unwrap().total() as u64;
+        let (refused, heard) = plan(loaded, loaded);
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains("of this machine: ball_000 needs") && refused.contains("ball_001 needs"),
+            "{refused}"
+        );
+        assert!(heard.is_empty());
+        let refused = plan(loaded - 1, 0).0.unwrap_err();
+        assert!(refused.contains("the network on") && refused.contains("patch_size"), "{refused}");
+    }
+}

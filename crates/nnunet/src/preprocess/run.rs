@@ -39,7 +39,7 @@ pub struct PreprocessOptions {
     /// Cases worked on at once; the number of threads of the rayon pool if absent.
     pub workers: Option<usize>,
     /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone.
+    /// that needs more is worked on alone; one that needs more than this process can have is an error before the start.
     pub max_ram: Option<u64>,
     /// The cases to make; all by default.
     pub part: Part,

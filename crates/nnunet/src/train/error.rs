@@ -58,6 +58,14 @@ pub enum TrainError {
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The state could not be saved.
+    #[error("{source}; {}", saved_before(kept.as_deref()))]
+    NotSaved {
+        /// What happened.
+        source: CheckpointError,
+        /// The checkpoint that was saved before and is unharmed.
+        kept: Option<PathBuf>,
+    },
     /// A checkpoint lacks what is needed to go on.
     #[error("{path}: {problem}", path = path.display())]
     Resume {
@@ -138,6 +146,13 @@ pub enum TrainError {
         /// Whether there is a checkpoint to do it again with.
         checkpoint: bool,
     },
+}
+
+fn saved_before(kept: Option<&Path>) -> String {
+    match kept {
+        Some(path) => format!("what was saved before is unharmed in {}, continue with --c", path.display()),
+        None => "nothing of this training is saved".to_owned(),
+    }
 }
 
 fn interrupted(path: Option<&Path>) -> String {

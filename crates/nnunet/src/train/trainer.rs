@@ -274,6 +274,7 @@ impl Training {
             references: &self.preprocessed.join("gt_segmentations"),
             folder: &self.folder,
             save_probabilities,
+            max_ram: self.request.max_ram,
             has_checkpoint: !self.unsaved,
         }
         .run(&mut self.engine.executor, progress, cancel)?;
@@ -384,7 +385,8 @@ impl Training {
             return Ok(false);
         }
         let rates = Rates { current, initial: self.request.recipe.initial_learning_rate };
-        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity)?;
+        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity)
+            .map_err(|source| TrainError::NotSaved { source, kept: self.folder.resumable_checkpoint() })?;
         if self.unsaved {
             self.folder.supersede_earlier(path).map_err(|e| self.io(e))?;
             self.unsaved = false;

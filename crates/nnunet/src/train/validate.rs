@@ -12,10 +12,11 @@ use super::run_folder::RunFolder;
 use crate::dataset::{DatasetJson, ImageReader, LabelManager};
 use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_pairs;
+use crate::memory::{MemoryLimit, gigabytes};
 use crate::model::previous_stage_labels;
 use crate::one_case::one_case;
 use crate::plan::{Configuration, Plans};
-use crate::predict::sliding_window::Single;
+use crate::predict::sliding_window::{Single, SlidingWindow};
 use crate::predict::{Exporter, PredictError, WindowOptions, window_for, write_prediction};
 use crate::preprocess::{
     CaseFiles, PreviousStage, Properties, StoredCase, append_one_hot, write_previous_stage,
@@ -46,6 +47,8 @@ pub(super) struct Validation<'a> {
     pub folder: &'a RunFolder,
     /// Whether to write probabilities too.
     pub save_probabilities: bool,
+    /// Limit of memory that the user gave.
+    pub max_ram: Option<u64>,
     /// Whether the weights are in a checkpoint too.
     pub has_checkpoint: bool,
 }
@@ -134,12 +137,13 @@ impl Validation<'_> {
         let folder = self.preprocessed.join(&self.configuration.data_identifier);
         let stored = StoredCase::open(&folder, case)?;
         let shape = stored.shape();
+        let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
+        self.check_memory(executor, &window, shape)?;
         let mut image = stored.read_data([0; 3], shape)?;
         if let Some(previous) = self.previous_stage {
             let segmentation = PreviousStage::open(previous, case, shape)?.read([0; 3], shape)?;
             image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels));
         }
-        let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
         let logits = window.whole(&mut Single(executor), &image, cancel, &mut |_| ())?;
         let exporter = Exporter::new(self.plans, self.configuration, self.labels);
         let properties = stored.properties()?;
@@ -155,6 +159,28 @@ impl Validation<'_> {
             self.leave_for(next, case, &exporter, &logits, &properties, progress)?;
         }
         Ok(())
+    }
+
+    /// Checks that the image (z, y, x) and the logits of all its voxels can be held.
+    fn check_memory(
+        &self,
+        executor: &CpuExecutor,
+        window: &SlidingWindow,
+        shape: [usize; 3],
+    ) -> Result<(), PredictError> {
+        let [z, y, x] = window.tile;
+        let channels = executor.graph().input_channels();
+        let pass = executor.memory_estimate([window.batch, channels, z, y, x], false)?;
+        let heads = self.labels.num_segmentation_heads();
+        let voxels = shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64));
+        let need = (pass.total() as u64)
+            .saturating_add(voxels.saturating_mul((4 * channels + 2 * heads) as u64))
+            .saturating_add(window.memory(shape, heads, 1));
+        let limit = MemoryLimit::new(self.max_ram);
+        match limit.excludes(need) {
+            true => Err(limit.error(format!("it needs {}", gigabytes(need)), "").into()),
+            false => Ok(()),
+        }
     }
 
     /// Writes the segmentation on the preprocessed grid of the cascade's next stage.
