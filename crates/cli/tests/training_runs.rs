@@ -190,8 +190,9 @@ fn a_validation_names_the_cases_that_fail_and_does_the_others() {
     let place = Place::new();
     place.prepare();
     let words = "--epochs 1 --iterations-per-epoch 1";
-    place.succeed(&format!("{TRAIN} {words}"));
-    let validation = fold(&place, "nnUNetTrainer_1epoch").join("validation");
+    let train = TRAIN.replace(" 0 ", " all ");
+    place.succeed(&format!("{train} {words}"));
+    let validation = fold(&place, "nnUNetTrainer_1epoch").with_file_name("fold_all").join("validation");
     let mut predicted: Vec<PathBuf> = std::fs::read_dir(&validation)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -203,7 +204,7 @@ fn a_validation_names_the_cases_that_fail_and_does_the_others() {
     let damaged = predicted[0].file_name().unwrap().to_string_lossy().replace(".nii.gz", "");
     let cases = place.path("pre").join(DATASET).join("nnUNetPlans_3d_fullres");
     std::fs::write(cases.join(format!("{damaged}.b2nd")), "no array").unwrap();
-    let said = refused(&place, &format!("{TRAIN} {words} --val"), 1);
+    let said = refused(&place, &format!("{train} {words} --val"), 1);
     let total = predicted.len();
     assert!(said.contains(&format!("1 of {total} validation cases failed")), "{said}");
     assert!(said.contains(&format!("case {damaged}: ")) && said.contains(".b2nd"), "{said}");

@@ -62,7 +62,17 @@ pub(crate) struct LockRequest<'a> {
 /// A held lock; dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct FolderLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for FolderLock {
+    /// Empties the file if nobody else holds the lock, so that finished runs leave the same whatever they were.
+    fn drop(&mut self) {
+        if self.file.unlock().is_ok() && self.file.try_lock().is_ok() {
+            // The lock itself ends with the file.
+            let _ = self.file.set_len(0);
+        }
+    }
 }
 
 impl LockRequest<'_> {
@@ -112,7 +122,7 @@ impl LockRequest<'_> {
             .append(true)
             .open(self.file)
             .and_then(|mut end| end.write_all(line.as_bytes()));
-        Ok(Some(FolderLock { _file: file }))
+        Ok(Some(FolderLock { file }))
     }
 
     fn io(&self, source: io::Error) -> LockError {
@@ -196,6 +206,7 @@ mod tests {
             format!("{}: in use by a training (process {}", root.path().display(), std::process::id());
         assert!(second.starts_with(&expected) && second.ends_with("; wait for it to end"), "{second}");
         drop(held);
+        assert_eq!(std::fs::read(&file).unwrap(), b"", "a run that has ended says nothing");
         assert!(training.take(&Silent).unwrap().is_some());
     }
 
@@ -212,6 +223,7 @@ mod tests {
             "{refused}"
         );
         drop((one, two));
+        assert_eq!(std::fs::read(&file).unwrap(), b"");
         let writer = take(Hold::Alone, "preprocessing").unwrap();
         let refused = message(take(Hold::Together, "fold 2"));
         assert!(

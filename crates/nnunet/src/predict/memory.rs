@@ -114,28 +114,29 @@ pub(super) fn check(
     given: Option<u64>,
 ) -> Result<(), MemoryLimitError> {
     let limit = MemoryLimit::new(given);
-    check_loaded(predictor, need, &limit)?;
-    if limit.excludes(need.alone()) {
-        return Err(limit.error(format!("it needs {}", gigabytes(need.alone())), REMEDY));
+    match limit.excludes(need.alone()) {
+        true => Err(too_much(predictor, need, &limit, format!("it needs {}", gigabytes(need.alone())))),
+        false => Ok(()),
     }
-    Ok(())
 }
 
-/// Checks what is needed whatever the case.
-fn check_loaded(
+/// The error for cases that need too much, one of which is `need`; it says so where the network alone already does.
+fn too_much(
     predictor: &Predictor,
     need: &MemoryNeed,
     limit: &MemoryLimit,
-) -> Result<(), MemoryLimitError> {
+    cases: String,
+) -> MemoryLimitError {
     if !limit.excludes(need.loaded) {
-        return Ok(());
+        return limit.error(cases, REMEDY);
     }
     let window = &predictor.window;
     let patches = if window.batch == 1 { "a patch".to_owned() } else { format!("{} patches", window.batch) };
     let [z, y, x] = window.tile;
+    let network = gigabytes(need.loaded);
     let needs =
-        format!("the network on {patches} of {z} x {y} x {x} voxels needs {}", gigabytes(need.loaded));
-    Err(limit.error(needs, REMEDY_OF_PASS))
+        format!("{cases}, of which the network takes {network} on {patches} of {z} x {y} x {x} voxels");
+    limit.error(needs, REMEDY_OF_PASS)
 }
 
 /// Says what the largest of `cases` needs, and whether cases may overlap: within the request's limit, or within what is available.
@@ -162,14 +163,13 @@ fn plan_within(
     progress: &dyn Progress,
 ) -> Result<bool, PredictError> {
     let mut largest: Option<(MemoryNeed, &str)> = None;
-    let mut too_large = Vec::new();
+    let mut too_large: Vec<String> = Vec::new();
     for case in cases {
         // Files that are damaged fail when they are read, and by themselves.
         let header = case.images.first().and_then(|path| reader.reader().read_header(path).ok());
         let Some((_, shape, spacing)) = header else { continue };
         let Ok((shape, on_network)) = reader.shapes(shape, spacing) else { continue };
         let need = predictor.memory(shape, on_network, request.save_probabilities)?;
-        check_loaded(predictor, &need, &limit)?;
         if limit.excludes(need.alone()) {
             too_large.push(format!("{} needs {}", case.identifier, gigabytes(need.alone())));
         }
@@ -177,10 +177,10 @@ fn plan_within(
             largest = Some((need, &case.identifier));
         }
     }
-    if !too_large.is_empty() {
-        return Err(limit.error(too_large.join(", "), REMEDY).into());
-    }
     let Some((need, case)) = largest else { return Ok(request.max_ram.is_none()) };
+    if !too_large.is_empty() {
+        return Err(too_much(predictor, &need, &limit, too_large.join(", ")).into());
+    }
     // One case overlaps with nothing.
     let overlapping = match cases.len() {
         1 => need.alone(),
@@ -258,6 +258,6 @@ mod tests {
         );
         assert!(heard.is_empty());
         let refused = plan(loaded - 1, 0).0.unwrap_err();
-        assert!(refused.contains("the network on") && refused.contains("patch_size"), "{refused}");
+        assert!(refused.contains("the network takes") && refused.contains("patch_size"), "{refused}");
     }
 }
