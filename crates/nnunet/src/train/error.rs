@@ -62,7 +62,7 @@ pub enum TrainError {
     #[error("{source}; {}", saved_before(kept.as_deref()))]
     NotSaved {
         /// What happened.
-        source: CheckpointError,
+        source: Box<CheckpointError>,
         /// The checkpoint that was saved before and is unharmed.
         kept: Option<PathBuf>,
     },

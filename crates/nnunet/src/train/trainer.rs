@@ -385,8 +385,12 @@ impl Training {
             return Ok(false);
         }
         let rates = Rates { current, initial: self.request.recipe.initial_learning_rate };
-        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity)
-            .map_err(|source| TrainError::NotSaved { source, kept: self.folder.resumable_checkpoint() })?;
+        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity).map_err(
+            |source| TrainError::NotSaved {
+                source: Box::new(source),
+                kept: self.folder.resumable_checkpoint(),
+            },
+        )?;
         if self.unsaved {
             self.folder.supersede_earlier(path).map_err(|e| self.io(e))?;
             self.unsaved = false;

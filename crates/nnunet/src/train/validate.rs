@@ -14,7 +14,7 @@ use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_pairs;
 use crate::memory::{MemoryLimit, gigabytes};
 use crate::model::previous_stage_labels;
-use crate::one_case::one_case;
+use crate::one_case::named_case;
 use crate::plan::{Configuration, Plans};
 use crate::predict::sliding_window::{Single, SlidingWindow};
 use crate::predict::{Exporter, PredictError, WindowOptions, window_for, write_prediction};
@@ -72,16 +72,16 @@ impl Validation<'_> {
         let mut faults = Vec::new();
         for (i, case) in self.cases.iter().enumerate() {
             let mut panicked = true;
-            let result = one_case(|| {
+            let result = named_case(format_args!("case {case}"), || {
                 let result = self.predict(case, &next_stages, executor, progress, cancel);
                 panicked = false;
-                result.map_err(|error| error.to_string())
+                result.map_err(|error| format!("case {case}: {error}"))
             });
             if cancel.is_cancelled() {
                 return Err(self.interrupted());
             }
             if let Err(fault) = result {
-                faults.push(format!("case {case}: {fault}"));
+                faults.push(fault);
             }
             if panicked {
                 // The executor may lack the memory that was in use.
