@@ -145,7 +145,7 @@ fn receive(
     session.display.event(Event::Started { stage: "download (MB)", total: total.unwrap_or(0) / MB });
     loop {
         if session.cancel.is_cancelled() {
-            return Err(Interrupted.into());
+            return Err(Interrupted("interrupted; nothing was installed".to_owned()).into());
         }
         let n = body.read(&mut buffer)?;
         if n == 0 {

@@ -31,7 +31,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: "NNUNET_CPU_LEVEL",
-        help: "portable, avx2 or avx512: lowers the instruction set that the kernels use, never raises it",
+        help: "portable, avx2, avx512 or avx512bf16: lowers the instruction set that the kernels use, never raises it",
     },
 ];
 

@@ -68,10 +68,10 @@ fn run_command(command: &commands::Entry, words: &[String]) -> anyhow::Result<()
         .map_err(|e| UsageError(format!("{e} (nnunet {} --help shows the arguments)", command.spec.verb)))?;
     let session = Session::new(&matches)?;
     let outcome = (command.run)(&matches, &session);
-    if outcome.is_err() && session.cancel.is_cancelled() {
-        return Err(Interrupted.into());
+    match outcome {
+        Err(error) if session.cancel.is_cancelled() => Err(Interrupted(messages::describe(&error)).into()),
+        outcome => outcome,
     }
-    outcome
 }
 
 /// The last part of a path, without `.exe`.

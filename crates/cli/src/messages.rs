@@ -14,15 +14,13 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Ctrl-C or a request to terminate ended the run after it saved what it had: exit status 130.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Interrupted;
+/// Ctrl-C or a request to terminate ended the run, which says what is saved and how to go on: exit status 130.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Interrupted(pub(crate) String);
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(
-            "interrupted; what was finished is saved, the same command goes on from there (train: with --c)",
-        )
+        f.write_str(&self.0)
     }
 }
 

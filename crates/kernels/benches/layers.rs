@@ -10,9 +10,12 @@
 mod common;
 
 use common::values;
-use nnunet_kernels::conv::{Affine, ConvShape, GradientTarget, Source, StatisticsMut};
+use nnunet_kernels::conv::winograd::Variant;
+use nnunet_kernels::conv::{
+    self, Affine, Algorithm, ConvShape, ForwardWeights, GradientTarget, Source, StatisticsMut,
+};
 use nnunet_kernels::head::{self, HeadShape};
-use nnunet_kernels::layout::BlockedShape;
+use nnunet_kernels::layout::{BlockedShape, to_blocked};
 use nnunet_kernels::norm::{self, NormBackward, NormGradients, NormOver};
 use nnunet_kernels::transposed::{self, TransposedShape, TransposedWeights};
 use nnunet_kernels::{Context, CpuLevel, Values, activation, first_layer, peak};
@@ -56,18 +59,7 @@ fn main() {
         let affine = Some(Affine { scale: &scale, shift: &shift, negative_slope: 0.01 });
         let source = Source { data: Values::F32(&tensor), affine };
 
-        let shape = ConvShape::new(batch, spatial, &[1], 32, [3; 3], [1; 3]).unwrap();
-        let (image, weights) = (values(upper.voxels() * batch), values(shape.weights_len()));
-        let seconds = common::best(threads, 0.2, || {
-            let statistics = Some(StatisticsMut { mean: &mut mean, variance: &mut variance });
-            first_layer::forward(&ctx, &shape, &image, &weights, None, &mut other, statistics).unwrap();
-        });
-        report.flops(&at("first layer 1>32, statistics"), seconds, shape.flops());
-        let mut grad_weights = values(shape.weights_len());
-        let seconds = common::best(threads, 0.2, || {
-            first_layer::backward_weights(&ctx, &shape, &image, &tensor, &mut grad_weights, None).unwrap();
-        });
-        report.flops(&at("first layer 1>32, weight gradient"), seconds, shape.flops());
+        first_layers(&ctx, &report, threads, batch, spatial);
 
         let shape = TransposedShape::new(batch, spatial.map(|size| size / 2), 64, 32, [2; 3]).unwrap();
         let mut packed = TransposedWeights::new(&shape);
@@ -135,5 +127,43 @@ fn main() {
         let seconds =
             common::best(threads, 0.2, || activation::accumulate(&ctx, &upper, &tensor, &mut other).unwrap());
         report.bytes(&at("sum of gradients"), seconds, 3, upper.len());
+    }
+}
+
+/// Images of so many channels: modalities, and in a cascade the classes of its first stage.
+const IMAGE_CHANNELS: [usize; 6] = [1, 2, 4, 5, 7, 8];
+
+/// Each number of channels in plain layout, and converted to the blocked one with weights that are packed already.
+fn first_layers(ctx: &Context, report: &Report, threads: usize, batch: usize, spatial: [usize; 3]) {
+    for channels in IMAGE_CHANNELS {
+        let name = |what: &str| format!("first layer {channels}>32, {what}, {batch} x {spatial:?}");
+        let shape = ConvShape::new(batch, spatial, &[channels], 32, [3; 3], [1; 3]).unwrap();
+        let (image, weights) = (values(shape.source(0).plain_len()), values(shape.weights_len()));
+        let vector = shape.output().vector_len();
+        let (mut mean, mut variance) = (vec![0.0; vector], vec![1.0; vector]);
+        let (mut output, mut grad_weights) = (values(shape.output().len()), values(shape.weights_len()));
+        let seconds = common::best(threads, 0.2, || {
+            let statistics = Some(StatisticsMut { mean: &mut mean, variance: &mut variance });
+            first_layer::forward(ctx, &shape, &image, &weights, None, &mut output, statistics).unwrap();
+        });
+        report.flops(&name("statistics"), seconds, shape.flops());
+        let gradient = values(shape.output().len());
+        let seconds = common::best(threads, 0.2, || {
+            first_layer::backward_weights(ctx, &shape, &image, &gradient, &mut grad_weights, None).unwrap();
+        });
+        report.flops(&name("weight gradient"), seconds, shape.flops());
+
+        let mut blocked = values(shape.source(0).len());
+        for algorithm in [Algorithm::Direct, Algorithm::Winograd(Variant::W2Z)] {
+            let mut packed = ForwardWeights::with_algorithm(&shape, algorithm);
+            packed.pack(ctx, &weights).unwrap();
+            let seconds = common::best(threads, 0.2, || {
+                to_blocked(ctx, &shape.source(0), &image, &mut *blocked).unwrap();
+                let statistics = Some(StatisticsMut { mean: &mut mean, variance: &mut variance });
+                let sources = [Source::raw(&blocked)];
+                conv::forward(ctx, &shape, &sources, &packed, None, &mut output, statistics).unwrap();
+            });
+            report.flops(&name(&format!("blocked, {algorithm:?}")), seconds, shape.flops());
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::conv::direct::micro::Tap;
 use crate::conv::direct::rows::LaneStatistics;
 use crate::layout::{AlignedBuffer, LANES};
 use crate::norm::rows::NormSums;
@@ -26,6 +27,8 @@ pub struct Context {
     norm_sums: Mutex<Vec<NormSums>>,
     /// Means of them over the values that share statistics.
     norm_means: Mutex<Vec<NormSums>>,
+    /// What a first layer reads for each of its weights, for one block of output channels at a time and for two.
+    taps: Mutex<[Vec<Tap>; 2]>,
 }
 
 impl Context {
@@ -43,6 +46,7 @@ impl Context {
             sums: Mutex::default(),
             norm_sums: Mutex::default(),
             norm_means: Mutex::default(),
+            taps: Mutex::default(),
         }
     }
 
@@ -90,5 +94,10 @@ impl Context {
     /// The buffer for the means of a norm's gradient, taken by the caller of the job.
     pub(crate) fn norm_means(&self) -> MutexGuard<'_, Vec<NormSums>> {
         self.norm_means.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The lists of taps of a first layer, taken by the caller of the job.
+    pub(crate) fn taps(&self) -> MutexGuard<'_, [Vec<Tap>; 2]> {
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

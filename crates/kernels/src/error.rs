@@ -34,7 +34,7 @@ pub enum KernelError {
         asked: String,
     },
     /// A name of a CPU level that does not exist.
-    #[error("unknown CPU level '{0}', known are portable, avx2, avx512, avx512bf16")]
+    #[error("unknown CPU level '{0}', known are {known}", known = crate::CpuLevel::ALL.map(crate::CpuLevel::name).join(", "))]
     UnknownCpuLevel(String),
 }
 

@@ -7,7 +7,7 @@
 //! Which thread runs which task is not deterministic. Kernels therefore make results depend on the task alone.
 
 use std::any::Any;
-use std::cell::{Cell, UnsafeCell};
+use std::cell::{RefCell, UnsafeCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -23,8 +23,9 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 type Task<'a> = dyn Fn(usize, usize) + Sync + 'a;
 
 thread_local! {
-    /// Index of this thread in the job that it is running, if any: a job started inside a task runs in place.
-    static RUNNING_AS: Cell<Option<usize>> = const { Cell::new(None) };
+    /// The jobs that this thread is running, the innermost last: the address of the pool's shared state, and the thread's index in that
+    /// pool. Jobs nest only when a task starts another one.
+    static RUNNING: RefCell<Vec<(usize, usize)>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Shared {
@@ -63,9 +64,14 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
+    /// Tells pools apart while they live.
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Takes tasks until none is left; keeps the first panic and drops the remaining tasks.
     fn run_tasks(&self, thread: usize, task: &Task<'_>) {
-        let outer = RUNNING_AS.with(|running| running.replace(Some(thread)));
+        RUNNING.with_borrow_mut(|running| running.push((self.address(), thread)));
         let tasks = self.tasks.load(Ordering::Relaxed);
         loop {
             let index = self.next.fetch_add(1, Ordering::Relaxed);
@@ -77,7 +83,7 @@ impl Shared {
                 lock(&self.panicked).get_or_insert(panic);
             }
         }
-        RUNNING_AS.with(|running| running.set(outer));
+        RUNNING.with_borrow_mut(Vec::pop);
     }
 
     fn wait_for_job(&self, seen: usize) {
@@ -169,21 +175,29 @@ impl Pool {
 
     /// Runs `task(thread, index)` for every index below `tasks` and returns when all are done. `thread` is below
     /// [`Pool::threads`], and no two tasks with the same `thread` run at the same time. A panic in a task is passed on to the
-    /// caller after the running tasks have ended. A job started inside a task runs in place, on that task's thread.
+    /// caller after the running tasks have ended.
+    ///
+    /// A job started inside a task runs in place, on that task's thread, under its index if the pool is the same. In another pool it runs
+    /// as thread 0, after that pool's present job; two pools that start jobs in each other at the same time would wait for each other.
     pub fn par_for(&self, tasks: usize, task: impl Fn(usize, usize) + Sync) {
         if tasks == 0 {
             return;
         }
-        if let Some(thread) = RUNNING_AS.with(Cell::get) {
+        let shared = &*self.shared;
+        let (nested, own) = RUNNING.with_borrow(|running| {
+            (!running.is_empty(), running.iter().rfind(|(pool, _)| *pool == shared.address()).copied())
+        });
+        if let Some((_, thread)) = own {
             (0..tasks).for_each(|index| task(thread, index));
             return;
         }
         let submit = lock(&self.submit);
-        let shared = &*self.shared;
         let task: &Task<'_> = &task;
         shared.tasks.store(tasks, Ordering::Relaxed);
         shared.next.store(0, Ordering::Relaxed);
-        if tasks > 1 && self.threads > 1 {
+        // Workers of this pool know nothing of the jobs around a nested one: if they started a job in a pool that is running one of those,
+        // they would wait for it forever.
+        if tasks > 1 && self.threads > 1 && !nested {
             // SAFETY: only the lifetime of the reference is erased. The job is reachable for workers only while the gate is open, and
             // this function closes it and waits for all of them to leave before it returns. `submit` is held, so no other
             // caller writes `job`, and with the gate closed no worker reads it now.
@@ -300,5 +314,44 @@ mod tests {
             }
         });
         assert_eq!(sum.into_inner(), 4 * 50 * 12);
+    }
+
+    #[test]
+    fn threads_of_one_pool_are_not_taken_for_those_of_another() {
+        let (large, small) = (Pool::new(4), Pool::new(2));
+        let busy: Vec<AtomicBool> = (0..small.threads()).map(|_| AtomicBool::new(false)).collect();
+        let (sum, back) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        for _ in 0..50 {
+            large.par_for(8, |outer, _| {
+                small.par_for(3, |thread, _| {
+                    assert!(thread < small.threads(), "index {thread} of the large pool");
+                    assert!(!busy[thread].swap(true, Ordering::SeqCst), "two tasks as thread {thread}");
+                    sum.fetch_add(1, Ordering::Relaxed);
+                    large.par_for(2, |again, _| {
+                        assert_eq!(again, outer, "back in the large pool, on the same thread");
+                        back.fetch_add(1, Ordering::Relaxed);
+                    });
+                    busy[thread].store(false, Ordering::SeqCst);
+                });
+            });
+        }
+        assert_eq!((sum.into_inner(), back.into_inner()), (50 * 8 * 3, 50 * 8 * 3 * 2));
+        let threads = Mutex::new(Vec::new());
+        small.par_for(200, |thread, _| {
+            std::thread::sleep(std::time::Duration::from_micros(50));
+            lock(&threads).push(thread);
+        });
+        assert!(lock(&threads).contains(&1), "a job that is not nested still uses all threads");
+    }
+
+    #[test]
+    fn a_panic_in_a_nested_job_of_another_pool_reaches_the_outer_caller() {
+        let (large, small) = (Pool::new(3), Pool::new(1));
+        let result = catch_unwind(AssertUnwindSafe(|| {
+            large.par_for(4, |_, _| small.par_for(5, |_, index| assert!(index != 3, "task {index}")));
+        }));
+        let message = *result.unwrap_err().downcast::<String>().unwrap();
+        assert!(message.contains("task 3"), "{message}");
+        large.par_for(2, |_, _| small.par_for(2, |thread, _| assert_eq!(thread, 0)));
     }
 }

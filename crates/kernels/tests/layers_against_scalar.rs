@@ -273,7 +273,7 @@ proptest! {
     #[test]
     fn first_layers(
         (batch, input) in (1_usize..4, spatial()),
-        (in_channels, out_channels) in (1_usize..7, channels()),
+        (in_channels, out_channels) in (1_usize..=9, channels()),
         (kernel, stride) in ((1_usize..6, 1_usize..8, 1_usize..8), (1_usize..3, 1_usize..5, 1_usize..5)),
         usual in any::<bool>(),
         seed in 1_u64..,

@@ -3,6 +3,8 @@
 use crate::error::NetworkError;
 use crate::graph::{Graph, Node, NodeId, Operation};
 
+/// Values that an input has at most, 64 TiB: sums of bytes over all layers of any network fit into 64 bits.
+const MOST_VALUES: usize = 1 << 44;
 const PATCH_HINT: &str = "Use a patch size that every stage's stride divides";
 
 /// Shape (n, c, z, y, x) of every node of `graph`, by node index, for an input of shape `input`.
@@ -10,15 +12,12 @@ pub fn infer(graph: &Graph, input: [usize; 5]) -> Result<Vec<[usize; 5]>, Networ
     if input[1] != graph.input_channels()
         || input.contains(&0)
         || (graph.spatial_dimensions() == 2 && input[2] != 1)
-        || input
-            .iter()
-            .try_fold(1usize, |p, &s| p.checked_mul(s))
-            .is_none_or(|p| p > isize::MAX as usize / 64)
+        || input.iter().try_fold(1usize, |p, &s| p.checked_mul(s)).is_none_or(|p| p > MOST_VALUES)
     {
         return Err(NetworkError::Input {
             found: input,
             expected: format!(
-                "{} channels, no axis of length zero{}",
+                "{} channels, no axis of length zero, at most {MOST_VALUES} values (check patch_size and batch_size){}",
                 graph.input_channels(),
                 if graph.spatial_dimensions() == 2 {
                     ", z of length one (two-dimensional network)"

@@ -14,6 +14,8 @@ pub mod evaluate;
 pub mod files;
 pub mod fingerprint;
 pub mod json;
+mod lock;
+pub mod memory;
 pub mod model;
 pub mod model_store;
 mod npy;
@@ -31,5 +33,6 @@ pub mod spelling;
 pub mod train;
 mod workers;
 
+pub use lock::FolderInUse;
+pub use memory::MemoryLimitError;
 pub use one_case::Panicked;
-pub use workers::MemoryLimitError;

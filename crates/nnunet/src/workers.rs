@@ -6,17 +6,13 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use crate::memory::{MemoryLimit, MemoryLimitError, gigabytes};
 use crate::progress::{Cancel, Event, Progress};
 
-/// Cases that do not fit into the memory that may be used.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("more memory than the limit of {limit}: {cases}. Raise --max-ram or use a machine with more memory")]
-pub struct MemoryLimitError {
-    /// The limit.
-    limit: String,
-    /// The cases with what they need.
-    cases: String,
-}
+/// What to look at when a case needs too much.
+const REMEDY: &str = "Check size and spacing in the headers of their files, and `spacing` in the plans. ";
+/// Where the system does not say what is available.
+const DEFAULT_LIMIT: u64 = 4 << 30;
 
 /// Workers on cases, and the memory they share.
 #[derive(Debug)]
@@ -33,25 +29,36 @@ impl Workers {
     /// if absent). What will be used at most is reported.
     ///
     /// # Errors
-    /// A case does not fit into a limit that was given.
+    /// A case does not fit into a limit that was given, or else into all the memory that this process may use.
     pub(crate) fn plan(
         cases: &[(&str, u64)],
         count: Option<usize>,
         limit: Option<u64>,
         progress: &dyn Progress,
     ) -> Result<Self, MemoryLimitError> {
-        if let Some(limit) = limit {
-            let large: Vec<String> = cases
-                .iter()
-                .filter(|(_, need)| *need > limit)
-                .map(|(name, need)| format!("{name} needs {}", gigabytes(*need)))
-                .collect();
-            if !large.is_empty() {
-                return Err(MemoryLimitError { limit: gigabytes(limit), cases: large.join(", ") });
-            }
+        Self::plan_within(cases, count, MemoryLimit::new(limit), progress)
+    }
+
+    /// [`plan`](Self::plan) for what is given or what the system says.
+    fn plan_within(
+        cases: &[(&str, u64)],
+        count: Option<usize>,
+        limit: MemoryLimit,
+        progress: &dyn Progress,
+    ) -> Result<Self, MemoryLimitError> {
+        let large: Vec<String> = cases
+            .iter()
+            .filter(|(_, need)| limit.excludes(*need))
+            .map(|(name, need)| format!("{name} needs {}", gigabytes(*need)))
+            .collect();
+        if !large.is_empty() {
+            return Err(limit.error(large.join(", "), REMEDY));
         }
         let count = count.unwrap_or_else(rayon::current_num_threads).clamp(1, cases.len().max(1));
-        let budget = MemoryBudget::new(limit.unwrap_or_else(default_limit));
+        let budget = MemoryBudget::new(match limit {
+            MemoryLimit::Given(bytes) => bytes,
+            MemoryLimit::Machine(memory) => memory.available.map_or(DEFAULT_LIMIT, |bytes| bytes / 2),
+        });
         if let Some((name, largest)) = cases.iter().max_by_key(|(_, need)| *need) {
             let mut needs: Vec<u64> = cases.iter().map(|(_, need)| *need).collect();
             needs.sort_unstable_by(|a, b| b.cmp(a));
@@ -62,6 +69,9 @@ impl Workers {
                 gigabytes(together.min(budget.limit.max(*largest))),
                 gigabytes(*largest)
             )));
+            if let Some(warning) = limit.warning(&format!("case {name}"), *largest) {
+                progress.event(Event::Warning(&warning));
+            }
         }
         Ok(Self { count, budget, needs: cases.iter().map(|(_, need)| *need).collect() })
     }
@@ -130,26 +140,10 @@ impl Drop for Share<'_> {
     }
 }
 
-/// Half of the memory that the system says is available; 4 GiB where it does not say.
-fn default_limit() -> u64 {
-    let available = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-        line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
-    });
-    available.map_or(4 << 30, |kilobytes| kilobytes.saturating_mul(1024) / 2)
-}
-
-/// Bytes for messages.
-pub(crate) fn gigabytes(bytes: u64) -> String {
-    match bytes {
-        0..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
-        _ => format!("{:.1} GB", bytes as f64 / 1e9),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::Memory;
     use crate::progress::Silent;
     use std::sync::atomic::AtomicU64;
 
@@ -188,5 +182,34 @@ mod tests {
             seen.sort_unstable();
             assert_eq!(seen, [0, 1, 2]);
         }
+    }
+
+    #[test]
+    fn without_a_limit_cases_are_held_against_the_memory_of_the_process() {
+        struct Warnings(Mutex<Vec<String>>);
+        impl Progress for Warnings {
+            fn event(&self, event: Event<'_>) {
+                if let Event::Warning(text) = event {
+                    self.0.lock().unwrap().push(text.to_owned());
+                }
+            }
+        }
+        let cases = [("small", 1_000_000), ("typo", 1_511_900_000_000)];
+        let warnings = Warnings(Mutex::default());
+        let plan = |total, available| {
+            let memory = Memory { total: Some(total), available: Some(available), of_group: false };
+            Workers::plan_within(&cases, None, MemoryLimit::Machine(memory), &warnings)
+        };
+        let error = plan(16_000_000_000, 8_000_000_000).unwrap_err().to_string();
+        let expected =
+            "more memory than the 16.0 GB of this machine: typo needs 1511.9 GB. Check size and spacing";
+        assert!(error.starts_with(expected) && !error.contains("small"), "{error}");
+        plan(2_000_000_000_000, 8_000_000_000).unwrap();
+        plan(2_000_000_000_000, 1_900_000_000_000).unwrap();
+        let warnings = warnings.0.into_inner().unwrap();
+        assert!(
+            warnings.len() == 1 && warnings[0].starts_with("case typo may need 1511.9 GB"),
+            "{warnings:?}"
+        );
     }
 }

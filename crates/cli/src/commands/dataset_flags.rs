@@ -26,7 +26,8 @@ pub(super) const MAX_RAM: Flag = Flag::one(
     &["--max-ram"],
     "GB",
     "main memory that the cases may take, in 10^9 bytes: fewer are worked on at once if they do not fit together, and \
-     nothing is begun if one does not fit alone (default: half of what is available)",
+     nothing is begun if one does not fit alone (default: half of what is available; a case alone may take all that this \
+     process can have)",
 );
 /// The flags of work that several machines divide among themselves.
 pub(super) const PART_FLAGS: &[Flag] = &[

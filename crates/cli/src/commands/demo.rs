@@ -175,6 +175,7 @@ fn train(
         cpu: cpu_options(matches, session)?,
         start: Start::New,
         checkpointing: true,
+        max_ram: None,
     };
     let mut training = Training::prepare(request, &session.folders, &session.display)?;
     training.run(&session.display, &session.cancel)?;

@@ -54,9 +54,8 @@ pub(crate) fn cpu_level() -> anyhow::Result<CpuLevel> {
         None => Ok(detected),
         Some(name) => {
             let limit = CpuLevel::parse(&name).with_context(|| {
-                format!(
-                    "environment variable NNUNET_CPU_LEVEL: found {name:?}, expected portable, avx2 or avx512"
-                )
+                let known = CpuLevel::ALL.map(CpuLevel::name).join(", ");
+                format!("environment variable NNUNET_CPU_LEVEL: found {name:?}, expected one of {known}")
             })?;
             Ok(detected.min(limit))
         }

@@ -61,7 +61,8 @@ const FLAGS: &[Flag] = &[
         &["--max-ram"],
         "GB",
         "main memory that may be used, in 10^9 bytes: cases come one after the other if they do not fit together, \
-         and nothing is begun if one does not fit alone",
+         and nothing is begun if one does not fit alone (default: what is available, and for a case alone all that \
+         this process can have)",
     ),
     Flag::one(&["-num_parts"], "N", "divide the cases into N parts, for several machines (default: 1)"),
     Flag::one(&["-part_id"], "N", "which part this is, from 0 (default: 0)"),

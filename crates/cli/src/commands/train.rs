@@ -7,6 +7,7 @@ use nnunet::train::{RunFolder, Start, TrainRequest, Training};
 use nnunet_network::CpuOptions;
 
 use super::Entry;
+use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
@@ -47,6 +48,11 @@ const OWN_FLAGS: &[Flag] = &[
         &["--recompute"],
         "take less memory and more time: compute parts of the network again in the backward pass; same results",
     ),
+    Flag::one(
+        &["--max-ram"],
+        "GB",
+        "refuse to start where a training step needs more (default: the memory that this process can have)",
+    ),
     Flag::one(&["--save-every"], "N", "write checkpoint_latest.pth after every N epochs (default: 50)"),
 ];
 
@@ -73,6 +79,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
 }
 
 fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest> {
+    check_combinations(matches)?;
     let positive = "a number of at least 1";
     if let Some(gpus) = matches.parsed::<usize>("-num_gpus", positive)?
         && gpus != 1
@@ -110,7 +117,21 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         cpu: CpuOptions { recompute: matches.has("--recompute"), ..cpu_options(matches, session)? },
         start,
         checkpointing: !matches.has("--disable_checkpointing"),
+        max_ram: max_ram(matches)?,
     })
+}
+
+/// Flags that contradict each other, which the reference refuses too; `--val` with starting weights it ignores.
+fn check_combinations(matches: &Matches) -> Result<(), UsageError> {
+    let pairs = [
+        ("--val_best", "--disable_checkpointing", "there would be no best checkpoint of this training"),
+        ("--c", "--val", "either the training goes on, or there is only the validation"),
+        ("--val", "-pretrained_weights", "a validation takes the weights of the training's checkpoint"),
+    ];
+    match pairs.iter().find(|(one, other, _)| matches.has(one) && matches.has(other)) {
+        Some((one, other, why)) => Err(UsageError(format!("{one} and {other} exclude each other: {why}"))),
+        None => Ok(()),
+    }
 }
 
 fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageError> {

@@ -38,7 +38,11 @@ pub(super) fn run(
     }
     let shared_statistics = SharedMut::new(&mut partial_statistics[..len]);
     let (micro, rows) = (micro_table(ctx.level()), row_table(ctx.level()));
-    let all_taps = [tiles.taps(LANES), tiles.taps(2 * LANES)];
+    let mut all_taps = ctx.taps();
+    for (blocks, taps) in (1..).zip(all_taps.iter_mut()) {
+        tiles.list_taps(blocks * LANES, taps);
+    }
+    let all_taps = &*all_taps;
     let [_, size_y, size_x] = out.spatial;
     let voxels = out.voxels();
     // Rows of both blocks of a group until they are rounded.

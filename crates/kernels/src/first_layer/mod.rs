@@ -11,16 +11,14 @@ mod forward;
 mod plain;
 mod weight_gradient;
 
-use crate::conv::{
-    self, ConvShape, ForwardWeights, SharedTarget, Source, StatisticsMut, WriteMode, check_bias, direct,
-};
+use crate::conv::{ConvShape, StatisticsMut, check_bias, direct};
 use crate::error::check_length;
-use crate::layout::to_blocked;
-use crate::values::{SharedValues, ValuesMut};
+use crate::values::ValuesMut;
 use crate::{Context, KernelError};
 
-/// Up to so many input channels are read from the plain layout; for more, the image is converted to the blocked one.
-const MOST_CHANNELS: usize = 4;
+/// Up to so many input channels these kernels are faster than those for blocked tensors, which compute 16 channels whatever the image
+/// has. They take more all the same.
+pub const FEW_CHANNELS: usize = 7;
 
 /// Raw output (bias added) in the blocked layout, and its statistics, as [`crate::conv::forward`] has them.
 ///
@@ -35,18 +33,7 @@ pub fn forward<'a>(
     output: impl Into<ValuesMut<'a>>,
     statistics: Option<StatisticsMut<'_>>,
 ) -> Result<(), KernelError> {
-    forward_to(ctx, shape, input, weights, bias, output.into().shared(), statistics)
-}
-
-fn forward_to(
-    ctx: &Context,
-    shape: &ConvShape,
-    input: &[f32],
-    weights: &[f32],
-    bias: Option<&[f32]>,
-    output: SharedValues<'_>,
-    statistics: Option<StatisticsMut<'_>>,
-) -> Result<(), KernelError> {
+    let output = output.into().shared();
     check_input(shape, input)?;
     check_length("weights", weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, bias)?;
@@ -54,18 +41,8 @@ fn forward_to(
     if let Some(statistics) = &statistics {
         statistics.check(&shape.output())?;
     }
-    if shape.in_channels() <= MOST_CHANNELS {
-        forward::run(ctx, shape, input, weights, bias, output, statistics);
-        return Ok(());
-    }
-    let mut staging = ctx.staging();
-    let blocked = staging.at_least(shape.source(0).len());
-    to_blocked(ctx, &shape.source(0), input, &mut *blocked)?;
-    let mut packed = ForwardWeights::new(shape);
-    packed.pack(ctx, weights)?;
-    let (sources, target) =
-        ([Source::raw(blocked)], SharedTarget { data: output, mode: WriteMode::Overwrite });
-    conv::forward_to(ctx, shape, 0, &sources, &packed, bias, target, statistics)
+    forward::run(ctx, shape, input, weights, bias, output, statistics);
+    Ok(())
 }
 
 /// Gradient with respect to weights (natural layout) and bias (`out_channels`); both are overwritten.
@@ -84,15 +61,7 @@ pub fn backward_weights(
     check_length("gradient of the output", grad_output.len(), shape.output().len())?;
     check_length("gradient of the weights", grad_weights.len(), shape.weights_len())?;
     check_bias(shape.out_channels, grad_bias.as_deref())?;
-    if shape.in_channels() <= MOST_CHANNELS {
-        weight_gradient::run(ctx, shape, input, grad_output, grad_weights);
-    } else {
-        let mut staging = ctx.staging();
-        let blocked = staging.at_least(shape.source(0).len());
-        to_blocked(ctx, &shape.source(0), input, &mut *blocked)?;
-        let sources = [Source::raw(blocked)];
-        direct::backward_weights(ctx, shape, shape.padding(), &sources, grad_output, grad_weights);
-    }
+    weight_gradient::run(ctx, shape, input, grad_output, grad_weights);
     if let Some(grad_bias) = grad_bias {
         direct::bias_gradient(ctx, &shape.output(), grad_output, grad_bias);
     }

@@ -72,11 +72,12 @@ impl<'a> PlainTiles<'a> {
         self.shape.in_channels() * self.shape.kernel[0] * self.span_y * self.scratch_row()
     }
 
-    /// All taps `[channel][z][y][x]`, relative to the first value that a row of results reads; weights are `width` apart.
-    pub(super) fn taps(&self, width: usize) -> Vec<Tap> {
+    /// Puts all taps `[channel][z][y][x]` into `taps`, relative to the first value that a row of results reads; weights are `width`
+    /// apart.
+    pub(super) fn list_taps(&self, width: usize, taps: &mut Vec<Tap>) {
         let [kernel_z, kernel_y, kernel_x] = self.shape.kernel;
         let stride = self.shape.stride[2];
-        let mut taps = Vec::with_capacity(self.shape.in_channels() * self.shape.taps());
+        taps.clear();
         for plane in 0..self.shape.in_channels() * kernel_z {
             for y in 0..kernel_y {
                 for x in 0..kernel_x {
@@ -86,7 +87,6 @@ impl<'a> PlainTiles<'a> {
                 }
             }
         }
-        taps
     }
 
     /// Copies what a tile reads.

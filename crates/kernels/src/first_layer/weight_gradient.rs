@@ -112,7 +112,9 @@ pub(super) fn run(
     let [_, size_y, size_x] = out.spatial;
     let voxels = out.voxels();
     let tiles = PlainTiles::new(shape);
-    let taps = tiles.taps(0);
+    let mut taps = ctx.taps();
+    tiles.list_taps(0, &mut taps[0]);
+    let taps = &*taps[0];
     let padded_taps = taps.len().next_multiple_of(TAPS);
     let len = padded_taps * padded(shape.out_channels);
     let parts = PARTS.min(tiles.count());

@@ -7,13 +7,11 @@
 //! a bias in front of a batch norm, which only shifts the running mean. A dropout is nothing: networks with one
 //! are not trained here.
 
+use nnunet_kernels::first_layer::FEW_CHANNELS;
 use nnunet_kernels::norm::NormOver;
 
 use crate::error::NetworkError;
 use crate::graph::{Graph, Node, NodeId, Operation, ParameterId, RunningStatistics};
-
-/// Most input channels that go through the kernel for few channels in plain layout.
-const FIRST_LAYER_CHANNELS: usize = 8;
 
 /// Index of a value.
 pub(super) type ValueId = usize;
@@ -249,7 +247,7 @@ impl Compiler<'_> {
                     kernel: *kernel,
                     stride: *stride,
                 };
-                let few = graph.input_channels() < FIRST_LAYER_CHANNELS;
+                let few = graph.input_channels() <= FEW_CHANNELS;
                 if few && matches!(self.views[input.0], View::Plain) {
                     return Ok(self.produce(id, Action::FirstLayer(convolution), Vec::new()));
                 }

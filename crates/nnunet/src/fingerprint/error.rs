@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
 use crate::json::JsonError;
-use crate::workers::MemoryLimitError;
+use crate::memory::MemoryLimitError;
 
 /// Why there is no fingerprint.
 #[derive(Debug, thiserror::Error)]

@@ -20,7 +20,8 @@ use crate::workers::Workers;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct ExtractOptions {
     /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone. The distinct values drawn, 8 bytes each, come on top.
+    /// that needs more is worked on alone; one that needs more than this process can have is an error before the
+    /// start. The distinct values drawn, 8 bytes each, come on top.
     pub max_ram: Option<u64>,
     /// The cases to look at; all by default.
     pub part: Part,

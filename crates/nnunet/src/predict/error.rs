@@ -10,6 +10,7 @@ use super::export::ExportError;
 use super::sliding_window::SlidingWindowError;
 use crate::dataset::DatasetError;
 use crate::json::JsonError;
+use crate::memory::MemoryLimitError;
 use crate::one_case::Panicked;
 use crate::plan::PlanError;
 use crate::preprocess::PreprocessError;
@@ -132,16 +133,8 @@ pub enum PredictError {
         source: std::io::Error,
     },
     /// Cases do not fit into the memory that may be used.
-    #[error(
-        "more memory than the limit of {limit}: {cases}. Raise --max-ram, use a machine with more memory, predict \
-         fewer folds, or leave out --save_probabilities"
-    )]
-    MemoryLimit {
-        /// The limit.
-        limit: String,
-        /// The cases and what they need.
-        cases: String,
-    },
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
     /// Some cases failed, the others are done.
     #[error("{} of {total} cases failed:\n{}", faults.len(), faults.join("\n"))]
     Cases {

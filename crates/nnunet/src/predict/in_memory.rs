@@ -7,6 +7,7 @@ use nnunet_volume::Volume;
 
 use super::cascade::CaseReader;
 use super::error::PredictError;
+use super::memory;
 use super::model_folder::Model;
 use super::predictor::{Predictor, WindowOptions};
 use crate::dataset::cases::case_of_files;
@@ -44,6 +45,8 @@ impl Predictor {
         let segmentation = case.segmentation.filter(|_| previous.is_some());
         let prepared = CaseReader::of_single_cases(&model)?.prepare(RawCase { segmentation, ..case })?;
         let PreprocessedCase { data, properties, .. } = prepared;
+        let need = self.memory(properties.shape_before_cropping, data.shape(), false)?;
+        memory::check(self, &need, None)?;
         let total = self.passes(data.shape()) as u64;
         progress.event(Event::Started { stage: &stage, total });
         let mut done = 0;

@@ -9,9 +9,9 @@ use super::run::PredictRequest;
 use super::slab_stream::SlabStream;
 use super::sliding_window::Networks;
 use crate::dataset::Case;
+use crate::memory::{MemoryLimit, MemoryLimitError, gigabytes};
 use crate::preprocess::memory_of_case;
 use crate::progress::{Event, Progress};
-use crate::workers::gigabytes;
 
 /// Bytes of the program itself.
 const PROGRAM: u64 = 16 << 20;
@@ -32,15 +32,16 @@ pub struct MemoryNeed {
 impl MemoryNeed {
     /// If nothing else is in work.
     pub fn alone(&self) -> u64 {
-        self.loaded + self.preparation.max(self.network).max(self.export)
+        self.loaded.saturating_add(self.preparation.max(self.network).max(self.export))
     }
 
     /// If `preparing` further cases are prepared and one waits, while `exporting` are exported.
     pub fn overlapping(&self, preparing: usize, exporting: usize) -> u64 {
+        let of = |bytes: u64, cases: usize| bytes.saturating_mul(cases as u64 + 1);
         self.loaded
-            + self.network
-            + self.preparation * (preparing as u64 + 1)
-            + self.export * (exporting as u64 + 1)
+            .saturating_add(self.network)
+            .saturating_add(of(self.preparation, preparing))
+            .saturating_add(of(self.export, exporting))
     }
 }
 
@@ -97,10 +98,51 @@ impl Predictor {
     }
 }
 
-/// Says what the largest of `cases` needs, and whether cases may overlap within the request's limit.
+/// What to change when a case needs too much.
+const REMEDY: &str =
+    "Predict fewer folds, leave out --save_probabilities, or check the size in the files' headers. ";
+/// What to change when the network does not even fit.
+const REMEDY_OF_PASS: &str = "Check patch_size in the plans.json of the model. ";
+
+/// Checks what one case needs; `given` is the limit that the user set.
 ///
 /// # Errors
-/// Cases that need more than the limit even alone; all are named.
+/// It cannot be had.
+pub(super) fn check(
+    predictor: &Predictor,
+    need: &MemoryNeed,
+    given: Option<u64>,
+) -> Result<(), MemoryLimitError> {
+    let limit = MemoryLimit::new(given);
+    match limit.excludes(need.alone()) {
+        true => Err(too_much(predictor, need, &limit, format!("it needs {}", gigabytes(need.alone())))),
+        false => Ok(()),
+    }
+}
+
+/// The error for cases that need too much, one of which is `need`; it says so where the network alone already does.
+fn too_much(
+    predictor: &Predictor,
+    need: &MemoryNeed,
+    limit: &MemoryLimit,
+    cases: String,
+) -> MemoryLimitError {
+    if !limit.excludes(need.loaded) {
+        return limit.error(cases, REMEDY);
+    }
+    let window = &predictor.window;
+    let patches = if window.batch == 1 { "a patch".to_owned() } else { format!("{} patches", window.batch) };
+    let [z, y, x] = window.tile;
+    let network = gigabytes(need.loaded);
+    let needs =
+        format!("{cases}, of which the network takes {network} on {patches} of {z} x {y} x {x} voxels");
+    limit.error(needs, REMEDY_OF_PASS)
+}
+
+/// Says what the largest of `cases` needs, and whether cases may overlap: within the request's limit, or within what is available.
+///
+/// # Errors
+/// Cases that need more than the limit, or without one more than the process can have, even alone; all are named.
 pub(super) fn plan(
     predictor: &Predictor,
     reader: &CaseReader<'_>,
@@ -108,39 +150,114 @@ pub(super) fn plan(
     request: &PredictRequest,
     progress: &dyn Progress,
 ) -> Result<bool, PredictError> {
+    plan_within(MemoryLimit::new(request.max_ram), predictor, reader, cases, request, progress)
+}
+
+/// [`plan`] for what is given or what the system says.
+fn plan_within(
+    limit: MemoryLimit,
+    predictor: &Predictor,
+    reader: &CaseReader<'_>,
+    cases: &[&Case],
+    request: &PredictRequest,
+    progress: &dyn Progress,
+) -> Result<bool, PredictError> {
     let mut largest: Option<(MemoryNeed, &str)> = None;
-    let mut too_large = Vec::new();
+    let mut too_large: Vec<String> = Vec::new();
     for case in cases {
         // Files that are damaged fail when they are read, and by themselves.
         let header = case.images.first().and_then(|path| reader.reader().read_header(path).ok());
         let Some((_, shape, spacing)) = header else { continue };
         let Ok((shape, on_network)) = reader.shapes(shape, spacing) else { continue };
         let need = predictor.memory(shape, on_network, request.save_probabilities)?;
-        if request.max_ram.is_some_and(|limit| need.alone() > limit) {
+        if limit.excludes(need.alone()) {
             too_large.push(format!("{} needs {}", case.identifier, gigabytes(need.alone())));
         }
         if largest.is_none_or(|(other, _)| need.alone() > other.alone()) {
             largest = Some((need, &case.identifier));
         }
     }
-    if let (Some(limit), false) = (request.max_ram, too_large.is_empty()) {
-        return Err(PredictError::MemoryLimit { limit: gigabytes(limit), cases: too_large.join(", ") });
-    }
     let Some((need, case)) = largest else { return Ok(request.max_ram.is_none()) };
+    if !too_large.is_empty() {
+        return Err(too_much(predictor, &need, &limit, too_large.join(", ")).into());
+    }
     // One case overlaps with nothing.
     let overlapping = match cases.len() {
         1 => need.alone(),
         _ => need.overlapping(request.preprocessing_threads, request.export_threads),
     };
-    let overlap = request.max_ram.is_none_or(|limit| overlapping <= limit);
-    let line = match overlap {
-        true => format!("memory: at most about {} (largest case {case})", gigabytes(overlapping)),
-        false => format!(
+    let within = limit.comfortable().filter(|within| overlapping > *within);
+    let line = match within {
+        None => format!("memory: at most about {} (largest case {case})", gigabytes(overlapping)),
+        Some(within) => format!(
             "memory: at most about {} (largest case {case}), one case after the other to stay within {}",
             gigabytes(need.alone()),
-            gigabytes(request.max_ram.unwrap_or_default())
+            gigabytes(within)
         ),
     };
     progress.event(Event::Message(&line));
-    Ok(overlap)
+    if let Some(warning) = limit.warning(&format!("case {case}"), need.alone()) {
+        progress.event(Event::Warning(&warning));
+    }
+    Ok(within.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use nnunet_network::CpuOptions;
+    use nnunet_testkit::model::ball_model;
+    use nnunet_testkit::phantom::PhantomDataset;
+
+    use super::*;
+    use crate::dataset::cases::prediction_cases;
+    use crate::memory::Memory;
+    use crate::predict::WindowOptions;
+
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Progress for Heard {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Message(text) | Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_limit_what_the_process_can_have_decides() {
+        let root = tempfile::tempdir().unwrap();
+        let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
+        let cpu = CpuOptions { threads: 1, ..CpuOptions::default() };
+        let predictor = Predictor::open(&ball_model(), cpu, WindowOptions::default()).unwrap();
+        let model = predictor.model().clone();
+        let reader = CaseReader::of_single_cases(&model).unwrap();
+        let cases = prediction_cases(&images, &model.dataset).unwrap();
+        let cases: Vec<&Case> = cases.iter().collect();
+        let request = PredictRequest::new(&images, root.path());
+        let plan = |total: u64, available: u64| {
+            let limit = Memory { total: Some(total), available: Some(available), of_group: false };
+            let heard = Heard(Mutex::default());
+            let planned =
+                plan_within(MemoryLimit::Machine(limit), &predictor, &reader, &cases, &request, &heard);
+            (planned.map_err(|error| error.to_string()), heard.0.into_inner().unwrap())
+        };
+        let (overlap, heard) = plan(1 << 40, 1 << 40);
+        assert!(overlap == Ok(true) && heard.len() == 1, "{heard:?}");
+        let (overlap, heard) = plan(1 << 40, 1 << 20);
+        assert_eq!((overlap, heard.len()), (Ok(false), 2), "{heard:?}");
+        assert!(heard[0].contains("one case after the other to stay within 1 MB"), "{heard:?}");
+        assert!(heard[1].contains("are free now"), "{heard:?}");
+        let loaded = PROGRAM + predictor.memory_of_pass().unwrap().total() as u64;
+        let (refused, heard) = plan(loaded, loaded);
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains("of this machine: ball_000 needs") && refused.contains("ball_001 needs"),
+            "{refused}"
+        );
+        assert!(heard.is_empty());
+        let refused = plan(loaded - 1, 0).0.unwrap_err();
+        assert!(refused.contains("the network takes") && refused.contains("patch_size"), "{refused}");
+    }
 }

@@ -44,6 +44,8 @@ pub fn window_for(
     let tile = configuration.patch_size_zyx();
     let planar = configuration.is_2d();
     let first_axis = usize::from(planar);
+    // The plans may say anything; what is too large is refused when its memory is estimated.
+    let voxels = tile.iter().fold(1usize, |all, &edge| all.saturating_mul(edge));
     SlidingWindow {
         tile,
         planar,
@@ -54,7 +56,7 @@ pub fn window_for(
             Vec::new()
         },
         // Small tiles keep all cores busy only together.
-        batch: (VOXELS_PER_BATCH / tile.iter().product::<usize>().max(1)).clamp(1, 32),
+        batch: (VOXELS_PER_BATCH / voxels.max(1)).clamp(1, 32),
     }
 }
 

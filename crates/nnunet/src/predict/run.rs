@@ -25,7 +25,6 @@ use crate::json::{Json, KeyOrder};
 use crate::one_case::one_case;
 use crate::preprocess::{PreprocessedCase, Properties};
 use crate::progress::{Cancel, Event, Progress};
-use crate::workers::gigabytes;
 
 /// What to predict and where to.
 #[derive(Debug, Clone, PartialEq)]
@@ -50,7 +49,8 @@ pub struct PredictRequest {
     /// Cases exported at once.
     pub export_threads: usize,
     /// Bytes of main memory that the prediction may take; where cases cannot overlap within it, they
-    /// come one after the other, and where a case does not fit alone, nothing is begun.
+    /// come one after the other, and where a case does not fit alone, nothing is begun. If absent, cases overlap within
+    /// what is available, and have to fit into what the process can have at all.
     pub max_ram: Option<u64>,
 }
 
@@ -240,14 +240,9 @@ impl Job<'_> {
         data: &ChannelVolume<f32>,
         properties: &Properties,
     ) -> Result<(), PredictError> {
-        let Some(limit) = self.request.max_ram else { return Ok(()) };
         let shape = properties.shape_before_cropping;
         let need = predictor.memory(shape, data.shape(), self.request.save_probabilities)?;
-        if need.alone() <= limit {
-            return Ok(());
-        }
-        let cases = format!("it needs {}", gigabytes(need.alone()));
-        Err(PredictError::MemoryLimit { limit: gigabytes(limit), cases })
+        Ok(memory::check(predictor, &need, self.request.max_ram)?)
     }
 
     fn export(&self, export: Export<'_>) {

@@ -6,9 +6,10 @@ use nnunet_network::checkpoint::CheckpointError;
 use nnunet_volume::VolumeError;
 
 use crate::dataset::{DatasetError, NonFinite, ReadError, channels_fault};
+use crate::lock::{FolderInUse, LockError};
+use crate::memory::MemoryLimitError;
 use crate::one_case::Panicked;
 use crate::plan::PlanError;
-use crate::workers::MemoryLimitError;
 
 /// Errors of the preprocess stage. Each names the case or file, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum PreprocessError {
     /// Cases do not fit into the memory that may be used.
     #[error(transparent)]
     Memory(#[from] MemoryLimitError),
+    /// Another run works on the preprocessed cases.
+    #[error(transparent)]
+    InUse(#[from] FolderInUse),
     /// A file or folder could not be read, written or removed.
     #[error("{path}: cannot {action}: {source}", path = path.display())]
     Io {
@@ -202,6 +206,15 @@ pub enum PreprocessError {
         /// Number of cases.
         total: usize,
     },
+}
+
+impl From<LockError> for PreprocessError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse(error) => Self::InUse(error),
+            LockError::Io { path, source } => Self::Io { path, action: "lock the folder", source },
+        }
+    }
 }
 
 impl PreprocessError {

@@ -17,6 +17,7 @@ use super::store::write_case;
 use crate::dataset::cases::{training_cases, training_cases_with_warnings};
 use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part};
 use crate::files::write_atomic;
+use crate::lock::{FolderLock, Hold, LockError, LockRequest, lock_beside};
 use crate::one_case::one_case;
 use crate::plan::{Configuration, Plans, transposed};
 use crate::progress::{Cancel, Event, Progress};
@@ -39,7 +40,7 @@ pub struct PreprocessOptions {
     /// Cases worked on at once; the number of threads of the rayon pool if absent.
     pub workers: Option<usize>,
     /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone.
+    /// that needs more is worked on alone; one that needs more than this process can have is an error before the start.
     pub max_ram: Option<u64>,
     /// The cases to make; all by default.
     pub part: Part,
@@ -67,6 +68,8 @@ pub struct DatasetFolders<'a> {
 
 /// Preprocesses the training cases for one configuration into `<preprocessed>/<data_identifier>`.
 /// Faulty cases do not stop the others; all are reported.
+///
+/// The folder is locked meanwhile. If a training or another run holds it, this one ends at once, unless no case has to be made.
 pub fn preprocess_configuration(
     folders: DatasetFolders<'_>,
     dataset: &DatasetJson,
@@ -104,7 +107,15 @@ pub fn preprocess_configuration(
     let workers = Workers::plan(&needs, options.workers, options.max_ram, progress)?;
     let belongs: BTreeSet<&str> = all.iter().map(|case| case.identifier.as_str()).collect();
     let remade: BTreeSet<&str> = cases.iter().map(|case| case.identifier.as_str()).collect();
-    clean(&job.folder, &belongs, &remade, options.part.of() == 1)?;
+    // Where nothing is to be made, whoever uses the folder is left alone.
+    let _lock = match job.lock(options.part) {
+        Err(_) if cases.is_empty() => None,
+        lock => {
+            let lock = lock?;
+            clean(&job.folder, &belongs, &remade, options.part.of() == 1)?;
+            lock
+        }
+    };
 
     if kept > 0 {
         let finished = format!("preprocess {}: {kept} finished cases are kept", configuration.name);
@@ -212,6 +223,18 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Keeps trainings and other preprocessing out of the folder. Parts are made side by side.
+    fn lock(&self, part: Part) -> Result<Option<FolderLock>, LockError> {
+        let request = LockRequest {
+            folder: &self.folder,
+            file: &lock_beside(&self.folder),
+            hold: if part.of() == 1 { Hold::Alone } else { Hold::Together },
+            what: &format!("preprocessing of {}", self.configuration.name),
+            advice: "cases must not be replaced meanwhile: wait for it to end or stop it",
+        };
+        request.take(self.progress)
+    }
+
     fn run(&self, case: &Case) -> Result<(), PreprocessError> {
         // As they are before they are read: a file that changes meanwhile makes the case outdated.
         let files = case.stamps();

@@ -1,6 +1,6 @@
 //! Why a training ended early.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nnunet_network::NetworkError;
 use nnunet_network::checkpoint::CheckpointError;
@@ -11,9 +11,10 @@ use super::loader::LoaderError;
 use crate::augment::AugmentError;
 use crate::dataset::DatasetError;
 use crate::evaluate::EvaluateError;
+use crate::lock::{FolderInUse, LockError};
+use crate::memory::MemoryLimitError;
 use crate::model::UnknownTrainer;
 use crate::plan::PlanError;
-use crate::predict::PredictError;
 use crate::preprocess::PreprocessError;
 
 /// Errors of the training stage.
@@ -57,6 +58,14 @@ pub enum TrainError {
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
+    /// The state could not be saved.
+    #[error("{source}; {}", saved_before(kept.as_deref()))]
+    NotSaved {
+        /// What happened.
+        source: Box<CheckpointError>,
+        /// The checkpoint that was saved before and is unharmed.
+        kept: Option<PathBuf>,
+    },
     /// A checkpoint lacks what is needed to go on.
     #[error("{path}: {problem}", path = path.display())]
     Resume {
@@ -65,13 +74,13 @@ pub enum TrainError {
         /// What is missing or wrong, and what to do.
         problem: String,
     },
-    /// The final validation could not predict a case.
-    #[error("validation of case {case}: {source}")]
+    /// The final validation could not predict some cases; the others are done.
+    #[error("{} of {total} validation cases failed:\n{}", faults.len(), faults.join("\n"))]
     Validation {
-        /// The case.
-        case: String,
-        /// What happened.
-        source: Box<PredictError>,
+        /// One line for each failed case, with its name.
+        faults: Vec<String>,
+        /// Number of cases.
+        total: usize,
     },
     /// The final validation could not be evaluated.
     #[error(transparent)]
@@ -108,12 +117,58 @@ pub enum TrainError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The user asked to stop; the state is saved.
-    #[error("interrupted; the state is saved in {path}, continue with --c", path = path.display())]
-    Interrupted {
-        /// The checkpoint.
+    /// A training step does not fit into the memory that may be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
+    /// Another run works in a folder that this one needs.
+    #[error(transparent)]
+    InUse(#[from] FolderInUse),
+    /// A checkpoint that is asked for does not exist.
+    #[error("{path}: no such checkpoint; {advice}", path = path.display())]
+    NoCheckpoint {
+        /// The file.
         path: PathBuf,
+        /// What to do.
+        advice: &'static str,
     },
+    /// The user asked to stop.
+    #[error("{}", interrupted(path.as_deref()))]
+    Interrupted {
+        /// The checkpoint with the state, if one was written.
+        path: Option<PathBuf>,
+    },
+    /// The user asked to stop in the final validation.
+    #[error(
+        "interrupted in the final validation; {}",
+        if *checkpoint { "train ... --val does it again" } else { "no checkpoint was written to do it again with" }
+    )]
+    ValidationInterrupted {
+        /// Whether there is a checkpoint to do it again with.
+        checkpoint: bool,
+    },
+}
+
+fn saved_before(kept: Option<&Path>) -> String {
+    match kept {
+        Some(path) => format!("what was saved before is unharmed in {}, continue with --c", path.display()),
+        None => "nothing of this training is saved".to_owned(),
+    }
+}
+
+fn interrupted(path: Option<&Path>) -> String {
+    match path {
+        Some(path) => format!("interrupted; the state is saved in {}, continue with --c", path.display()),
+        None => "interrupted; no state was saved, the training would start anew".to_owned(),
+    }
+}
+
+impl From<LockError> for TrainError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse(error) => Self::InUse(error),
+            LockError::Io { path, source } => Self::Io { path, source },
+        }
+    }
 }
 
 impl From<LoaderError> for TrainError {

@@ -6,7 +6,12 @@ use super::error::TrainError;
 use super::trainer::Training;
 use crate::files::write_atomic;
 use crate::json::{Json, KeyOrder};
-use crate::progress::Progress;
+use crate::memory::{MemoryLimit, gigabytes};
+use crate::progress::{Event, Progress};
+
+/// What to change when a step needs too much.
+const REMEDY: &str = "Check patch_size and batch_size of the configuration in the plans, or train with --batch-size or \
+                      --recompute. ";
 
 impl Training {
     /// Plans, dataset and fingerprint beside the folds, and what was decided for this run.
@@ -63,8 +68,11 @@ impl Training {
         ])
     }
 
-    /// Says what memory a training step takes.
-    pub(super) fn state_memory(&self, progress: &dyn Progress) -> Result<(), TrainError> {
+    /// Says what memory a training step takes, and whether it can be had.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn check_memory(&self, progress: &dyn Progress) -> Result<(), TrainError> {
         let [z, y, x] = self.configuration.patch_size_zyx();
         let executor = &self.engine.executor;
         let channels = executor.graph().input_channels();
@@ -72,19 +80,30 @@ impl Training {
         let shape = [batch, channels, z, y, x];
         let estimate = executor.memory_estimate(shape, true)?;
         let momentum = executor.parameters().total_count() * size_of::<f32>();
-        let gigabytes = |bytes: usize| bytes as f64 / 1e9;
+        let need = (estimate.total() + momentum) as u64;
+        let step = format!("a training step on {batch} patches of {z} x {y} x {x}");
+        let limit = MemoryLimit::new(self.request.max_ram);
+        if limit.excludes(need) {
+            return Err(limit.error(format!("{step} voxels needs {}", gigabytes(need)), REMEDY).into());
+        }
+        let in_gb = |bytes: usize| bytes as f64 / 1e9;
         let saved = match executor.recomputation_saves(shape)? {
             0 => String::new(),
-            bytes => format!("; recomputation saves {:.2} GB", gigabytes(bytes)),
+            bytes => format!("; recomputation saves {:.2} GB", in_gb(bytes)),
         };
         let line = format!(
-            "network: {:.1} million parameters; a training step on {batch} patches of {z} x {y} x {x} takes \
-             {:.2} GB of memory ({:.2} activations, {:.2} weights, gradients and momentum){saved}",
+            "network: {:.1} million parameters; {step} takes {:.2} GB of memory ({:.2} activations, {:.2} weights, \
+             gradients and momentum){saved}",
             executor.graph().parameter_count() as f64 / 1e6,
-            gigabytes(estimate.total() + momentum),
-            gigabytes(estimate.activations),
-            gigabytes(estimate.weights + momentum),
+            need as f64 / 1e9,
+            in_gb(estimate.activations),
+            in_gb(estimate.weights + momentum),
         );
-        self.say(&line, progress)
+        self.say(&line, progress)?;
+        if let Some(warning) = limit.warning(&step, need) {
+            progress.event(Event::Warning(&warning));
+            self.log_line(&format!("WARNING: {warning}"))?;
+        }
+        Ok(())
     }
 }

@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use nnunet_network::checkpoint::pickle::{Dict, Value};
-use nnunet_network::checkpoint::{Checkpoint, SavedOptimiser, StateDict, read_safetensors};
+use nnunet_network::checkpoint::{Checkpoint, CheckpointError, SavedOptimiser, StateDict, read_safetensors};
 use nnunet_network::optimiser::SgdOptions;
 
 use super::engine::Engine;
@@ -61,7 +61,7 @@ pub(super) fn save(
     rates: Rates,
     progress: &Progress,
     identity: &Identity,
-) -> Result<(), TrainError> {
+) -> Result<(), CheckpointError> {
     let executor = &engine.executor;
     let parameters = executor.parameters();
     let weights = StateDict::from_parameters(executor.graph(), parameters);
@@ -82,7 +82,7 @@ pub(super) fn save(
         within.insert("losses", floats(&progress.epoch_losses));
         checkpoint.other.insert(INTERRUPTED, Value::Dict(within));
     }
-    Ok(checkpoint.write(path)?)
+    checkpoint.write(path)
 }
 
 /// Puts the state of `path` into `engine` and says how far it is.

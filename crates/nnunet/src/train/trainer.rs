@@ -30,6 +30,7 @@ use crate::dataset::splits::{Fold, Split, split_for_fold};
 use crate::dataset::{DatasetJson, Folders, LabelManager, Patients};
 use crate::evaluate::Summary;
 use crate::json::Json;
+use crate::lock::{FolderLock, Hold, LockRequest, lock_beside};
 use crate::model::{Recipe, network_graph, previous_stage_labels};
 use crate::plan::{Configuration, Plans};
 use crate::preprocess::{PreviousStage, stored_cases};
@@ -57,14 +58,19 @@ pub struct Training {
     schedule: PolynomialDecay,
     pub(super) identity: Identity,
     state: state::Progress,
+    /// Whether the training began without a state and has saved none of its own yet.
+    unsaved: bool,
     pub(super) log: LogFile,
+    /// Held for the whole run: nobody else trains this fold, and nobody preprocesses its cases.
+    _locks: [Option<FolderLock>; 2],
 }
 
 impl Training {
     /// Reads plans, dataset and splits, builds the network and puts the starting state into it.
     ///
     /// # Errors
-    /// Anything missing, damaged or contradictory; nothing of an earlier run is changed then.
+    /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an earlier run
+    /// is changed then.
     pub fn prepare(
         request: TrainRequest,
         folders: &Folders,
@@ -80,6 +86,18 @@ impl Training {
         let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
         let labels = LabelManager::new(&dataset)?;
         let cases_folder = preprocessed.join(&configuration.data_identifier);
+        let folder = RunFolder::new(
+            folders.results()?,
+            name,
+            &request.recipe.trainer,
+            plans.plans_name(),
+            &configuration.name,
+            request.fold,
+        );
+        let locks = take_locks(&folder, &cases_folder, &request, progress)?;
+        folder
+            .check_writable(&configuration.next_stage)
+            .map_err(|(path, source)| TrainError::Io { path, source })?;
         let identifiers = stored_cases(&cases_folder)?;
         let patients = Patients::load(&preprocessed)?;
         let splits = preprocessed.join("splits_final.json");
@@ -121,14 +139,6 @@ impl Training {
             labels.ignore_label().map(stored_label).transpose()?,
         );
 
-        let folder = RunFolder::new(
-            folders.results()?,
-            name,
-            &recipe.trainer,
-            plans.plans_name(),
-            &configuration.name,
-            request.fold,
-        );
         let state = starting_state(&request.start, &folder, &mut engine, progress)?;
         let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
         let log = LogFile::create(folder.fold(), &jiff::Zoned::now()).map_err(|e| io(folder.fold(), e))?;
@@ -152,9 +162,11 @@ impl Training {
             engine,
             optimiser_options,
             identity,
+            unsaved: state == state::Progress::default(),
             state,
             log,
             request,
+            _locks: locks,
         };
         training.say(&format!("splits: {}", chosen.origin), progress)?;
         for warning in &chosen.warnings {
@@ -183,14 +195,15 @@ impl Training {
     /// Trains the epochs that are left and writes the final checkpoint.
     ///
     /// # Errors
-    /// What goes wrong; [`TrainError::Interrupted`] after `cancel`, with the state saved.
+    /// What goes wrong; [`TrainError::Interrupted`] after `cancel`, which says whether the state is saved.
     pub fn run(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<(), TrainError> {
         let recipe = self.request.recipe.clone();
         if self.state.epoch >= recipe.epochs {
             return self.say("all epochs are done already", progress);
         }
+        self.check_memory(progress)?;
         self.write_companions()?;
-        self.state_memory(progress)?;
+        self.begin(progress)?;
         let mut training_batches = self.training_loader(cancel)?;
         let mut validation_batches = self.validation_loader(cancel)?;
         let stage = format!("train {} fold {}", self.configuration.name, self.request.fold);
@@ -234,9 +247,8 @@ impl Training {
         }
         progress.event(Event::Finished);
         self.save(&self.folder.final_checkpoint(), self.schedule.rate(recipe.epochs - 1))?;
-        let latest = self.folder.latest_checkpoint();
-        if self.request.checkpointing && latest.exists() {
-            std::fs::remove_file(&latest).map_err(|source| TrainError::Io { path: latest, source })?;
+        if self.request.checkpointing {
+            self.folder.remove_intermediate().map_err(|e| self.io(e))?;
         }
         self.log_line("Training done.")
     }
@@ -263,11 +275,30 @@ impl Training {
             references: &self.preprocessed.join("gt_segmentations"),
             folder: &self.folder,
             save_probabilities,
+            max_ram: self.request.max_ram,
+            has_checkpoint: !self.unsaved,
         }
         .run(&mut self.engine.executor, progress, cancel)?;
         self.log_line("Validation complete")?;
         self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), progress)?;
         Ok(summary)
+    }
+
+    /// Notes in the folder that a new training begins, if this is one.
+    fn begin(&self, progress: &dyn Progress) -> Result<(), TrainError> {
+        if self.unsaved && self.request.checkpointing && self.folder.start_anew().map_err(|e| self.io(e))? {
+            let warning = format!(
+                "{}: has checkpoints of an earlier training, which stay until this one saves its own",
+                self.folder.fold().display()
+            );
+            progress.event(Event::Warning(&warning));
+            self.log_line(&format!("WARNING: {warning}"))?;
+        }
+        Ok(())
+    }
+
+    fn io(&self, source: std::io::Error) -> TrainError {
+        TrainError::Io { path: self.folder.fold().to_owned(), source }
     }
 
     fn finish_epoch(
@@ -322,30 +353,50 @@ impl Training {
         write_progress_plot(&self.state.history, &path).map_err(|source| TrainError::Io { path, source })
     }
 
-    /// The error of a run that ends early: an interruption saves the state first.
-    fn stop(&self, rate: f64, error: Option<LoaderError>, cancel: &Cancel) -> Result<TrainError, TrainError> {
-        match error {
-            Some(error)
-                if !cancel.is_cancelled()
-                    && !matches!(error, LoaderError::Batch(BatchError::Interrupted)) =>
-            {
-                Ok(error.into())
-            }
-            _ => {
-                let path = self.folder.latest_checkpoint();
-                self.save(&path, rate)?;
-                self.log_line(&format!("Interrupted, state saved in {}", path.display()))?;
-                Ok(TrainError::Interrupted { path })
-            }
+    /// The error of a run that ends early: an interruption saves the state first, if there is any.
+    fn stop(
+        &mut self,
+        rate: f64,
+        error: Option<LoaderError>,
+        cancel: &Cancel,
+    ) -> Result<TrainError, TrainError> {
+        if let Some(error) = error
+            && !cancel.is_cancelled()
+            && !matches!(error, LoaderError::Batch(BatchError::Interrupted))
+        {
+            return Ok(error.into());
         }
+        if self.unsaved && self.state == state::Progress::default() {
+            self.folder.leave_as_it_was().map_err(|e| self.io(e))?;
+            self.log_line("Interrupted before the first iteration")?;
+            return Ok(TrainError::Interrupted { path: None });
+        }
+        let path = self.folder.latest_checkpoint();
+        let path = self.save(&path, rate)?.then_some(path);
+        match &path {
+            Some(path) => self.log_line(&format!("Interrupted, state saved in {}", path.display()))?,
+            None => self.log_line("Interrupted, no state saved")?,
+        }
+        Ok(TrainError::Interrupted { path })
     }
 
-    fn save(&self, path: &Path, current: f64) -> Result<(), TrainError> {
+    /// Saves the state, unless no checkpoints are wanted; whether it did.
+    fn save(&mut self, path: &Path, current: f64) -> Result<bool, TrainError> {
         if !self.request.checkpointing {
-            return Ok(());
+            return Ok(false);
         }
         let rates = Rates { current, initial: self.request.recipe.initial_learning_rate };
-        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity)
+        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity).map_err(
+            |source| TrainError::NotSaved {
+                source: Box::new(source),
+                kept: self.folder.resumable_checkpoint(),
+            },
+        )?;
+        if self.unsaved {
+            self.folder.supersede_earlier(path).map_err(|e| self.io(e))?;
+            self.unsaved = false;
+        }
+        Ok(true)
     }
 
     fn iteration_detail(&self, loss: f64) -> String {
@@ -408,10 +459,37 @@ impl Training {
         self.log_line(line)
     }
 
-    fn log_line(&self, line: &str) -> Result<(), TrainError> {
+    pub(super) fn log_line(&self, line: &str) -> Result<(), TrainError> {
         let path = self.log.path();
         self.log.line(line).map_err(|source| TrainError::Io { path: path.to_owned(), source })
     }
+}
+
+/// Locks the fold for this run, and its cases together with other trainings.
+fn take_locks(
+    folder: &RunFolder,
+    cases: &Path,
+    request: &TrainRequest,
+    progress: &dyn Progress,
+) -> Result<[Option<FolderLock>; 2], TrainError> {
+    std::fs::create_dir_all(folder.fold())
+        .map_err(|source| TrainError::Io { path: folder.fold().to_owned(), source })?;
+    let what = format!("a training of {} {} fold {}", request.dataset, request.configuration, request.fold);
+    let fold = LockRequest {
+        folder: folder.fold(),
+        file: &folder.lock(),
+        hold: Hold::Alone,
+        what: &what,
+        advice: "wait for it to end or stop it; other folds, trainers and plans can be trained at the same time",
+    };
+    let cases = LockRequest {
+        folder: cases,
+        file: &lock_beside(cases),
+        hold: Hold::Together,
+        what: &what,
+        advice: "train when it has ended",
+    };
+    Ok([fold.take(progress)?, cases.take(progress)?])
 }
 
 /// Puts the starting weights and state into `engine`.
@@ -427,6 +505,11 @@ fn starting_state(
             state::load_pretrained(path, engine)?;
             Ok(state::Progress::default())
         }
+        Start::From(path) if !path.is_file() => Err(TrainError::NoCheckpoint {
+            path: path.clone(),
+            advice: "validation needs it: finish the training (train ... --c), or validate with the other checkpoint \
+                     (--val with or without --val_best)",
+        }),
         Start::From(path) => state::load(path, engine),
         Start::Resume => match folder.resumable_checkpoint() {
             Some(path) => {
@@ -436,8 +519,11 @@ fn starting_state(
                 Ok(state)
             }
             None => {
-                let text =
-                    format!("{}: no checkpoint to continue from, starting anew", folder.fold().display());
+                let why = match folder.has_outdated_checkpoints() {
+                    true => "the training that was started last has saved nothing",
+                    false => "no checkpoint to continue from",
+                };
+                let text = format!("{}: {why}, starting anew", folder.fold().display());
                 progress.event(Event::Warning(&text));
                 Ok(state::Progress::default())
             }

@@ -12,9 +12,11 @@ use super::run_folder::RunFolder;
 use crate::dataset::{DatasetJson, ImageReader, LabelManager};
 use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_pairs;
+use crate::memory::{MemoryLimit, gigabytes};
 use crate::model::previous_stage_labels;
+use crate::one_case::named_case;
 use crate::plan::{Configuration, Plans};
-use crate::predict::sliding_window::Single;
+use crate::predict::sliding_window::{Single, SlidingWindow};
 use crate::predict::{Exporter, PredictError, WindowOptions, window_for, write_prediction};
 use crate::preprocess::{
     CaseFiles, PreviousStage, Properties, StoredCase, append_one_hot, write_previous_stage,
@@ -45,10 +47,17 @@ pub(super) struct Validation<'a> {
     pub folder: &'a RunFolder,
     /// Whether to write probabilities too.
     pub save_probabilities: bool,
+    /// Limit of memory that the user gave.
+    pub max_ram: Option<u64>,
+    /// Whether the weights are in a checkpoint too.
+    pub has_checkpoint: bool,
 }
 
 impl Validation<'_> {
-    /// Predicts all cases and writes `summary.json`.
+    /// Predicts all cases and writes `summary.json`. A case that fails does not stop the others.
+    ///
+    /// # Errors
+    /// Cases that cannot be predicted, all of them named; outputs that cannot be written; `cancel`.
     pub(super) fn run(
         &self,
         executor: &mut CpuExecutor,
@@ -60,12 +69,31 @@ impl Validation<'_> {
         let next_stages = self.next_stages()?;
         let stage = format!("validate {}", self.configuration.name);
         progress.event(Event::Started { stage: &stage, total: self.cases.len() as u64 });
+        let mut faults = Vec::new();
         for (i, case) in self.cases.iter().enumerate() {
-            self.predict(case, &next_stages, executor, progress, cancel)
-                .map_err(|source| TrainError::Validation { case: case.clone(), source: Box::new(source) })?;
+            let mut panicked = true;
+            let result = named_case(format_args!("case {case}"), || {
+                let result = self.predict(case, &next_stages, executor, progress, cancel);
+                panicked = false;
+                result.map_err(|error| format!("case {case}: {error}"))
+            });
+            if cancel.is_cancelled() {
+                return Err(self.interrupted());
+            }
+            if let Err(fault) = result {
+                faults.push(fault);
+            }
+            if panicked {
+                // The executor may lack the memory that was in use.
+                faults.extend(self.cases[i + 1..].iter().map(|case| format!("case {case}: not predicted")));
+                break;
+            }
             progress.event(Event::Advanced { done: i as u64 + 1, detail: case });
         }
         progress.event(Event::Finished);
+        if !faults.is_empty() {
+            return Err(TrainError::Validation { faults, total: self.cases.len() });
+        }
         let ending = &self.dataset.file_ending;
         let pairs: Vec<_> = self
             .cases
@@ -76,9 +104,17 @@ impl Validation<'_> {
         let name = self.plans.image_reader_writer();
         let reader = ImageReader::new(Some(name), ending, self.dataset.path())?;
         let (classes, ignore) = (self.labels.foreground(), self.labels.ignore_label());
-        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, progress, cancel)?;
+        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, progress, cancel);
+        let summary = match summary {
+            Err(_) if cancel.is_cancelled() => return Err(self.interrupted()),
+            other => other?,
+        };
         summary.save(&output.join("summary.json"))?;
         Ok(summary)
+    }
+
+    fn interrupted(&self) -> TrainError {
+        TrainError::ValidationInterrupted { checkpoint: self.has_checkpoint }
     }
 
     fn next_stages(&self) -> Result<Vec<Configuration>, TrainError> {
@@ -101,12 +137,13 @@ impl Validation<'_> {
         let folder = self.preprocessed.join(&self.configuration.data_identifier);
         let stored = StoredCase::open(&folder, case)?;
         let shape = stored.shape();
+        let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
+        self.check_memory(executor, &window, shape)?;
         let mut image = stored.read_data([0; 3], shape)?;
         if let Some(previous) = self.previous_stage {
             let segmentation = PreviousStage::open(previous, case, shape)?.read([0; 3], shape)?;
             image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels)?);
         }
-        let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
         let logits = window.whole(&mut Single(executor), &image, cancel, &mut |_| ())?;
         let exporter = Exporter::new(self.plans, self.configuration, self.labels);
         let properties = stored.properties()?;
@@ -122,6 +159,28 @@ impl Validation<'_> {
             self.leave_for(next, case, &exporter, &logits, &properties, progress)?;
         }
         Ok(())
+    }
+
+    /// Checks that the image (z, y, x) and the logits of all its voxels can be held.
+    fn check_memory(
+        &self,
+        executor: &CpuExecutor,
+        window: &SlidingWindow,
+        shape: [usize; 3],
+    ) -> Result<(), PredictError> {
+        let [z, y, x] = window.tile;
+        let channels = executor.graph().input_channels();
+        let pass = executor.memory_estimate([window.batch, channels, z, y, x], false)?;
+        let heads = self.labels.num_segmentation_heads();
+        let voxels = shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64));
+        let need = (pass.total() as u64)
+            .saturating_add(voxels.saturating_mul((4 * channels + 2 * heads) as u64))
+            .saturating_add(window.memory(shape, heads, 1));
+        let limit = MemoryLimit::new(self.max_ram);
+        match limit.excludes(need) {
+            true => Err(limit.error(format!("it needs {}", gigabytes(need)), "").into()),
+            false => Ok(()),
+        }
     }
 
     /// Writes the segmentation on the preprocessed grid of the cascade's next stage.

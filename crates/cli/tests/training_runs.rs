@@ -1,0 +1,238 @@
+//! Trainings that meet each other, come again, are stopped, or do not fit the machine.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+
+use common::{DATASET, Place, text};
+use nnunet_network::checkpoint::Checkpoint;
+use serde_json::{Value, json};
+
+const TRAIN: &str = "train 7 3d_fullres 0 -p tiny --threads 1";
+
+fn fold(place: &Place, trainer: &str) -> PathBuf {
+    place.path("res").join(DATASET).join(format!("{trainer}__tiny__3d_fullres/fold_0"))
+}
+
+/// Starts a training that does not end by itself, and waits for its iteration `iteration`.
+fn endless(place: &Place, words: &str, iteration: u64) -> Child {
+    let words = format!("{TRAIN} {words} --iterations-per-epoch 1000000 --progress json");
+    let mut child = place.program(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let output = child.stdout.take().unwrap();
+    let mut lines = BufReader::new(output).lines();
+    loop {
+        let Some(line) = lines.next() else {
+            panic!("ended early: {}", text(&child.wait_with_output().unwrap().stderr))
+        };
+        let record: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if record["event"] == "advanced" && record["done"].as_u64() >= Some(iteration) {
+            break;
+        }
+    }
+    // Somebody has to go on reading.
+    std::thread::spawn(move || lines.for_each(drop));
+    child
+}
+
+/// Interrupts a training and returns what it said.
+fn interrupt(child: Child) -> String {
+    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(kill.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    text(&output.stderr)
+}
+
+/// What a run says that fails with `code`.
+fn refused(place: &Place, words: &str, code: i32) -> String {
+    let output = place.run(words);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(code), "{words}: {said}");
+    said
+}
+
+#[test]
+fn a_fold_is_trained_by_one_run_at_a_time_and_its_cases_stay() {
+    let place = Place::new();
+    place.prepare();
+    let mut first = endless(&place, "--epochs 2", 1);
+    let said = refused(&place, &format!("{TRAIN} --epochs 2"), 1);
+    let (folder, holder) = (fold(&place, "nnUNetTrainer_2epochs"), format!("process {}", first.id()));
+    assert!(said.contains(&format!("{}: in use by a training", folder.display())), "{said}");
+    assert!(said.contains(&holder) && said.contains("fold 0"), "{said}");
+    // Another trainer reads the same cases.
+    place.succeed(&format!("{TRAIN} --epochs 1 --iterations-per-epoch 1"));
+
+    // Finished cases need no work; others would be replaced below the training.
+    place.succeed("preprocess -d 7 -c 3d_fullres");
+    let cases = place.path("pre").join(DATASET).join("nnUNetPlans_3d_fullres");
+    std::fs::remove_file(cases.join("made_from/ball_000.json")).unwrap();
+    let said = refused(&place, "preprocess -d 7 -c 3d_fullres", 1);
+    assert!(said.contains(&format!("{}: in use by", cases.display())) && said.contains(&holder), "{said}");
+    assert!(cases.join("ball_000.pkl").is_file());
+
+    // Nothing stays behind of a run that is killed.
+    first.kill().unwrap();
+    first.wait().unwrap();
+    place.succeed("preprocess -d 7 -c 3d_fullres");
+    place.succeed(&format!("{TRAIN} --epochs 2 --iterations-per-epoch 1"));
+    let listed: Vec<String> = std::fs::read_dir(&cases)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("lock"))
+        .collect();
+    assert!(listed.is_empty(), "Python looks at all files there: {listed:?}");
+}
+
+#[test]
+fn a_fold_that_is_trained_again_goes_on_where_the_new_training_stopped() {
+    let place = Place::new();
+    place.prepare();
+    let once = format!("{TRAIN} --epochs 2 --iterations-per-epoch 2");
+    place.succeed(&format!("{once} --seed 1"));
+    let folder = fold(&place, "nnUNetTrainer_2epochs");
+    let read = |name: &str| std::fs::read(folder.join(name)).unwrap();
+    let old = read("checkpoint_final.pth");
+
+    // Killed before it saved anything: the old training is whole, and is not taken for the new one.
+    let mut child = endless(&place, "--epochs 2 --seed 2", 1);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(read("checkpoint_final.pth") == old);
+    let output = place.run(&format!("{once} --seed 2 --c"));
+    let said = text(&output.stderr) + &text(&output.stdout);
+    assert!(output.status.success() && said.contains("has saved nothing, starting anew"), "{said}");
+    assert!(!said.contains("all epochs are done already"), "{said}");
+    assert!(read("checkpoint_final.pth") != old);
+    assert!(!folder.join("checkpoint_final_previous.pth").exists());
+
+    let old = read("checkpoint_final.pth");
+    let said = interrupt(endless(&place, "--epochs 2 --seed 3", 3));
+    assert!(said.contains("the state is saved in") && said.contains("checkpoint_latest.pth"), "{said}");
+    assert!(read("checkpoint_final_previous.pth") == old, "complete trainings are kept until the next is");
+    assert!(!folder.join("checkpoint_final.pth").exists());
+    let output = place.run(&format!("{TRAIN} --epochs 2 --iterations-per-epoch 4 --seed 3 --c"));
+    let said = text(&output.stderr) + &text(&output.stdout);
+    assert!(output.status.success() && said.contains("checkpoint_latest.pth, epoch 0"), "{said}");
+    assert_eq!(Checkpoint::read(&folder.join("checkpoint_final.pth")).unwrap().current_epoch, 2);
+}
+
+#[test]
+fn what_is_not_saved_is_not_said_to_be() {
+    let place = Place::new();
+    place.prepare();
+    let said = interrupt(endless(&place, "--epochs 2 --disable_checkpointing", 3));
+    assert!(said.contains("no state was saved") && !said.contains("--c"), "{said}");
+    let folder = fold(&place, "nnUNetTrainer_2epochs");
+    assert!(!folder.join("checkpoint_latest.pth").exists());
+
+    for (words, why) in [
+        ("--val_best --disable_checkpointing", "there would be no best checkpoint"),
+        ("--val --val_best --disable_checkpointing", "there would be no best checkpoint"),
+        ("--c --val", "exclude each other"),
+        ("--val -pretrained_weights x.pth", "exclude each other"),
+    ] {
+        let said = refused(&place, &format!("{TRAIN} {words}"), 2);
+        assert!(said.contains(why), "{words}: {said}");
+    }
+    for (words, file) in [("--val", "checkpoint_final.pth"), ("--val --val_best", "checkpoint_best.pth")] {
+        let said = refused(&place, &format!("{TRAIN} --epochs 2 {words}"), 1);
+        assert!(
+            said.contains(&format!("{file}: no such checkpoint; validation needs it")),
+            "{words}: {said}"
+        );
+    }
+}
+
+#[test]
+fn a_patch_that_no_machine_can_hold_is_refused_before_anything_is_begun() {
+    let place = Place::new();
+    place.prepare();
+    let words = "--epochs 1 --iterations-per-epoch 1";
+    place.succeed(&format!("{TRAIN} {words}"));
+    let model = fold(&place, "nnUNetTrainer_1epoch").parent().unwrap().to_owned();
+    let plans: Value = serde_json::from_slice(&std::fs::read(model.join("plans.json")).unwrap()).unwrap();
+    // A comma or a digit too many, up to what does not fit into any number.
+    for patch in [
+        json!([16, 16000, 16000]),
+        json!([16_000_000, 16_000_000, 16]),
+        json!([4e9 as u64, 4e9 as u64, 4e9 as u64]),
+    ] {
+        place.write_plans("typo", |plans| {
+            plans["configurations"]["3d_fullres"]["patch_size"] = patch.clone();
+        });
+        let said = refused(&place, &format!("train 7 3d_fullres 0 -p typo --threads 1 {words}"), 1);
+        assert!(said.contains("patch_size") && !said.contains("panic"), "{patch}: {said}");
+        let mut changed = plans.clone();
+        changed["configurations"]["3d_fullres"]["patch_size"] = patch.clone();
+        std::fs::write(model.join("plans.json"), changed.to_string()).unwrap();
+        let images = place.path("raw").join(DATASET).join("imagesTr");
+        let predict = format!("predict -i {} -o out -m {} --disable_tta", images.display(), model.display());
+        let said = refused(&place, &predict, 1);
+        assert!(said.contains("patch_size") && !said.contains("panic"), "{patch}: {said}");
+        assert!(!place.path("out/ball_000.nii.gz").exists());
+    }
+    let said = refused(&place, &format!("{TRAIN} {words} --batch-size 1000000"), 1);
+    assert!(
+        said.contains("more memory than the") && said.contains("1000000 patches of 16 x 16 x 16"),
+        "{said}"
+    );
+    let said = refused(&place, &format!("{TRAIN} {words} --max-ram 0.001"), 1);
+    assert!(said.contains("more memory than the limit of 1 MB: a training step on 2 patches"), "{said}");
+    place.succeed(&format!("{TRAIN} {words} --max-ram 4"));
+}
+
+#[test]
+fn a_validation_names_the_cases_that_fail_and_does_the_others() {
+    let place = Place::new();
+    place.prepare();
+    let words = "--epochs 1 --iterations-per-epoch 1";
+    let train = TRAIN.replace(" 0 ", " all ");
+    place.succeed(&format!("{train} {words}"));
+    let validation = fold(&place, "nnUNetTrainer_1epoch").with_file_name("fold_all").join("validation");
+    let mut predicted: Vec<PathBuf> = std::fs::read_dir(&validation)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.to_string_lossy().ends_with(".nii.gz"))
+        .collect();
+    predicted.sort();
+    assert!(predicted.len() > 1, "{predicted:?}");
+    std::fs::remove_dir_all(&validation).unwrap();
+    let damaged = predicted[0].file_name().unwrap().to_string_lossy().replace(".nii.gz", "");
+    let cases = place.path("pre").join(DATASET).join("nnUNetPlans_3d_fullres");
+    std::fs::write(cases.join(format!("{damaged}.b2nd")), "no array").unwrap();
+    let said = refused(&place, &format!("{train} {words} --val"), 1);
+    let total = predicted.len();
+    assert!(said.contains(&format!("1 of {total} validation cases failed")), "{said}");
+    assert!(said.contains(&format!("case {damaged}: ")) && said.contains(".b2nd"), "{said}");
+    assert!(!predicted[0].exists() && predicted[1].is_file());
+}
+
+#[test]
+fn a_state_that_cannot_be_saved_leaves_the_one_before() {
+    let place = Place::new();
+    place.prepare();
+    interrupt(endless(&place, "--epochs 9", 3));
+    let latest = fold(&place, "nnUNetTrainer_9epochs").join("checkpoint_latest.pth");
+    let before = std::fs::read(&latest).unwrap();
+    // No file may become larger than 64 KiB, and what exceeds it fails instead of ending the process.
+    assert!(before.len() > 1 << 16, "{}", before.len());
+    let words = format!("{TRAIN} --epochs 9 --iterations-per-epoch 4 --save-every 1 --c");
+    let program = place.program(&words);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\""]).arg(program.get_program());
+    shell.args(program.get_args()).current_dir(place.folder.path());
+    for (name, value) in program.get_envs() {
+        shell.env(name, value.unwrap());
+    }
+    let output = shell.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("checkpoint_latest.pth") && said.contains("File too large"), "{said}");
+    assert!(said.contains(&format!("unharmed in {}", latest.display())), "{said}");
+    assert!(std::fs::read(&latest).unwrap() == before);
+    place.succeed(&format!("{TRAIN} --epochs 9 --iterations-per-epoch 4 --c"));
+}
