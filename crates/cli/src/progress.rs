@@ -1,6 +1,6 @@
 //! Progress on the terminal: a bar with the time left, plain lines, or JSON records for machines.
 
-use std::io::{IsTerminal, Write};
+use std::collections::HashSet;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use nnunet::progress::{Event, Progress};
 use serde_json::json;
 
 use crate::flags::Flag;
+use crate::output::{self, Results};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +28,7 @@ pub(crate) enum Style {
 impl Style {
     /// A bar on a terminal, plain lines otherwise.
     pub(crate) fn default_for_terminal() -> Self {
-        if std::io::stderr().is_terminal() { Style::Bar } else { Style::Plain }
+        if output::remarks_on_terminal() { Style::Bar } else { Style::Plain }
     }
 }
 
@@ -56,6 +57,7 @@ pub(crate) const PROGRESS_FLAGS: &[Flag] = &[Flag::one(
 #[derive(Clone)]
 pub(crate) struct Display {
     style: Style,
+    results: Results,
     stage: Arc<Mutex<Stage>>,
 }
 
@@ -67,14 +69,16 @@ struct Stage {
     /// Whether every step has a line, on a terminal too.
     every_step: bool,
     bar: Option<ProgressBar>,
+    /// Warnings so far: several stages look at the same files, and each remark is made once.
+    warnings: HashSet<String>,
 }
 
 /// Time between plain lines, unless every step is wanted.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Display {
-    /// A display of the given style.
-    pub(crate) fn new(style: Style) -> Self {
+    /// A display of the given style, with records for machines among the `results`.
+    pub(crate) fn new(style: Style, results: Results) -> Self {
         let stage = Stage {
             name: String::new(),
             total: 0,
@@ -82,8 +86,9 @@ impl Display {
             last_line: None,
             every_step: false,
             bar: None,
+            warnings: HashSet::new(),
         };
-        Self { style, stage: Arc::new(Mutex::new(stage)) }
+        Self { style, results, stage: Arc::new(Mutex::new(stage)) }
     }
 }
 
@@ -103,13 +108,18 @@ impl Progress for Display {
     fn event(&self, event: Event<'_>) {
         // A poisoned lock only means that another thread failed while it printed.
         let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Event::Warning(text) = event
+            && !stage.warnings.insert(text.to_owned())
+        {
+            return;
+        }
         match self.style {
-            Style::Json => json_record(&mut stage, &event),
+            Style::Json => json_record(&mut stage, &self.results, &event),
             Style::Bar if !stage.every_step => stage.bar_event(&event),
             Style::Bar | Style::Plain => stage.plain_event(&event),
             Style::None => match event {
-                Event::Message(text) => line(text),
-                Event::Warning(text) => line(&format!("warning: {text}")),
+                Event::Message(text) => output::remark(text),
+                Event::Warning(text) => output::remark(&format!("warning: {text}")),
                 _ => {}
             },
         }
@@ -154,8 +164,8 @@ impl Stage {
 
     fn above_bar(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| line(text)),
-            None => line(text),
+            Some(bar) => bar.suspend(|| output::remark(text)),
+            None => output::remark(text),
         }
     }
 
@@ -169,7 +179,7 @@ impl Stage {
         match event {
             Event::Started { stage, total } => {
                 self.start(stage, *total);
-                line(&format!("{stage}: 0/{total}"));
+                output::remark(&format!("{stage}: 0/{total}"));
             }
             Event::Advanced { done, detail } => {
                 let last = *done >= self.total;
@@ -178,23 +188,27 @@ impl Stage {
                     self.last_line = Some(Instant::now());
                     let seconds = self.started.elapsed().as_secs_f64();
                     let left = seconds / (*done).max(1) as f64 * self.total.saturating_sub(*done) as f64;
-                    line(&format!(
+                    output::remark(&format!(
                         "{}: {done}/{} after {seconds:.0} s, {left:.0} s left {detail}",
                         self.name, self.total
                     ));
                 }
             }
             Event::Finished => {
-                line(&format!("{}: done in {:.1} s", self.name, self.started.elapsed().as_secs_f64()));
+                output::remark(&format!(
+                    "{}: done in {:.1} s",
+                    self.name,
+                    self.started.elapsed().as_secs_f64()
+                ));
             }
-            Event::Message(text) => line(text),
-            Event::Warning(text) => line(&format!("warning: {text}")),
+            Event::Message(text) => output::remark(text),
+            Event::Warning(text) => output::remark(&format!("warning: {text}")),
             _ => {}
         }
     }
 }
 
-fn json_record(stage: &mut Stage, event: &Event<'_>) {
+fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
     let record = match event {
         Event::Started { stage: name, total } => {
             stage.start(name, *total);
@@ -211,12 +225,6 @@ fn json_record(stage: &mut Stage, event: &Event<'_>) {
         Event::Warning(text) => json!({"event": "warning", "text": text}),
         _ => return,
     };
-    let mut out = std::io::stdout().lock();
     // Whoever closed the pipe does not want the records; the job itself goes on.
-    let _ = writeln!(out, "{record}").and_then(|()| out.flush());
-}
-
-fn line(text: &str) {
-    // A closed stderr must not end a training of hours.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+    results.line(&record.to_string());
 }

@@ -6,8 +6,8 @@ use nnunet::model::Recipe;
 use nnunet::train::{RunFolder, Start, TrainRequest, Training};
 use nnunet_network::CpuOptions;
 
-use super::Entry;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -57,6 +57,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "train one fold of a configuration and validate it",
         description: "Trains a fold and then predicts and evaluates its validation cases. Ctrl-C saves the \
                       state; the same command with --c goes on from there.",
+        after_interruption: "rerun the command with --val to validate",
         positionals: &[
             Positional { name: "DATASET", help: "dataset by id or name" },
             Positional { name: "CONFIGURATION", help: "2d, 3d_fullres, 3d_lowres or one of your own plans" },
@@ -132,6 +133,7 @@ fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> any
         &request.configuration,
         request.fold,
     );
+    writable::check_folder(folder.fold())?;
     if only_validation && !best {
         request.start = Start::From(folder.final_checkpoint());
     }
