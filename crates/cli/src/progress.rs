@@ -79,16 +79,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 impl Display {
     /// A display of the given style, with records for machines among the `results`.
     pub(crate) fn new(style: Style, results: Results) -> Self {
-        let stage = Stage {
-            name: String::new(),
-            total: 0,
-            started: Instant::now(),
-            last_line: None,
-            every_step: false,
-            bar: None,
-            warnings: HashSet::new(),
-        };
-        Self { style, results, stage: Arc::new(Mutex::new(stage)) }
+        Self { style, results, stage: Arc::new(Mutex::new(Stage::new())) }
     }
 }
 
@@ -108,9 +99,7 @@ impl Progress for Display {
     fn event(&self, event: Event<'_>) {
         // A poisoned lock only means that another thread failed while it printed.
         let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Event::Warning(text) = event
-            && !stage.warnings.insert(text.to_owned())
-        {
+        if stage.said_before(&event) {
             return;
         }
         match self.style {
@@ -127,11 +116,28 @@ impl Progress for Display {
 }
 
 impl Stage {
+    fn new() -> Self {
+        Self {
+            name: String::new(),
+            total: 0,
+            started: Instant::now(),
+            last_line: None,
+            every_step: false,
+            bar: None,
+            warnings: HashSet::new(),
+        }
+    }
+
     fn start(&mut self, name: &str, total: u64) {
         self.name = name.to_owned();
         self.total = total;
         self.started = Instant::now();
         self.last_line = None;
+    }
+
+    /// Whether the event is a warning that is known already.
+    fn said_before(&mut self, event: &Event<'_>) -> bool {
+        matches!(event, Event::Warning(text) if !self.warnings.insert((*text).to_owned()))
     }
 
     fn bar_event(&mut self, event: &Event<'_>) {
@@ -227,4 +233,20 @@ fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
     };
     // Whoever closed the pipe does not want the records; the job itself goes on.
     results.line(&record.to_string());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_said_once_and_everything_else_each_time() {
+        let mut stage = Stage::new();
+        let mut known = |event| stage.said_before(&event);
+        assert!(!known(Event::Warning("a.nii.gz: spacing guessed")));
+        assert!(!known(Event::Warning("b.nii.gz: spacing guessed")));
+        assert!(known(Event::Warning("a.nii.gz: spacing guessed")));
+        assert!(!known(Event::Message("a.nii.gz: spacing guessed")));
+        assert!(!known(Event::Finished) && !known(Event::Finished));
+    }
 }

@@ -85,6 +85,13 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
     if let Some(epochs) = at_least_one(matches, "--epochs")? {
         recipe = recipe.with_epochs(epochs);
     }
+    if recipe.class_in_reference() != recipe.trainer {
+        session.message(&format!(
+            "the Python package has no {}: folders take this name, and checkpoints name {} for it to load",
+            recipe.trainer,
+            recipe.class_in_reference()
+        ));
+    }
     if let Some(iterations) = at_least_one(matches, "--iterations-per-epoch")? {
         recipe = recipe.with_iterations(iterations);
     }

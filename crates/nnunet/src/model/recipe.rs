@@ -37,10 +37,10 @@ pub struct Recipe {
 /// The name is not one of the trainers.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "trainer {name:?} is not known{suggestion}; known are nnUNetTrainer, nnUNetTrainer_1epoch, nnUNetTrainer_Nepochs \
+    "trainer {name:?} is not known{suggestion}; there are nnUNetTrainer, nnUNetTrainer_1epoch, nnUNetTrainer_Nepochs \
      with any other number N (e.g. nnUNetTrainer_250epochs), each also with _NoMirroring, and \
      nnUNetTrainerNoMirroring",
-    suggestion = closest.as_ref().map_or_else(String::new, |name| format!(", did you mean {name}?"))
+    suggestion = closest.as_ref().map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
 )]
 pub struct UnknownTrainer {
     /// The name as given.

@@ -392,3 +392,26 @@ fn write_companions(model: &Model, request: &PredictRequest) -> Result<(), Predi
     ]);
     Ok(arguments.save(&folder.join("predict_from_raw_data_args.json"), KeyOrder::Sorted)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_of_the_cases_go_and_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let case = |identifier: String| Case { identifier, images: Vec::new(), label: None };
+        let long = |last: char| format!("{}{last}", "x".repeat(239));
+        let cases = [case("a.b".to_owned()), case(long('a'))];
+        let unfinished = |file: &str| nnunet_files::temporary_name(&folder.path().join(file));
+        let go = ["a.b.nii.gz".to_owned(), format!("{}.nii.gz", long('a')), format!("{}.npz", long('a'))];
+        let stay = ["a.nii.gz".to_owned(), format!("{}.nii.gz", long('b'))];
+        let (go, stay) = (go.map(|file| unfinished(&file)), stay.map(|file| unfinished(&file)));
+        for path in go.iter().chain(&stay) {
+            std::fs::write(path, "half").unwrap();
+        }
+        remove_leftovers(folder.path(), ".nii.gz", &cases.iter().collect::<Vec<_>>());
+        assert!(go.iter().all(|path| !path.exists()));
+        assert!(stay.iter().all(|path| path.exists()));
+    }
+}
