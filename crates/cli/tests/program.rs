@@ -117,9 +117,6 @@ fn with_json_every_line_of_stdout_is_a_record() {
     for words in [
         "verify -d 7".to_owned(),
         "plan -d 7".to_owned(),
-        "explain -d 7 -p tiny".to_owned(),
-        "explain -d 7 -p tiny --json".to_owned(),
-        "models --results .".to_owned(),
         format!("evaluate {labels} {labels} -l 1 2"),
         "train 7 3d_fullres 0 -p tiny --epochs 2 --iterations-per-epoch 2".to_owned(),
     ] {
