@@ -121,7 +121,7 @@ fn with_json_every_line_of_stdout_is_a_record() {
         "train 7 3d_fullres 0 -p tiny --epochs 2 --iterations-per-epoch 2".to_owned(),
     ] {
         let said = place.succeed(&format!("{words} --progress json"));
-        let records = said.lines().map(|line| serde_json::from_str::<Value>(line));
+        let records = said.lines().map(serde_json::from_str::<Value>);
         let events: Vec<_> =
             records.map(|record| record.unwrap()["event"].as_str().unwrap().to_owned()).collect();
         assert!(!events.is_empty(), "{words}");
