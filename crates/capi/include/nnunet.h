@@ -36,8 +36,9 @@ typedef struct nnunet_options {
     int32_t mirroring;
 } nnunet_options;
 
-/* Called with the network passes done so far and their total, from the thread that predicts. Anything but
- * 0 as result stops the prediction. */
+/* Called with the network passes done so far and their total, one call at a time, maybe from other threads
+ * than the one that asked for the prediction. Anything but 0 as result stops the prediction. The callback
+ * must not use the model that is predicting: that call would wait for the prediction to end. */
 typedef int32_t (*nnunet_progress)(void *user, uint64_t done, uint64_t total);
 
 /* Name and version of the library. Never freed. */

@@ -2,7 +2,7 @@
 
 use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 
 use nnunet::predict::Predictor;
 use nnunet::preprocess::RawCase;
@@ -15,32 +15,44 @@ use crate::{LoadedModel, path};
 /// Called with the network passes done so far and their total; anything but 0 stops.
 pub type Progress = Option<unsafe extern "C" fn(*mut c_void, u64, u64) -> i32>;
 
-/// Hands events on to the callback.
+/// Hands events on to the callback, one at a time: stages may send them from several threads, and programs in C do
+/// not expect that.
 struct Callback {
-    function: Progress,
-    user: *mut c_void,
-    total: std::sync::atomic::AtomicU64,
+    state: Mutex<CallbackState>,
     cancel: Cancel,
 }
 
-// SAFETY: the pointer is handed to the callback only, and only in the thread that predicts: the predictor
-// sends the events of a single case from the thread that called it.
-unsafe impl Sync for Callback {}
+struct CallbackState {
+    function: Progress,
+    user: *mut c_void,
+    total: u64,
+}
+
+// SAFETY: the pointer is never followed here, only handed to the callback, whose calls the mutex around this makes one
+// after the other; nnunet.h says that they may come from other threads than the caller's.
+unsafe impl Send for CallbackState {}
+
+impl Callback {
+    fn new(function: Progress, user: *mut c_void) -> Self {
+        Self { state: Mutex::new(CallbackState { function, user, total: 0 }), cancel: Cancel::new() }
+    }
+}
 
 impl progress::Progress for Callback {
     fn event(&self, event: Event<'_>) {
-        use std::sync::atomic::Ordering::Relaxed;
+        // A call that panicked left nothing half done.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let done = match event {
             Event::Started { total, .. } => {
-                self.total.store(total, Relaxed);
+                state.total = total;
                 0
             }
             Event::Advanced { done, .. } => done,
             _ => return,
         };
-        if let Some(function) = self.function {
+        if let Some(function) = state.function {
             // SAFETY: the caller of the library gave this function with this pointer for such calls.
-            if unsafe { function(self.user, done, self.total.load(Relaxed)) } != 0 {
+            if unsafe { function(state.user, done, state.total) } != 0 {
                 self.cancel.cancel();
             }
         }
@@ -63,8 +75,7 @@ unsafe fn with_predictor(
             .ok_or_else(|| Failure::text("model is NULL: expected one from nnunet_model_load"))?;
         // A prediction that failed in the middle leaves nothing that the next would build on.
         let mut predictor = model.predictor.lock().unwrap_or_else(PoisonError::into_inner);
-        let callback =
-            Callback { function: progress, user, total: Default::default(), cancel: Cancel::new() };
+        let callback = Callback::new(progress, user);
         call(&mut predictor, &callback)
     })
 }
@@ -152,4 +163,54 @@ pub unsafe extern "C" fn nnunet_predict_array(
     };
     // SAFETY: the caller vouches for the model.
     unsafe { with_predictor(model, progress, user, call) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use nnunet::progress::Progress as _;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Seen {
+        busy: AtomicBool,
+        overlapped: AtomicBool,
+        calls: AtomicU64,
+    }
+
+    /// Notes whether another call runs at the same time; asks to stop at the tenth.
+    unsafe extern "C" fn note(user: *mut c_void, _done: u64, total: u64) -> i32 {
+        // SAFETY: the test below passes a `Seen` that outlives the calls.
+        let seen = unsafe { &*user.cast::<Seen>() };
+        if seen.busy.swap(true, Ordering::SeqCst) {
+            seen.overlapped.store(true, Ordering::SeqCst);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+        seen.busy.store(false, Ordering::SeqCst);
+        assert_eq!(total, 40);
+        i32::from(seen.calls.fetch_add(1, Ordering::SeqCst) + 1 == 10)
+    }
+
+    #[test]
+    fn calls_from_several_threads_come_one_after_the_other() {
+        let mut seen = Seen::default();
+        let callback = Callback::new(Some(note), (&raw mut seen).cast());
+        callback.event(Event::Started { stage: "predict", total: 40 });
+        assert!(!callback.cancel.is_cancelled());
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                let callback = &callback;
+                scope.spawn(move || {
+                    (0..10)
+                        .for_each(|i| callback.event(Event::Advanced { done: thread * 10 + i, detail: "" }));
+                });
+            }
+        });
+        assert!(!seen.overlapped.into_inner());
+        assert_eq!(seen.calls.into_inner(), 41);
+        assert!(callback.cancel.is_cancelled());
+    }
 }

@@ -17,7 +17,6 @@ use ureq::http::{Response, StatusCode, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use crate::environment::variable;
-use crate::messages::Interrupted;
 use crate::session::Session;
 
 /// How long a server may be silent.
@@ -145,7 +144,7 @@ fn receive(
     session.display.event(Event::Started { stage: "download (MB)", total: total.unwrap_or(0) / MB });
     loop {
         if session.cancel.is_cancelled() {
-            return Err(Interrupted("interrupted; nothing was installed".to_owned()).into());
+            bail!("interrupted");
         }
         let n = body.read(&mut buffer)?;
         if n == 0 {

@@ -48,7 +48,19 @@ pub(crate) const FOLDER_FLAGS: &[Flag] = &[
 
 /// The value of a variable, without the quotes that shells on Windows leave around it; `None` if empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
-    let value = std::env::var(name).ok()?;
+    unquoted(&std::env::var(name).ok()?)
+}
+
+/// The path in a variable, without quotes as in [`variable`]; `None` if empty. Names that are not valid UTF-8 are taken
+/// as they are.
+fn path_in(name: &str) -> Option<PathBuf> {
+    match std::env::var_os(name)?.into_string() {
+        Ok(text) => unquoted(&text).map(PathBuf::from),
+        Err(bytes) => Some(PathBuf::from(bytes)),
+    }
+}
+
+fn unquoted(value: &str) -> Option<String> {
     let value = value.trim().trim_matches(['"', '\'']).trim();
     (!value.is_empty()).then(|| value.to_owned())
 }
@@ -60,11 +72,7 @@ pub(crate) fn path_variable(name: &str) -> Option<String> {
 
 /// A folder from its flag, else from its variable.
 pub(crate) fn folder(matches: &Matches, flag: &str, name: &str) -> Option<PathBuf> {
-    matches
-        .text(flag)
-        .map(|text| text.trim_matches(['"', '\'']).to_owned())
-        .or_else(|| variable(name))
-        .map(PathBuf::from)
+    matches.text(flag).map(|text| PathBuf::from(text.trim_matches(['"', '\'']))).or_else(|| path_in(name))
 }
 
 #[cfg(test)]

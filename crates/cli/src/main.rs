@@ -1,77 +1,104 @@
 //! The `nnunet` program: flags, commands, messages, progress. The only crate that prints.
 #![forbid(unsafe_code)]
-// Printing is this crate's job.
-#![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
 mod demo;
 mod download;
 mod environment;
 mod flags;
+mod interrupt;
 mod messages;
+mod output;
 mod progress;
 mod session;
 
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use messages::{Interrupted, UsageError};
+use output::Results;
 use session::Session;
 
 fn main() -> ExitCode {
-    let mut words = std::env::args();
+    let mut words = std::env::args_os();
     let program = words.next().unwrap_or_default();
-    let words: Vec<String> = words.collect();
-    match run(&program, &words) {
+    let results = Results::default();
+    let outcome = as_text(words).and_then(|words| run(&program.to_string_lossy(), &words, &results));
+    // What went wrong with the work matters more than what went wrong with its report.
+    match outcome.and_then(|()| results.finish()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {}", messages::describe(&error));
+            output::remark(&messages::last_line(&error));
             ExitCode::from(messages::exit_status(&error))
         }
     }
 }
 
-fn run(program: &str, words: &[String]) -> anyhow::Result<()> {
+/// The arguments as text. Systems allow other bytes in names of files, but dataset.json and summary.json could not name
+/// such files.
+fn as_text(words: impl Iterator<Item = OsString>) -> anyhow::Result<Vec<String>> {
+    let check = |word: OsString| {
+        word.into_string().map_err(|word| {
+            let text = format!(
+                "argument {word:?} is not valid UTF-8; rename the file or folder, or make a link to it with another name"
+            );
+            UsageError(text).into()
+        })
+    };
+    words.map(check).collect()
+}
+
+fn run(program: &str, words: &[String], results: &Results) -> anyhow::Result<()> {
     // Called through a link named like one of the reference's programs.
     if let Some(command) = commands::by_reference_name(program_name(program)) {
-        return run_command(command, words);
+        return run_command(command, words, results);
     }
     let Some((verb, rest)) = words.split_first() else {
-        print!("{}", flags::program_help(&commands::all()));
+        results.text(&flags::program_help(&commands::all()));
         return Err(UsageError("no verb given".to_owned()).into());
     };
     match verb.as_str() {
         "--help" | "-h" | "help" => {
-            print!("{}", flags::program_help(&commands::all()));
-            println!("\nenvironment:");
+            results.text(&flags::program_help(&commands::all()));
+            results.line("\nenvironment:");
             for variable in environment::VARIABLES {
-                println!("  {:<24}{}", variable.name, variable.help);
+                results.line(&format!("  {:<24}{}", variable.name, variable.help));
             }
             Ok(())
         }
         "--version" | "-V" => {
-            println!("{}", session::version()?);
+            results.line(&session::version()?);
             Ok(())
         }
         verb => match commands::by_verb(verb).or_else(|| commands::by_reference_name(verb)) {
-            Some(command) => run_command(command, rest),
-            None => Err(UsageError(format!("unknown verb {verb:?}; nnunet --help lists them")).into()),
+            Some(command) => run_command(command, rest, results),
+            None => Err(UsageError(unknown_verb(verb)).into()),
         },
     }
 }
 
-fn run_command(command: &commands::Entry, words: &[String]) -> anyhow::Result<()> {
+fn unknown_verb(verb: &str) -> String {
+    match commands::closest_name(verb) {
+        Some(name) => format!("unknown verb {verb:?}; did you mean {name}? nnunet --help lists all verbs"),
+        None => format!("unknown verb {verb:?}; nnunet --help lists them"),
+    }
+}
+
+fn run_command(command: &commands::Entry, words: &[String], results: &Results) -> anyhow::Result<()> {
     if words.iter().any(|word| word == "--help" || word == "-h") {
-        print!("{}", flags::command_help(&command.spec));
+        results.text(&flags::command_help(&command.spec));
         return Ok(());
     }
     let matches = flags::parse(&command.spec, words)
         .map_err(|e| UsageError(format!("{e} (nnunet {} --help shows the arguments)", command.spec.verb)))?;
-    let session = Session::new(&matches)?;
-    let outcome = (command.run)(&matches, &session);
-    match outcome {
-        Err(error) if session.cancel.is_cancelled() => Err(Interrupted(messages::describe(&error)).into()),
-        outcome => outcome,
-    }
+    let session = Session::new(&matches, results.clone())?;
+    (command.run)(&matches, &session).map_err(|error| {
+        if session.cancel.is_cancelled() && messages::is_interruption(&error) {
+            Interrupted::new(&error, command.spec.after_interruption).into()
+        } else {
+            error
+        }
+    })
 }
 
 /// The last part of a path, without `.exe`.

@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use nnunet::train::TrainError;
+
+use crate::interrupt;
+
 /// The words of the command line do not fit the verb: exit status 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct UsageError(pub(crate) String);
@@ -14,9 +18,22 @@ impl fmt::Display for UsageError {
 
 impl std::error::Error for UsageError {}
 
-/// Ctrl-C or a request to terminate ended the run, which says what is saved and how to go on: exit status 130.
+/// Ctrl-C or a request to terminate ended the run: exit status 130. The text says what became of the work and how to
+/// go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Interrupted(pub(crate) String);
+pub(crate) struct Interrupted(String);
+
+impl Interrupted {
+    /// What `error` says, and what is to be done next unless it says that, too.
+    pub(crate) fn new(error: &anyhow::Error, advice: &str) -> Self {
+        let text = describe(error);
+        let of_training = |cause: &(dyn std::error::Error + 'static)| {
+            matches!(cause.downcast_ref(), Some(TrainError::Interrupted { .. }))
+        };
+        // Only the training knows whether and where it has saved its state.
+        Self(if error.chain().any(of_training) { text } else { format!("{text}; {advice}") })
+    }
+}
 
 impl fmt::Display for Interrupted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,19 +43,35 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
+/// Whether a run that was asked to stop did so for this reason, and not because something else went wrong: every stage
+/// has an error for it whose text begins like this.
+pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let text = cause.to_string();
+        let mut starts =
+            text.match_indices("interrupted").filter(|(at, _)| *at == 0 || text[..*at].ends_with(": "));
+        starts.any(|(at, word)| !text[at + word.len()..].starts_with(|c: char| !" ;,".contains(c)))
+    })
+}
+
 /// Exit status for an error of the program.
 pub(crate) fn exit_status(error: &anyhow::Error) -> u8 {
     if error.is::<UsageError>() {
         2
     } else if error.is::<Interrupted>() {
-        130
+        interrupt::STATUS
     } else {
         1
     }
 }
 
+/// The last thing that the program says if it does not succeed.
+pub(crate) fn last_line(error: &anyhow::Error) -> String {
+    if error.is::<Interrupted>() { describe(error) } else { format!("error: {}", describe(error)) }
+}
+
 /// One line for the error, its causes joined with colons.
-pub(crate) fn describe(error: &anyhow::Error) -> String {
+fn describe(error: &anyhow::Error) -> String {
     let mut line = String::new();
     for cause in error.chain() {
         let text = cause.to_string();
@@ -52,4 +85,39 @@ pub(crate) fn describe(error: &anyhow::Error) -> String {
         line.push_str(&text);
     }
     line
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::{Context, anyhow};
+    use nnunet::evaluate::EvaluateError;
+    use nnunet::preprocess::PreprocessError;
+
+    use super::*;
+
+    #[test]
+    fn an_interruption_says_what_to_do_next_once() {
+        let advice = "rerun the command to resume";
+        let error = Err::<(), _>(PreprocessError::Interrupted { done: 2, total: 5 });
+        let error = error.context("preprocessing of Dataset007_Balls").unwrap_err();
+        assert!(is_interruption(&error));
+        let text = Interrupted::new(&error, advice).0;
+        assert!(
+            text.starts_with("preprocessing of Dataset007_Balls: interrupted after 2 of 5 cases"),
+            "{text}"
+        );
+        assert!(text.ends_with(&format!("; {advice}")), "{text}");
+
+        let path = std::path::PathBuf::from("fold_0/checkpoint_latest.pth");
+        let error = anyhow!(TrainError::Interrupted { path: Some(path) }).context("training");
+        assert!(!Interrupted::new(&error, advice).0.contains(advice));
+        // An error of another stage within it.
+        assert!(is_interruption(&anyhow!(TrainError::Evaluate(EvaluateError::Interrupted))));
+    }
+
+    #[test]
+    fn other_errors_of_a_run_that_was_asked_to_stop_are_not_hidden() {
+        let error = anyhow!("interrupted_study/checkpoint_latest.pth: no space left on device");
+        assert!(!is_interruption(&error.context("training")));
+    }
 }

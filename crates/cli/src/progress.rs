@@ -1,7 +1,6 @@
 //! Progress on the terminal: a bar with the time left, plain lines, or JSON records for machines.
 
 use std::collections::HashSet;
-use std::io::{IsTerminal, Write};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -11,6 +10,7 @@ use nnunet::progress::{Event, Progress};
 use serde_json::json;
 
 use crate::flags::Flag;
+use crate::output::{self, Results};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub(crate) enum Style {
 impl Style {
     /// A bar on a terminal, plain lines otherwise.
     pub(crate) fn default_for_terminal() -> Self {
-        if std::io::stderr().is_terminal() { Style::Bar } else { Style::Plain }
+        if output::remarks_on_terminal() { Style::Bar } else { Style::Plain }
     }
 }
 
@@ -57,6 +57,7 @@ pub(crate) const PROGRESS_FLAGS: &[Flag] = &[Flag::one(
 #[derive(Clone)]
 pub(crate) struct Display {
     style: Style,
+    results: Results,
     stage: Arc<Mutex<Stage>>,
 }
 
@@ -68,26 +69,17 @@ struct Stage {
     /// Whether every step has a line, on a terminal too.
     every_step: bool,
     bar: Option<ProgressBar>,
-    /// Warnings that were shown: several steps of a command read the same files, and one line on each is enough.
-    warned: HashSet<String>,
+    /// Warnings so far: several stages look at the same files, and each remark is made once.
+    warnings: HashSet<String>,
 }
 
 /// Time between plain lines, unless every step is wanted.
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Display {
-    /// A display of the given style.
-    pub(crate) fn new(style: Style) -> Self {
-        let stage = Stage {
-            name: String::new(),
-            total: 0,
-            started: Instant::now(),
-            last_line: None,
-            every_step: false,
-            bar: None,
-            warned: HashSet::new(),
-        };
-        Self { style, stage: Arc::new(Mutex::new(stage)) }
+    /// A display of the given style, with records for machines among the `results`.
+    pub(crate) fn new(style: Style, results: Results) -> Self {
+        Self { style, results, stage: Arc::new(Mutex::new(Stage::new())) }
     }
 }
 
@@ -107,18 +99,16 @@ impl Progress for Display {
     fn event(&self, event: Event<'_>) {
         // A poisoned lock only means that another thread failed while it printed.
         let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if let Event::Warning(text) = event
-            && !stage.warned.insert(text.to_owned())
-        {
+        if stage.said_before(&event) {
             return;
         }
         match self.style {
-            Style::Json => json_record(&mut stage, &event),
+            Style::Json => json_record(&mut stage, &self.results, &event),
             Style::Bar if !stage.every_step => stage.bar_event(&event),
             Style::Bar | Style::Plain => stage.plain_event(&event),
             Style::None => match event {
-                Event::Message(text) => line(text),
-                Event::Warning(text) => line(&format!("warning: {text}")),
+                Event::Message(text) => output::remark(text),
+                Event::Warning(text) => output::remark(&format!("warning: {text}")),
                 _ => {}
             },
         }
@@ -126,11 +116,28 @@ impl Progress for Display {
 }
 
 impl Stage {
+    fn new() -> Self {
+        Self {
+            name: String::new(),
+            total: 0,
+            started: Instant::now(),
+            last_line: None,
+            every_step: false,
+            bar: None,
+            warnings: HashSet::new(),
+        }
+    }
+
     fn start(&mut self, name: &str, total: u64) {
         self.name = name.to_owned();
         self.total = total;
         self.started = Instant::now();
         self.last_line = None;
+    }
+
+    /// Whether the event is a warning that is known already.
+    fn said_before(&mut self, event: &Event<'_>) -> bool {
+        matches!(event, Event::Warning(text) if !self.warnings.insert((*text).to_owned()))
     }
 
     fn bar_event(&mut self, event: &Event<'_>) {
@@ -163,8 +170,8 @@ impl Stage {
 
     fn above_bar(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| line(text)),
-            None => line(text),
+            Some(bar) => bar.suspend(|| output::remark(text)),
+            None => output::remark(text),
         }
     }
 
@@ -178,7 +185,7 @@ impl Stage {
         match event {
             Event::Started { stage, total } => {
                 self.start(stage, *total);
-                line(&format!("{stage}: 0/{total}"));
+                output::remark(&format!("{stage}: 0/{total}"));
             }
             Event::Advanced { done, detail } => {
                 let last = *done >= self.total;
@@ -187,23 +194,27 @@ impl Stage {
                     self.last_line = Some(Instant::now());
                     let seconds = self.started.elapsed().as_secs_f64();
                     let left = seconds / (*done).max(1) as f64 * self.total.saturating_sub(*done) as f64;
-                    line(&format!(
+                    output::remark(&format!(
                         "{}: {done}/{} after {seconds:.0} s, {left:.0} s left {detail}",
                         self.name, self.total
                     ));
                 }
             }
             Event::Finished => {
-                line(&format!("{}: done in {:.1} s", self.name, self.started.elapsed().as_secs_f64()));
+                output::remark(&format!(
+                    "{}: done in {:.1} s",
+                    self.name,
+                    self.started.elapsed().as_secs_f64()
+                ));
             }
-            Event::Message(text) => line(text),
-            Event::Warning(text) => line(&format!("warning: {text}")),
+            Event::Message(text) => output::remark(text),
+            Event::Warning(text) => output::remark(&format!("warning: {text}")),
             _ => {}
         }
     }
 }
 
-fn json_record(stage: &mut Stage, event: &Event<'_>) {
+fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
     let record = match event {
         Event::Started { stage: name, total } => {
             stage.start(name, *total);
@@ -220,12 +231,22 @@ fn json_record(stage: &mut Stage, event: &Event<'_>) {
         Event::Warning(text) => json!({"event": "warning", "text": text}),
         _ => return,
     };
-    let mut out = std::io::stdout().lock();
     // Whoever closed the pipe does not want the records; the job itself goes on.
-    let _ = writeln!(out, "{record}").and_then(|()| out.flush());
+    results.line(&record.to_string());
 }
 
-fn line(text: &str) {
-    // A closed stderr must not end a training of hours.
-    let _ = writeln!(std::io::stderr().lock(), "{text}");
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn warnings_are_said_once_and_everything_else_each_time() {
+        let mut stage = Stage::new();
+        let mut known = |event| stage.said_before(&event);
+        assert!(!known(Event::Warning("a.nii.gz: spacing guessed")));
+        assert!(!known(Event::Warning("b.nii.gz: spacing guessed")));
+        assert!(known(Event::Warning("a.nii.gz: spacing guessed")));
+        assert!(!known(Event::Message("a.nii.gz: spacing guessed")));
+        assert!(!known(Event::Finished) && !known(Event::Finished));
+    }
 }

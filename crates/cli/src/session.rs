@@ -5,7 +5,9 @@ use nnunet::progress::{Cancel, Event, Progress};
 
 use crate::environment::{folder, variable};
 use crate::flags::{Flag, Matches};
+use crate::interrupt;
 use crate::messages::UsageError;
+use crate::output::Results;
 use crate::progress::{Display, Style};
 
 /// The flag for the number of threads, for verbs that have no `-np` of the reference.
@@ -18,6 +20,8 @@ pub(crate) struct Session {
     pub(crate) folders: nnunet::dataset::Folders,
     /// Where progress goes.
     pub(crate) display: Display,
+    /// Where results go.
+    results: Results,
     /// Raised by Ctrl-C and by a request to terminate.
     pub(crate) cancel: Cancel,
     /// Number of threads to use.
@@ -26,7 +30,7 @@ pub(crate) struct Session {
 
 impl Session {
     /// Reads the common flags and the environment, and listens to interrupts.
-    pub(crate) fn new(matches: &Matches) -> anyhow::Result<Self> {
+    pub(crate) fn new(matches: &Matches, results: Results) -> anyhow::Result<Self> {
         let folders = nnunet::dataset::Folders {
             raw: folder(matches, "--raw", "nnUNet_raw"),
             preprocessed: folder(matches, "--preprocessed", "nnUNet_preprocessed"),
@@ -41,22 +45,19 @@ impl Session {
             .build_global()
             .context("the thread pool could not be started")?;
         let cancel = Cancel::new();
-        let flag = cancel.clone();
-        ctrlc::set_handler(move || {
-            if flag.is_cancelled() {
-                eprintln!("stopped at once; what was not saved is lost");
-                std::process::exit(130);
-            }
-            eprintln!("interrupted: saving; once more to stop at once");
-            flag.cancel();
-        })
-        .context("interrupts could not be caught")?;
-        Ok(Self { folders, display: Display::new(style), cancel, threads })
+        interrupt::listen(cancel.clone())?;
+        Ok(Self { folders, display: Display::new(style, results.clone()), results, cancel, threads })
     }
 
     /// The same session in other folders.
     pub(crate) fn with_folders(&self, folders: nnunet::dataset::Folders) -> Self {
-        Self { folders, display: self.display.clone(), cancel: self.cancel.clone(), threads: self.threads }
+        Self {
+            folders,
+            display: self.display.clone(),
+            results: self.results.clone(),
+            cancel: self.cancel.clone(),
+            threads: self.threads,
+        }
     }
 
     /// A line for the user.
@@ -69,7 +70,7 @@ impl Session {
         if self.display.is_json() {
             self.message(text);
         } else {
-            println!("{text}");
+            self.results.line(text);
         }
     }
 

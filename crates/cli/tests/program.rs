@@ -90,6 +90,61 @@ fn failures_end_with_1_and_say_what_to_do() {
     }
 }
 
+/// Names that dataset.json could not hold are refused; folders in the environment may have them.
+#[cfg(unix)]
+#[test]
+fn names_that_are_not_utf_8() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let place = Place::new();
+    let name = std::ffi::OsStr::from_bytes(b"r\xffw");
+    let output = place.program("predict -o out -m model -i").arg(name).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = text(&output.stderr);
+    assert!(said.contains(r#"argument "r\xFFw" is not valid UTF-8"#), "{said}");
+
+    std::fs::rename(place.path("raw"), place.folder.path().join(name)).unwrap();
+    let mut verify = place.program("verify -d 7");
+    let output = verify.env("nnUNet_raw", place.folder.path().join(name)).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn with_json_every_line_of_stdout_is_a_record() {
+    let place = Place::new();
+    place.prepare();
+    let labels = format!("raw/{DATASET}/labelsTr");
+    for words in [
+        "verify -d 7".to_owned(),
+        "plan -d 7".to_owned(),
+        format!("evaluate {labels} {labels} -l 1 2"),
+        "train 7 3d_fullres 0 -p tiny --epochs 2 --iterations-per-epoch 2".to_owned(),
+    ] {
+        let said = place.succeed(&format!("{words} --progress json"));
+        let records = said.lines().map(serde_json::from_str::<Value>);
+        let events: Vec<_> =
+            records.map(|record| record.unwrap()["event"].as_str().unwrap().to_owned()).collect();
+        assert!(!events.is_empty(), "{words}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn outputs_that_are_no_regular_files_are_written_through() {
+    let place = Place::new();
+    let labels = format!("raw/{DATASET}/labelsTr");
+    let evaluate = |output: &str| place.succeed(&format!("evaluate {labels} {labels} -l 1 -o {output}"));
+    evaluate("/dev/null");
+    use std::os::unix::fs::FileTypeExt;
+    assert!(std::fs::metadata("/dev/null").unwrap().file_type().is_char_device());
+    std::os::unix::fs::symlink("elsewhere.json", place.path("link.json")).unwrap();
+    evaluate("link.json");
+    assert!(std::fs::symlink_metadata(place.path("link.json")).unwrap().is_symlink());
+    let summary = std::fs::read_to_string(place.path("elsewhere.json")).unwrap();
+    assert!(summary.contains("foreground_mean"), "{summary}");
+    assert!(evaluate("/dev/stdout").contains("\"foreground_mean\""));
+}
+
 #[test]
 fn every_fault_of_a_dataset_is_listed() {
     let place = Place::new();

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use nnunet_files::temporary_name;
+pub use nnunet_files::{ensure_writable_file, ensure_writable_folder};
+use nnunet_files::{follow_links, temporary_name};
 
 /// Writes `bytes` to a temporary file beside `path`, flushes it to the disk and renames it to `path`.
 /// Creates missing parent folders. On an error the temporary file is removed and an existing `path`
@@ -34,10 +35,12 @@ fn make_parents(path: &Path) -> io::Result<()> {
 pub struct TemporaryFolder(PathBuf);
 
 impl TemporaryFolder {
-    /// Makes an empty folder beside `path`, and the parents of `path` where they are missing.
+    /// Makes an empty folder beside `path`, and the parents of `path` where they are missing. If `path` is a symbolic
+    /// link, beside what it points to.
     pub fn beside(path: &Path) -> io::Result<Self> {
-        make_parents(path)?;
-        let temporary = temporary_name(path);
+        let path = follow_links(path)?;
+        make_parents(&path)?;
+        let temporary = temporary_name(&path);
         fs::create_dir(&temporary)?;
         Ok(Self(temporary))
     }
@@ -47,16 +50,18 @@ impl TemporaryFolder {
         &self.0
     }
 
-    /// Renames the folder to `path`; a folder that was there is removed once the new one is in place.
+    /// Renames the folder to `path`; a folder that was there is removed once the new one is in place. A symbolic link
+    /// stays, and the folder that it points to is replaced.
     pub fn replace(self, path: &Path) -> io::Result<()> {
+        let path = follow_links(path)?;
         if !path.exists() {
             return fs::rename(&self.0, path);
         }
-        let old = temporary_name(path);
-        fs::rename(path, &old)?;
-        fs::rename(&self.0, path).inspect_err(|_| {
+        let old = temporary_name(&path);
+        fs::rename(&path, &old)?;
+        fs::rename(&self.0, &path).inspect_err(|_| {
             // The error that matters is the first one; the old folder is never lost.
-            let _ = fs::rename(&old, path);
+            let _ = fs::rename(&old, &path);
         })?;
         fs::remove_dir_all(old)
     }
@@ -79,6 +84,21 @@ mod tests {
         let path = folder.path().join("new/deep/file.txt");
         write_atomic(&path, b"one").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"one");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_to_folders_stay() {
+        let root = tempfile::tempdir().unwrap();
+        let (target, link) = (root.path().join("disk/folder"), root.path().join("link"));
+        fs::create_dir_all(&target).unwrap();
+        fs::write(target.join("old"), "").unwrap();
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        let folder = TemporaryFolder::beside(&link).unwrap();
+        fs::write(folder.path().join("new"), "").unwrap();
+        folder.replace(&link).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert!(target.join("new").is_file() && !target.join("old").exists());
     }
 
     #[test]

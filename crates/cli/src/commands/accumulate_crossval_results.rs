@@ -6,10 +6,10 @@ use anyhow::Context;
 use nnunet::model::ModelName;
 use nnunet::select::{SelectError, accumulate, crossval_folder_name, reference_folder};
 
-use super::Entry;
 use super::dataset_flags::THREADS;
 use super::evaluate::print_table;
 use super::find_best_configuration::{FOLDS, folds, model_folder};
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::progress::PROGRESS_FLAGS;
@@ -35,6 +35,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "collect the validation predictions of all folds and evaluate them together",
         description: "Copies the validation predictions of all folds of a model into one folder and evaluates \
                       them there.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[Positional { name: "DATASET", help: "dataset by id or name" }],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
@@ -55,6 +56,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         Some(folder) => folder,
         None => model.join(crossval_folder_name(&folds)),
     };
+    writable::check_folder(&output)?;
     let references = reference_folder(&session.folders, &dataset)?;
     let summary = accumulate(&model, &folds, &output, &references, true, &session.display, &session.cancel)
         .with_context(|| format!("cross-validation of {name}"))?;

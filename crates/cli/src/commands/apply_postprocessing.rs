@@ -6,8 +6,8 @@ use anyhow::Context;
 use nnunet::postprocess::{Postprocessing, apply_to_folder};
 use nnunet::prediction_folder::PredictionFolder;
 
-use super::Entry;
 use super::dataset_flags::THREADS;
+use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
@@ -36,6 +36,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "remove all but the largest components where a postprocessing says so",
         description: "Applies the steps of a postprocessing.pkl to every segmentation of a folder. The file is \
                       read as data; nothing in it is run.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, COMPANION_FLAGS, PROGRESS_FLAGS],
     },
@@ -46,6 +47,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let output = Path::new(matches.required("-o")?);
     let file = Path::new(matches.required("-pp_pkl_file")?);
     let folder = prediction_folder(matches, matches.required("-i")?)?;
+    writable::check_folder(output)?;
     let postprocessing = Postprocessing::read(file)?;
     let removed = apply_to_folder(&postprocessing, &folder, output, &session.display, &session.cancel)
         .with_context(|| format!("postprocessing of {}", folder.path().display()))?;

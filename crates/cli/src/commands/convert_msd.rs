@@ -4,8 +4,8 @@ use std::path::Path;
 
 use nnunet::convert::convert_msd;
 
-use super::Entry;
 use super::dataset_flags::THREADS;
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
@@ -25,6 +25,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Makes Dataset005_Prostate in the folder of raw datasets from Task05_Prostate: images of \
                       four dimensions are split into a file for each channel, everything else is copied, \
                       dataset.json is rewritten. The dataset appears when it is complete, or not at all.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
@@ -34,6 +35,7 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let source = Path::new(matches.required("-i")?);
     let id = matches.parsed("-overwrite_id", "a number")?;
+    writable::check_folder(session.folders.raw()?)?;
     let made = convert_msd(source, id, &session.folders, &session.display, &session.cancel)?;
     session.message(&format!("made {}", made.display()));
     Ok(())

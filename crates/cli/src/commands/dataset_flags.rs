@@ -7,6 +7,7 @@ use nnunet::dataset::{DatasetJson, DatasetName, Part, cases};
 use nnunet::fingerprint::{ExtractOptions, Fingerprint, Parts, extract_part};
 use nnunet::plan::{PlannerOptions, PlannerPreset, plan_dataset};
 
+use super::writable;
 use crate::environment::path_variable;
 use crate::flags::{Flag, Matches};
 use crate::messages::UsageError;
@@ -191,6 +192,7 @@ pub(super) fn fingerprint(
         session.message(&format!("{}: kept (--clean takes it anew)", path.display()));
         return Ok(());
     }
+    writable::check_folder(&folder)?;
     let json = raw_dataset_json(&raw)?;
     let cases = cases::training_cases_with_warnings(&raw, &json, &session.display)?;
     let parts = extract_part(&folder, &cases, &json, options, clean, &session.display, &session.cancel)

@@ -47,6 +47,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Shows the main job from start to end on synthetic volumes that it makes itself: verify, \
                       fingerprint, plans, preprocessing, a short training, prediction of test cases and their \
                       evaluation. Fails if the segmentations are worse than they should be.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, NETWORK_FLAGS, THREAD_FLAGS, PROGRESS_FLAGS],
     },

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::Context;
 use nnunet::postprocess::{Determined, determine};
 
-use super::Entry;
 use super::apply_postprocessing::{COMPANION_FLAGS, prediction_folder};
 use super::dataset_flags::THREADS;
+use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
@@ -30,6 +30,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Tries on predictions with references whether keeping only the largest component of all \
                       foreground, and then of each class, makes Dice better, and writes postprocessing.pkl and \
                       postprocessing.json beside the predictions.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, COMPANION_FLAGS, PROGRESS_FLAGS],
     },
@@ -39,6 +40,7 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let references = Path::new(matches.required("-ref")?);
     let folder = prediction_folder(matches, matches.required("-i")?)?;
+    writable::check_folder(folder.path())?;
     let keep = !matches.has("--remove_postprocessed");
     let found = determine(&folder, references, keep, &session.display, &session.cancel)
         .with_context(|| format!("postprocessing of {}", folder.path().display()))?;

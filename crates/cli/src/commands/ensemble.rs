@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use nnunet::ensemble::ensemble_folders;
 
-use super::Entry;
 use super::dataset_flags::THREADS;
+use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -29,6 +29,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "average the probabilities of several predictions",
         description: "Averages the probabilities that several models predicted for the same cases and writes \
                       the segmentations that follow.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, PROGRESS_FLAGS],
     },
@@ -41,6 +42,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         return Err(UsageError("the argument -i is required".to_owned()).into());
     }
     let output = Path::new(matches.required("-o")?);
+    writable::check_folder(output)?;
     let save = matches.has("--save_npz");
     let cases = ensemble_folders(&folders, output, save, &session.display, &session.cancel)?;
     session.message(&format!(

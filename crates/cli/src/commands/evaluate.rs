@@ -5,8 +5,8 @@ use nnunet::evaluate::{
     Additions, FolderEvaluation, Metrics, Missing, Summary, evaluate_folder, evaluate_simple,
 };
 
-use super::Entry;
 use super::dataset_flags::THREADS;
+use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -38,6 +38,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Compares every reference segmentation with the prediction of the same name and writes \
                       Dice, IoU and voxel counts per case and class to summary.json. Classes come from \
                       dataset.json (-djfile, -pfile) or from the list of labels (-l).",
+        after_interruption: Command::START_AGAIN,
         positionals: &[
             Positional { name: "GT", help: "folder of reference segmentations" },
             Positional { name: "PRED", help: "folder of predicted segmentations" },
@@ -55,6 +56,8 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
         additions: Additions { surface: matches.has("--surface"), volumetry: matches.has("--volumetry") },
     };
+    let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
+    writable::check_file(&output)?;
     let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
     let ignore = matches.parsed("-il", "a label (whole number)")?;
     let (display, cancel) = (&session.display, &session.cancel);

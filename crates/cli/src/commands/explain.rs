@@ -27,6 +27,7 @@ pub(super) const ENTRY: Entry = Entry {
                       from, the rule, and, where the file was edited, what the planner makes. Needs the dataset's \
                       folder of preprocessed data. The file does not say for how much memory it was planned; give \
                       -gpu_memory_target where that was not the planner's own.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS],
     },

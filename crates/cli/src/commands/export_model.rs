@@ -6,7 +6,7 @@ use anyhow::Context;
 use nnunet::dataset::splits::Fold;
 use nnunet::model_store::{ExportRequest, export_model};
 
-use super::Entry;
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
@@ -36,6 +36,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "pack trained models into a zip archive",
         description: "Packs plans, checkpoints and postprocessing of trained models into a zip archive that \
                       install-model and the Python nnU-Net install.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
@@ -48,6 +49,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         texts => texts.to_vec(),
     };
     let output = Path::new(matches.required("-o")?);
+    writable::check_file(output)?;
     let folds: Vec<String> = given("-f", &["0", "1", "2", "3", "4"]);
     let request = ExportRequest {
         dataset: session.folders.find(matches.required("-d")?)?,

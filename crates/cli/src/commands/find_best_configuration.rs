@@ -9,9 +9,9 @@ use nnunet::json::KeyOrder;
 use nnunet::model::ModelName;
 use nnunet::select::{SelectRequest, find_best, information, instructions};
 
-use super::Entry;
 use super::dataset_flags::THREADS;
 use super::determine_postprocessing::print_decisions;
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -47,6 +47,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Compares the cross-validations of all trained combinations of trainer, configuration and \
                       plans, and of all ensembles of two, determines the postprocessing for the best, and writes \
                       inference_information.json and inference_instructions.txt to the results of the dataset.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[Positional { name: "DATASET", help: "dataset by id or name" }],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
@@ -79,6 +80,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         ensembling: !matches.has("--disable_ensembling"),
         overwrite: !matches.has("--no_overwrite"),
     };
+    writable::check_folder(&session.folders.results()?.join(request.dataset.as_str()))?;
     let selection = find_best(&request, &session.folders, &session.display, &session.cancel)
         .with_context(|| format!("choice of a model for {}", request.dataset))?;
     session.result(&format!("{:<12}{}", "mean Dice", "model or ensemble"));

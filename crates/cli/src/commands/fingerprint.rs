@@ -24,6 +24,7 @@ pub(super) const ENTRY: Entry = Entry {
                       folder of preprocessed data. With --num-parts, several machines that share the folders \
                       look at a part of the cases each; the one that finds all parts done writes the \
                       fingerprint, which is the same.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, PART_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },

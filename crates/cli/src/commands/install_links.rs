@@ -16,13 +16,14 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Makes a symbolic link to this program in DIR for every nnUNetv2_* program that it \
                       replaces, so that scripts and 3D Slicer's extension find them. Links of an earlier \
                       run are renewed; other files of these names are left alone and reported.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[Positional { name: "DIR", help: "folder of the links, made if it does not exist" }],
         flags: &[],
     },
     run,
 };
 
-fn run(matches: &Matches, _session: &Session) -> anyhow::Result<()> {
+fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let folder = Path::new(matches.required("DIR")?);
     std::fs::create_dir_all(folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
     let program = std::env::current_exe().context("the path of this program is not known")?;
@@ -41,7 +42,7 @@ fn run(matches: &Matches, _session: &Session) -> anyhow::Result<()> {
             Err(_) => {}
         }
         symlink(&program, &link).with_context(|| format!("{}: the link cannot be made", link.display()))?;
-        println!("{} -> {}", link.display(), program.display());
+        session.result(&format!("{} -> {}", link.display(), program.display()));
     }
     if !foreign.is_empty() {
         bail!("not replaced, because they are files and not links: {}", foreign.join(", "));

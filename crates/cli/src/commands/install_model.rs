@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use nnunet::model_store::install_model;
 
-use super::Entry;
+use super::{Entry, writable};
 use crate::download::{discard, download, is_address, verify};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
@@ -29,6 +29,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Installs the models of an archive made with export-model or the Python nnU-Net into the \
                       results folder: all of them or, if anything is wrong, none. An interrupted download goes on \
                       with the same command.",
+        after_interruption: "rerun the command; a download resumes",
         positionals: &[Positional {
             name: "SOURCE",
             help: "the archive: a file, or an address (http, https)",
@@ -45,6 +46,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         return Err(UsageError("argument --sha256: expected 64 hexadecimal digits".to_owned()).into());
     }
     let results = session.folders.results()?;
+    writable::check_folder(results)?;
     if !is_address(source) {
         return install(Path::new(source), results, matches, session);
     }

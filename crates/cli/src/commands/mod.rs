@@ -25,6 +25,9 @@ mod predict;
 mod preprocess;
 mod train;
 mod verify;
+mod writable;
+
+use nnunet::spelling::closest;
 
 use crate::flags::{Command, Matches};
 use crate::session::Session;
@@ -77,6 +80,13 @@ pub(crate) fn by_verb(verb: &str) -> Option<&'static Entry> {
 /// The verb that does what the reference's program `name` does.
 pub(crate) fn by_reference_name(name: &str) -> Option<&'static Entry> {
     ENTRIES.iter().find(|entry| entry.spec.reference_names.contains(&name))
+}
+
+/// The verb or name of the reference's programs that `asked` resembles most, if it does.
+pub(crate) fn closest_name(asked: &str) -> Option<&'static str> {
+    let verbs = ENTRIES.iter().map(|entry| entry.spec.verb);
+    let names = ENTRIES.iter().flat_map(|entry| entry.spec.reference_names.iter().copied());
+    closest(asked, verbs.chain(names))
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "take the plans of one dataset for another, e.g. for pretraining",
         description: "Writes the plans into the other dataset's folder of preprocessed data, with its name and its \
                       images' reader. Preprocess that dataset with them (preprocess -plans_name) before training.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },

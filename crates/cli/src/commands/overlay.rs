@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use nnunet::overlay::{OverlayRequest, preprocessed_overlays, raw_overlays};
 use nnunet::plan::Plans;
 
-use super::Entry;
 use super::dataset_flags::THREADS;
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
@@ -35,6 +35,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "draw the labels of every training case over its image",
         description: "Writes CASE.png for every training case of a dataset: the slice with the most foreground, \
                       its labels in colours over the image. Spacing is disregarded.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
@@ -43,6 +44,7 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let output = PathBuf::from(matches.required("-o")?);
+    writable::check_folder(&output)?;
     let request = OverlayRequest {
         output: &output,
         channel: matches.parsed("-channel_idx", "a number of at least 0")?.unwrap_or(0),

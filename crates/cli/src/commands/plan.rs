@@ -15,6 +15,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Reads the fingerprint and writes the plans file (nnUNetPlans.json for the default \
                       planner) into the dataset's folder of preprocessed data. Configurations that you added to \
                       an existing plans file are kept.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[&[DATASETS], PLANNER_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },

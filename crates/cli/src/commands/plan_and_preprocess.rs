@@ -36,6 +36,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Everything from raw data to what training needs: takes the fingerprint (unless there is \
                       one), plans, and preprocesses the configurations; cases that are finished \
                       already are kept.",
+        after_interruption: Command::RESUME,
         positionals: &[],
         flags: &[FLAGS, PLANNER_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },

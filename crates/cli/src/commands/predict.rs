@@ -11,9 +11,9 @@ use nnunet::predict::{
 };
 use nnunet_network::CpuOptions;
 
-use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
@@ -80,6 +80,7 @@ pub(super) const ENTRY: Entry = Entry {
         description: "Segments every case of a folder with a trained model and writes the segmentations on \
                       the images' own grids. The model is named by dataset, plans, trainer and configuration, \
                       or by its folder (-m).",
+        after_interruption: "rerun the command with --continue_prediction to make the others",
         positionals: &[],
         flags: &[FLAGS, MODEL_FLAGS, NETWORK_FLAGS, THREAD_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },
@@ -90,6 +91,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let request = request(matches)?;
     let options = window_options(matches)?;
     let chosen = Chosen { folds: folds(matches)?, checkpoint: matches.text("-chk").unwrap_or(FINAL) };
+    writable::check_folder(&request.output)?;
     let folder = model_folder(matches, session)?;
     let model = chosen.load(&folder, session)?;
     let cases = cases(&request, &model, matches, session)?;

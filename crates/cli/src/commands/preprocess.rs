@@ -35,6 +35,7 @@ pub(super) const ENTRY: Entry = Entry {
                       are finished already, made from the same files by the same plans, are kept: a run that \
                       was interrupted or killed goes on with the same command. With --num-parts, several \
                       machines that share the folders make a part of the cases each.",
+        after_interruption: Command::RESUME,
         positionals: &[],
         flags: &[FLAGS, PART_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
     },

@@ -6,9 +6,9 @@ use nnunet::model::Recipe;
 use nnunet::train::{RunFolder, Start, TrainRequest, Training};
 use nnunet_network::CpuOptions;
 
-use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -63,6 +63,7 @@ pub(super) const ENTRY: Entry = Entry {
         summary: "train one fold of a configuration and validate it",
         description: "Trains a fold and then predicts and evaluates its validation cases. Ctrl-C saves the \
                       state; the same command with --c goes on from there.",
+        after_interruption: "rerun the command with --val to validate",
         positionals: &[
             Positional { name: "DATASET", help: "dataset by id or name" },
             Positional { name: "CONFIGURATION", help: "2d, 3d_fullres, 3d_lowres or one of your own plans" },
@@ -90,6 +91,13 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
     let mut recipe = Recipe::by_name(matches.text("-tr").unwrap_or("nnUNetTrainer"))?;
     if let Some(epochs) = at_least_one(matches, "--epochs")? {
         recipe = recipe.with_epochs(epochs);
+    }
+    if recipe.class_in_reference() != recipe.trainer {
+        session.message(&format!(
+            "the Python package has no {}: folders take this name, and checkpoints name {} for it to load",
+            recipe.trainer,
+            recipe.class_in_reference()
+        ));
     }
     if let Some(iterations) = at_least_one(matches, "--iterations-per-epoch")? {
         recipe = recipe.with_iterations(iterations);
@@ -153,6 +161,7 @@ fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> any
         &request.configuration,
         request.fold,
     );
+    writable::check_folder(folder.fold())?;
     if only_validation && !best {
         request.start = Start::From(folder.final_checkpoint());
     }

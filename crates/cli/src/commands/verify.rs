@@ -31,6 +31,7 @@ pub(super) const ENTRY: Entry = Entry {
                       whole numbers stored as floating-point numbers are stored as integers. Values of voxels \
                       stay the same, images are never touched. Every file that is replaced is kept beside the \
                       new one as NAME.before_repair. Everything else is left and listed.",
+        after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, THREAD_FLAGS, PROGRESS_FLAGS],
     },
@@ -68,7 +69,7 @@ fn repair(folder: &Path, session: &Session) -> anyhow::Result<()> {
 fn list(folder: &Path, session: &Session) -> anyhow::Result<Report> {
     let report = verify(folder, path_variable, &session.display, &session.cancel);
     if report.interrupted {
-        bail!("{}: the check was interrupted", folder.display());
+        bail!("{}: interrupted before all cases were checked", folder.display());
     }
     Ok(report)
 }

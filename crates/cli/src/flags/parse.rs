@@ -137,6 +137,7 @@ mod tests {
         reference_names: &[],
         summary: "",
         description: "",
+        after_interruption: "",
         positionals: &[Positional { name: "CASE", help: "" }],
         flags: &[&[
             Flag::many(&["-d"], "ID", ""),

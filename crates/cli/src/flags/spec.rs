@@ -70,6 +70,8 @@ pub(crate) struct Command {
     pub(crate) summary: &'static str,
     /// More for its own help page.
     pub(crate) description: &'static str,
+    /// What to do after an interruption, behind what the library says about it.
+    pub(crate) after_interruption: &'static str,
     /// Positional arguments in order.
     pub(crate) positionals: &'static [Positional],
     /// Groups of flags, shown in order.
@@ -77,6 +79,11 @@ pub(crate) struct Command {
 }
 
 impl Command {
+    /// After an interruption of a verb that leaves nothing to go on from.
+    pub(crate) const START_AGAIN: &'static str = "run the command again";
+    /// After an interruption of a verb that keeps what is finished.
+    pub(crate) const RESUME: &'static str = "rerun the command to resume";
+
     /// Every flag of the verb.
     pub(crate) fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
         self.flags.iter().flat_map(|group| group.iter())

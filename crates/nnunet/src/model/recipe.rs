@@ -3,6 +3,8 @@
 
 use thiserror::Error;
 
+use crate::spelling::closest;
+
 /// Every value of a training that a trainer decides.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recipe {
@@ -35,12 +37,36 @@ pub struct Recipe {
 /// The name is not one of the trainers.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error(
-    "trainer {name:?} is not known; known are nnUNetTrainer, nnUNetTrainer_Nepochs with any number N \
-     (e.g. nnUNetTrainer_250epochs), each also with _NoMirroring, and nnUNetTrainerNoMirroring"
+    "trainer {name:?} is not known{suggestion}; there are nnUNetTrainer, nnUNetTrainer_1epoch, nnUNetTrainer_Nepochs \
+     with any other number N (e.g. nnUNetTrainer_250epochs), each also with _NoMirroring, and \
+     nnUNetTrainerNoMirroring",
+    suggestion = closest.as_ref().map_or_else(String::new, |name| format!(" (did you mean {name}?)"))
 )]
 pub struct UnknownTrainer {
     /// The name as given.
     pub name: String,
+    /// The known name that it resembles most, if it does.
+    pub closest: Option<String>,
+}
+
+impl UnknownTrainer {
+    fn new(name: &str) -> Self {
+        let of = |mirroring| {
+            let recipe = Recipe { mirroring, ..Recipe::default_trainer() };
+            reference_epochs(mirroring).iter().map(move |&epochs| recipe.clone().with_epochs(epochs).trainer)
+        };
+        let known: Vec<String> = of(true).chain(of(false)).collect();
+        let closest = closest(name, known.iter().map(String::as_str)).map(str::to_owned);
+        Self { name: name.to_owned(), closest }
+    }
+}
+
+/// Numbers of epochs for which the reference (2.8.1) has a trainer.
+fn reference_epochs(mirroring: bool) -> &'static [usize] {
+    match mirroring {
+        true => &[1, 5, 10, 20, 50, 100, 250, 500, 750, 1000, 2000, 4000, 8000],
+        false => &[250, 1000, 2000, 4000, 8000],
+    }
 }
 
 impl Recipe {
@@ -62,12 +88,13 @@ impl Recipe {
         }
     }
 
-    /// The recipe of a trainer's name.
+    /// The recipe of a trainer's name. The number of epochs is any, but spelled as the reference spells its own:
+    /// `nnUNetTrainer_5epoch` would be a folder that no other tool looks for.
     ///
     /// # Errors
     /// [`UnknownTrainer`] with the names that exist.
     pub fn by_name(name: &str) -> Result<Self, UnknownTrainer> {
-        let unknown = || UnknownTrainer { name: name.to_owned() };
+        let unknown = || UnknownTrainer::new(name);
         let mut recipe = Self { trainer: name.to_owned(), ..Self::default_trainer() };
         let rest = name.strip_prefix("nnUNetTrainer").ok_or_else(unknown)?;
         let (rest, no_mirroring) = match rest.strip_suffix("_NoMirroring") {
@@ -81,11 +108,12 @@ impl Recipe {
                 .strip_prefix('_')
                 .and_then(|r| r.strip_suffix("epochs").or_else(|| r.strip_suffix("epoch")))
                 .ok_or_else(unknown)?;
-            let epochs: usize = number.parse().map_err(|_| unknown())?;
-            if epochs == 0 || number.starts_with(['0', '+']) {
-                return Err(unknown());
-            }
-            recipe.epochs = epochs;
+            recipe.epochs = number.parse().map_err(|_| unknown())?;
+        }
+        let spelled = recipe.clone().with_epochs(recipe.epochs).trainer;
+        if recipe.epochs == 0 || spelled != name {
+            let closest = (recipe.epochs > 0).then_some(spelled);
+            return Err(UnknownTrainer { name: name.to_owned(), closest });
         }
         Ok(recipe)
     }
@@ -93,10 +121,7 @@ impl Recipe {
     /// The trainer for the checkpoint: Python looks its class up to load the file, and has classes for some
     /// numbers of epochs only. For others it is the class with the same behaviour in prediction.
     pub fn class_in_reference(&self) -> &str {
-        let known: &[usize] = match self.mirroring {
-            true => &[1, 5, 10, 20, 50, 100, 250, 500, 750, 1000, 2000, 4000, 8000],
-            false => &[250, 1000, 2000, 4000, 8000],
-        };
+        let known = reference_epochs(self.mirroring);
         let usual_name = self.clone().with_epochs(self.epochs).trainer == self.trainer;
         match (usual_name && known.contains(&self.epochs), self.mirroring) {
             (true, _) => &self.trainer,
@@ -160,7 +185,6 @@ mod tests {
             ("nnUNetTrainer", "nnUNetTrainer"),
             ("nnUNetTrainer_20epochs", "nnUNetTrainer_20epochs"),
             ("nnUNetTrainer_15epochs", "nnUNetTrainer"),
-            ("nnUNetTrainer_1epochs", "nnUNetTrainer"),
             ("nnUNetTrainer_250epochs_NoMirroring", "nnUNetTrainer_250epochs_NoMirroring"),
             ("nnUNetTrainer_20epochs_NoMirroring", "nnUNetTrainerNoMirroring"),
         ] {
@@ -179,6 +203,26 @@ mod tests {
         ] {
             let error = Recipe::by_name(name).unwrap_err().to_string();
             assert!(error.contains(name) && error.contains("nnUNetTrainer_Nepochs"), "{error}");
+        }
+    }
+
+    #[test]
+    fn unknown_names_come_with_the_one_that_was_meant() {
+        for (name, meant) in [
+            ("nnUNetTrainer_5epoch", Some("nnUNetTrainer_5epochs")),
+            ("nnUNetTrainer_1epochs", Some("nnUNetTrainer_1epoch")),
+            ("nnUNetTrainer_30epoch", Some("nnUNetTrainer_30epochs")),
+            ("nnUNetTrainer_010epochs", Some("nnUNetTrainer_10epochs")),
+            ("nnUNetTrainer_1000epochs", Some("nnUNetTrainer")),
+            ("nnUNetTrainer_NoMirroring", Some("nnUNetTrainerNoMirroring")),
+            ("nnUnetTrainer_250epoch_NoMirroring", Some("nnUNetTrainer_250epochs_NoMirroring")),
+            ("nnUNetTrainr", Some("nnUNetTrainer")),
+            ("nnUNetTrainer_0epochs", None),
+            ("MyOwn", None),
+        ] {
+            let error = Recipe::by_name(name).unwrap_err();
+            assert_eq!(error.closest.as_deref(), meant, "{name}");
+            assert_eq!(error.to_string().contains("did you mean"), meant.is_some(), "{error}");
         }
     }
 }

@@ -29,13 +29,29 @@ pub enum PredictError {
         /// The folder.
         path: PathBuf,
     },
+    /// A fold's folder or checkpoint instead of the model's folder.
+    #[error(
+        "{path}: this is a part of the model {model}; name that folder instead, and single folds with -f",
+        path = path.display(), model = model.display()
+    )]
+    PartOfModel {
+        /// The folder or file.
+        path: PathBuf,
+        /// The model's folder.
+        model: PathBuf,
+    },
     /// No fold has the checkpoint.
-    #[error("{path}: no fold_X/{checkpoint}; train the model, or name another checkpoint with -chk", path = path.display())]
+    #[error(
+        "{path}: no fold_X/{checkpoint}; there: {there}. Train the model, or name another checkpoint with -chk",
+        path = path.display()
+    )]
     NoFolds {
         /// The model folder.
         path: PathBuf,
         /// Name of the checkpoint.
         checkpoint: String,
+        /// What is there.
+        there: String,
     },
     /// A fold lacks the checkpoint.
     #[error("{path}: no such checkpoint; there: {there}. Name folds with -f and the checkpoint with -chk", path = path.display())]
@@ -144,7 +160,7 @@ pub enum PredictError {
         total: usize,
     },
     /// The user asked to stop.
-    #[error("interrupted; predictions that are complete stay, --continue_prediction goes on")]
+    #[error("interrupted; predictions that are complete stay")]
     Interrupted,
 }
 

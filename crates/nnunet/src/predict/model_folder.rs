@@ -51,6 +51,9 @@ impl Model {
     /// # Errors
     /// Missing or damaged files, or weights that do not fit the plans.
     pub fn load(folder: &Path, folds: &[Fold], checkpoint: &str) -> Result<Self, PredictError> {
+        if let Some(model) = model_around(folder) {
+            return Err(PredictError::PartOfModel { path: folder.to_owned(), model });
+        }
         if !folder.is_dir() {
             return Err(PredictError::NoModel { path: folder.to_owned() });
         }
@@ -58,8 +61,13 @@ impl Model {
         let dataset = DatasetJson::load(&folder.join("dataset.json"))?;
         let labels = LabelManager::new(&dataset)?;
         let folds = if folds.is_empty() { present_folds(folder, checkpoint) } else { folds.to_vec() };
+        let no_folds = || PredictError::NoFolds {
+            path: folder.to_owned(),
+            checkpoint: checkpoint.to_owned(),
+            there: present_files(folder),
+        };
         if folds.is_empty() {
-            return Err(PredictError::NoFolds { path: folder.to_owned(), checkpoint: checkpoint.to_owned() });
+            return Err(no_folds());
         }
         let mut model: Option<Self> = None;
         for fold in folds {
@@ -93,11 +101,19 @@ impl Model {
                 .map_err(|source| PredictError::Weights { path, source })?;
             model.folds.push(parameters);
         }
-        model.ok_or_else(|| PredictError::NoFolds {
-            path: folder.to_owned(),
-            checkpoint: checkpoint.to_owned(),
-        })
+        model.ok_or_else(no_folds)
     }
+}
+
+/// The model that `path` is a part of: the folder of a fold, or a file or folder in it.
+fn model_around(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let is_model =
+        |folder: &Path| folder.join("plans.json").is_file() && folder.join("dataset.json").is_file();
+    if is_model(&path) {
+        return None;
+    }
+    path.ancestors().skip(1).take(2).find(|folder| is_model(folder)).map(Path::to_owned)
 }
 
 /// The configuration that the checkpoint names, else the last part of the folder's name.

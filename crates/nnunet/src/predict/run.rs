@@ -12,6 +12,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crossbeam_channel::{Receiver, Sender, bounded};
 use half::f16;
+use nnunet_files::temporary_stem;
 use nnunet_volume::{ChannelVolume, Volume};
 
 use super::cascade::CaseReader;
@@ -101,7 +102,7 @@ pub fn predict_cases(
         part.partition(|case| !request.overwrite && is_complete(&model, request, &case.identifier));
     reader.check(&missing)?;
     let overlap = memory::plan(predictor, &reader, &missing, request, progress)?;
-    remove_leftovers(&request.output, &missing);
+    remove_leftovers(&request.output, &model.dataset.file_ending, &missing);
     let job = Job {
         model: &model,
         reader,
@@ -335,13 +336,20 @@ fn write_labels(
 }
 
 /// Removes what killed runs left of these cases: files that were not complete have hidden names.
-fn remove_leftovers(folder: &Path, cases: &[&Case]) {
+fn remove_leftovers(folder: &Path, file_ending: &str, cases: &[&Case]) {
+    let endings = [file_ending, ".npz", ".pkl"];
+    let files = cases.iter().flat_map(|case| endings.map(|ending| format!("{}{ending}", case.identifier)));
+    // Long names are shortened, so that the case's own name is not in them.
+    let stems: HashSet<String> = files.map(|file| temporary_stem(&file).into_owned()).collect();
     let names: HashSet<&str> = cases.iter().map(|case| case.identifier.as_str()).collect();
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str().and_then(|name| name.strip_prefix('.')) else { continue };
         let unfinished = name.ends_with(".tmp");
-        let of_a_case = name.match_indices('.').any(|(dot, _)| names.contains(&name[..dot]));
+        let of_a_case = name
+            .match_indices('.')
+            .map(|(dot, _)| &name[..dot])
+            .any(|start| names.contains(start) || stems.contains(start));
         if unfinished && of_a_case {
             // It is only in the way; if it cannot be removed, the prediction can still be made.
             let _ = std::fs::remove_file(entry.path());
@@ -385,4 +393,27 @@ fn write_companions(model: &Model, request: &PredictRequest) -> Result<(), Predi
         ("save_probabilities", Json::Bool(request.save_probabilities)),
     ]);
     Ok(arguments.save(&folder.join("predict_from_raw_data_args.json"), KeyOrder::Sorted)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn leftovers_of_the_cases_go_and_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let case = |identifier: String| Case { identifier, images: Vec::new(), label: None };
+        let long = |last: char| format!("{}{last}", "x".repeat(239));
+        let cases = [case("a.b".to_owned()), case(long('a'))];
+        let unfinished = |file: &str| nnunet_files::temporary_name(&folder.path().join(file));
+        let go = ["a.b.nii.gz".to_owned(), format!("{}.nii.gz", long('a')), format!("{}.npz", long('a'))];
+        let stay = ["a.nii.gz".to_owned(), format!("{}.nii.gz", long('b'))];
+        let (go, stay) = (go.map(|file| unfinished(&file)), stay.map(|file| unfinished(&file)));
+        for path in go.iter().chain(&stay) {
+            std::fs::write(path, "half").unwrap();
+        }
+        remove_leftovers(folder.path(), ".nii.gz", &cases.iter().collect::<Vec<_>>());
+        assert!(go.iter().all(|path| !path.exists()));
+        assert!(stay.iter().all(|path| path.exists()));
+    }
 }

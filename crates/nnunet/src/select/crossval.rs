@@ -8,7 +8,7 @@ use crate::dataset::cases::files_with_ending;
 use crate::dataset::{DatasetName, Folders};
 use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_pairs;
-use crate::files::TemporaryFolder;
+use crate::files::{TemporaryFolder, write_atomic};
 use crate::prediction_folder::PredictionFolder;
 use crate::progress::{Cancel, Progress};
 
@@ -104,7 +104,8 @@ pub fn accumulate(
         for (name, source) in evaluation.names.iter().zip(predictions.values()) {
             let target = folder.join(name);
             if !target.is_file() {
-                std::fs::copy(source, &target).map_err(SelectError::io(&target))?;
+                let bytes = std::fs::read(source).map_err(SelectError::io(source))?;
+                write_atomic(&target, &bytes).map_err(SelectError::io(&target))?;
                 complete = false;
             }
         }

@@ -1,0 +1,17 @@
+//! Whether results can be written, asked before the work and not after it.
+
+use std::path::Path;
+
+use anyhow::Context;
+use nnunet::files::{ensure_writable_file, ensure_writable_folder};
+
+/// Fails if no files can be written to `folder`, which need not exist.
+pub(super) fn check_folder(folder: &Path) -> anyhow::Result<()> {
+    ensure_writable_folder(folder)
+        .with_context(|| format!("{}: files cannot be written to this folder", folder.display()))
+}
+
+/// Fails if the file `path`, which need not exist, cannot be written.
+pub(super) fn check_file(path: &Path) -> anyhow::Result<()> {
+    ensure_writable_file(path).with_context(|| format!("{}: this file cannot be written", path.display()))
+}
