@@ -9,6 +9,7 @@ pub mod nrrd;
 pub mod tiff3d;
 
 mod labels;
+mod stream;
 mod text_header;
 mod tiff_array;
 mod voxels;

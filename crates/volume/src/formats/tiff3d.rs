@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 
 use super::labels::{self, WriteVolume};
 use super::tiff_array::{self, TiffArray, TiffShape};
-use super::voxels::StoredVoxel;
+use super::voxels::{NonFinite, StoredVoxel};
 use crate::error::{Result, VolumeError};
 use crate::formats::write_file;
-use crate::{Geometry, Image, ImageWarning, Volume};
+use crate::{Geometry, Image, Volume};
 
 /// Which file beside an image has its spacing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,8 +41,7 @@ pub fn read(path: impl AsRef<Path>, naming: Naming) -> Result<Image> {
     let [z, y, x] = read_spacing(&spacing_file(path, naming))?.unwrap_or([1.0; 3]);
     let TiffArray { shape, values, stored_type } = tiff_array::read(path)?;
     let shape = volume_shape(path, shape)?;
-    let count = values.iter().filter(|v| !v.is_finite()).count() as u64;
-    let warnings = ImageWarning::non_finite(count, false).into_iter().collect();
+    let warnings = NonFinite::among(&values).warnings();
     let expected = shape.iter().product::<usize>() as u64;
     let found = format!("there are {} values", values.len());
     let volume = Volume::new(shape, values).ok_or_else(|| VolumeError::Truncated {

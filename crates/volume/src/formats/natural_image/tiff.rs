@@ -4,7 +4,8 @@ use std::path::Path;
 
 use crate::error::{Result, VolumeError};
 use crate::formats::tiff_array::{self, TiffArray, TiffShape};
-use crate::{ChannelImage, ChannelVolume, Geometry, ImageWarning};
+use crate::formats::voxels::NonFinite;
+use crate::{ChannelImage, ChannelVolume, Geometry};
 
 /// Where the channels of an array are.
 enum Channels {
@@ -35,8 +36,7 @@ pub(super) fn read_shape(path: &Path) -> Result<[usize; 3]> {
 pub(super) fn read(path: &Path) -> Result<ChannelImage> {
     let TiffArray { shape, values, stored_type } = tiff_array::read(path)?;
     let (place, [channels, height, width]) = arrange(path, shape)?;
-    let non_finite = values.iter().filter(|v| !v.is_finite()).count() as u64;
-    let warnings = ImageWarning::non_finite(non_finite, false).into_iter().collect();
+    let warnings = NonFinite::among(&values).warnings();
     let planar = match place {
         Channels::One | Channels::First => values,
         Channels::Last => {

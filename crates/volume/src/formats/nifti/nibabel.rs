@@ -8,12 +8,14 @@
 
 use std::path::Path;
 
+use super::forms;
 use super::header::Header;
 use super::reader::{Described, Source, voxels};
 use super::writer::write_with_header;
 use crate::error::{Result, VolumeError};
 use crate::formats::labels::{self, WriteVolume};
 use crate::formats::voxels::StoredVoxel;
+use crate::image::NiftiForm;
 use crate::{Geometry, ImageWarning, Volume, VoxelType};
 
 /// Index (x, y, z, 1) to position (right, anterior, superior, 1) in mm, row-major.
@@ -50,8 +52,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<NibabelImage> {
     let scaling = header.scaling().filter(|_| header.slope.is_finite() && header.slope != 0.0);
     let stored_type = described.voxel_type;
     let (volume, mut warnings) = voxels(path, &mut source, described, scaling, false)?;
-    // The skew that matters to ITK does not matter here.
-    warnings.retain(|w| !matches!(w, ImageWarning::NonOrthonormalDirection { .. }));
+    // ITK's opinion on skew and on the two forms does not matter here: nibabel takes the sform.
+    warnings.retain(|w| {
+        !matches!(w, ImageWarning::NonOrthonormalDirection { .. } | ImageWarning::FormsDisagree { .. })
+    });
+    warnings.extend(forms::disagreement_in(&header, NiftiForm::Sform));
     Ok(NibabelImage {
         volume,
         spacing_zyx: [header.pixdim[3], header.pixdim[2], header.pixdim[1]],
