@@ -11,7 +11,7 @@ pub mod tiff3d;
 mod labels;
 mod stream;
 mod text_header;
-mod tiff_array;
+mod tiff;
 mod voxels;
 
 use std::fs::File;

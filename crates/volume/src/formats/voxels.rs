@@ -174,6 +174,11 @@ pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::
     Ok(filled)
 }
 
+/// Decodes `bytes` (whole voxels) onto `out`.
+pub(super) fn append_voxels(out: &mut Vec<f32>, bytes: &[u8], encoding: &Encoding) {
+    append(out, bytes, encoding, &mut NonFinite::default());
+}
+
 /// Decodes `bytes` (whole voxels) onto `out` and counts those that are not finite.
 fn append(out: &mut Vec<f32>, bytes: &[u8], encoding: &Encoding, non_finite: &mut NonFinite) {
     let Encoding { voxel_type, big_endian, scaling, zero_non_finite } = *encoding;
