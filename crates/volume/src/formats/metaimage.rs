@@ -187,7 +187,7 @@ fn geometry(
     if let Some(v) = spacing[..n].iter().find(|v| **v <= 0.0) {
         return Err(start.bad("ElementSpacing", &v.to_string(), "lengths above 0 in mm"));
     }
-    let origin = list(&["Origin", "Position", "Offset"], listed)?.map_or(vec![0.0; listed], |(_, v)| v);
+    let origin = list(&["Origin", "Offset", "Position"], listed)?.map_or(vec![0.0; listed], |(_, v)| v);
     let mut direction = [1., 0., 0., 0., 1., 0., 0., 0., 1.];
     if let Some((text, matrix)) = list(&["TransformMatrix", "Rotation", "Orientation"], listed * listed)? {
         for (row, axis) in (0..n * n).map(|i| (i / n, i % n)) {

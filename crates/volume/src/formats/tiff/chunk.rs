@@ -46,7 +46,12 @@ fn undo_real_differences(row: &mut [u8], bytes: usize, samples: usize, big_endia
 
 impl Page {
     /// The bytes of `rows` rows of a strip or tile, from what is stored of it. Says in words what is wrong.
-    pub(super) fn expand(&self, mut stored: Vec<u8>, rows: usize, big_endian: bool) -> Result<Vec<u8>, String> {
+    pub(super) fn expand(
+        &self,
+        mut stored: Vec<u8>,
+        rows: usize,
+        big_endian: bool,
+    ) -> Result<Vec<u8>, String> {
         if self.low_bits_first {
             stored.iter_mut().for_each(|byte| *byte = byte.reverse_bits());
         }
@@ -107,7 +112,10 @@ impl Page {
 
     /// Bytes of a row of a strip or tile.
     pub(super) fn chunk_row_bytes(&self) -> usize {
-        self.chunk_width.saturating_mul(self.samples_in_chunk()).saturating_mul(self.sample_type.bits()).div_ceil(8)
+        self.chunk_width
+            .saturating_mul(self.samples_in_chunk())
+            .saturating_mul(self.sample_type.bits())
+            .div_ceil(8)
     }
 
     /// Values of a pixel that lie side by side.

@@ -121,11 +121,8 @@ impl<'a> TiffFile<'a> {
             let count = self.parse(&entry[4..4 + word as usize]);
             let value = 4 + word;
             let fits = count.saturating_mul(size_of_kind(kind)) <= word;
-            let at = if fits {
-                start + i as u64 * size + value
-            } else {
-                self.parse(&entry[value as usize..])
-            };
+            let at =
+                if fits { start + i as u64 * size + value } else { self.parse(&entry[value as usize..]) };
             directory.entries.entry(tag).or_insert(Entry { kind, count, at });
         }
         Ok((directory, next))

@@ -44,8 +44,7 @@ impl Page {
         }
         let bits = file.numbers(directory, tag::BITS_PER_SAMPLE)?;
         let formats = file.numbers(directory, tag::SAMPLE_FORMAT)?;
-        let (bit, format) =
-            (bits.first().copied().unwrap_or(1), formats.first().copied().unwrap_or(1));
+        let (bit, format) = (bits.first().copied().unwrap_or(1), formats.first().copied().unwrap_or(1));
         let alike = bits.iter().all(|b| *b == bit) && formats.iter().all(|f| *f == format);
         let sample_type = SampleType::of(format, bit).filter(|_| alike).ok_or_else(|| {
             let found = format!("an image of {bits:?} bits in sample format {formats:?}");
@@ -57,11 +56,8 @@ impl Page {
         })?;
         let photometric = file.number_of(directory, tag::PHOTOMETRIC, 1)?;
         let tiled = directory.has(tag::TILE_OFFSETS);
-        let (offsets, lengths) = if tiled {
-            (tag::TILE_OFFSETS, tag::TILE_BYTES)
-        } else {
-            (tag::STRIP_OFFSETS, tag::STRIP_BYTES)
-        };
+        let (offsets, lengths) =
+            if tiled { (tag::TILE_OFFSETS, tag::TILE_BYTES) } else { (tag::STRIP_OFFSETS, tag::STRIP_BYTES) };
         let (chunk_width, chunk_height) = if tiled {
             let height = file.number_of(directory, tag::TILE_HEIGHT, 0)?;
             (file.number_of(directory, tag::TILE_WIDTH, 0)?, height)
@@ -196,8 +192,7 @@ impl Page {
 
     /// Appends the values, C order: (samples, y, x) if planar, else (y, x, samples).
     pub(super) fn append(&self, file: &mut TiffFile<'_>, out: &mut Vec<f32>) -> Result<()> {
-        let no_memory =
-            |_| VolumeError::OutOfMemory { path: file.path.to_owned(), voxels: self.values() };
+        let no_memory = |_| VolumeError::OutOfMemory { path: file.path.to_owned(), voxels: self.values() };
         let samples = self.samples_in_chunk();
         let start = out.len();
         let values = self.values() as usize;

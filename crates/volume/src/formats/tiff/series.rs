@@ -56,7 +56,8 @@ impl Note {
         let text = text.trim_end_matches('\0').trim();
         if text.starts_with('{') {
             let json: serde_json::Value = serde_json::from_str(text).unwrap_or_default();
-            let list = json["shape"].as_array().map(|list| list.iter().map(serde_json::Value::as_u64).collect());
+            let list =
+                json["shape"].as_array().map(|list| list.iter().map(serde_json::Value::as_u64).collect());
             return list.flatten().map_or(Self::None, Self::Shape);
         }
         if text.starts_with("ImageJ=") {
@@ -81,7 +82,8 @@ impl<'a> Series<'a> {
             let page = Page::of(&mut file, directory)?;
             if let Some(first) = pages.first().filter(|first| !first.is_like(&page)) {
                 let (w, h) = (page.width, page.height);
-                let found = format!("page {i} of {w} x {h} after pages of {} x {}", first.width, first.height);
+                let found =
+                    format!("page {i} of {w} x {h} after pages of {} x {}", first.width, first.height);
                 return Err(unsupported(path, found, "pages of one size and type"));
             }
             pages.push(page);
