@@ -331,17 +331,13 @@ fn origin_of_axes(
     let sizes = axes.words(start, fields, "sizes", n)?.unwrap_or_default();
     let mut origin = [0.0; 3];
     for axis in 0..n {
-        let is_node = centers.as_ref().is_some_and(|words| words[axis].eq_ignore_ascii_case("node"));
-        if is_node {
-            origin[axis] = mins[axis];
-            continue;
-        }
-        let spacing = match (spacings, &maxs) {
+        let cell = match (spacings, &maxs) {
             (Some(spacings), _) => spacings[axis],
             (None, Some(maxs)) => (maxs[axis] - mins[axis]) / sizes[axis].parse().unwrap_or(1.0),
             (None, None) => return Ok(None),
         };
-        origin[axis] = mins[axis] + spacing / 2.0;
+        let is_node = centers.as_ref().is_some_and(|words| words[axis].eq_ignore_ascii_case("node"));
+        origin[axis] = if is_node { mins[axis] } else { mins[axis] + cell / 2.0 };
     }
     Ok(Some(origin))
 }

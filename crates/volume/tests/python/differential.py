@@ -401,6 +401,9 @@ EXPECTED = [
     ("nrrd", "already set field", "a repeated field: the last one counts, with a warning; ITK refuses"),
     ("nrrd", " |", "blanks at the end of a line: read, as the specification has it and ITK 5.4 has not"),
     ("nibabel", " dimensions", "further dimensions of length one are dropped"),
+    ("nibabel", "negative count", "further dimensions of length -1 are dropped, as in ITK"),
+    ("nibabel", "Cannot work out file type", "bytes behind the gzip stream are ignored with a warning"),
+    ("tiff", "4 dimensions", "a leading axis of length one is dropped"),
 ]
 
 

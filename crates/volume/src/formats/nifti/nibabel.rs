@@ -194,7 +194,9 @@ fn best_affine(header: &Header, shape_xyz: [usize; 3]) -> Affine {
         return affine;
     }
     let [x, y, z] = header.quaternion;
-    let w = (1.0 - (x * x + y * y + z * z)).max(0.0).sqrt();
+    // nibabel takes what f32 cannot tell from half a turn for half a turn.
+    let w_squared = 1.0 - (x * x + y * y + z * z);
+    let w = if w_squared < 3.0 * f64::from(f32::EPSILON) { 0.0 } else { w_squared.sqrt() };
     let s = 2.0 / (w * w + x * x + y * y + z * z);
     let rotation = [
         [1.0 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],

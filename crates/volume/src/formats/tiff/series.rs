@@ -154,9 +154,20 @@ fn shape(path: &Path, pages: &[Page], note: &Note) -> Result<TiffShape> {
             let found = format!("a stack of {frames} frames, {slices} slices and {channels} channels");
             return Err(unsupported(path, found, "one stack of slices"));
         }
-        // As tifffile reads it, one slice of a volume is a volume if the writer says so.
-        Note::Shape(shape) if samples == 1 && shape[..] == [1, height as u64, width as u64] => {
-            return Ok(TiffShape::Stack([1, height, width]));
+        Note::Shape(noted) => {
+            // Leading axes of length one say nothing, except that one slice of a volume is a volume.
+            let mut axes: Vec<usize> = noted.iter().map(|n| *n as usize).collect();
+            while axes.len() > 3 && axes[0] == 1 {
+                axes.remove(0);
+            }
+            let values = pages.iter().fold(0u64, |sum, page| sum.saturating_add(page.values()));
+            if noted.iter().fold(1u64, |n, v| n.saturating_mul(*v)) == values {
+                return match axes[..] {
+                    [height, width] => Ok(TiffShape::Flat([height, width])),
+                    [a, b, c] => Ok(TiffShape::Stack([a, b, c])),
+                    _ => Err(unsupported(path, format!("an array of shape {axes:?}"), "one stack of slices")),
+                };
+            }
         }
         _ => {}
     }
