@@ -388,7 +388,7 @@ fn random_headers_are_read_as_the_reference_reads_them() {
         };
         // Decoders of JPEG round differently.
         let lossy = image.warnings.contains(&ImageWarning::LossyCompression { method: "JPEG" });
-        let tolerance = if lossy { 2.0 } else { 1e-12 };
+        let tolerance: f64 = if lossy { 2.0 } else { 1e-12 };
         let close = |what: &str, got: &[f64]| {
             let Some(want) = numbers(what) else { return };
             assert_eq!(got.len(), want.len(), "{name}: {what}");

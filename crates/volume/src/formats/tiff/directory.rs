@@ -166,9 +166,7 @@ impl<'a> TiffFile<'a> {
     }
 
     fn number(&mut self, at: u64, size: u64) -> Result<u64> {
-        let bytes = self
-            .bytes(at, size)
-            .map_err(|_| not_tiff(self.path, format!("a directory at byte {at} of {}", self.len)))?;
+        let bytes = self.bytes(at, size)?;
         Ok(self.parse(&bytes))
     }
 
