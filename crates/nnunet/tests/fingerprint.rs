@@ -98,7 +98,9 @@ fn readers_are_chosen_by_name_and_ending() {
         (".tiff", ImageReader::Tiff3d),
     ] {
         assert_eq!(reader(None, ending), Ok(expected), "{ending}");
-        assert_eq!(reader(Some("MyOwnIO"), ending), Ok(expected), "as the reference falls back");
+        assert_eq!(reader(Some("None"), ending), Ok(expected), "as the reference has it");
+        let unknown = reader(Some("MyOwnIO"), ending).unwrap_err();
+        assert!(unknown.contains("MyOwnIO") && unknown.contains("one of NaturalImage2DIO"), "{unknown}");
     }
     for expected in [ImageReader::SimpleItk, ImageReader::Nibabel, ImageReader::NibabelReoriented] {
         assert_eq!(reader(Some(expected.name()), ".nii"), Ok(expected));
@@ -107,9 +109,8 @@ fn readers_are_chosen_by_name_and_ending() {
     assert_eq!(reader(Some("Tiff3DIO"), ".tif"), Ok(ImageReader::Tiff3d));
     assert!(reader(Some("NibabelIO"), ".mha").unwrap_err().contains("NibabelIO for .mha, expected files of"));
     assert!(reader(Some("Tiff3DIO"), ".nii.gz").unwrap_err().contains("expected files of .tif, .tiff"));
-    assert!(
-        reader(Some("SimpleITKIOWithReorient"), ".nii.gz").unwrap_err().contains("one of NaturalImage2DIO")
-    );
+    assert!(reader(Some("SimpleITKIOWithReorient"), ".nii.gz").unwrap_err().contains("one of "));
+    assert!(reader(Some("NibablIO"), ".nii").unwrap_err().contains("expected one of NibabelIO, Natural"));
     assert!(reader(None, ".jpg").unwrap_err().contains("one of .bmp, .mha, .nii, .nii.gz, .nrrd"));
 }
 

@@ -1,5 +1,7 @@
 //! An image as read from a file: voxels, geometry, and what the reader noticed.
 
+use std::path::{Path, PathBuf};
+
 use crate::{ChannelVolume, Geometry, Volume};
 
 /// Type of a voxel in the file.
@@ -44,6 +46,15 @@ impl VoxelType {
     }
 }
 
+/// One of the two ways in which a NIfTI header states where its image lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NiftiForm {
+    /// A matrix, `srow_x` to `srow_z`.
+    Sform,
+    /// A quaternion and an offset.
+    Qform,
+}
+
 /// Something in a file that is unusual but readable.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ImageWarning {
@@ -54,11 +65,12 @@ pub enum ImageWarning {
         /// Largest deviation of D Dᵀ from the identity.
         deviation: f64,
     },
-    /// The file has NaN or infinite voxels.
+    /// The file has voxels that are NaN, infinite or too large for f32.
     NonFiniteVoxels {
         /// How many.
         count: u64,
-        /// Whether they were read as zero, as ITK reads them from NIfTI files; from other formats they are kept.
+        /// Whether they were read as zero, as ITK reads NaN and infinities from NIfTI files; from other formats they are
+        /// kept, and finite numbers beyond the range of f32 become infinite.
         zeroed: bool,
     },
     /// The header has a spacing of zero along this axis (0 = x). It was read as 1 mm, as ITK does.
@@ -66,12 +78,54 @@ pub enum ImageWarning {
         /// The axis, 0 = x.
         axis: usize,
     },
+    /// A length in the header of a NIfTI file is zero or negative. It was read as 1, as ITK does.
+    EmptyDimension {
+        /// Which one: 4 for `dim[4]`.
+        dimension: usize,
+        /// Its value.
+        found: i64,
+    },
+    /// The sform and the qform of a NIfTI file place the image differently.
+    FormsDisagree {
+        /// The one that counts.
+        taken: NiftiForm,
+    },
+    /// The file goes on behind its last voxel. The rest was not read.
+    BytesBehindVoxels,
+    /// A key is in the header more than once, with different values. The last one counts.
+    RepeatedKey {
+        /// The key in the format's own words.
+        key: String,
+    },
+    /// The header does not say how large a voxel is, so it was taken to be 1 mm along each axis.
+    NoSpacing,
+    /// A field of the header contradicts or repeats another one, which counts.
+    IgnoredField {
+        /// The field in the format's own words.
+        key: &'static str,
+        /// The one that counts.
+        instead: &'static str,
+    },
+    /// There is no file with the spacing, so it was taken to be 1 mm along each axis.
+    NoSpacingFile {
+        /// The file that was looked for.
+        expected: PathBuf,
+        /// A file of a similar name, which may be meant.
+        similar: Option<PathBuf>,
+    },
+    /// The voxels were compressed with loss.
+    LossyCompression {
+        /// The compression's name.
+        method: &'static str,
+    },
 }
 
-impl ImageWarning {
-    /// The warning for `count` voxels that are not finite, if there are any.
-    pub(crate) fn non_finite(count: u64, zeroed: bool) -> Option<Self> {
-        (count > 0).then_some(Self::NonFiniteVoxels { count, zeroed })
+impl std::fmt::Display for NiftiForm {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Sform => "sform",
+            Self::Qform => "qform",
+        })
     }
 }
 
@@ -84,13 +138,51 @@ impl std::fmt::Display for ImageWarning {
                     "the image axes are not at right angles (deviation {deviation:.2e}); the header is kept"
                 )
             }
-            Self::NonFiniteVoxels { count, zeroed } => {
-                let what = if *zeroed { "were read as 0" } else { "stay as they are" };
-                write!(f, "{count} voxels are NaN or infinite; they {what}")
+            Self::NonFiniteVoxels { count, zeroed: true } => {
+                write!(f, "{count} voxels are NaN or infinite; they were read as 0")
+            }
+            Self::NonFiniteVoxels { count, zeroed: false } => {
+                write!(
+                    f,
+                    "{count} voxels are NaN, infinite or beyond the range of 32-bit floats; they stay so"
+                )
             }
             Self::ZeroSpacing { axis } => {
                 let name = ["x", "y", "z"].get(*axis).copied().unwrap_or("?");
                 write!(f, "the spacing along {name} is 0; it was read as 1 mm")
+            }
+            Self::EmptyDimension { dimension, found } => {
+                write!(f, "dim[{dimension}] is {found}; it was read as 1")
+            }
+            Self::FormsDisagree { taken } => {
+                write!(
+                    f,
+                    "sform and qform place the image differently; the {taken} was used, other programs may use \
+                     the other"
+                )
+            }
+            Self::BytesBehindVoxels => {
+                f.write_str("the file goes on behind its last voxel; the rest was ignored")
+            }
+            Self::RepeatedKey { key } => {
+                write!(f, "the header has {key:?} more than once; the last value was used")
+            }
+            Self::NoSpacing => {
+                f.write_str("the header has no voxel spacing; it was taken to be 1 mm along each axis")
+            }
+            Self::IgnoredField { key, instead } => {
+                write!(f, "the header has {key:?} beside {instead:?}; {key:?} was ignored")
+            }
+            Self::NoSpacingFile { expected, similar } => {
+                let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+                write!(f, "there is no spacing file {}", name(expected))?;
+                if let Some(similar) = similar {
+                    write!(f, " ({} is not looked at)", name(similar))?;
+                }
+                f.write_str("; the spacing was taken to be 1 mm along each axis")
+            }
+            Self::LossyCompression { method } => {
+                write!(f, "compressed with loss ({method}): values may be off by a few, labels may be wrong")
             }
         }
     }

@@ -14,5 +14,5 @@ pub mod volume;
 
 pub use error::{Result, VolumeError};
 pub use geometry::Geometry;
-pub use image::{ChannelImage, Image, ImageWarning, VoxelType};
+pub use image::{ChannelImage, Image, ImageWarning, NiftiForm, VoxelType};
 pub use volume::{ChannelVolume, Volume};

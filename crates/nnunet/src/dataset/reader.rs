@@ -14,6 +14,7 @@ use nnunet_volume::{ChannelVolume, Image, ImageWarning, Volume, VolumeError, Vox
 use super::DatasetError;
 use super::image_geometry::{ImageGeometry, PICTURE_SPACING};
 use super::json::DatasetJson;
+use crate::spelling;
 
 /// What reads and writes the images of a dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,8 +75,8 @@ const READERS: [Description; 5] = [
     },
 ];
 
-/// Readers of the reference that do what none of ours does.
-const OTHER_READERS: [&str; 1] = ["SimpleITKIOWithReorient"];
+/// What stands for "none named" in a dataset.json, as in the reference.
+const NOT_NAMED: &str = "None";
 
 /// An image of one channel, or a segmentation.
 #[derive(Debug, Clone)]
@@ -108,10 +109,10 @@ impl ImageReader {
     /// If none can, it is the first for the file ending: it will say what is wrong with the file.
     ///
     /// # Errors
-    /// An ending that no reader is for; a reader that is not there or does not read such files.
+    /// An ending that no reader is for; a reader that is not known or does not read such files.
     pub fn for_example(json: &DatasetJson, example: Option<&Path>) -> Result<Self, DatasetError> {
         let by_ending = Self::for_dataset(json)?;
-        if json.overwrite_image_reader_writer.as_deref().is_some_and(|name| Self::by_name(name).is_some()) {
+        if json.overwrite_image_reader_writer.as_deref().is_some_and(|name| name != NOT_NAMED) {
             return Ok(by_ending);
         }
         let Some(example) = example else { return Ok(by_ending) };
@@ -124,27 +125,34 @@ impl ImageReader {
         Self::new(json.overwrite_image_reader_writer.as_deref(), &json.file_ending, json.path())
     }
 
-    /// The reader that the reference calls `name`, for files of `file_ending`. A name that the reference
-    /// has not either leaves the choice to the ending. `path` is the file that asks for the reader.
+    /// The reader that the reference calls `name`, for files of `file_ending`. `path` is the file that asks for the
+    /// reader.
+    ///
+    /// # Errors
+    /// An ending that no reader is for; a reader that does not read such files, or a name that is not known. The
+    /// reference also refuses unknown names in plans; in a dataset.json it prints a line and lets the file ending
+    /// decide, with which a typo or a reader of one's own ends in images read by other rules than intended.
     pub fn new(name: Option<&str>, file_ending: &str, path: &Path) -> Result<Self, DatasetError> {
-        let bad = |found: &str, expected: String| DatasetError::BadValue {
+        let bad = |found: String, expected: String| DatasetError::BadValue {
             path: path.to_owned(),
             key: "image reader".into(),
-            found: format!("{found} for {file_ending}"),
+            found,
             expected,
         };
-        let Some(name) = name else { return Self::from_file_ending(file_ending, path) };
-        if OTHER_READERS.contains(&name) {
-            let known = READERS.each_ref().map(|known| known.name).join(", ");
-            return Err(bad(name, format!("one of {known}")));
-        }
-        let Some(reader) = Self::by_name(name) else { return Self::from_file_ending(file_ending, path) };
+        let Some(name) = name.filter(|name| *name != NOT_NAMED) else {
+            return Self::from_file_ending(file_ending, path);
+        };
+        let Some(reader) = Self::by_name(name) else {
+            let names = by_resemblance(name).join(", ");
+            let expected = format!("one of {names}; readers written in Python cannot be used here");
+            return Err(bad(name.to_owned(), expected));
+        };
         let known = reader.description();
         let ending = file_ending.to_ascii_lowercase();
         let mut endings = known.chosen_for.iter().chain(known.also_reads);
         if !endings.any(|known| *known == ending) {
             let expected = format!("files of {}", [known.chosen_for, known.also_reads].concat().join(", "));
-            return Err(bad(name, expected));
+            return Err(bad(format!("{name} for {file_ending}"), expected));
         }
         Ok(reader)
     }
@@ -316,6 +324,14 @@ impl ImageReader {
             }),
         }
     }
+}
+
+/// The names of all readers, the one that `asked` resembles first.
+fn by_resemblance(asked: &str) -> Vec<&'static str> {
+    let mut names = READERS.each_ref().map(|known| known.name).to_vec();
+    let closest = spelling::closest(asked, names.iter().copied());
+    names.sort_by_key(|name| Some(*name) != closest);
+    names
 }
 
 type Parts = (ImageGeometry, VoxelType, Vec<ImageWarning>, Volume<f32>);

@@ -1,6 +1,6 @@
 //! MetaImage (`.mha`: header and voxels in one file), as SimpleITK reads and writes it.
 //!
-//! The header is `key = value` lines up to `ElementDataFile = LOCAL`. `TransformMatrix` lists the directions of the
+//! The header is `key = value` (or `key: value`) lines up to `ElementDataFile = LOCAL`. `TransformMatrix` lists the directions of the
 //! axes one after the other, so it is the transposed direction matrix; coordinates are LPS in mm. Numbers are written
 //! with as many digits as they need, so a geometry survives to the bit. Compressed voxels are one zlib stream. NaN stays.
 
@@ -10,11 +10,12 @@ use std::path::Path;
 use flate2::write::ZlibEncoder;
 
 use super::labels::{self, WriteVolume, check_flat};
-use super::text_header::{Compression, Described, Start, spaced};
+use super::stream::Compression;
+use super::text_header::{Described, Fields, Start, spaced};
 use super::voxels::{Encoding, StoredVoxel, write_voxels};
 use crate::error::{Result, VolumeError};
 use crate::formats::write_file;
-use crate::{Geometry, Image, Volume, VoxelType};
+use crate::{Geometry, Image, ImageWarning, Volume, VoxelType};
 
 /// The element types that are read, in MetaImage's words.
 const TYPES: [(&str, VoxelType); 13] = [
@@ -39,8 +40,8 @@ const TYPES: [(&str, VoxelType); 13] = [
 /// # Errors
 /// As [`super::nifti::read`]; voxels of several components, voxels in another file.
 pub fn read(path: impl AsRef<Path>) -> Result<Image> {
-    let start = Start::open(path.as_ref())?;
-    let described = describe(&start)?;
+    let mut start = Start::open(path.as_ref())?;
+    let described = describe(&mut start)?;
     start.image(described)
 }
 
@@ -49,45 +50,76 @@ pub fn read(path: impl AsRef<Path>) -> Result<Image> {
 /// # Errors
 /// As [`read`], except for what only the voxels can show.
 pub fn read_geometry(path: impl AsRef<Path>) -> Result<([usize; 3], Geometry)> {
-    let described = describe(&Start::open(path.as_ref())?)?;
+    let described = describe(&mut Start::open(path.as_ref())?)?;
     Ok((described.shape, described.geometry))
 }
 
-fn describe(start: &Start) -> Result<Described> {
-    let mut fields: Vec<(String, String)> = Vec::new();
+/// The keys that say something about the image.
+const KEYS: [&str; 18] = [
+    "BinaryData",
+    "BinaryDataByteOrderMSB",
+    "CompressedData",
+    "DimSize",
+    "ElementByteOrderMSB",
+    "ElementDataFile",
+    "ElementNumberOfChannels",
+    "ElementSize",
+    "ElementSpacing",
+    "ElementType",
+    "HeaderSize",
+    "NDims",
+    "Offset",
+    "Orientation",
+    "Origin",
+    "Position",
+    "Rotation",
+    "TransformMatrix",
+];
+
+/// The fields up to `ElementDataFile`, and the first byte behind them.
+///
+/// As ITK's parser has it, a key ends at the first `=` or `:`, lines without text are skipped, and keys are told apart by
+/// case.
+fn fields(start: &mut Start) -> Result<(Fields, usize)> {
+    let mut fields = Fields::default();
     let mut at = 0;
     loop {
-        let Some((line, next)) = start.line(at) else {
+        let Some((line, next)) = start.line(at)? else {
             return Err(
                 start.not_this_format("MetaImage", "no line \"ElementDataFile = LOCAL\" in its beginning")
             );
         };
-        let Some((key, value)) = line.split_once('=') else {
+        at = next;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let Some((key, value)) = line.split_once(['=', ':']) else {
             return Err(start.not_this_format("MetaImage", format!("a line {:?}", shortened(&line))));
         };
-        at = next;
-        fields.push((key.trim().to_owned(), value.trim().to_owned()));
-        if key.trim() == "ElementDataFile" {
-            break;
+        let key = key.trim();
+        fields.push(key, value.trim_start_matches(['=', ':', ' ', '\t']).trim_end());
+        if key == "ElementDataFile" {
+            return Ok((fields, at));
         }
     }
-    let field = |keys: &[&str]| {
-        let found = fields.iter().find(|(k, _)| keys.contains(&k.as_str()));
-        found.map(|(_, v)| v.as_str())
-    };
-    let is_true = |keys: &[&str]| field(keys).is_some_and(|v| v.starts_with(['T', 't', '1']));
-    let data_file = field(&["ElementDataFile"]).unwrap_or_default();
-    if data_file != "LOCAL" {
+}
+
+fn describe(start: &mut Start) -> Result<Described> {
+    let (fields, offset) = fields(start)?;
+    let start = &*start;
+    let is_true = |keys: &[&str]| fields.first_of(keys).is_some_and(|v| v.starts_with(['T', 't', '1']));
+    let data_file = fields.get("ElementDataFile").unwrap_or_default();
+    if !data_file.eq_ignore_ascii_case("LOCAL") {
         return Err(start.unsupported(
             format!("a header whose voxels are in {data_file:?}"),
             "header and voxels in one file (.mha)",
             "Convert it to .mha or .nii.gz.",
         ));
     }
-    if field(&["BinaryData"]).is_some() && !is_true(&["BinaryData"]) {
+    if fields.get("BinaryData").is_some() && !is_true(&["BinaryData"]) {
         return Err(start.unsupported("voxels as text".into(), "binary voxels", "Convert it to .nii.gz."));
     }
-    let channels = field(&["ElementNumberOfChannels"]).unwrap_or("1");
+    let channels = fields.get("ElementNumberOfChannels").unwrap_or("1");
     if channels != "1" {
         return Err(start.unsupported(
             format!("an image with {channels} values per voxel"),
@@ -95,57 +127,31 @@ fn describe(start: &Start) -> Result<Described> {
             "Store each component as a file of its own.",
         ));
     }
-    if field(&["HeaderSize"]).is_some_and(|v| v != "0") {
+    if fields.get("HeaderSize").is_some_and(|v| v != "0") {
         return Err(start.unsupported(
             "HeaderSize".into(),
             "voxels right behind the header",
             "Convert it to .nii.gz.",
         ));
     }
-    let (shape, dimension) = start.shape("DimSize", field(&["DimSize"]).unwrap_or_default())?;
-    let written = field(&["NDims"]).and_then(|v| v.parse::<usize>().ok()).unwrap_or(usize::from(dimension));
-    let listed = field(&["DimSize"]).unwrap_or_default().split_whitespace().count();
+    let sizes = fields.get("DimSize").unwrap_or_default();
+    let (shape, dimension) = start.shape("DimSize", sizes)?;
+    let written = fields.get("NDims").and_then(|v| v.parse::<usize>().ok()).unwrap_or(usize::from(dimension));
+    let listed = sizes.split_whitespace().count();
     if written != listed {
         return Err(start.bad("NDims", &written.to_string(), format!("{listed}, the length of DimSize")));
     }
-    let type_name = field(&["ElementType"]).unwrap_or_default();
+    let type_name = fields.get("ElementType").unwrap_or_default();
     let voxel_type = TYPES
         .iter()
         .find(|(name, _)| *name == type_name)
         .ok_or_else(|| start.bad("ElementType", type_name, "a type of one integer or real number"))?
         .1;
-    let n = usize::from(dimension);
-    // Dimensions of length one behind the third are dropped from every list.
-    let list = |keys: &[&str]| -> Result<Option<Vec<f64>>> {
-        field(keys).map(|text| start.numbers(keys[0], text, listed)).transpose()
-    };
-    let spacing = match list(&["ElementSpacing"])? {
-        Some(spacing) => spacing,
-        None => list(&["ElementSize"])?.unwrap_or(vec![1.0; listed]),
-    };
-    if let Some(v) = spacing[..n].iter().find(|v| **v <= 0.0) {
-        return Err(start.bad("ElementSpacing", &v.to_string(), "lengths above 0 in mm"));
-    }
-    let origin = list(&["Offset", "Position", "Origin"])?.unwrap_or(vec![0.0; listed]);
-    let matrix = match field(&["TransformMatrix", "Rotation", "Orientation"]) {
-        Some(text) => start.numbers("TransformMatrix", text, listed * listed)?,
-        None => (0..listed * listed).map(|i| if i % (listed + 1) == 0 { 1.0 } else { 0.0 }).collect(),
-    };
-    let direction = |row: usize, axis: usize| matrix[axis * listed + row];
+    let mut warnings = fields.repeated(KEYS);
     Ok(Described {
-        offset: at,
+        offset,
         shape,
-        geometry: if n == 2 {
-            let matrix = [direction(0, 0), direction(0, 1), direction(1, 0), direction(1, 1)];
-            Geometry::flat([spacing[0], spacing[1]], [origin[0], origin[1]], matrix)
-        } else {
-            Geometry {
-                dimension: 3,
-                spacing: [spacing[0], spacing[1], spacing[2]],
-                origin: [origin[0], origin[1], origin[2]],
-                direction: std::array::from_fn(|i| direction(i / 3, i % 3)),
-            }
-        },
+        geometry: geometry(start, &fields, listed, dimension, &mut warnings)?,
         encoding: Encoding {
             voxel_type,
             big_endian: is_true(&["BinaryDataByteOrderMSB", "ElementByteOrderMSB"]),
@@ -153,6 +159,48 @@ fn describe(start: &Start) -> Result<Described> {
             zero_non_finite: false,
         },
         compression: if is_true(&["CompressedData"]) { Compression::Zlib } else { Compression::None },
+        warnings,
+    })
+}
+
+fn geometry(
+    start: &Start,
+    fields: &Fields,
+    listed: usize,
+    dimension: u8,
+    warnings: &mut Vec<ImageWarning>,
+) -> Result<Geometry> {
+    let n = usize::from(dimension);
+    // Dimensions of length one behind the third are dropped from every list.
+    let list = |keys: &[&str], length: usize| -> Result<Option<(String, Vec<f64>)>> {
+        let found = keys.iter().find_map(|key| fields.get(key).map(|text| (*key, text)));
+        let Some((key, text)) = found else { return Ok(None) };
+        Ok(Some((text.to_owned(), start.numbers(key, text, length)?)))
+    };
+    let spacing = match list(&["ElementSpacing", "ElementSize"], listed)? {
+        Some((_, spacing)) => spacing,
+        None => {
+            warnings.push(ImageWarning::NoSpacing);
+            vec![1.0; listed]
+        }
+    };
+    if let Some(v) = spacing[..n].iter().find(|v| **v <= 0.0) {
+        return Err(start.bad("ElementSpacing", &v.to_string(), "lengths above 0 in mm"));
+    }
+    let origin = list(&["Origin", "Offset", "Position"], listed)?.map_or(vec![0.0; listed], |(_, v)| v);
+    let mut direction = [1., 0., 0., 0., 1., 0., 0., 0., 1.];
+    if let Some((text, matrix)) = list(&["TransformMatrix", "Rotation", "Orientation"], listed * listed)? {
+        for (row, axis) in (0..n * n).map(|i| (i / n, i % n)) {
+            direction[3 * row + axis] = matrix[axis * listed + row];
+        }
+        start.check_directions("TransformMatrix", &text, &direction, n)?;
+    }
+    let d = direction;
+    Ok(if n == 2 {
+        Geometry::flat([spacing[0], spacing[1]], [origin[0], origin[1]], [d[0], d[1], d[3], d[4]])
+    } else {
+        let first = |v: &[f64]| [v[0], v[1], v[2]];
+        Geometry { dimension: 3, spacing: first(&spacing), origin: first(&origin), direction }
     })
 }
 

@@ -9,8 +9,9 @@ pub mod nrrd;
 pub mod tiff3d;
 
 mod labels;
+mod stream;
 mod text_header;
-mod tiff_array;
+mod tiff;
 mod voxels;
 
 use std::fs::File;

@@ -1,14 +1,14 @@
 //! Volumes in TIFF as nnU-Net's Tiff3DIO has them: one page a slice, the spacing in a JSON file beside it.
 //!
 //! `{"spacing": [z, y, x]}` in mm; the file of `case_0000.tif` is `case.json`, that of a segmentation `case.tif` is
-//! `case.json`. Without one the spacing is 1. Metadata within the TIFF is not looked at. As `tifffile` shapes them, a
+//! `case.json`. Without one the spacing is 1, with a warning. Metadata within the TIFF is not looked at. As `tifffile` shapes them, a
 //! single page of several samples per pixel is a volume too: planes first if it stores planes, else samples last.
 //! Voxels that are NaN or infinite stay, with a warning.
 
 use std::path::{Path, PathBuf};
 
 use super::labels::{self, WriteVolume};
-use super::tiff_array::{self, TiffArray, TiffShape};
+use super::tiff::{self, TiffArray, TiffShape};
 use super::voxels::StoredVoxel;
 use crate::error::{Result, VolumeError};
 use crate::formats::write_file;
@@ -38,11 +38,15 @@ pub fn spacing_file(path: &Path, naming: Naming) -> PathBuf {
 /// not hold three lengths.
 pub fn read(path: impl AsRef<Path>, naming: Naming) -> Result<Image> {
     let path = path.as_ref();
-    let [z, y, x] = read_spacing(&spacing_file(path, naming))?.unwrap_or([1.0; 3]);
-    let TiffArray { shape, values, stored_type } = tiff_array::read(path)?;
+    let spacing_file = spacing_file(path, naming);
+    let spacing = read_spacing(&spacing_file)?;
+    let [z, y, x] = spacing.unwrap_or([1.0; 3]);
+    let TiffArray { shape, values, stored_type, mut warnings } = tiff::read(path)?;
+    if spacing.is_none() {
+        let similar = similar_spacing_file(path).filter(|similar| *similar != spacing_file);
+        warnings.push(ImageWarning::NoSpacingFile { expected: spacing_file, similar });
+    }
     let shape = volume_shape(path, shape)?;
-    let count = values.iter().filter(|v| !v.is_finite()).count() as u64;
-    let warnings = ImageWarning::non_finite(count, false).into_iter().collect();
     let expected = shape.iter().product::<usize>() as u64;
     let found = format!("there are {} values", values.len());
     let volume = Volume::new(shape, values).ok_or_else(|| VolumeError::Truncated {
@@ -51,6 +55,12 @@ pub fn read(path: impl AsRef<Path>, naming: Naming) -> Result<Image> {
         found,
     })?;
     Ok(Image { volume, geometry: Geometry::with_spacing([x, y, z]), stored_type, scaled: false, warnings })
+}
+
+/// A JSON file of the same name as `path`, with or without the number of the channel, that may be meant for its spacing.
+fn similar_spacing_file(path: &Path) -> Option<PathBuf> {
+    let candidates = [Naming::Segmentation, Naming::Channel].map(|naming| spacing_file(path, naming));
+    candidates.into_iter().find(|file| file.is_file())
 }
 
 /// The spacing (z, y, x) in the JSON file `path`, `None` if there is no such file.
@@ -94,14 +104,14 @@ fn volume_shape(path: &Path, shape: TiffShape) -> Result<[usize; 3]> {
 pub fn read_shape_and_spacing(path: impl AsRef<Path>, naming: Naming) -> Result<([usize; 3], [f64; 3])> {
     let path = path.as_ref();
     let spacing = read_spacing(&spacing_file(path, naming))?.unwrap_or([1.0; 3]);
-    Ok((volume_shape(path, tiff_array::read_shape(path)?)?, spacing))
+    Ok((volume_shape(path, tiff::read_shape(path)?)?, spacing))
 }
 
 struct Writer<'a>(&'a Path);
 
 impl WriteVolume for Writer<'_> {
     fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
-        tiff_array::write(self.0, volume, true)
+        tiff::write(self.0, volume, true)
     }
 }
 

@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 use std::path::Path;
 
-use crate::VoxelType;
+use super::stream::ByteStream;
 use crate::error::{Result, VolumeError};
+use crate::{ImageWarning, VoxelType};
 
 /// Bytes read at a time: fits the second-level cache together with the voxels made of it.
 pub(super) const CHUNK: usize = 1 << 17;
@@ -96,16 +97,16 @@ pub(super) fn check_room(path: &Path, expected: u64, stored: u64, compressed: bo
     Err(VolumeError::Truncated { path: path.to_owned(), expected, found })
 }
 
-/// Reads `count` voxels as f32 and says how many of them were not finite.
+/// Reads `count` voxels as f32, and what is unusual about them.
 ///
-/// `head` comes before the rest of the stream `reader`. Memory is touched only as voxels arrive.
+/// `head` comes before the rest of `stream`. Memory is touched only as voxels arrive.
 pub(super) fn read_voxels(
     path: &Path,
     mut head: &[u8],
-    reader: &mut impl Read,
+    stream: &mut ByteStream,
     encoding: &Encoding,
     count: u64,
-) -> Result<(Vec<f32>, u64)> {
+) -> Result<(Vec<f32>, Vec<ImageWarning>)> {
     let damaged = |expected: u64, done: u64, error: &std::io::Error| {
         let found = format!("after {done} of them reading fails: {error}");
         VolumeError::Truncated { path: path.to_owned(), expected, found }
@@ -115,7 +116,7 @@ pub(super) fn read_voxels(
     out.try_reserve_exact(count as usize)
         .map_err(|_| VolumeError::OutOfMemory { path: path.to_owned(), voxels: count })?;
     let mut buffer = vec![0u8; CHUNK.min(bytes as usize)];
-    let mut non_finite = 0;
+    let mut non_finite = NonFinite::default();
     let mut done = 0u64;
     while done < bytes {
         let want = ((bytes - done) as usize).min(CHUNK);
@@ -124,17 +125,39 @@ pub(super) fn read_voxels(
         chunk[..from_head.len()].copy_from_slice(from_head);
         head = rest;
         let had = from_head.len();
-        let got = read_up_to(reader, &mut chunk[had..]).map_err(|e| damaged(bytes, done + had as u64, &e))?;
+        let got = read_up_to(stream, &mut chunk[had..]).map_err(|e| damaged(bytes, done + had as u64, &e))?;
         if had + got < want {
             let found = format!("there are {}", done + (had + got) as u64);
             return Err(VolumeError::Truncated { path: path.to_owned(), expected: bytes, found });
         }
-        non_finite += append(&mut out, chunk, encoding);
+        append(&mut out, chunk, encoding, &mut non_finite);
         done += want as u64;
     }
-    // The checksum of a compressed stream is behind its last byte.
-    read_up_to(reader, &mut [0u8; 1]).map_err(|e| damaged(bytes, done, &e))?;
-    Ok((out, non_finite))
+    let more = !head.is_empty() || stream.has_more().map_err(|e| damaged(bytes, done, &e))?;
+    let mut warnings = non_finite.warnings();
+    warnings.extend(more.then_some(ImageWarning::BytesBehindVoxels));
+    Ok((out, warnings))
+}
+
+/// Voxels that are no ordinary numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct NonFinite {
+    /// NaN and infinities that were read as zero.
+    zeroed: u64,
+    /// NaN and infinities that stay, and numbers that are infinite as f32.
+    kept: u64,
+}
+
+impl NonFinite {
+    /// Counts those among values that stay as they are.
+    pub(super) fn among(values: &[f32]) -> Self {
+        Self { zeroed: 0, kept: values.iter().filter(|v| !v.is_finite()).count() as u64 }
+    }
+
+    pub(super) fn warnings(self) -> Vec<ImageWarning> {
+        let warning = |count, zeroed| (count > 0).then_some(ImageWarning::NonFiniteVoxels { count, zeroed });
+        [warning(self.zeroed, true), warning(self.kept, false)].into_iter().flatten().collect()
+    }
 }
 
 /// Fills `buffer` unless the stream ends before; returns how much was read.
@@ -151,49 +174,47 @@ pub(super) fn read_up_to(reader: &mut impl Read, buffer: &mut [u8]) -> std::io::
     Ok(filled)
 }
 
-/// Decodes `bytes` (whole voxels) onto `out`; returns how many were not finite.
-fn append(out: &mut Vec<f32>, bytes: &[u8], encoding: &Encoding) -> u64 {
+/// Decodes `bytes` (whole voxels) onto `out`.
+pub(super) fn append_voxels(out: &mut Vec<f32>, bytes: &[u8], encoding: &Encoding) {
+    append(out, bytes, encoding, &mut NonFinite::default());
+}
+
+/// Decodes `bytes` (whole voxels) onto `out` and counts those that are not finite.
+fn append(out: &mut Vec<f32>, bytes: &[u8], encoding: &Encoding, non_finite: &mut NonFinite) {
     let Encoding { voxel_type, big_endian, scaling, zero_non_finite } = *encoding;
+    let mut count = |v: f32| {
+        non_finite.kept += u64::from(!v.is_finite());
+        v
+    };
     macro_rules! integers {
-        ($t:ty) => {
-            numbers!($t, |v: $t| v as f32, |v: $t| f64::from(v as f32))
-        };
-    }
-    macro_rules! numbers {
-        ($t:ty, $plain:expr, $wide:expr) => {{
+        ($t:ty) => {{
             let chunks = bytes.as_chunks::<{ size_of::<$t>() }>().0.iter();
-            let (plain, wide) = ($plain, $wide);
             match (scaling, big_endian) {
-                (None, false) => out.extend(chunks.map(|c| plain(<$t>::from_le_bytes(*c)))),
-                (None, true) => out.extend(chunks.map(|c| plain(<$t>::from_be_bytes(*c)))),
+                (None, false) => out.extend(chunks.map(|c| <$t>::from_le_bytes(*c) as f32)),
+                (None, true) => out.extend(chunks.map(|c| <$t>::from_be_bytes(*c) as f32)),
                 (Some((slope, intercept)), _) => out.extend(chunks.map(|c| {
                     let v = if big_endian { <$t>::from_be_bytes(*c) } else { <$t>::from_le_bytes(*c) };
-                    (wide(v) * slope + intercept) as f32
+                    count((f64::from(v as f32) * slope + intercept) as f32)
                 })),
             }
-            0
         }};
     }
     macro_rules! floats {
         ($t:ty) => {{
-            let mut bad = 0u64;
-            let mut fixed = |v: $t| {
-                let finite = v.is_finite();
-                bad += u64::from(!finite);
-                if finite || !zero_non_finite { v } else { 0.0 }
-            };
-            let chunks = bytes.as_chunks::<{ size_of::<$t>() }>().0.iter();
+            let mut zeroed = 0;
+            let numbers = bytes.as_chunks::<{ size_of::<$t>() }>().0.iter().map(|c| {
+                let v = if big_endian { <$t>::from_be_bytes(*c) } else { <$t>::from_le_bytes(*c) };
+                let zero = zero_non_finite && !v.is_finite();
+                zeroed += u64::from(zero);
+                if zero { 0.0 } else { v }
+            });
             match scaling {
-                None => out.extend(chunks.map(|c| {
-                    fixed(if big_endian { <$t>::from_be_bytes(*c) } else { <$t>::from_le_bytes(*c) }) as f32
-                })),
-                Some((slope, intercept)) => out.extend(chunks.map(|c| {
-                    let v = fixed(if big_endian { <$t>::from_be_bytes(*c) } else { <$t>::from_le_bytes(*c) })
-                        as f64;
-                    (v * slope + intercept) as f32
-                })),
+                None => out.extend(numbers.map(|v| count(v as f32))),
+                Some((slope, intercept)) => {
+                    out.extend(numbers.map(|v| count((v as f64 * slope + intercept) as f32)));
+                }
             }
-            bad
+            non_finite.zeroed += zeroed;
         }};
     }
     match voxel_type {

@@ -13,7 +13,6 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 
 use super::labels::{self, WriteVolume};
-use super::tiff_array;
 use super::voxels::StoredVoxel;
 use crate::error::{Result, VolumeError};
 use crate::{ChannelImage, ChannelVolume, Geometry, Volume, VoxelType};
@@ -119,7 +118,7 @@ impl WriteVolume for Writer<'_> {
             return bmp::write(path, width, height, volume.data());
         }
         if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff")) {
-            return tiff_array::write(path, volume, false);
+            return super::tiff::write(path, volume, false);
         }
         png::write(path, width, height, volume.data())
     }

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::error::{Result, VolumeError};
-use crate::formats::tiff_array::{self, TiffArray, TiffShape};
-use crate::{ChannelImage, ChannelVolume, Geometry, ImageWarning};
+use crate::formats::tiff::{self, TiffArray, TiffShape};
+use crate::{ChannelImage, ChannelVolume, Geometry};
 
 /// Where the channels of an array are.
 enum Channels {
@@ -29,14 +29,12 @@ fn arrange(path: &Path, shape: TiffShape) -> Result<(Channels, [usize; 3])> {
 
 /// (channels, height, width), from the headers.
 pub(super) fn read_shape(path: &Path) -> Result<[usize; 3]> {
-    Ok(arrange(path, tiff_array::read_shape(path)?)?.1)
+    Ok(arrange(path, tiff::read_shape(path)?)?.1)
 }
 
 pub(super) fn read(path: &Path) -> Result<ChannelImage> {
-    let TiffArray { shape, values, stored_type } = tiff_array::read(path)?;
+    let TiffArray { shape, values, stored_type, warnings } = tiff::read(path)?;
     let (place, [channels, height, width]) = arrange(path, shape)?;
-    let non_finite = values.iter().filter(|v| !v.is_finite()).count() as u64;
-    let warnings = ImageWarning::non_finite(non_finite, false).into_iter().collect();
     let planar = match place {
         Channels::One | Channels::First => values,
         Channels::Last => {

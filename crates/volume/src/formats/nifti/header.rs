@@ -5,8 +5,8 @@
 
 use std::path::Path;
 
-use crate::VoxelType;
 use crate::error::{Result, VolumeError};
+use crate::{ImageWarning, VoxelType};
 
 /// Length of a NIfTI-1 header.
 pub(super) const LEN_1: usize = 348;
@@ -243,8 +243,12 @@ impl Header {
     }
 
     /// Shape (x, y, z) of the one volume in the file and whether the file is flat (two dimensions).
-    pub(super) fn shape_xyz(&self, path: &Path) -> Result<([usize; 3], bool)> {
-        match *self.shape(path)? {
+    pub(super) fn shape_xyz(
+        &self,
+        path: &Path,
+        warnings: &mut Vec<ImageWarning>,
+    ) -> Result<([usize; 3], bool)> {
+        match *self.shape(path, warnings)? {
             [x, y] => Ok(([x, y, 1], true)),
             [x, y, z] => Ok(([x, y, z], false)),
             ref more => {
@@ -256,8 +260,9 @@ impl Header {
 
     /// Lengths of the two or more dimensions, x first.
     ///
-    /// Dimensions of length one after the third are dropped, as ITK drops them.
-    pub(super) fn shape(&self, path: &Path) -> Result<Vec<usize>> {
+    /// After the third, lengths that are not positive become one and dimensions of length one are dropped, both as in
+    /// ITK.
+    pub(super) fn shape(&self, path: &Path, warnings: &mut Vec<ImageWarning>) -> Result<Vec<usize>> {
         let bad = |field: String, found: i64, expected: String| VolumeError::BadHeader {
             path: path.to_owned(),
             field,
@@ -272,6 +277,11 @@ impl Header {
         }
         let mut shape = Vec::new();
         for (i, &d) in self.dim.iter().enumerate().take(count as usize + 1).skip(1) {
+            if i > 3 && d <= 0 {
+                warnings.push(ImageWarning::EmptyDimension { dimension: i, found: d });
+                shape.push(1);
+                continue;
+            }
             if !(1..=limit).contains(&d) {
                 return Err(bad(format!("dim[{i}]"), d, format!("1 to {limit}")));
             }

@@ -6,9 +6,11 @@
 
 pub mod nibabel;
 
+mod forms;
 mod header;
 mod orientation;
 mod reader;
+mod singular_vectors;
 mod split;
 mod writer;
 

@@ -8,12 +8,14 @@
 
 use std::path::Path;
 
+use super::forms;
 use super::header::Header;
 use super::reader::{Described, Source, voxels};
 use super::writer::write_with_header;
 use crate::error::{Result, VolumeError};
 use crate::formats::labels::{self, WriteVolume};
 use crate::formats::voxels::StoredVoxel;
+use crate::image::NiftiForm;
 use crate::{Geometry, ImageWarning, Volume, VoxelType};
 
 /// Index (x, y, z, 1) to position (right, anterior, superior, 1) in mm, row-major.
@@ -50,8 +52,11 @@ pub fn read(path: impl AsRef<Path>) -> Result<NibabelImage> {
     let scaling = header.scaling().filter(|_| header.slope.is_finite() && header.slope != 0.0);
     let stored_type = described.voxel_type;
     let (volume, mut warnings) = voxels(path, &mut source, described, scaling, false)?;
-    // The skew that matters to ITK does not matter here.
-    warnings.retain(|w| !matches!(w, ImageWarning::NonOrthonormalDirection { .. }));
+    // ITK's opinion on skew and on the two forms does not matter here: nibabel takes the sform.
+    warnings.retain(|w| {
+        !matches!(w, ImageWarning::NonOrthonormalDirection { .. } | ImageWarning::FormsDisagree { .. })
+    });
+    warnings.extend(forms::disagreement_in(&header, NiftiForm::Sform));
     Ok(NibabelImage {
         volume,
         spacing_zyx: [header.pixdim[3], header.pixdim[2], header.pixdim[1]],
@@ -189,7 +194,9 @@ fn best_affine(header: &Header, shape_xyz: [usize; 3]) -> Affine {
         return affine;
     }
     let [x, y, z] = header.quaternion;
-    let w = (1.0 - (x * x + y * y + z * z)).max(0.0).sqrt();
+    // nibabel takes what f32 cannot tell from half a turn for half a turn.
+    let w_squared = 1.0 - (x * x + y * y + z * z);
+    let w = if w_squared < 3.0 * f64::from(f32::EPSILON) { 0.0 } else { w_squared.sqrt() };
     let s = 2.0 / (w * w + x * x + y * y + z * z);
     let rotation = [
         [1.0 - s * (y * y + z * z), s * (x * y - w * z), s * (x * z + w * y)],

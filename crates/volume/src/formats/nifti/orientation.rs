@@ -1,15 +1,15 @@
 //! Between a NIfTI header's qform and sform (RAS) and a [`Geometry`] (LPS).
 //!
-//! Reading follows ITK 5.4 as observed and documented: both codes unknown gives identity and origin 0; the sform is
-//! taken if its columns are orthonormal (1e-4) and it is the only one, or labelled scanner-anatomical, or equal to the
-//! qform within 1e-4; otherwise the qform. A skewed sform without a qform, which ITK refuses, is kept as it is.
-//! Direction columns are the matrix columns normalised in f64; a negative spacing turns its axis.
+//! Reading follows ITK 5.4: both codes unknown gives identity and origin 0, else [`forms`] chooses. A skewed sform without
+//! a qform, which ITK refuses, is kept as it is. Direction columns are the matrix columns normalised in f64; a negative
+//! spacing turns its axis.
 //!
 //! Writing puts both forms with code 1. The sform's column j is direction column j times a length that is the
 //! spacing up to rounding, chosen so that normalising its f32 values gives the direction back bit for bit.
 
 use std::path::Path;
 
+use super::forms;
 use super::header::Header;
 use crate::error::{Result, VolumeError};
 use crate::{Geometry, ImageWarning};
@@ -17,7 +17,7 @@ use crate::{Geometry, ImageWarning};
 /// Largest deviation of the direction D from orthonormality, the largest entry of |D Dᵀ - 1|, that ITK accepts.
 pub const ORTHONORMAL_TOLERANCE: f64 = 1e-4;
 
-type Matrix = [[f64; 3]; 3];
+pub(super) type Matrix = [[f64; 3]; 3];
 
 /// Geometry of the image that `header` describes; `flat` if the file has two dimensions.
 pub(super) fn geometry(
@@ -52,7 +52,7 @@ pub(super) fn geometry(
     };
     let mut direction: Matrix = [[1., 0., 0.], [0., 1., 0.], [0., 0., 1.]];
     let mut origin = [0.0; 3];
-    if let Some((matrix, offset)) = transform(path, header, pixdim)? {
+    if let Some((matrix, offset)) = forms::transform(path, header, pixdim, warnings)? {
         for axis in 0..dimensions {
             let mut column = [-matrix[0][axis], -matrix[1][axis], matrix[2][axis]];
             column[dimensions..].fill(0.0);
@@ -88,83 +88,7 @@ pub(super) fn geometry(
     })
 }
 
-/// The matrix (index to RAS) and offset that ITK would choose, `None` if neither form is set.
-fn transform(path: &Path, header: &Header, pixdim: [f64; 3]) -> Result<Option<(Matrix, [f64; 3])>> {
-    let sform_known = header.sform_code > 0;
-    let qform_known = header.qform_code > 0;
-    if !sform_known && !qform_known {
-        return Ok(None);
-    }
-    let sform = (header.srow.map(|r| [r[0], r[1], r[2]]), header.srow.map(|r| r[3]));
-    let sform_usable = sform_known && header.srow.iter().flatten().all(|v| v.is_finite());
-    let skew =
-        if sform_usable { deviation_from_orthonormal(&normalised_columns(sform.0)) } else { f64::INFINITY };
-    let straight = skew <= ORTHONORMAL_TOLERANCE;
-    if !qform_known {
-        if !sform_usable || determinant(&normalised_columns(sform.0)).abs() < 1e-6 {
-            return Err(VolumeError::BadHeader {
-                path: path.to_owned(),
-                field: "srow_x, srow_y, srow_z (the sform)".into(),
-                found: format!("{:?}", header.srow),
-                expected: "three independent axes".into(),
-                advice: "Repair the header's orientation, e.g. by copying it from the original image.",
-            });
-        }
-        return Ok(Some(sform));
-    }
-    let qform = qform_matrix(header, pixdim);
-    let take_sform = straight && (header.sform_code == 1 || very_similar(&sform, &qform));
-    Ok(Some(if take_sform { sform } else { qform }))
-}
-
-/// Index-to-RAS matrix of the quaternion, and the offset. In f32 for NIfTI-1, as the reference library has it.
-fn qform_matrix(header: &Header, pixdim: [f64; 3]) -> (Matrix, [f64; 3]) {
-    let finite = |v: f64| if v.is_finite() { v } else { 0.0 };
-    let [mut b, mut c, mut d] = header.quaternion.map(finite);
-    let norm = b * b + c * c + d * d;
-    let mut a = 1.0 - norm;
-    if a < 1e-7 {
-        // Half a turn: only the axis counts.
-        let scale = 1.0 / norm.sqrt();
-        b *= scale;
-        c *= scale;
-        d *= scale;
-        a = 0.0;
-    } else {
-        a = a.sqrt();
-    }
-    let scale = |v: f64| if v > 0.0 { v } else { 1.0 };
-    let length = [
-        scale(pixdim[0]),
-        scale(pixdim[1]),
-        if header.pixdim[0] < 0.0 { -scale(pixdim[2]) } else { scale(pixdim[2]) },
-    ];
-    let rotation = [
-        [a * a + b * b - c * c - d * d, 2.0 * (b * c - a * d), 2.0 * (b * d + a * c)],
-        [2.0 * (b * c + a * d), a * a + c * c - b * b - d * d, 2.0 * (c * d - a * b)],
-        [2.0 * (b * d - a * c), 2.0 * (c * d + a * b), a * a + d * d - c * c - b * b],
-    ];
-    let stored = |v: f64| if header.single { f64::from(v as f32) } else { v };
-    let matrix = rotation.map(|row| std::array::from_fn(|axis| stored(row[axis] * length[axis])));
-    (matrix, header.offset.map(finite))
-}
-
-/// Whether two transforms agree in rotation, spacing and offset within 1e-4.
-fn very_similar(a: &(Matrix, [f64; 3]), b: &(Matrix, [f64; 3])) -> bool {
-    let close = |x: f64, y: f64| (x - y).abs() <= 1e-4;
-    let (na, nb) = (normalised_columns(a.0), normalised_columns(b.0));
-    let rotations = (0..3).all(|r| {
-        (0..3).all(|c| {
-            let dot: f64 = (0..3).map(|k| na[r][k] * nb[c][k]).sum();
-            close(dot, if r == c { 1.0 } else { 0.0 })
-        })
-    });
-    rotations
-        && (0..3).all(|c| close(column_length(&a.0, c), column_length(&b.0, c)))
-        && (0..3).all(|r| close(a.1[r], b.1[r]))
-}
-
-fn column_length(m: &Matrix, column: usize) -> f64 {
+pub(super) fn column_length(m: &Matrix, column: usize) -> f64 {
     m.iter().map(|row| row[column] * row[column]).sum::<f64>().sqrt()
 }
 
@@ -176,7 +100,7 @@ fn normalise(v: &mut [f64; 3]) {
     }
 }
 
-fn normalised_columns(m: Matrix) -> Matrix {
+pub(super) fn normalised_columns(m: Matrix) -> Matrix {
     let mut out = m;
     for c in 0..3 {
         let mut column = [m[0][c], m[1][c], m[2][c]];
@@ -198,7 +122,7 @@ fn deviation_from_orthonormal(m: &Matrix) -> f64 {
     largest
 }
 
-fn determinant(m: &Matrix) -> f64 {
+pub(super) fn determinant(m: &Matrix) -> f64 {
     m[0][0] * (m[1][1] * m[2][2] - m[1][2] * m[2][1]) - m[0][1] * (m[1][0] * m[2][2] - m[1][2] * m[2][0])
         + m[0][2] * (m[1][0] * m[2][1] - m[1][1] * m[2][0])
 }

@@ -7,12 +7,11 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use flate2::read::MultiGzDecoder;
-
 use super::header::{Header, LEN_2};
 use super::orientation;
 use crate::error::{Result, VolumeError};
-use crate::formats::voxels::{CHUNK, Encoding, check_room, read_up_to, read_voxels, voxel_count};
+use crate::formats::stream::{ByteStream, Compression};
+use crate::formats::voxels::{Encoding, check_room, read_up_to, read_voxels, voxel_count};
 use crate::{Geometry, Image, ImageWarning, Volume, VoxelType};
 
 /// Reads the image in `path`, one volume of two or three dimensions.
@@ -48,8 +47,8 @@ pub(super) fn voxels(
     let head = source.skip_to_voxels(header, expected)?;
     let (voxel_type, big_endian) = (described.voxel_type, header.big_endian);
     let encoding = Encoding { voxel_type, big_endian, scaling, zero_non_finite };
-    let (data, non_finite) = read_voxels(path, &head, &mut source.reader, &encoding, described.voxels)?;
-    warnings.extend(ImageWarning::non_finite(non_finite, zero_non_finite));
+    let (data, unusual) = read_voxels(path, &head, &mut source.reader, &encoding, described.voxels)?;
+    warnings.extend(unusual);
     let found = format!("there are {} voxels", data.len());
     let volume = Volume::new([z, y, x], data).ok_or_else(|| VolumeError::Truncated {
         path: path.to_owned(),
@@ -83,7 +82,7 @@ pub(super) struct Described {
 /// An open file, decompressed where it is compressed.
 pub(super) struct Source<'a> {
     path: &'a Path,
-    pub(super) reader: Box<dyn Read>,
+    pub(super) reader: ByteStream,
     file_len: u64,
     compressed: bool,
     /// Start of the stream, read to find the header.
@@ -96,11 +95,9 @@ impl<'a> Source<'a> {
         let file_len = file.metadata().map_err(|e| VolumeError::io(path, "read its size", e))?.len();
         let mut magic = [0u8; 2];
         let got = read_up_to(&mut file, &mut magic).map_err(|e| VolumeError::io(path, "read it", e))?;
-        let start = std::io::Cursor::new(magic[..got].to_vec()).chain(file);
         let compressed = magic == [0x1f, 0x8b];
-        let buffered = std::io::BufReader::with_capacity(CHUNK, start);
-        let reader: Box<dyn Read> =
-            if compressed { Box::new(MultiGzDecoder::new(buffered)) } else { Box::new(buffered) };
+        let compression = if compressed { Compression::Gzip } else { Compression::None };
+        let reader = ByteStream::new(magic[..got].to_vec(), file, compression);
         Ok(Self { path, reader, file_len, compressed, head: Vec::new() })
     }
 
@@ -122,10 +119,10 @@ impl<'a> Source<'a> {
     pub(super) fn describe(&mut self) -> Result<Described> {
         let path = self.path;
         let header = self.header()?;
-        let (shape_xyz, flat) = header.shape_xyz(path)?;
+        let mut warnings = Vec::new();
+        let (shape_xyz, flat) = header.shape_xyz(path, &mut warnings)?;
         let voxels = voxel_count(path, shape_xyz)?;
         let voxel_type = header.voxel_type(path)?;
-        let mut warnings = Vec::new();
         let geometry = orientation::geometry(path, &header, flat, &mut warnings)?;
         Ok(Described { header, shape_xyz, voxels, voxel_type, geometry, warnings })
     }

@@ -88,7 +88,8 @@ fn copy(from: &mut impl Read, to: &mut dyn Write, bytes: u64) -> std::result::Re
 
 /// Shape (x, y, z) of a volume, and the number of volumes.
 fn shape(path: &Path, header: &Header) -> Result<([usize; 3], usize)> {
-    let shape = header.shape(path)?;
+    // A length of zero is one volume, whose reading will say so.
+    let shape = header.shape(path, &mut Vec::new())?;
     match *shape {
         [x, y, z] => Ok(([x, y, z], 1)),
         [x, y, z, volumes] => Ok(([x, y, z], volumes)),
