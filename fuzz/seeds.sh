@@ -13,23 +13,23 @@ seeds() {
     done
 }
 
-seeds nifti '*.nii*' crates/volume/tests/golden crates/nnunet/tests/golden/fingerprint
-seeds nrrd '*.nrrd' crates/volume/tests/golden
-seeds metaimage '*.mha' crates/volume/tests/golden
-seeds picture '*.png' crates/volume/tests/golden
-seeds picture '*.bmp' crates/volume/tests/golden
-seeds picture '*.tif*' crates/volume/tests/golden
-seeds tiff '*.tif*' crates/volume/tests/golden
-seeds b2nd '*.b2nd' crates/volume/tests/golden
-seeds properties '*.pkl' crates/nnunet/tests/golden crates/network/tests/golden/pickle
-seeds checkpoint '*.pth' crates/network/tests/golden
-seeds checkpoint '*.pkl' crates/network/tests/golden/pickle
-unzip -qp crates/network/tests/golden/checkpoint/weights.pth weights/data.pkl >fuzz/corpus/checkpoint/weights.pkl
-seeds safetensors '*.safetensors' crates/network/tests/golden
-seeds dataset_json '*dataset*.json' crates/nnunet/tests/golden
-seeds plans_json '*plans*.json' crates/nnunet/tests/golden
+seeds nifti '*.nii*' crates/image-io/tests/golden crates/data/tests/golden/fingerprint
+seeds nrrd '*.nrrd' crates/image-io/tests/golden
+seeds metaimage '*.mha' crates/image-io/tests/golden
+seeds picture '*.png' crates/image-io/tests/golden
+seeds picture '*.bmp' crates/image-io/tests/golden
+seeds picture '*.tif*' crates/image-io/tests/golden
+seeds tiff '*.tif*' crates/image-io/tests/golden
+seeds b2nd '*.b2nd' crates/image-io/tests/golden
+seeds properties '*.pkl' crates/data/tests/golden crates/pyformats/tests/golden/pickle
+seeds checkpoint '*.pth' crates/checkpoint/tests/golden
+seeds checkpoint '*.pkl' crates/pyformats/tests/golden/pickle
+unzip -qp crates/checkpoint/tests/golden/checkpoint/weights.pth weights/data.pkl >fuzz/corpus/checkpoint/weights.pkl
+seeds safetensors '*.safetensors' crates/checkpoint/tests/golden
+seeds dataset_json '*dataset*.json' crates/data/tests/golden
+seeds plans_json '*plans*.json' crates/data/tests/golden
 seeds probabilities '*.npz' crates/nnunet/tests/golden/selection/regions
-seeds records '*.json' crates/nnunet/tests/golden/fingerprint crates/nnunet/tests/golden/selection/expected
+seeds records '*.json' crates/data/tests/golden/fingerprint crates/nnunet/tests/golden/selection/expected
 seeds records 'postprocessing.pkl' crates/nnunet/tests/golden/selection
 
 # An archive of a model whose checkpoint is any file.
@@ -37,8 +37,8 @@ archive=$PWD/fuzz/corpus/model_archive/model.zip
 folder=$(mktemp -d)
 model=$folder/Dataset803_Small/nnUNetTrainer__nnUNetPlans__2d
 mkdir -p "$model/fold_0" "${archive%/*}"
-cp crates/nnunet/tests/golden/plan/Dataset803_small/dataset.json "$model/dataset.json"
-cp crates/nnunet/tests/golden/plan/Dataset803_small/nnUNetPlans.json "$model/plans.json"
-cp crates/network/tests/golden/checkpoint/batch_norm.pth "$model/fold_0/checkpoint_final.pth"
+cp crates/data/tests/golden/plan/Dataset803_small/dataset.json "$model/dataset.json"
+cp crates/data/tests/golden/plan/Dataset803_small/nnUNetPlans.json "$model/plans.json"
+cp crates/checkpoint/tests/golden/checkpoint/batch_norm.pth "$model/fold_0/checkpoint_final.pth"
 (cd "$folder" && zip -q0r "$archive.new" Dataset803_Small && mv "$archive.new" "$archive")
 rm -r "$folder"

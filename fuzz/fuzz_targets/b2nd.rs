@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet_fuzz::with_file;
-use nnunet_volume::formats::b2nd::B2ndReader;
+use nnunet_image_io::b2nd::B2ndReader;
 
 fuzz_target!(|bytes: &[u8]| {
     with_file(bytes, ".b2nd", |path| {

@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet_fuzz::{with_file, zip_of};
-use nnunet_network::checkpoint::Checkpoint;
+use nnunet_checkpoint::Checkpoint;
 
 fuzz_target!(|bytes: &[u8]| {
     let packed = bytes.starts_with(b"\x80").then(|| {

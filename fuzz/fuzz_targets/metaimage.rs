@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet_fuzz::with_file;
-use nnunet_volume::formats::metaimage;
+use nnunet_image_io::metaimage;
 
 fuzz_target!(|bytes: &[u8]| {
     with_file(bytes, ".mha", |path| {

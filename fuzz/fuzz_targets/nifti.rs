@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet_fuzz::with_file;
-use nnunet_volume::formats::nifti;
+use nnunet_image_io::nifti;
 
 fuzz_target!(|bytes: &[u8]| {
     with_file(bytes, ".nii", |path| {

@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet_fuzz::with_file;
-use nnunet_volume::formats::nrrd;
+use nnunet_image_io::nrrd;
 
 fuzz_target!(|bytes: &[u8]| {
     with_file(bytes, ".nrrd", |path| {

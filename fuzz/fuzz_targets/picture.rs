@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet_fuzz::with_file;
-use nnunet_volume::formats::natural_image;
+use nnunet_image_io::natural_image;
 
 fuzz_target!(|bytes: &[u8]| {
     let ending = match bytes {

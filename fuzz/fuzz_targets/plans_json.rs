@@ -11,6 +11,6 @@ fuzz_target!(|text: &str| {
     for name in plans.configuration_names() {
         let Ok(configuration) = plans.configuration(name) else { continue };
         let class = &configuration.architecture.network_class_name;
-        let _ = nnunet_network::build(class, &configuration.architecture.kwargs_value(), 1, 2, true);
+        let _ = nnunet_graph::build(class, &configuration.architecture.kwargs_value(), 1, 2, true);
     }
 });

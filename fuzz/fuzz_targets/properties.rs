@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet::preprocess::Properties;
-use nnunet_network::checkpoint::pickle::{Protocol, pickle, unpickle};
+use nnunet_pyformats::pickle::{Protocol, pickle, unpickle};
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(value) = unpickle(bytes) else { return };

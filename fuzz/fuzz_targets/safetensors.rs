@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use nnunet_fuzz::with_file;
-use nnunet_network::checkpoint::read_safetensors;
+use nnunet_checkpoint::read_safetensors;
 
 fuzz_target!(|bytes: &[u8]| {
     let _ = with_file(bytes, ".safetensors", read_safetensors);

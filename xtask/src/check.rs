@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use crate::arrows;
 use crate::cargo::{cargo, release_program, run as step};
 
 /// Names a file to which every skipped check adds a line (see `nnunet_testkit::skip`).
@@ -16,6 +17,7 @@ const SKIPPED_CHECKS: &str = "NNUNET_SKIPPED_CHECKS";
 pub(crate) fn run() -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| format!("no temporary folder: {e}"))?;
     let mut skipped = Skipped::new(folder.path());
+    arrows::check()?;
     step(cargo(&["fmt", "--all", "--check"]))?;
     step(cargo(&["clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     step(skipped.counting(cargo(&["test", "--locked", "--workspace", "--lib", "--bins", "--tests"])))?;

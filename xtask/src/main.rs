@@ -3,6 +3,7 @@
 // This program's job is to print.
 #![allow(clippy::print_stderr)]
 
+mod arrows;
 mod cargo;
 mod check;
 

@@ -10,8 +10,8 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::sync::Mutex;
 
+use nnunet::cpu::CpuOptions;
 use nnunet::predict::{Model, Predictor, WindowOptions};
-use nnunet_network::CpuOptions;
 
 pub use error::nnunet_last_error;
 use error::{Failure, guarded};

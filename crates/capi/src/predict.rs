@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use nnunet::predict::Predictor;
 use nnunet::preprocess::RawCase;
 use nnunet::progress::{self, Cancel, Event};
-use nnunet_volume::{ChannelVolume, Geometry};
+use nnunet::volume::{ChannelVolume, Geometry};
 
 use crate::error::{Failure, guarded};
 use crate::{LoadedModel, path};

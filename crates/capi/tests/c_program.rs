@@ -6,9 +6,9 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nnunet_image_io::nifti;
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::PhantomDataset;
-use nnunet_volume::formats::nifti;
 
 /// The library that was built with this test.
 fn library() -> PathBuf {

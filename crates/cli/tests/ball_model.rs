@@ -7,7 +7,7 @@
 mod common;
 
 use common::{DATASET, Place};
-use nnunet_network::checkpoint::Checkpoint;
+use nnunet_checkpoint::Checkpoint;
 use nnunet_testkit::model::ball_model;
 
 #[test]

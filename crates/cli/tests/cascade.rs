@@ -7,7 +7,7 @@
 mod common;
 
 use common::{DATASET, Place, text};
-use nnunet_volume::formats::nifti;
+use nnunet_image_io::nifti;
 use serde_json::{Value, json};
 
 #[test]

@@ -11,7 +11,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{DATASET, Place, files_below, text};
-use nnunet_network::checkpoint::Checkpoint;
+use nnunet_checkpoint::Checkpoint;
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::PhantomDataset;
 

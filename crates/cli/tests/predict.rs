@@ -11,10 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
 use common::{Place, files_below, text};
-use nnunet_network::checkpoint::Checkpoint;
+use nnunet_checkpoint::Checkpoint;
+use nnunet_image_io::{nifti, nrrd};
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
-use nnunet_volume::formats::{nifti, nrrd};
 
 /// A place with a copy of the model in `model` and `cases` images in `images`.
 fn place(cases: u32) -> Place {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use common::{DATASET, Place, files_below, text};
-use nnunet_network::checkpoint::{Checkpoint, write_safetensors};
+use nnunet_checkpoint::{Checkpoint, write_safetensors};
 use serde_json::Value;
 
 #[test]

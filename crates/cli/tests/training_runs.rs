@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::{Child, Stdio};
 
 use common::{DATASET, Place, text};
-use nnunet_network::checkpoint::Checkpoint;
+use nnunet_checkpoint::Checkpoint;
 use serde_json::{Value, json};
 
 const TRAIN: &str = "train 7 3d_fullres 0 -p tiny --threads 1";

@@ -15,12 +15,12 @@
 
 use std::path::PathBuf;
 
-use nnunet::dataset::{DatasetJson, LabelManager};
-use nnunet::model::network_graph;
-use nnunet::plan::Plans;
-use nnunet_network::checkpoint::pickle::{Dict, Value};
-use nnunet_network::checkpoint::{Checkpoint, StateDict};
-use nnunet_network::init;
+use nnunet_checkpoint::{Checkpoint, StateDict};
+use nnunet_data::dataset::{DatasetJson, LabelManager};
+use nnunet_data::plan::Plans;
+use nnunet_graph::init;
+use nnunet_infer::model::network_graph;
+use nnunet_pyformats::pickle::{Dict, Value};
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
 use serde_json::json;

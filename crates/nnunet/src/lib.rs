@@ -1,38 +1,15 @@
-//! The nnU-Net v2 pipeline, one module per stage, in the order in which data flows:
-//! dataset, fingerprint, plan, preprocess, augment, train, predict, ensemble, evaluate, postprocess,
-//! select, model_store.
+//! nnU-Net v2 as a library: every stage of the pipeline under one roof, in the order in which data flows.
 //!
-//! A stage uses the ones before it, never one after it. Nothing here prints: stages return data
-//! and report typed progress events.
+//! dataset, fingerprint, plan, preprocess, augment, train, predict, ensemble, evaluate, postprocess, select, model_store.
+//! The stages live in crates of their own; this one joins them and is what programs use.
 #![forbid(unsafe_code)]
 
-pub mod augment;
-pub mod convert;
-pub mod dataset;
-pub mod ensemble;
-pub mod evaluate;
-pub mod files;
-pub mod fingerprint;
-pub mod json;
-mod lock;
-pub mod memory;
-pub mod model;
-pub mod model_store;
-mod npy;
-pub mod numpy_random;
-mod one_case;
-pub mod overlay;
-pub mod plan;
-pub mod postprocess;
-pub mod predict;
-pub mod prediction_folder;
-pub mod preprocess;
-pub mod progress;
 pub mod select;
-pub mod spelling;
-pub mod train;
-mod workers;
 
-pub use lock::FolderInUse;
-pub use memory::MemoryLimitError;
-pub use one_case::Panicked;
+pub use nnunet_assess::{evaluate, overlay, postprocess};
+pub use nnunet_base::{FolderInUse, MemoryLimitError, Panicked, files, memory, progress, spelling};
+pub use nnunet_data::{convert, dataset, fingerprint, plan, prediction_folder, preprocess};
+pub use nnunet_infer::{ensemble, model, model_store, predict};
+pub use nnunet_pyformats::{json, numpy_random};
+pub use nnunet_train::{augment, train};
+pub use {nnunet_exec_cpu as cpu, nnunet_image_io as image_io, nnunet_volume as volume};

@@ -110,7 +110,8 @@ pub enum VolumeError {
 }
 
 impl VolumeError {
-    pub(crate) fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
+    /// The operating system refused `action` on `path`.
+    pub fn io(path: &Path, action: &'static str, source: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), action, source }
     }
 }

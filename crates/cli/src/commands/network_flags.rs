@@ -1,7 +1,7 @@
 //! Flags that decide how a network is computed.
 
 use anyhow::Context;
-use nnunet_network::{CpuLevel, CpuOptions, Precision};
+use nnunet::cpu::{CpuLevel, CpuOptions, Precision};
 
 use crate::environment::variable;
 use crate::flags::{Flag, Matches};

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use nnunet::cpu::CpuOptions;
 use nnunet::dataset::cases::{case_of_files, prediction_cases_with_warnings};
 use nnunet::dataset::splits::Fold;
 use nnunet::dataset::{Case, DatasetError};
 use nnunet::predict::{
     Model, PredictRequest, Predictor, WindowOptions, predict_cases, present_folds, previous_stage_model,
 };
-use nnunet_network::CpuOptions;
 
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};

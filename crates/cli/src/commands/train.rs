@@ -1,10 +1,10 @@
 //! `train`: one fold of one configuration.
 
 use anyhow::Context;
+use nnunet::cpu::CpuOptions;
 use nnunet::dataset::splits::Fold;
 use nnunet::model::Recipe;
 use nnunet::train::{RunFolder, Start, TrainRequest, Training};
-use nnunet_network::CpuOptions;
 
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, cpu_options};

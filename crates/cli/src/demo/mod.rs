@@ -6,8 +6,8 @@ use std::path::Path;
 
 use anyhow::Context;
 use nnunet::files::write_atomic;
-use nnunet_volume::Geometry;
-use nnunet_volume::formats::nifti;
+use nnunet::image_io::nifti;
+use nnunet::volume::Geometry;
 use serde_json::json;
 
 /// Name of the demonstration's dataset.

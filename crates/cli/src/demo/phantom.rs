@@ -3,7 +3,7 @@
 //! The organ is brighter than the body, but so is a decoy of another shape; the lesion inside of the organ
 //! is brighter still, and so is the tip of the decoy. Smooth texture, a bias field and noise lie over all.
 
-use nnunet_volume::Volume;
+use nnunet::volume::Volume;
 use rand::SeedableRng;
 use rand_distr::{Distribution, Normal, Uniform};
 use rand_pcg::Pcg64;

@@ -7,14 +7,14 @@ use super::crossval::{
     Evaluation, accumulate, crossval_folder_name, fill, joined, reference_folder, validation_files,
 };
 use super::error::SelectError;
-use crate::dataset::{DatasetName, Folders};
-use crate::ensemble::{MergeJob, Merger, check_complete};
-use crate::evaluate::Summary;
-use crate::model::ModelName;
-use crate::plan::Plans;
-use crate::postprocess::{Determined, determine};
-use crate::prediction_folder::PredictionFolder;
-use crate::progress::{Cancel, Event, Progress};
+use nnunet_assess::evaluate::Summary;
+use nnunet_assess::postprocess::{Determined, determine};
+use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_data::dataset::{DatasetName, Folders};
+use nnunet_data::plan::Plans;
+use nnunet_data::prediction_folder::PredictionFolder;
+use nnunet_infer::ensemble::{MergeJob, Merger, check_complete};
+use nnunet_infer::model::ModelName;
 
 /// What to compare.
 #[derive(Debug, Clone, PartialEq, Eq)]

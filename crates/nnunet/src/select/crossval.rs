@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::SelectError;
-use crate::dataset::cases::files_with_ending;
-use crate::dataset::{DatasetName, Folders};
-use crate::evaluate::Summary;
-use crate::evaluate::folder::evaluate_pairs;
-use crate::files::{TemporaryFolder, write_atomic};
-use crate::prediction_folder::PredictionFolder;
-use crate::progress::{Cancel, Progress};
+use nnunet_assess::evaluate::Summary;
+use nnunet_assess::evaluate::folder::evaluate_pairs;
+use nnunet_base::files::{TemporaryFolder, write_atomic};
+use nnunet_base::progress::{Cancel, Progress};
+use nnunet_data::dataset::cases::files_with_ending;
+use nnunet_data::dataset::{DatasetName, Folders};
+use nnunet_data::prediction_folder::PredictionFolder;
 
 /// Name of the folder for `folds` within that of their model.
 pub fn crossval_folder_name(folds: &[u32]) -> String {

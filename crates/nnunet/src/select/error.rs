@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::dataset::DatasetError;
-use crate::ensemble::EnsembleError;
-use crate::evaluate::EvaluateError;
-use crate::json::JsonError;
-use crate::plan::PlanError;
-use crate::postprocess::PostprocessError;
+use nnunet_assess::evaluate::EvaluateError;
+use nnunet_assess::postprocess::PostprocessError;
+use nnunet_data::dataset::DatasetError;
+use nnunet_data::plan::PlanError;
+use nnunet_infer::ensemble::EnsembleError;
+use nnunet_pyformats::json::JsonError;
 
 /// Why a cross-validation cannot be put together or compared.
 #[derive(Debug, thiserror::Error)]

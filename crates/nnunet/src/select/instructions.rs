@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::best::{SelectRequest, Selection};
 use super::error::SelectError;
-use crate::json::Json;
-use crate::model::ModelName;
-use crate::plan::Plans;
+use nnunet_data::plan::Plans;
+use nnunet_infer::model::ModelName;
+use nnunet_pyformats::json::Json;
 
 /// The content of inference_information.json, with the keys of the reference.
 pub fn information(request: &SelectRequest, selection: &Selection) -> Json {

@@ -1,0 +1,77 @@
+//! Postprocessing of a folder of segmentations.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nnunet_volume::Volume;
+use rayon::prelude::*;
+
+use super::error::PostprocessError;
+use super::largest_component::Postprocessing;
+use nnunet_base::one_case::named_case;
+use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_data::dataset::ImageReader;
+use nnunet_data::prediction_folder::PredictionFolder;
+
+/// Applies `postprocessing` to every segmentation of `input` and writes them to `output`, with dataset.json
+/// and plans.json. Returns the number of voxels that were removed from all.
+///
+/// # Errors
+/// No segmentations; some that cannot be read or written (all are named, the others are done); interrupted.
+pub fn apply_to_folder(
+    postprocessing: &Postprocessing,
+    input: &PredictionFolder,
+    output: &Path,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Result<usize, PostprocessError> {
+    let files = input.segmentations()?;
+    std::fs::create_dir_all(output).map_err(PostprocessError::io(output))?;
+    input.write_companions(output).map_err(PostprocessError::io(output))?;
+    progress.event(Event::Started { stage: "postprocess", total: files.len() as u64 });
+    let done = AtomicU64::new(0);
+    let results: Vec<Option<Result<usize, String>>> = files
+        .par_iter()
+        .map(|file| {
+            if cancel.is_cancelled() {
+                return None;
+            }
+            let name = file.file_name().unwrap_or_default();
+            let removed = named_case(file.display(), || {
+                apply_to_file(postprocessing, input.reader, file, &output.join(name))
+            });
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            progress.event(Event::Advanced { done, detail: &name.to_string_lossy() });
+            Some(removed)
+        })
+        .collect();
+    progress.event(Event::Finished);
+    let mut removed = 0;
+    let mut faults = Vec::new();
+    for result in results {
+        match result.ok_or(PostprocessError::Interrupted)? {
+            Ok(voxels) => removed += voxels,
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if faults.is_empty() { Ok(removed) } else { Err(PostprocessError::Cases { faults, total: files.len() }) }
+}
+
+/// Reads, changes and writes one segmentation; the error is a line that names the file.
+fn apply_to_file(
+    postprocessing: &Postprocessing,
+    reader: ImageReader,
+    input: &Path,
+    output: &Path,
+) -> Result<usize, String> {
+    let mut image = reader.read(input).map_err(|error| error.to_string())?;
+    if let Some((_, value)) = image.volume.first_non_label(0.0..=f32::from(u16::MAX)) {
+        return Err(format!("{}: found the value {value}, expected a segmentation", input.display()));
+    }
+    let removed = postprocessing.apply(&mut image.volume);
+    let shape = image.volume.shape();
+    let labels: Vec<u16> = image.volume.into_data().into_iter().map(|v| v as u16).collect();
+    let labels = Volume::new(shape, labels).ok_or_else(|| format!("{}: no voxels", input.display()))?;
+    reader.write_labels(output, &labels, &image.geometry).map_err(|error| error.to_string())?;
+    Ok(removed)
+}

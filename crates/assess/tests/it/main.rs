@@ -1,0 +1,7 @@
+//! The integration tests of this crate, one program: it links once.
+
+// Helpers of tests fail the test by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod evaluate;
+mod overlay;

@@ -1,0 +1,17 @@
+//! What every other crate stands on: files that appear whole or not at all, progress events and cancellation,
+//! workers within a memory budget, and suggestions for misspelt names.
+//!
+//! Knows neither images nor networks nor nnU-Net.
+#![forbid(unsafe_code)]
+
+pub mod files;
+pub mod lock;
+pub mod memory;
+pub mod one_case;
+pub mod progress;
+pub mod spelling;
+pub mod workers;
+
+pub use lock::FolderInUse;
+pub use memory::MemoryLimitError;
+pub use one_case::Panicked;

@@ -1,0 +1,301 @@
+//! The main memory that this process may use, and limits that needs are compared with.
+//!
+//! What the machine has (`/proc/meminfo`) and what the control groups allow (version 2: `memory.max`, version 1:
+//! `memory.limit_in_bytes`, each along the whole path of the process's group); the smallest counts. Batch systems and containers set
+//! such limits, and kill who exceeds them. Where none of it can be read, on other systems than Linux, nothing is known.
+
+use std::path::Path;
+
+/// Bytes that the page cache of a group may give back count as available.
+const FILE_CACHE: [&str; 2] = ["inactive_file", "active_file"];
+
+/// Memory of this process in bytes, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Memory {
+    /// All that it may ever have: the machine's memory, or the limit of its control group.
+    pub total: Option<u64>,
+    /// What it can take now, without anybody else giving back any.
+    pub available: Option<u64>,
+    /// Whether it is a control group that sets the total.
+    pub of_group: bool,
+}
+
+impl Memory {
+    /// What the system says now.
+    pub fn of_this_process() -> Self {
+        Self::from_files(&|path| std::fs::read_to_string(path).ok())
+    }
+
+    /// The same from the texts of the system's files; `read` answers `None` for those that do not exist.
+    fn from_files(read: &dyn Fn(&Path) -> Option<String>) -> Self {
+        let information = read(Path::new("/proc/meminfo")).unwrap_or_default();
+        let kilobytes = |key: &str| {
+            let value = value_of(&information, key)?.strip_suffix("kB")?;
+            Some(value.trim().parse::<u64>().ok()?.saturating_mul(1024))
+        };
+        let mut memory =
+            Self { total: kilobytes("MemTotal:"), available: kilobytes("MemAvailable:"), of_group: false };
+        let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+        for line in groups.lines() {
+            // HIERARCHY:CONTROLLERS:PATH; version 2 has no controllers.
+            let mut parts = line.splitn(3, ':').skip(1);
+            let (Some(controllers), Some(path)) = (parts.next(), parts.next()) else { continue };
+            if controllers.is_empty() {
+                for mount in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+                    memory.restrict_along(mount, path, &GroupFiles::VERSION_2, read);
+                }
+            } else if controllers.split(',').any(|controller| controller == "memory") {
+                memory.restrict_along("/sys/fs/cgroup/memory", path, &GroupFiles::VERSION_1, read);
+            }
+        }
+        memory
+    }
+
+    /// Takes the limits of the group `path` and of all above it into account. Inside of a container the path may be that of the host,
+    /// of which only the end of the way up, the container's own group, is there.
+    fn restrict_along(
+        &mut self,
+        mount: &str,
+        path: &str,
+        files: &GroupFiles,
+        read: &dyn Fn(&Path) -> Option<String>,
+    ) {
+        let path = Path::new(path.trim_start_matches('/'));
+        for group in path.ancestors() {
+            let folder = Path::new(mount).join(group);
+            let number = |name: &str| read(&folder.join(name))?.trim().parse::<u64>().ok();
+            // "max" is no number, and no limit.
+            let Some(limit) = number(files.limit) else { continue };
+            if self.total.is_none_or(|total| limit < total) {
+                (self.total, self.of_group) = (Some(limit), true);
+            }
+            let statistics = read(&folder.join("memory.stat")).unwrap_or_default();
+            let cached = FILE_CACHE.iter().filter_map(|key| {
+                let key = format!("{}{key}", files.hierarchical);
+                value_of(&statistics, &key)?.parse::<u64>().ok()
+            });
+            let used = number(files.usage).unwrap_or(0).saturating_sub(cached.sum());
+            let left = limit.saturating_sub(used);
+            self.available = Some(self.available.map_or(left, |available| available.min(left)));
+        }
+    }
+}
+
+/// Names of the files of a version of control groups.
+struct GroupFiles {
+    limit: &'static str,
+    usage: &'static str,
+    /// What stands before the keys of `memory.stat` that count the groups below too.
+    hierarchical: &'static str,
+}
+
+impl GroupFiles {
+    const VERSION_1: Self =
+        Self { limit: "memory.limit_in_bytes", usage: "memory.usage_in_bytes", hierarchical: "total_" };
+    const VERSION_2: Self = Self { limit: "memory.max", usage: "memory.current", hierarchical: "" };
+}
+
+/// What stands behind the word `key` at the beginning of a line.
+fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
+    text.lines().find_map(|line| {
+        let (word, value) = line.split_once(char::is_whitespace)?;
+        (word == key).then_some(value.trim())
+    })
+}
+
+/// What needs of memory are held against before work begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryLimit {
+    /// Bytes that the user gave.
+    Given(u64),
+    /// The memory of this process.
+    Machine(Memory),
+}
+
+impl MemoryLimit {
+    /// The limit that the user gave, else what the system says now.
+    pub fn new(given: Option<u64>) -> Self {
+        given.map_or_else(|| Self::Machine(Memory::of_this_process()), Self::Given)
+    }
+
+    /// Whether there is no way to have `bytes`.
+    pub fn excludes(&self, bytes: u64) -> bool {
+        self.most().is_some_and(|most| bytes > most)
+    }
+
+    /// Bytes that can be had at most.
+    fn most(&self) -> Option<u64> {
+        match self {
+            Self::Given(limit) => Some(*limit),
+            Self::Machine(memory) => memory.total,
+        }
+    }
+
+    /// Bytes to stay within where that is a matter of choice.
+    pub fn comfortable(&self) -> Option<u64> {
+        match self {
+            Self::Given(limit) => Some(*limit),
+            Self::Machine(memory) => memory.available,
+        }
+    }
+
+    /// A warning if `bytes`, which `what` needs, are there, but not free now.
+    pub fn warning(&self, what: &str, bytes: u64) -> Option<String> {
+        let Self::Machine(memory) = self else { return None };
+        let available = memory.available.filter(|available| bytes > *available)?;
+        Some(format!(
+            "{what} may need {}, of which {} are free now: end other programs, or the system may end this one",
+            gigabytes(bytes),
+            gigabytes(available)
+        ))
+    }
+
+    /// The error for `needs`, in words, that cannot be met; `remedy` says what else than the limit can be changed.
+    pub fn error(&self, needs: String, remedy: &'static str) -> MemoryLimitError {
+        let most = gigabytes(self.most().unwrap_or(u64::MAX));
+        let (limit, advice) = match self {
+            Self::Given(_) => {
+                (format!("the limit of {most}"), "Raise --max-ram or use a machine with more memory")
+            }
+            Self::Machine(Memory { of_group: true, .. }) => (
+                format!(
+                    "the {most} that this process may use (limit of its control group: batch job or container)"
+                ),
+                "Ask for more, or give --max-ram to try all the same",
+            ),
+            Self::Machine(_) => (
+                format!("the {most} of this machine"),
+                "Use a machine with more memory, or give --max-ram to try all the same",
+            ),
+        };
+        MemoryLimitError { limit, needs, remedy, advice }
+    }
+}
+
+/// Work that does not fit into the memory that may be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("more memory than {limit}: {needs}. {remedy}{advice}")]
+pub struct MemoryLimitError {
+    /// The limit.
+    limit: String,
+    /// What needs how much.
+    needs: String,
+    /// What to look at first, a sentence with a space behind it or nothing.
+    remedy: &'static str,
+    /// What to do about the limit.
+    advice: &'static str,
+}
+
+/// Bytes for messages.
+pub fn gigabytes(bytes: u64) -> String {
+    match bytes {
+        0..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        _ => format!("{:.1} GB", bytes as f64 / 1e9),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+    const MEMINFO: &str =
+        "MemTotal:       16777216 kB\nMemFree:         1000000 kB\nMemAvailable:    8388608 kB\n";
+
+    fn memory(files: &[(&str, &str)]) -> Memory {
+        Memory::from_files(&|path| {
+            files.iter().find(|(name, _)| Path::new(name) == path).map(|(_, text)| (*text).to_owned())
+        })
+    }
+
+    fn in_bytes(total: u64, available: u64, of_group: bool) -> Memory {
+        Memory { total: Some(total), available: Some(available), of_group }
+    }
+
+    #[test]
+    fn without_groups_it_is_the_machine() {
+        assert_eq!(memory(&[("/proc/meminfo", MEMINFO)]), in_bytes(16 * GIB, 8 * GIB, false));
+        assert_eq!(memory(&[]), Memory::default());
+        assert_eq!(memory(&[("/proc/meminfo", "MemTotal: many kB\nMemAvailable: 1")]), Memory::default());
+    }
+
+    #[test]
+    fn the_narrowest_group_of_version_2_counts() {
+        let files = [
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "0::/slurm/job_7/step_0\n"),
+            ("/sys/fs/cgroup/slurm/job_7/step_0/memory.max", "max\n"),
+            ("/sys/fs/cgroup/slurm/job_7/memory.max", "4294967296\n"),
+            ("/sys/fs/cgroup/slurm/job_7/memory.current", "3221225472\n"),
+            (
+                "/sys/fs/cgroup/slurm/job_7/memory.stat",
+                "anon 1073741824\nfile 2147483648\ninactive_file 1073741824\nactive_file 536870912\n",
+            ),
+            ("/sys/fs/cgroup/slurm/memory.max", "34359738368\n"),
+            ("/sys/fs/cgroup/slurm/memory.current", "0\n"),
+        ];
+        // Of the 3 GiB in use 1.5 are cached files.
+        assert_eq!(memory(&files), in_bytes(4 * GIB, 4 * GIB - 3 * GIB / 2, true));
+    }
+
+    #[test]
+    fn groups_of_version_1_and_paths_that_only_the_host_has() {
+        let unlimited = "9223372036854771712\n";
+        let files = [
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "5:cpu,cpuacct:/docker/ab\n4:memory,hugetlb:/docker/ab\n0::/docker/ab\n"),
+            ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "2147483648\n"),
+            ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "1073741824\n"),
+            ("/sys/fs/cgroup/memory/memory.stat", "inactive_file 99999\ntotal_inactive_file 536870912\n"),
+        ];
+        assert_eq!(memory(&files), in_bytes(2 * GIB, 3 * GIB / 2, true));
+        let mut files = files;
+        files[2].1 = unlimited;
+        assert_eq!(memory(&files), in_bytes(16 * GIB, 8 * GIB, false));
+    }
+
+    #[test]
+    fn a_group_can_leave_less_than_the_machine_has_free_without_a_lower_total() {
+        let files = [
+            ("/proc/meminfo", MEMINFO),
+            ("/proc/self/cgroup", "0::/\n"),
+            ("/sys/fs/cgroup/unified/memory.max", "34359738368"),
+            ("/sys/fs/cgroup/unified/memory.current", "33285996544"),
+        ];
+        assert_eq!(memory(&files), in_bytes(16 * GIB, GIB, false));
+    }
+
+    #[test]
+    fn this_machine_says_something_on_linux() {
+        let memory = Memory::of_this_process();
+        if cfg!(target_os = "linux") {
+            assert!(
+                memory.total.unwrap() >= memory.available.unwrap() && memory.available.unwrap() > 0,
+                "{memory:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn limits_exclude_warn_and_say_what_to_do() {
+        let machine = MemoryLimit::Machine(in_bytes(16 * GIB, 8 * GIB, false));
+        assert!(machine.excludes(17 * GIB) && !machine.excludes(16 * GIB));
+        assert_eq!(machine.warning("a", 8 * GIB), None);
+        let warning = machine.warning("case a", 9 * GIB).unwrap();
+        assert!(warning.starts_with("case a may need 9.7 GB, of which 8.6 GB are free now"), "{warning}");
+        let error = machine.error("a needs 18.3 GB".to_owned(), "Check b. ").to_string();
+        let expected =
+            "more memory than the 17.2 GB of this machine: a needs 18.3 GB. Check b. Use a machine";
+        assert!(error.starts_with(expected) && error.contains("--max-ram"), "{error}");
+        let group = MemoryLimit::Machine(in_bytes(2 * GIB, GIB, true)).error(String::new(), "").to_string();
+        assert!(group.contains("the 2.1 GB that this process may use"), "{group}");
+
+        let given = MemoryLimit::new(Some(GIB));
+        assert!(given.excludes(GIB + 1) && given.warning("a", 5 * GIB).is_none());
+        assert!(given.error(String::new(), "").to_string().contains("limit of 1.1 GB"));
+        assert!(
+            !MemoryLimit::Machine(Memory::default()).excludes(u64::MAX),
+            "nothing is known, nothing refused"
+        );
+    }
+}

@@ -1,0 +1,475 @@
+//! Which cases there are: images by the `_0000` rule, with their labels.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use super::DatasetError;
+use super::json::DatasetJson;
+use nnunet_base::progress::{Event, Progress, Silent};
+
+/// One case: its files, not yet looked into.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Case {
+    /// The name without channel and file ending.
+    pub identifier: String,
+    /// One file per channel, in the order of the channels.
+    pub images: Vec<PathBuf>,
+    /// The segmentation; only training cases have one.
+    pub label: Option<PathBuf>,
+}
+
+/// What a folder of images holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Discovery {
+    /// The cases, sorted by identifier (by code points, as NumPy sorts).
+    pub cases: Vec<Case>,
+    /// Files with the right ending whose name has no channel, such as `case.nii.gz`.
+    pub without_channel: Vec<PathBuf>,
+    /// Links with the right ending to files that do not exist.
+    pub broken_links: Vec<PathBuf>,
+    /// Files with the right ending whose name is not valid UTF-8: a case cannot be called that.
+    pub not_unicode: Vec<PathBuf>,
+}
+
+impl Discovery {
+    /// What is in `folder` beside the cases and looks as if it was meant to be one; `None` if there is nothing.
+    pub fn ignored(&self, folder: &Path) -> Option<String> {
+        const SHOWN: usize = 3;
+        let kinds = [
+            (&self.without_channel, "no channel in the name, expected _0000 before the ending"),
+            (&self.broken_links, "a link to a file that does not exist"),
+            (&self.not_unicode, "a name that is not valid UTF-8"),
+        ];
+        let count: usize = kinds.iter().map(|(files, _)| files.len()).sum();
+        if count == 0 {
+            return None;
+        }
+        let described = kinds.into_iter().filter(|(files, _)| !files.is_empty()).map(|(files, what)| {
+            let names = files.iter().take(SHOWN).map(|path| shown_name(path));
+            let names = names.collect::<Vec<_>>().join(", ");
+            format!("{names}{} ({what})", if files.len() > SHOWN { ", ..." } else { "" })
+        });
+        let files = if count == 1 { "1 file is" } else { &format!("{count} files are") };
+        Some(format!("{}: {files} not used: {}", folder.display(), described.collect::<Vec<_>>().join("; ")))
+    }
+}
+
+fn shown_name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The training cases of a raw dataset: those listed under `dataset` in its dataset.json, in that order,
+/// else those of imagesTr, each with its file of labelsTr, whether that exists or not. Files of imagesTr that belong to
+/// no case are a warning, one for all.
+///
+/// # Errors
+/// The folder cannot be listed, or has no case.
+pub fn training_cases_with_warnings(
+    folder: &Path,
+    json: &DatasetJson,
+    progress: &dyn Progress,
+) -> Result<Vec<Case>, DatasetError> {
+    if let Some(listed) = &json.dataset {
+        let resolve = |path: &String| folder.join(path);
+        let cases: Vec<_> = listed
+            .iter()
+            .map(|(identifier, case)| Case {
+                identifier: identifier.clone(),
+                images: case.images.iter().map(resolve).collect(),
+                label: Some(resolve(&case.label)),
+            })
+            .collect();
+        if cases.is_empty() {
+            let hint = "; the list \"dataset\" in dataset.json is empty".to_owned();
+            return Err(no_cases(folder, json, hint));
+        }
+        return Ok(cases);
+    }
+    let images = folder.join("imagesTr");
+    let mut found = discover(&images, &json.file_ending)?;
+    if found.cases.is_empty() {
+        return Err(no_cases(&images, json, hint(&images, &found)));
+    }
+    warn_of_ignored(&found, &images, progress);
+    let labels = folder.join("labelsTr");
+    for case in &mut found.cases {
+        case.label = Some(labels.join(format!("{}{}", case.identifier, json.file_ending)));
+    }
+    Ok(found.cases)
+}
+
+/// [`training_cases_with_warnings`] without the warnings.
+///
+/// # Errors
+/// The folder cannot be listed, or has no case.
+pub fn training_cases(folder: &Path, json: &DatasetJson) -> Result<Vec<Case>, DatasetError> {
+    training_cases_with_warnings(folder, json, &Silent)
+}
+
+fn warn_of_ignored(found: &Discovery, folder: &Path, progress: &dyn Progress) {
+    if let Some(text) = found.ignored(folder) {
+        progress.event(Event::Warning(&text));
+    }
+}
+
+/// The cases of `input` for prediction: a folder of images, or a single file of a case whose other
+/// channels lie beside it. Files of a folder that belong to no case are a warning, one for all.
+///
+/// A single file may do without `_0000` if there is only one channel.
+///
+/// # Errors
+/// `input` cannot be listed, has no case, or is a file of another ending or with a name that is not valid UTF-8.
+pub fn prediction_cases_with_warnings(
+    input: &Path,
+    json: &DatasetJson,
+    progress: &dyn Progress,
+) -> Result<Vec<Case>, DatasetError> {
+    if !input.is_file() {
+        let found = discover(input, &json.file_ending)?;
+        if found.cases.is_empty() {
+            return Err(no_cases(input, json, hint(input, &found)));
+        }
+        warn_of_ignored(&found, input, progress);
+        return Ok(found.cases);
+    }
+    let name = unicode_name(input)?;
+    let Some(stem) = name.strip_suffix(&json.file_ending) else {
+        return Err(DatasetError::BadValue {
+            path: input.to_owned(),
+            key: "file ending".into(),
+            found: name,
+            expected: format!("a file ending in {}, as the model's training data", json.file_ending),
+        });
+    };
+    match split_channel(stem) {
+        Some((identifier, _)) => {
+            let folder = input.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut found = discover(folder, &json.file_ending)?;
+            found.cases.retain(|case| case.identifier == identifier);
+            Ok(found.cases)
+        }
+        None => Ok(vec![Case { identifier: stem.to_owned(), images: vec![input.to_owned()], label: None }]),
+    }
+}
+
+/// [`prediction_cases_with_warnings`] without the warnings.
+///
+/// # Errors
+/// As there.
+pub fn prediction_cases(input: &Path, json: &DatasetJson) -> Result<Vec<Case>, DatasetError> {
+    prediction_cases_with_warnings(input, json, &Silent)
+}
+
+/// The name of a file of a case, which becomes a part of other files' names.
+fn unicode_name(path: &Path) -> Result<String, DatasetError> {
+    let name = path.file_name().unwrap_or_default();
+    name.to_str().map(str::to_owned).ok_or_else(|| DatasetError::BadValue {
+        path: path.to_owned(),
+        key: "file name".into(),
+        found: format!("{name:?}"),
+        expected: "a name that is valid UTF-8; rename the file".into(),
+    })
+}
+
+/// The case whose channels are `files`, in this order. Names that number the channel (`CASE_0000.nii.gz`)
+/// have to agree with it.
+///
+/// # Errors
+/// Files of another ending or with another channel's number.
+pub fn case_of_files(files: &[PathBuf], json: &DatasetJson) -> Result<Case, DatasetError> {
+    let mut identifier = None;
+    for (channel, path) in files.iter().enumerate() {
+        let name = unicode_name(path)?;
+        let wrong = |found: &str, expected: String| DatasetError::BadValue {
+            path: path.clone(),
+            key: format!("file of channel {channel}"),
+            found: found.to_owned(),
+            expected,
+        };
+        let stem = name.strip_suffix(&json.file_ending).ok_or_else(|| {
+            wrong(&name, format!("a file ending in {}, as the model's training data", json.file_ending))
+        })?;
+        let stem = match split_channel(stem) {
+            Some((case, number)) if number.parse() == Ok(channel) => case,
+            Some((_, number)) => {
+                return Err(wrong(
+                    number,
+                    format!("number {channel:04}: give the files in the order of channels"),
+                ));
+            }
+            None => stem,
+        };
+        identifier.get_or_insert_with(|| stem.to_owned());
+    }
+    let identifier = identifier.unwrap_or_default();
+    Ok(Case { identifier, images: files.to_vec(), label: None })
+}
+
+/// Sorts the files of a folder into cases: `CASE_0000.nii.gz`, `CASE_0001.nii.gz`, ... Subfolders, hidden
+/// files and files with another ending do not count.
+pub fn discover(folder: &Path, file_ending: &str) -> Result<Discovery, DatasetError> {
+    let mut by_identifier: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
+    let mut found = Discovery::default();
+    let Listing { files, broken_links } = list(folder, file_ending)?;
+    found.broken_links = broken_links;
+    for path in files {
+        let Some(name) = path.file_name().and_then(OsStr::to_str) else {
+            found.not_unicode.push(path);
+            continue;
+        };
+        match name.strip_suffix(file_ending).and_then(split_channel) {
+            Some((identifier, channel)) => {
+                let (identifier, channel) = (identifier.to_owned(), channel.to_owned());
+                by_identifier.entry(identifier).or_default().insert(channel, path);
+            }
+            None => found.without_channel.push(path),
+        }
+    }
+    found.cases = by_identifier
+        .into_iter()
+        .map(|(identifier, images)| Case { identifier, images: images.into_values().collect(), label: None })
+        .collect();
+    Ok(found)
+}
+
+/// The files of a folder that end in `file_ending`, sorted by name; hidden ones are left out.
+pub fn files_with_ending(folder: &Path, file_ending: &str) -> Result<Vec<PathBuf>, DatasetError> {
+    Ok(list(folder, file_ending)?.files)
+}
+
+/// The entries of a folder with a certain ending, each sorted by name.
+pub(crate) struct Listing {
+    pub(crate) files: Vec<PathBuf>,
+    /// Links to files that do not exist.
+    pub(crate) broken_links: Vec<PathBuf>,
+}
+
+/// The files of a folder that end in `file_ending`; hidden ones are left out.
+pub(crate) fn list(folder: &Path, file_ending: &str) -> Result<Listing, DatasetError> {
+    let failed = |source| DatasetError::Io {
+        path: folder.to_owned(),
+        expected: "a folder that can be listed",
+        source,
+    };
+    let mut found = Listing { files: Vec::new(), broken_links: Vec::new() };
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if !name.ends_with(file_ending.as_bytes()) || name.starts_with(b".") {
+            continue;
+        }
+        if path.is_file() {
+            found.files.push(path);
+        } else if path.is_symlink() && !path.exists() {
+            found.broken_links.push(path);
+        }
+    }
+    found.files.sort();
+    found.broken_links.sort();
+    Ok(found)
+}
+
+/// The channel that a file of a case is for: the four digits after the last underscore.
+pub fn channel_of(path: &Path, file_ending: &str) -> Option<usize> {
+    let name = path.file_name()?.to_str()?;
+    split_channel(name.strip_suffix(file_ending)?)?.1.parse().ok()
+}
+
+/// `CASE_0000` -> (`CASE`, `0000`).
+fn split_channel(stem: &str) -> Option<(&str, &str)> {
+    let (identifier, channel) = stem.rsplit_once('_')?;
+    let valid = channel.len() == 4 && channel.bytes().all(|b| b.is_ascii_digit()) && !identifier.is_empty();
+    valid.then_some((identifier, channel))
+}
+
+fn no_cases(path: &Path, json: &DatasetJson, hint: String) -> DatasetError {
+    DatasetError::NoCases { path: path.to_owned(), file_ending: json.file_ending.clone(), hint }
+}
+
+/// What is in the folder instead of cases.
+fn hint(folder: &Path, found: &Discovery) -> String {
+    if let Some(example) = found.without_channel.first() {
+        let name = shown_name(example);
+        return format!(
+            "; {name} has no channel in its name: rename it to end in _0000, one number per channel"
+        );
+    }
+    if let Some(example) = found.broken_links.first() {
+        return format!("; {} is a link to a file that does not exist", shown_name(example));
+    }
+    if let Some(example) = found.not_unicode.first() {
+        return format!("; the name of {} is not valid UTF-8: rename it", shown_name(example));
+    }
+    let mut names: Vec<_> = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.file_name().to_string_lossy().into_owned())
+        .collect();
+    names.sort();
+    let shown = names.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len() {
+        0 => "; the folder is empty".to_owned(),
+        count if count > 5 => format!("; the folder has {count} other entries: {shown}, ..."),
+        _ => format!("; the folder has other entries: {shown}"),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::panic)]
+mod tests {
+    use super::*;
+    use nnunet_pyformats::json::Json;
+
+    fn json(rest: &str) -> DatasetJson {
+        let text = format!(
+            r#"{{"channel_names": {{"0": "CT"}}, "labels": {{"background": 0}}, "file_ending": ".nii.gz"{rest}}}"#
+        );
+        DatasetJson::from_json(Json::parse(&text).unwrap(), Path::new("dataset.json")).unwrap()
+    }
+
+    fn folder(names: &[&str]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for name in names {
+            let path = root.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"").unwrap();
+        }
+        root
+    }
+
+    fn names(cases: &[Case]) -> Vec<(&str, usize)> {
+        cases.iter().map(|c| (c.identifier.as_str(), c.images.len())).collect()
+    }
+
+    #[test]
+    fn training_cases_pair_images_and_labels() {
+        let root = folder(&[
+            "imagesTr/b_10_0000.nii.gz",
+            "imagesTr/b_1_0001.nii.gz",
+            "imagesTr/b_1_0000.nii.gz",
+            "imagesTr/._b_1_0000.nii.gz",
+            "imagesTr/notes.txt",
+            "imagesTr/stray.nii.gz",
+            "labelsTr/b_1.nii.gz",
+        ]);
+        let cases = training_cases(root.path(), &json("")).unwrap();
+        assert_eq!(names(&cases), [("b_1", 2), ("b_10", 1)]);
+        assert_eq!(cases[0].images[1], root.path().join("imagesTr/b_1_0001.nii.gz"));
+        assert_eq!(cases[1].label, Some(root.path().join("labelsTr/b_10.nii.gz")));
+        let found = discover(&root.path().join("imagesTr"), ".nii.gz").unwrap();
+        assert_eq!(found.without_channel, [root.path().join("imagesTr/stray.nii.gz")]);
+        assert_eq!(channel_of(&cases[0].images[1], ".nii.gz"), Some(1));
+    }
+
+    #[test]
+    fn listed_cases_keep_their_order_and_are_relative_to_the_dataset() {
+        let json = json(
+            r#", "dataset": {"z": {"images": ["imagesTr/z.nii.gz"], "label": "/abs/z.nii.gz"},
+                            "a": {"images": ["../a.nii.gz"], "label": "a_seg.nii.gz"}}"#,
+        );
+        let cases = training_cases(Path::new("/raw/D"), &json).unwrap();
+        assert_eq!(names(&cases), [("z", 1), ("a", 1)]);
+        assert_eq!(cases[0].images[0], Path::new("/raw/D/imagesTr/z.nii.gz"));
+        assert_eq!(cases[0].label.as_deref(), Some(Path::new("/abs/z.nii.gz")));
+    }
+
+    #[test]
+    fn empty_folders_say_what_is_there_instead() {
+        let message = |names: &[&str]| {
+            let root = folder(names);
+            std::fs::create_dir_all(root.path().join("imagesTr")).unwrap();
+            training_cases(root.path(), &json("")).unwrap_err().to_string()
+        };
+        assert!(message(&[]).ends_with("expected files named CASE_0000.nii.gz; the folder is empty"));
+        assert!(message(&["imagesTr/a.nii.gz"]).contains("a.nii.gz has no channel in its name"));
+        assert!(message(&["imagesTr/a_0000.nrrd"]).contains("has other entries: a_0000.nrrd"));
+        let error = training_cases(Path::new("/nowhere"), &json("")).unwrap_err().to_string();
+        assert!(error.contains("/nowhere/imagesTr") && error.contains("expected a folder"), "{error}");
+    }
+
+    #[test]
+    fn files_of_one_case_come_in_the_order_of_channels() {
+        let case = |names: &[&str]| {
+            let files: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
+            case_of_files(&files, &json(""))
+        };
+        let found = case(&["x/a_0000.nii.gz", "y/b_0001.nii.gz"]).unwrap();
+        assert_eq!((found.identifier.as_str(), found.images.len()), ("a", 2));
+        assert_eq!(case(&["t1.nii.gz", "t2.nii.gz"]).unwrap().identifier, "t1");
+        let error = case(&["a_0001.nii.gz", "a_0000.nii.gz"]).unwrap_err().to_string();
+        assert!(error.contains("0001") && error.contains("order of channels"), "{error}");
+        assert!(case(&["a_0000.nrrd"]).unwrap_err().to_string().contains(".nii.gz"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_case_beside_cases_is_one_warning() {
+        use std::os::unix::ffi::OsStrExt;
+
+        let root = folder(&[
+            "imagesTr/a_0000.nii.gz",
+            "imagesTr/s1.nii.gz",
+            "imagesTr/s2.nii.gz",
+            "imagesTr/s3.nii.gz",
+            "imagesTr/s4.nii.gz",
+            "imagesTr/notes.txt",
+            "elsewhere/d.nii.gz",
+        ]);
+        let images = root.path().join("imagesTr");
+        std::os::unix::fs::symlink("nowhere.nii.gz", images.join("b_0000.nii.gz")).unwrap();
+        std::os::unix::fs::symlink("../elsewhere/d.nii.gz", images.join("d_0000.nii.gz")).unwrap();
+        let latin_1 = images.join(OsStr::from_bytes(b"caf\xe9_0000.nii.gz"));
+        std::fs::write(&latin_1, b"").unwrap();
+
+        let warnings = Warnings::default();
+        let cases = training_cases_with_warnings(root.path(), &json(""), &warnings).unwrap();
+        assert_eq!(names(&cases), [("a", 1), ("d", 1)], "a link to a file is a file");
+        let said = warnings.0.lock().unwrap().clone();
+        let [text] = said.as_slice() else { panic!("{said:?}") };
+        assert!(text.starts_with(&format!("{}: 6 files are not used: ", images.display())), "{text}");
+        for words in
+            ["s1.nii.gz, s2.nii.gz, s3.nii.gz, ... (no channel", "b_0000.nii.gz (a link", "caf", "UTF-8"]
+        {
+            assert!(text.contains(words), "{words:?} in {text}");
+        }
+        assert!(!text.contains("s4") && !text.contains("notes.txt"), "{text}");
+
+        let warnings = Warnings::default();
+        prediction_cases_with_warnings(&images, &json(""), &warnings).unwrap();
+        assert_eq!(*warnings.0.lock().unwrap(), said, "the same where predictions are made");
+        for named in
+            [prediction_cases(&latin_1, &json("")), case_of_files(&[latin_1], &json("")).map(|c| vec![c])]
+        {
+            let error = named.unwrap_err().to_string();
+            assert!(error.contains("valid UTF-8"), "{error}");
+        }
+
+        let only_link = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("nowhere", only_link.path().join("b_0000.nii.gz")).unwrap();
+        let error = prediction_cases(only_link.path(), &json("")).unwrap_err().to_string();
+        assert!(error.contains("b_0000.nii.gz is a link to a file that does not exist"), "{error}");
+    }
+
+    #[derive(Default)]
+    struct Warnings(std::sync::Mutex<Vec<String>>);
+
+    impl Progress for Warnings {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn a_single_file_brings_its_other_channels() {
+        let root = folder(&["a_0000.nii.gz", "a_0001.nii.gz", "b_0000.nii.gz", "scan.nii.gz", "x.png"]);
+        let at = |name: &str| prediction_cases(&root.path().join(name), &json(""));
+        assert_eq!(names(&at("a_0000.nii.gz").unwrap()), [("a", 2)]);
+        assert_eq!(names(&at("scan.nii.gz").unwrap()), [("scan", 1)]);
+        assert!(at("x.png").unwrap_err().to_string().contains("a file ending in .nii.gz"));
+        assert_eq!(names(&at("").unwrap()), [("a", 2), ("b", 1)]);
+    }
+}

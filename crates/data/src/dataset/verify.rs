@@ -1,0 +1,352 @@
+//! Checking a raw dataset: every fault of every case at once, not only the first.
+//!
+//! What is an error and what a warning follows the reference's integrity check: shapes, spacings (1e-5
+//! relative), labels and file names must be right; differing origins and directions are worth a look.
+//! Voxels that are NaN or infinite are an error, unless the reader makes zeros of them. Cases are checked in parallel,
+//! one image per worker in memory.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nnunet_image_io::ImageWarning;
+use nnunet_volume::VolumeError;
+use rayon::prelude::*;
+
+use super::cases::{Case, channel_of, discover, files_with_ending, training_cases};
+pub use super::fault::{Fault, Problem, Report, Severity};
+use super::image_geometry::ImageGeometry;
+use super::non_finite::NonFinite;
+use super::patients::Patients;
+use super::placement::{Displacement, displacements};
+use super::reader::{ImageReader, ReadImage, close};
+use super::{DatasetJson, LabelManager};
+use nnunet_base::one_case::{Panicked, one_case};
+use nnunet_base::progress::{Cancel, Event, Progress};
+
+/// How many differing values or names a message lists.
+const SHOWN: usize = 10;
+
+/// Checks the raw dataset in `folder`: dataset.json, the files of all training cases, their content.
+/// `variables` are those of the environment, for the paths in dataset.json.
+pub fn verify(
+    folder: &Path,
+    variables: impl Fn(&str) -> Option<String>,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) -> Report {
+    let mut report = Report::default();
+    let path = folder.join("dataset.json");
+    match DatasetJson::load(&path) {
+        Err(error) => report.add(path, Problem::Dataset(error)),
+        Ok(mut json) => {
+            json.expand_variables(variables);
+            verify_dataset(folder, &json, &mut report, progress, cancel);
+            report.json = Some(json);
+        }
+    }
+    report
+}
+
+fn verify_dataset(
+    folder: &Path,
+    json: &DatasetJson,
+    report: &mut Report,
+    progress: &dyn Progress,
+    cancel: &Cancel,
+) {
+    if (0..json.num_channels()).any(|c| !json.channel_names.contains_key(&c.to_string())) {
+        let keys: Vec<_> = json.channel_names.keys().map(|key| format!("{key:?}")).collect();
+        report.add(json.path(), Problem::ChannelNames { found: keys.join(", ") });
+    }
+    let labels = match LabelManager::new(json) {
+        Err(error) => {
+            report.add(json.path(), Problem::Dataset(error));
+            None
+        }
+        Ok(manager) => {
+            let values: Vec<i32> =
+                manager.all_labels().iter().copied().chain(manager.ignore_label()).collect();
+            if values.iter().zip(0..).any(|(value, place)| *value != place) {
+                report.add(json.path(), Problem::LabelGaps { found: values.clone() });
+            }
+            Some(values)
+        }
+    };
+    let found = training_cases(folder, json);
+    let example = found.as_ref().ok().and_then(|cases| cases.first()?.images.first());
+    let reader = match ImageReader::for_example(json, example.map(PathBuf::as_path)) {
+        Ok(reader) => Some(reader),
+        Err(error) => {
+            report.add(json.path(), Problem::Dataset(error));
+            None
+        }
+    };
+    let cases = match found {
+        Ok(cases) => cases,
+        Err(error) => {
+            report.add(folder, Problem::Dataset(error));
+            return;
+        }
+    };
+    report.cases = cases.len();
+    match json.num_training {
+        None => report.add(json.path(), Problem::NumTrainingMissing { found: cases.len() }),
+        Some(stated) if stated != cases.len() => {
+            report.add(json.path(), Problem::NumTraining { stated, found: cases.len() });
+        }
+        Some(_) => {}
+    }
+    check_patients(folder, &cases, report);
+    if json.dataset.is_none() {
+        check_strays(folder, json, &cases, report);
+    }
+    let Some(reader) = reader else { return };
+
+    progress.event(Event::Started { stage: "verify", total: cases.len() as u64 });
+    let done = AtomicU64::new(0);
+    let faults: Vec<Option<Vec<Fault>>> = cases
+        .par_iter()
+        .map(|case| {
+            if cancel.is_cancelled() {
+                return None;
+            }
+            let mut check = CaseCheck { case, faults: Vec::new() };
+            let run = one_case(|| {
+                check.run(json, reader, labels.as_deref());
+                Ok::<_, Panicked>(())
+            });
+            if let Err(panicked) = run {
+                let path = case.images.first().map_or(folder, PathBuf::as_path);
+                check.add(path, Problem::Panicked(panicked));
+            }
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            progress.event(Event::Advanced { done, detail: &case.identifier });
+            Some(check.faults)
+        })
+        .collect();
+    progress.event(Event::Finished);
+    for faults in faults {
+        match faults {
+            Some(faults) => report.faults.extend(faults),
+            None => report.interrupted = true,
+        }
+    }
+}
+
+/// Patients, if any are named, must be those of all cases: training stops at others when it makes the folds.
+fn check_patients(folder: &Path, cases: &[Case], report: &mut Report) {
+    let identifiers: Vec<String> = cases.iter().map(|case| case.identifier.clone()).collect();
+    let checked = Patients::load(folder)
+        .and_then(|patients| patients.map_or(Ok(()), |patients| patients.groups(&identifiers).map(drop)));
+    if let Err(error) = checked {
+        report.add(folder, Problem::Dataset(error));
+    }
+}
+
+/// Files in imagesTr and labelsTr that belong to no case.
+fn check_strays(folder: &Path, json: &DatasetJson, cases: &[Case], report: &mut Report) {
+    if let Ok(found) = discover(&folder.join("imagesTr"), &json.file_ending) {
+        for path in found.without_channel {
+            report.add(path, Problem::NoChannelInName);
+        }
+        for path in found.broken_links {
+            report.add(path, Problem::BrokenLink);
+        }
+        for path in found.not_unicode {
+            report.add(path, Problem::NotUnicode);
+        }
+    }
+    let labels = folder.join("labelsTr");
+    match files_with_ending(&labels, &json.file_ending) {
+        Err(error) => report.add(labels, Problem::Dataset(error)),
+        Ok(files) => {
+            let known: BTreeSet<&Path> = cases.iter().filter_map(|case| case.label.as_deref()).collect();
+            for path in files.into_iter().filter(|path| !known.contains(path.as_path())) {
+                report.add(path, Problem::LabelWithoutImage);
+            }
+        }
+    }
+}
+
+/// The check of one case.
+struct CaseCheck<'a> {
+    case: &'a Case,
+    faults: Vec<Fault>,
+}
+
+/// The first readable image of a case: all other files are compared to it.
+struct Grid<'a> {
+    path: &'a Path,
+    shape: [usize; 3],
+    geometry: ImageGeometry,
+}
+
+impl<'a> CaseCheck<'a> {
+    fn add(&mut self, path: &Path, problem: Problem) {
+        self.faults.push(Fault { case: Some(self.case.identifier.clone()), path: path.to_owned(), problem });
+    }
+
+    fn run(&mut self, json: &DatasetJson, reader: ImageReader, labels: Option<&[i32]>) {
+        let case = self.case;
+        // Colours are channels of one file.
+        let in_colour = reader == ImageReader::NaturalImage2d;
+        if !in_colour {
+            self.check_channels(json);
+        }
+        let mut channels = 0;
+        let mut grid: Option<Grid<'a>> = None;
+        for path in &case.images {
+            if path.is_symlink() && !path.exists() {
+                self.add(path, Problem::BrokenLink);
+                continue;
+            }
+            if !path.is_file() {
+                // Only listed files can be absent; the others were found by listing.
+                let channel = case.images.iter().position(|p| p == path).unwrap_or(0);
+                self.add(path, Problem::MissingChannel { channel });
+                continue;
+            }
+            let image = reader.read_channels(path);
+            let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
+            self.note(path, warnings);
+            let Some(image) = self.readable(path, image) else { continue };
+            for channel in 0..image.data.channels() {
+                self.check_finite(path, image.data.channel(channel), image.data.shape());
+            }
+            channels += image.data.channels();
+            let (shape, geometry) = (image.data.shape(), image.geometry);
+            match &grid {
+                Some(grid) => self.compare(path, shape, &geometry, grid),
+                None => grid = Some(Grid { path, shape, geometry }),
+            }
+        }
+        let expected = json.num_channels();
+        if let Some(grid) = grid.as_ref().filter(|_| in_colour && channels != expected) {
+            self.add(grid.path, Problem::Channels { found: channels, expected });
+        }
+        let Some(label) = &case.label else { return };
+        if !label.is_file() {
+            let broken = label.is_symlink() && !label.exists();
+            self.add(label, if broken { Problem::BrokenLink } else { Problem::ImageWithoutLabel });
+            return;
+        }
+        let image = reader.read(label);
+        let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
+        self.note(label, warnings);
+        let Some(image) = self.readable(label, image) else { return };
+        self.check_finite(label, image.volume.data(), image.volume.shape());
+        if let Some(grid) = &grid {
+            self.compare(label, image.volume.shape(), &image.geometry, grid);
+        }
+        if let Some(expected) = labels {
+            self.check_labels(label, &image, expected);
+        }
+    }
+
+    fn check_channels(&mut self, json: &DatasetJson) {
+        let case = self.case;
+        let channels = json.num_channels();
+        if json.dataset.is_some() {
+            let (found, expected) = (case.images.len(), channels);
+            if found != expected {
+                self.add(json.path(), Problem::ListedChannels { found, expected });
+            }
+            return;
+        }
+        let present: BTreeSet<usize> =
+            case.images.iter().filter_map(|path| channel_of(path, &json.file_ending)).collect();
+        let folder = case.images.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+        for channel in 0..channels {
+            if !present.contains(&channel) {
+                let name = format!("{}_{channel:04}{}", case.identifier, json.file_ending);
+                self.add(&folder.join(name), Problem::MissingChannel { channel });
+            }
+        }
+        for path in &case.images {
+            if let Some(channel) = channel_of(path, &json.file_ending)
+                && channel >= channels
+            {
+                self.add(path, Problem::ExtraChannel { channel, channels });
+            }
+        }
+    }
+
+    fn readable<T>(&mut self, path: &Path, image: Result<T, VolumeError>) -> Option<T> {
+        image.map_err(|error| self.add(path, Problem::Unreadable(error))).ok()
+    }
+
+    fn check_finite(&mut self, path: &Path, voxels: &[f32], shape: [usize; 3]) {
+        if let Some(found) = NonFinite::in_channel(voxels, shape) {
+            self.add(path, Problem::NonFinite { found });
+        }
+    }
+
+    fn note(&mut self, path: &Path, warnings: &[ImageWarning]) {
+        // Voxels that are still not finite are looked for in the image itself.
+        let kept =
+            |warning: &&ImageWarning| matches!(warning, ImageWarning::NonFiniteVoxels { zeroed: false, .. });
+        for warning in warnings.iter().filter(|warning| !kept(warning)) {
+            self.add(path, Problem::Unusual(warning.clone()));
+        }
+    }
+
+    fn compare(&mut self, path: &Path, shape: [usize; 3], geometry: &ImageGeometry, grid: &Grid<'_>) {
+        let other = grid.path.to_owned();
+        if shape != grid.shape {
+            self.add(path, Problem::Shape { found: shape, other: other.clone(), expected: grid.shape });
+        }
+        let (found, expected) = (geometry.spacing_zyx(), grid.geometry.spacing_zyx());
+        if !close(&found, &expected) {
+            self.add(path, Problem::Spacing { found, other: other.clone(), expected });
+        }
+        for displacement in displacements(geometry, &grid.geometry) {
+            let other = other.clone();
+            self.add(
+                path,
+                match displacement {
+                    Displacement::Origin { found, expected } => Problem::Origin { found, other, expected },
+                    Displacement::Direction { found, expected } => {
+                        Problem::Direction { found, other, expected }
+                    }
+                    Displacement::Affine { found, expected } => Problem::Affine { found, other, expected },
+                },
+            );
+        }
+    }
+
+    fn check_labels(&mut self, path: &Path, image: &ReadImage, expected: &[i32]) {
+        let mut unexpected = BTreeSet::new();
+        let mut fractions = 0;
+        let mut fraction = None;
+        let mut foreground = false;
+        for &value in image.volume.data() {
+            foreground |= value > 0.0;
+            let whole = value as i32;
+            if whole as f32 != value {
+                fractions += 1;
+                fraction = fraction.or(Some(value));
+            } else if !expected.contains(&whole) && unexpected.len() <= SHOWN {
+                unexpected.insert(whole);
+            }
+        }
+        if let Some(example) = fraction {
+            self.add(path, Problem::NonIntegerLabels { count: fractions, example });
+        } else if !image.stored_type.is_integer() {
+            self.add(path, Problem::RealLabels { stored: image.stored_type });
+        }
+        if !unexpected.is_empty() {
+            let mut found: Vec<_> = unexpected.iter().take(SHOWN).map(i32::to_string).collect();
+            if unexpected.len() > SHOWN {
+                found.push("...".into());
+            }
+            self.add(
+                path,
+                Problem::UnexpectedLabels { found: found.join(", "), expected: expected.to_vec() },
+            );
+        }
+        if !foreground {
+            self.add(path, Problem::OnlyBackground);
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What a preprocessed case was made from, in a file beside it: only a case whose record says the same as a new one
+//! would is taken for finished.
+//!
+//! ```text
+//! <data_identifier>/made_from/<case>.json
+//! ```
+//! The reference looks at all files of `<data_identifier>`, but not into its folders.
+
+use std::path::{Path, PathBuf};
+
+use super::class_locations::sampled_classes;
+use super::error::PreprocessError;
+use super::store::CaseFiles;
+use crate::dataset::{Case, ImageReader, LabelManager};
+use crate::plan::{Configuration, Plans};
+use nnunet_base::files::write_atomic;
+use nnunet_pyformats::json::{Json, KeyOrder};
+
+/// Folder of the records below that of the cases.
+const FOLDER: &str = "made_from";
+
+/// All that decides how cases come out, besides the cases themselves.
+#[derive(Debug)]
+pub(super) struct Recipe(Json);
+
+impl Recipe {
+    /// The recipe of a configuration.
+    pub(super) fn new(
+        plans: &Plans,
+        configuration: &Configuration,
+        labels: &LabelManager,
+        reader: ImageReader,
+    ) -> Self {
+        let channels = configuration.channels();
+        let intensities: Vec<String> = (0..channels).map(|c| format!("{:?}", plans.intensity(c))).collect();
+        let c = configuration;
+        Self(Json::object([
+            ("program", concat!("nnunet ", env!("CARGO_PKG_VERSION")).into()),
+            ("reader", reader.name().into()),
+            ("transpose_forward", plans.transpose_forward().to_vec().into()),
+            ("preprocessor", c.preprocessor_name.as_str().into()),
+            ("spacing", c.spacing.as_slice().into()),
+            // The layout of the arrays follows the patches that are read from them.
+            ("patch_size", c.patch_size.as_slice().into()),
+            ("normalization", format!("{:?} {:?}", c.normalization_schemes, c.use_mask_for_norm).into()),
+            ("intensities", intensities.into()),
+            ("resampling", format!("{:?} {:?}", c.resampling_data, c.resampling_seg).into()),
+            ("located_classes", format!("{:?}", sampled_classes(labels)).into()),
+        ]))
+    }
+
+    /// Whether the stored case is the one that would be made now, whole.
+    pub(super) fn is_finished(&self, folder: &Path, case: &Case) -> bool {
+        let record = std::fs::read_to_string(path(folder, &case.identifier));
+        record.is_ok_and(|found| self.record(folder, case, case.stamps()).is_some_and(|new| found == new))
+    }
+
+    /// Notes that the case is there, after its files were written; it was made from files of these stamps.
+    pub(super) fn note(
+        &self,
+        folder: &Path,
+        case: &Case,
+        stamps: Option<Json>,
+    ) -> Result<(), PreprocessError> {
+        let path = path(folder, &case.identifier);
+        match self.record(folder, case, stamps) {
+            Some(record) => {
+                write_atomic(&path, record.as_bytes()).map_err(|e| PreprocessError::io(&path, "write it", e))
+            }
+            // A file whose time cannot be told: the case cannot be known again.
+            None => Ok(()),
+        }
+    }
+
+    /// The text of the record: the recipe, the files of the case, the sizes of what was made.
+    fn record(&self, folder: &Path, case: &Case, stamps: Option<Json>) -> Option<String> {
+        let files = CaseFiles::new(folder, &case.identifier);
+        let sizes = [&files.data, &files.segmentation, &files.properties]
+            .map(|path| std::fs::metadata(path).ok().map(|file| file.len() as usize));
+        let [Some(data), Some(segmentation), Some(properties)] = sizes else { return None };
+        let record = Json::object([
+            ("recipe", self.0.clone()),
+            ("files", stamps?),
+            ("bytes", [data, segmentation, properties].into()),
+        ]);
+        Some(record.to_python(KeyOrder::Kept))
+    }
+}
+
+/// Removes the record of a case that is about to be made anew.
+pub(super) fn forget(folder: &Path, identifier: &str) -> Result<(), PreprocessError> {
+    let path = path(folder, identifier);
+    match std::fs::remove_file(&path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(PreprocessError::io(&path, "remove it", e)),
+        _ => Ok(()),
+    }
+}
+
+fn path(folder: &Path, identifier: &str) -> PathBuf {
+    folder.join(FOLDER).join(format!("{identifier}.json"))
+}

@@ -1,0 +1,48 @@
+//! What training and prediction share: the network that a configuration describes, what a trainer's name
+//! stands for, and how a model's folder is named.
+
+mod name;
+mod recipe;
+
+pub use name::ModelName;
+pub use recipe::{Recipe, UnknownTrainer};
+
+use nnunet_graph::{Graph, NetworkError};
+
+use nnunet_data::dataset::labels::stored_label;
+use nnunet_data::dataset::{DatasetError, DatasetJson, LabelManager};
+use nnunet_data::plan::Configuration;
+
+/// Number of input channels: those of the image, and in a cascade one for each foreground label of the
+/// previous stage's segmentation.
+pub fn input_channels(configuration: &Configuration, dataset: &DatasetJson, labels: &LabelManager) -> usize {
+    let previous = if configuration.previous_stage.is_some() { labels.foreground_labels().len() } else { 0 };
+    dataset.num_channels() + previous
+}
+
+/// Foreground labels of a previous stage's segmentation, in the order of the network's input channels.
+///
+/// # Errors
+/// A label that does not fit the 16 bits of segmentations.
+pub fn previous_stage_labels(labels: &LabelManager) -> Result<Vec<i16>, DatasetError> {
+    labels.foreground_labels().into_iter().map(stored_label).collect()
+}
+
+/// The network's graph. Without `deep_supervision` it has the full-resolution output only.
+///
+/// # Errors
+/// An architecture or an argument of it that is not known.
+pub fn network_graph(
+    configuration: &Configuration,
+    dataset: &DatasetJson,
+    labels: &LabelManager,
+    deep_supervision: bool,
+) -> Result<Graph, NetworkError> {
+    nnunet_graph::build(
+        &configuration.architecture.network_class_name,
+        &configuration.architecture.kwargs_value(),
+        input_channels(configuration, dataset, labels),
+        labels.num_segmentation_heads(),
+        deep_supervision,
+    )
+}

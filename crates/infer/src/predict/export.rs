@@ -1,0 +1,436 @@
+//! From logits on the network's grid to a segmentation on the original one.
+//!
+//! ```text
+//! logits (classes, z, y, x), target spacing
+//!   -> resampled slab by slab to the cropped grid -> winner (or regions) of each voxel
+//!   -> crop box put back (background outside) -> axes transposed back
+//! ```
+//! Only a slab of the resampled logits exists at a time, never classes x the full image.
+//! Source: the reference's export. Its logits are f16 before and after resampling; rounding ours the same
+//! way decides close voxels as it does.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data};
+use nnunet_volume::{ChannelVolume, Volume, VolumeError};
+use rayon::prelude::*;
+
+use super::slab_stream::{Collected, SlabStream, round_to_half};
+use nnunet_data::dataset::LabelManager;
+use nnunet_data::plan::{Configuration, PlanError, Plans};
+use nnunet_data::preprocess::{Properties, transpose};
+
+/// Brings predictions of one configuration back to the grid of their images.
+#[derive(Debug, Clone, Copy)]
+pub struct Exporter<'a> {
+    plans: &'a Plans,
+    configuration: &'a Configuration,
+    labels: &'a LabelManager,
+}
+
+/// Why a prediction could not be brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum ExportError {
+    /// The plans.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// The plans keep every image on its grid, but the logits have another.
+    #[error(
+        "plans {plans}, configuration {configuration}: resampling_fn_probabilities keeps the grid, but the network's \
+         has {from:?} voxels and the image {to:?} (z, y, x); expected that nothing is resampled in preprocessing either"
+    )]
+    GridKept {
+        /// Name of the plans.
+        plans: String,
+        /// Name of the configuration.
+        configuration: String,
+        /// Shape of the logits.
+        from: [usize; 3],
+        /// Shape of the image.
+        to: [usize; 3],
+    },
+    /// The logits do not fit the labels or the case.
+    #[error("the network has {found} outputs, the labels need {expected}: model and dataset.json do not fit")]
+    Heads {
+        /// Channels of the logits.
+        found: usize,
+        /// Segmentation heads of the labels.
+        expected: usize,
+    },
+    /// The properties name shapes that contradict each other.
+    #[error(
+        "the properties of the case are inconsistent: crop of {crop:?} in an image of {image:?} (z, y, x)"
+    )]
+    Shapes {
+        /// Shape of the crop box.
+        crop: [usize; 3],
+        /// Shape before cropping.
+        image: [usize; 3],
+    },
+    /// Resampling failed.
+    #[error(transparent)]
+    Volume(#[from] VolumeError),
+}
+
+impl<'a> Exporter<'a> {
+    /// An exporter for the given plans.
+    pub fn new(plans: &'a Plans, configuration: &'a Configuration, labels: &'a LabelManager) -> Self {
+        Self { plans, configuration, labels }
+    }
+
+    /// Name of the reader that the plans were made with: it writes the segmentations.
+    pub(super) fn image_reader_writer(&self) -> &'a str {
+        self.plans.image_reader_writer()
+    }
+
+    /// The segmentation (z, y, x) on the original grid for `logits` (heads, z, y, x) on the network's.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn segmentation(
+        &self,
+        logits: &ChannelVolume<f16>,
+        properties: &Properties,
+    ) -> Result<Volume<u16>, ExportError> {
+        let mut labels = self.labels_of_slices(logits.shape(), properties)?;
+        labels.push(logits)?;
+        labels.finish(properties)
+    }
+
+    /// The same for logits that arrive slice by slice on a network's grid of `shape` (z, y, x).
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn labels_of_slices(
+        &self,
+        shape: [usize; 3],
+        properties: &Properties,
+    ) -> Result<LabelsOfSlices<'a>, ExportError> {
+        check_crop(properties)?;
+        LabelsOfSlices::new(*self, shape, self.way_back(properties))
+    }
+
+    /// The segmentation (z, y, x) for `logits` (heads, z, y, x), resampled to `shape`: the preprocessed
+    /// grid of a cascade's next stage.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn segmentation_for_next_stage(
+        &self,
+        logits: &ChannelVolume<f16>,
+        properties: &Properties,
+        shape: [usize; 3],
+    ) -> Result<Volume<u16>, ExportError> {
+        // As in the reference, only the network's own spacing says whether an axis is treated separately.
+        let spacing = self.way_back(properties).from;
+        let grid = Grid { shape, from: spacing, to: spacing };
+        let mut labels = LabelsOfSlices::new(*self, logits.shape(), grid)?;
+        labels.push(logits)?;
+        let mut segmentation = Volume::filled(shape, 0u16);
+        segmentation.data_mut().copy_from_slice(&labels.labels()?);
+        Ok(segmentation)
+    }
+
+    /// The segmentation and the probabilities (heads, z, y, x), both on the original grid. Outside of
+    /// the crop box the background has probability 1 (regions: every region 0).
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn segmentation_and_probabilities(
+        &self,
+        logits: &ChannelVolume<f16>,
+        properties: &Properties,
+    ) -> Result<(Volume<u16>, ChannelVolume<f32>), ExportError> {
+        check_crop(properties)?;
+        self.check_heads(logits)?;
+        let grid = self.way_back(properties);
+        let mut cropped = vec![0u16; grid.shape.iter().product()];
+        let mut probabilities =
+            ChannelVolume::filled(logits.channels(), properties.bbox_used_for_cropping.shape(), 0.0f32);
+        let visit = |start: usize, slab: &mut ChannelVolume<f32>| {
+            if self.labels.has_regions() {
+                slab.data_mut().par_iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
+            } else {
+                softmax(slab);
+            }
+            let len = slab.voxels();
+            self.decide(slab, Scores::Probabilities, &mut cropped[start..start + len]);
+            for c in 0..slab.channels() {
+                probabilities.channel_mut(c)[start..start + len].copy_from_slice(slab.channel(c));
+            }
+        };
+        match self.resampling(logits.shape(), grid)? {
+            Resampled::BySlabs(mut stream) => stream.push(logits, visit)?,
+            Resampled::Whole(method) => self.resample_whole(logits, grid, &method, visit)?,
+        }
+        Ok((self.restore(cropped, properties), self.restore_probabilities(&probabilities, properties)))
+    }
+
+    fn check_heads(&self, logits: &ChannelVolume<f16>) -> Result<(), ExportError> {
+        let (found, expected) = (logits.channels(), self.labels.num_segmentation_heads());
+        if found == expected { Ok(()) } else { Err(ExportError::Heads { found, expected }) }
+    }
+
+    /// The cropped grid of the image.
+    fn way_back(&self, properties: &Properties) -> Grid {
+        let spacing = self.plans.transpose_forward().map(|axis| properties.spacing[axis]);
+        Grid {
+            shape: properties.shape_after_cropping_and_before_resampling,
+            from: self.configuration.target_spacing_zyx(spacing),
+            to: spacing,
+        }
+    }
+
+    /// How logits on a network's grid of shape `from` come to `grid`.
+    fn resampling(&self, from: [usize; 3], grid: Grid) -> Result<Resampled, ExportError> {
+        let Some(method) = self.configuration.resampling_probabilities.method()? else {
+            if from != grid.shape {
+                return Err(ExportError::GridKept {
+                    plans: self.plans.plans_name().to_owned(),
+                    configuration: self.configuration.name.clone(),
+                    from,
+                    to: grid.shape,
+                });
+            }
+            let method = Method::new(Interpolation::Nearest, Interpolation::Nearest);
+            let resampler = SlabResampler::new(from, grid.shape, grid.from, grid.to, &method)?;
+            return Ok(Resampled::BySlabs(Box::new(SlabStream::new(resampler, true))));
+        };
+        if [method.together, method.in_plane, method.across].contains(&Interpolation::Cubic) {
+            return Ok(Resampled::Whole(method));
+        }
+        let resampler = SlabResampler::new(from, grid.shape, grid.from, grid.to, &method)?;
+        Ok(Resampled::BySlabs(Box::new(SlabStream::new(resampler, !method.is_torch()))))
+    }
+
+    /// Cubic splines need the whole volume: one slab of everything.
+    fn resample_whole(
+        &self,
+        logits: &ChannelVolume<f16>,
+        grid: Grid,
+        method: &Method,
+        visit: impl FnOnce(usize, &mut ChannelVolume<f32>),
+    ) -> Result<(), ExportError> {
+        let mut whole = resample_data(widened(logits), grid.shape, grid.from, grid.to, method)?;
+        round_to_half(&mut whole);
+        visit(0, &mut whole);
+        Ok(())
+    }
+
+    /// Labels of the voxels of a slab.
+    fn decide(&self, slab: &ChannelVolume<f32>, scores: Scores, labels: &mut [u16]) {
+        const SPAN: usize = 1 << 14;
+        let regions = self.labels.has_regions();
+        let order = self.labels.regions_class_order();
+        let threshold = scores.threshold();
+        labels.par_chunks_mut(SPAN).enumerate().for_each(|(i, labels)| {
+            let span = i * SPAN..i * SPAN + labels.len();
+            let part = |c: usize| &slab.channel(c)[span.clone()];
+            if regions {
+                labels.fill(0);
+                // Later regions overwrite earlier ones.
+                for (c, &label) in order.iter().enumerate() {
+                    for (out, &score) in labels.iter_mut().zip(part(c)) {
+                        if score > threshold {
+                            *out = label as u16;
+                        }
+                    }
+                }
+            } else {
+                // The index of a head is its label: labels are consecutive from the background on.
+                let mut best = part(0).to_vec();
+                labels.fill(0);
+                for c in 1..slab.channels() {
+                    for ((out, best), &score) in labels.iter_mut().zip(&mut best).zip(part(c)) {
+                        if score > *best {
+                            *best = score;
+                            *out = c as u16;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
+    /// Puts the crop back into the image and the axes back into their order.
+    fn restore(&self, cropped: Vec<u16>, properties: &Properties) -> Volume<u16> {
+        let shape = properties.shape_before_cropping;
+        let mut image = Volume::filled(shape, 0u16);
+        fill_box(image.data_mut(), &cropped, properties);
+        drop(cropped);
+        let backward = self.plans.transpose_backward();
+        if backward == [0, 1, 2] {
+            return image;
+        }
+        let data = transpose(image.data(), shape, backward);
+        Volume::new(backward.map(|axis| shape[axis]), data).unwrap_or(image)
+    }
+
+    fn restore_probabilities(
+        &self,
+        cropped: &ChannelVolume<f32>,
+        properties: &Properties,
+    ) -> ChannelVolume<f32> {
+        let shape = properties.shape_before_cropping;
+        let backward = self.plans.transpose_backward();
+        let mut restored =
+            ChannelVolume::filled(cropped.channels(), backward.map(|axis| shape[axis]), 0.0f32);
+        let mut image = vec![0.0f32; shape.iter().product()];
+        for c in 0..cropped.channels() {
+            let outside = if c == 0 && !self.labels.has_regions() { 1.0 } else { 0.0 };
+            image.fill(outside);
+            fill_box(&mut image, cropped.channel(c), properties);
+            restored.channel_mut(c).copy_from_slice(&transpose(&image, shape, backward));
+        }
+        restored
+    }
+}
+
+/// The crop box lies within the image.
+fn check_crop(properties: &Properties) -> Result<(), ExportError> {
+    let (crop, image) = (properties.bbox_used_for_cropping, properties.shape_before_cropping);
+    if (0..3).any(|a| crop.upper[a] > image[a] || crop.lower[a] >= crop.upper[a]) {
+        return Err(ExportError::Shapes { crop: crop.shape(), image });
+    }
+    Ok(())
+}
+
+/// Labels of a grid from logits that arrive slice by slice. Made by [`Exporter::labels_of_slices`].
+pub struct LabelsOfSlices<'a> {
+    exporter: Exporter<'a>,
+    grid: Grid,
+    labels: Vec<u16>,
+    way: Way,
+}
+
+/// How the slices are dealt with.
+enum Way {
+    Slabs(Box<SlabStream>),
+    /// They wait for the last one.
+    Whole(Collected, Method),
+}
+
+impl<'a> LabelsOfSlices<'a> {
+    fn new(exporter: Exporter<'a>, from: [usize; 3], grid: Grid) -> Result<Self, ExportError> {
+        let way = match exporter.resampling(from, grid)? {
+            Resampled::BySlabs(stream) => Way::Slabs(stream),
+            Resampled::Whole(method) => Way::Whole(Collected::new(from), method),
+        };
+        Ok(Self { exporter, grid, labels: vec![0; grid.shape.iter().product()], way })
+    }
+
+    /// Takes the next slices of the logits (heads, slices, y, x).
+    ///
+    /// # Errors
+    /// Another number of heads than the labels have.
+    pub fn push(&mut self, logits: &ChannelVolume<f16>) -> Result<(), ExportError> {
+        self.exporter.check_heads(logits)?;
+        match &mut self.way {
+            Way::Slabs(stream) => {
+                let (exporter, labels) = (&self.exporter, &mut self.labels);
+                Ok(stream.push(logits, |start, slab| {
+                    let len = slab.voxels();
+                    exporter.decide(slab, Scores::Logits, &mut labels[start..start + len]);
+                })?)
+            }
+            Way::Whole(collected, ..) => {
+                collected.push(logits);
+                Ok(())
+            }
+        }
+    }
+
+    /// The segmentation (z, y, x) on the image's own grid. Every slice must have arrived.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn finish(self, properties: &Properties) -> Result<Volume<u16>, ExportError> {
+        let exporter = self.exporter;
+        let labels = self.labels()?;
+        Ok(exporter.restore(labels, properties))
+    }
+
+    /// The labels of the grid.
+    fn labels(mut self) -> Result<Vec<u16>, ExportError> {
+        if let Way::Whole(collected, method) = self.way
+            && let Some(logits) = collected.finish()
+        {
+            let (exporter, labels) = (self.exporter, &mut self.labels);
+            exporter.resample_whole(&logits, self.grid, &method, |_, whole| {
+                exporter.decide(whole, Scores::Logits, labels);
+            })?;
+        }
+        Ok(self.labels)
+    }
+}
+
+/// How logits come to another grid.
+enum Resampled {
+    /// A few slices at a time.
+    BySlabs(Box<SlabStream>),
+    /// All at once.
+    Whole(Method),
+}
+
+/// What logits are resampled to.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    /// Shape (z, y, x).
+    shape: [usize; 3],
+    /// Spacing (z, y, x) in mm of the logits.
+    from: [f64; 3],
+    /// Spacing of the grid.
+    to: [f64; 3],
+}
+
+/// What the values of a slab are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scores {
+    Logits,
+    Probabilities,
+}
+
+impl Scores {
+    /// Above it a region is present.
+    fn threshold(self) -> f32 {
+        match self {
+            Self::Logits => 0.0,
+            Self::Probabilities => 0.5,
+        }
+    }
+}
+
+/// The same values in f32.
+fn widened(logits: &ChannelVolume<f16>) -> ChannelVolume<f32> {
+    let mut wide = ChannelVolume::filled(logits.channels(), logits.shape(), 0.0f32);
+    logits.data().convert_to_f32_slice(wide.data_mut());
+    wide
+}
+
+/// Copies the rows of the crop into their place.
+fn fill_box<T: Copy>(image: &mut [T], cropped: &[T], properties: &Properties) {
+    let crop = properties.bbox_used_for_cropping;
+    let width = crop.shape()[2];
+    for (row, source) in crop.rows(properties.shape_before_cropping).zip(cropped.chunks_exact(width.max(1))) {
+        image[row].copy_from_slice(source);
+    }
+}
+
+/// Probabilities from the logits of a slab, over the channels.
+fn softmax(slab: &mut ChannelVolume<f32>) {
+    let (channels, voxels) = (slab.channels(), slab.voxels());
+    let mut largest = slab.channel(0).to_vec();
+    for c in 1..channels {
+        largest.iter_mut().zip(slab.channel(c)).for_each(|(m, &v)| *m = m.max(v));
+    }
+    slab.data_mut().par_chunks_mut(voxels.max(1)).for_each(|channel| {
+        channel.iter_mut().zip(&largest).for_each(|(v, m)| *v = (*v - m).exp());
+    });
+    let mut sums = vec![0.0f32; voxels];
+    for c in 0..channels {
+        sums.iter_mut().zip(slab.channel(c)).for_each(|(s, &v)| *s += v);
+    }
+    slab.data_mut().par_chunks_mut(voxels.max(1)).for_each(|channel| {
+        channel.iter_mut().zip(&sums).for_each(|(v, s)| *v /= s);
+    });
+}

@@ -1,0 +1,80 @@
+//! Single cases, as a program calls that keeps a model loaded: an image in memory, or the files of a case.
+
+use std::path::{Path, PathBuf};
+
+use nnunet_exec_cpu::CpuOptions;
+use nnunet_volume::Volume;
+
+use super::cascade::CaseReader;
+use super::error::PredictError;
+use super::memory;
+use super::model_folder::Model;
+use super::predictor::{Predictor, WindowOptions};
+use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_data::dataset::cases::case_of_files;
+use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
+
+impl Predictor {
+    /// Loads all folds of the model in `folder` with their final checkpoints.
+    ///
+    /// # Errors
+    /// Missing or damaged files, or weights that do not fit the plans.
+    pub fn open(folder: &Path, cpu: CpuOptions, options: WindowOptions) -> Result<Self, PredictError> {
+        Self::new(Model::load(folder, &[], "checkpoint_final.pth")?, cpu, options)
+    }
+
+    /// Segments an image in memory; the labels (z, y, x) lie on its grid. In a cascade `case` has the
+    /// previous stage's segmentation. `progress` hears of the network's passes.
+    ///
+    /// # Errors
+    /// An image that does not fit the model, or a raised `cancel` ([`PredictError::Interrupted`]).
+    pub fn predict_image(
+        &mut self,
+        case: RawCase,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<Volume<u16>, PredictError> {
+        let stage = format!("predict {}", case.identifier);
+        let model = self.model().clone();
+        let previous = &model.configuration.previous_stage;
+        if let (Some(previous), None) = (previous, &case.segmentation) {
+            let configuration = model.configuration.name.clone();
+            return Err(PredictError::NoPreviousStage { configuration, previous: previous.clone() });
+        }
+        // A segmentation says nothing to a model of a single stage.
+        let segmentation = case.segmentation.filter(|_| previous.is_some());
+        let prepared = CaseReader::of_single_cases(&model)?.prepare(RawCase { segmentation, ..case })?;
+        let PreprocessedCase { data, properties, .. } = prepared;
+        let need = self.memory(properties.shape_before_cropping, data.shape(), false)?;
+        memory::check(self, &need, None)?;
+        let total = self.passes(data.shape()) as u64;
+        progress.event(Event::Started { stage: &stage, total });
+        let mut done = 0;
+        let labels = self.segmentation(&data, &properties, cancel, &mut |passes| {
+            done += passes as u64;
+            progress.event(Event::Advanced { done, detail: "" });
+        })?;
+        progress.event(Event::Finished);
+        Ok(labels)
+    }
+
+    /// Segments the case whose channels are `images`, in their order, and writes the file `output`, which
+    /// appears whole or not at all.
+    ///
+    /// # Errors
+    /// Files that cannot be read or written or do not fit the model, or a raised `cancel`.
+    pub fn predict_files(
+        &mut self,
+        images: &[PathBuf],
+        output: &Path,
+        progress: &dyn Progress,
+        cancel: &Cancel,
+    ) -> Result<(), PredictError> {
+        let model = self.model().clone();
+        let reader = CaseReader::of_single_cases(&model)?.reader();
+        let case = read_case(reader, &case_of_files(images, &model.dataset)?, progress)?;
+        let geometry = case.geometry;
+        let labels = self.predict_image(case, progress, cancel).map_err(|error| error.naming(images))?;
+        Ok(reader.write_labels(output, &labels, &geometry)?)
+    }
+}

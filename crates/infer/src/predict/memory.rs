@@ -1,0 +1,263 @@
+//! What a prediction needs of main memory, stated before it starts.
+
+use nnunet_exec_cpu::MemoryEstimate;
+
+use super::cascade::CaseReader;
+use super::error::PredictError;
+use super::predictor::Predictor;
+use super::run::PredictRequest;
+use super::slab_stream::SlabStream;
+use super::sliding_window::Networks;
+use nnunet_base::memory::{MemoryLimit, MemoryLimitError, gigabytes};
+use nnunet_base::progress::{Event, Progress};
+use nnunet_data::dataset::Case;
+use nnunet_data::preprocess::memory_of_case;
+
+/// Bytes of the program itself.
+const PROGRAM: u64 = 16 << 20;
+
+/// Bytes that one case needs at most in each of its stages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryNeed {
+    /// Weights and activations, there all the time.
+    pub loaded: u64,
+    /// Reading and preprocessing.
+    pub preparation: u64,
+    /// Preprocessed image, logits in work and labels.
+    pub network: u64,
+    /// Labels or probabilities until they are written.
+    pub export: u64,
+}
+
+impl MemoryNeed {
+    /// If nothing else is in work.
+    pub fn alone(&self) -> u64 {
+        self.loaded.saturating_add(self.preparation.max(self.network).max(self.export))
+    }
+
+    /// If `preparing` further cases are prepared and one waits, while `exporting` are exported.
+    pub fn overlapping(&self, preparing: usize, exporting: usize) -> u64 {
+        let of = |bytes: u64, cases: usize| bytes.saturating_mul(cases as u64 + 1);
+        self.loaded
+            .saturating_add(self.network)
+            .saturating_add(of(self.preparation, preparing))
+            .saturating_add(of(self.export, exporting))
+    }
+}
+
+impl Predictor {
+    /// Memory of one pass of the network over a tile (with all that go through it together).
+    ///
+    /// # Errors
+    /// When the network does not take the tiles.
+    pub fn memory_of_pass(&self) -> Result<MemoryEstimate, PredictError> {
+        let executor = &self.folds.executor;
+        let [z, y, x] = self.window.tile;
+        let shape = [self.window.batch, executor.graph().input_channels(), z, y, x];
+        Ok(executor.memory_estimate(shape, false)?)
+    }
+
+    /// What an image of `shape` needs whose preprocessed version has shape `on_network` (both z, y, x).
+    ///
+    /// # Errors
+    /// When the network does not take the tiles.
+    pub fn memory(
+        &self,
+        shape: [usize; 3],
+        on_network: [usize; 3],
+        save_probabilities: bool,
+    ) -> Result<MemoryNeed, PredictError> {
+        let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
+        let (before, after) = (voxels(shape), voxels(on_network));
+        let heads = self.model.labels.num_segmentation_heads();
+        let executor = &self.folds.executor;
+        let channels = executor.graph().input_channels();
+        let pass = self.memory_of_pass()?;
+        let further_folds = (self.folds.count() - 1) * executor.parameters().total_count() * 4;
+        let whole = 2 * heads as u64 * after;
+        let logits = if self.folds_run_side_by_side(on_network) {
+            self.window.memory(on_network, heads, self.folds.count())
+        } else {
+            self.window.memory(on_network, heads, 1) + whole
+        };
+        let slab = SlabStream::memory(heads, shape[1] * shape[2]);
+        let labels = 2 * before + slab;
+        // Labels cropped, put back and transposed, and as the file has them.
+        let mut export = 6 * before;
+        let mut network = 4 * channels as u64 * after + logits + labels;
+        if save_probabilities {
+            network += whole;
+            export += whole + slab + 4 * before * (2 * heads as u64 + 1);
+        }
+        Ok(MemoryNeed {
+            loaded: PROGRAM + (pass.total() + further_folds) as u64,
+            preparation: memory_of_case(channels as u64, before, after),
+            network,
+            export,
+        })
+    }
+}
+
+/// What to change when a case needs too much.
+const REMEDY: &str =
+    "Predict fewer folds, leave out --save_probabilities, or check the size in the files' headers. ";
+/// What to change when the network does not even fit.
+const REMEDY_OF_PASS: &str = "Check patch_size in the plans.json of the model. ";
+
+/// Checks what one case needs; `given` is the limit that the user set.
+///
+/// # Errors
+/// It cannot be had.
+pub(super) fn check(
+    predictor: &Predictor,
+    need: &MemoryNeed,
+    given: Option<u64>,
+) -> Result<(), MemoryLimitError> {
+    let limit = MemoryLimit::new(given);
+    match limit.excludes(need.alone()) {
+        true => Err(too_much(predictor, need, &limit, format!("it needs {}", gigabytes(need.alone())))),
+        false => Ok(()),
+    }
+}
+
+/// The error for cases that need too much, one of which is `need`; it says so where the network alone already does.
+fn too_much(
+    predictor: &Predictor,
+    need: &MemoryNeed,
+    limit: &MemoryLimit,
+    cases: String,
+) -> MemoryLimitError {
+    if !limit.excludes(need.loaded) {
+        return limit.error(cases, REMEDY);
+    }
+    let window = &predictor.window;
+    let patches = if window.batch == 1 { "a patch".to_owned() } else { format!("{} patches", window.batch) };
+    let [z, y, x] = window.tile;
+    let network = gigabytes(need.loaded);
+    let needs =
+        format!("{cases}, of which the network takes {network} on {patches} of {z} x {y} x {x} voxels");
+    limit.error(needs, REMEDY_OF_PASS)
+}
+
+/// Says what the largest of `cases` needs, and whether cases may overlap: within the request's limit, or within what is available.
+///
+/// # Errors
+/// Cases that need more than the limit, or without one more than the process can have, even alone; all are named.
+pub(super) fn plan(
+    predictor: &Predictor,
+    reader: &CaseReader<'_>,
+    cases: &[&Case],
+    request: &PredictRequest,
+    progress: &dyn Progress,
+) -> Result<bool, PredictError> {
+    plan_within(MemoryLimit::new(request.max_ram), predictor, reader, cases, request, progress)
+}
+
+/// [`plan`] for what is given or what the system says.
+fn plan_within(
+    limit: MemoryLimit,
+    predictor: &Predictor,
+    reader: &CaseReader<'_>,
+    cases: &[&Case],
+    request: &PredictRequest,
+    progress: &dyn Progress,
+) -> Result<bool, PredictError> {
+    let mut largest: Option<(MemoryNeed, &str)> = None;
+    let mut too_large: Vec<String> = Vec::new();
+    for case in cases {
+        // Files that are damaged fail when they are read, and by themselves.
+        let header = case.images.first().and_then(|path| reader.reader().read_header(path).ok());
+        let Some((_, shape, spacing)) = header else { continue };
+        let Ok((shape, on_network)) = reader.shapes(shape, spacing) else { continue };
+        let need = predictor.memory(shape, on_network, request.save_probabilities)?;
+        if limit.excludes(need.alone()) {
+            too_large.push(format!("{} needs {}", case.identifier, gigabytes(need.alone())));
+        }
+        if largest.is_none_or(|(other, _)| need.alone() > other.alone()) {
+            largest = Some((need, &case.identifier));
+        }
+    }
+    let Some((need, case)) = largest else { return Ok(request.max_ram.is_none()) };
+    if !too_large.is_empty() {
+        return Err(too_much(predictor, &need, &limit, too_large.join(", ")).into());
+    }
+    // One case overlaps with nothing.
+    let overlapping = match cases.len() {
+        1 => need.alone(),
+        _ => need.overlapping(request.preprocessing_threads, request.export_threads),
+    };
+    let within = limit.comfortable().filter(|within| overlapping > *within);
+    let line = match within {
+        None => format!("memory: at most about {} (largest case {case})", gigabytes(overlapping)),
+        Some(within) => format!(
+            "memory: at most about {} (largest case {case}), one case after the other to stay within {}",
+            gigabytes(need.alone()),
+            gigabytes(within)
+        ),
+    };
+    progress.event(Event::Message(&line));
+    if let Some(warning) = limit.warning(&format!("case {case}"), need.alone()) {
+        progress.event(Event::Warning(&warning));
+    }
+    Ok(within.is_none())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use nnunet_exec_cpu::CpuOptions;
+    use nnunet_testkit::model::ball_model;
+    use nnunet_testkit::phantom::PhantomDataset;
+
+    use super::*;
+    use crate::predict::WindowOptions;
+    use nnunet_base::memory::Memory;
+    use nnunet_data::dataset::cases::prediction_cases;
+
+    struct Heard(Mutex<Vec<String>>);
+
+    impl Progress for Heard {
+        fn event(&self, event: Event<'_>) {
+            if let Event::Message(text) | Event::Warning(text) = event {
+                self.0.lock().unwrap().push(text.to_owned());
+            }
+        }
+    }
+
+    #[test]
+    fn without_a_limit_what_the_process_can_have_decides() {
+        let root = tempfile::tempdir().unwrap();
+        let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
+        let cpu = CpuOptions { threads: 1, ..CpuOptions::default() };
+        let predictor = Predictor::open(&ball_model(), cpu, WindowOptions::default()).unwrap();
+        let model = predictor.model().clone();
+        let reader = CaseReader::of_single_cases(&model).unwrap();
+        let cases = prediction_cases(&images, &model.dataset).unwrap();
+        let cases: Vec<&Case> = cases.iter().collect();
+        let request = PredictRequest::new(&images, root.path());
+        let plan = |total: u64, available: u64| {
+            let limit = Memory { total: Some(total), available: Some(available), of_group: false };
+            let heard = Heard(Mutex::default());
+            let planned =
+                plan_within(MemoryLimit::Machine(limit), &predictor, &reader, &cases, &request, &heard);
+            (planned.map_err(|error| error.to_string()), heard.0.into_inner().unwrap())
+        };
+        let (overlap, heard) = plan(1 << 40, 1 << 40);
+        assert!(overlap == Ok(true) && heard.len() == 1, "{heard:?}");
+        let (overlap, heard) = plan(1 << 40, 1 << 20);
+        assert_eq!((overlap, heard.len()), (Ok(false), 2), "{heard:?}");
+        assert!(heard[0].contains("one case after the other to stay within 1 MB"), "{heard:?}");
+        assert!(heard[1].contains("are free now"), "{heard:?}");
+        let loaded = PROGRAM + predictor.memory_of_pass().unwrap().total() as u64;
+        let (refused, heard) = plan(loaded, loaded);
+        let refused = refused.unwrap_err();
+        assert!(
+            refused.contains("of this machine: ball_000 needs") && refused.contains("ball_001 needs"),
+            "{refused}"
+        );
+        assert!(heard.is_empty());
+        let refused = plan(loaded - 1, 0).0.unwrap_err();
+        assert!(refused.contains("the network takes") && refused.contains("patch_size"), "{refused}");
+    }
+}

@@ -1,0 +1,159 @@
+//! A trained model on disk: plans.json, dataset.json and a checkpoint per fold.
+//!
+//! ```text
+//! TRAINER__PLANS__CONFIGURATION/{plans.json, dataset.json, fold_0/checkpoint_final.pth, ...}
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use nnunet_checkpoint::Checkpoint;
+use nnunet_graph::{Graph, Parameters};
+use nnunet_pyformats::pickle::Value;
+
+use super::error::PredictError;
+use super::export::Exporter;
+use crate::model::network_graph;
+use nnunet_data::dataset::splits::Fold;
+use nnunet_data::dataset::{DatasetJson, LabelManager};
+use nnunet_data::plan::{Configuration, Plans};
+
+/// A model ready to predict: its configuration and the weights of its folds.
+pub struct Model {
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The plans it was trained with.
+    pub plans: Plans,
+    /// The configuration it was trained for.
+    pub configuration: Configuration,
+    /// The dataset it was trained on.
+    pub dataset: DatasetJson,
+    /// The labels it predicts.
+    pub labels: LabelManager,
+    /// The network, with the full-resolution output only.
+    pub graph: Graph,
+    /// Weights of each fold; a predictor takes them.
+    pub folds: Vec<Parameters>,
+    /// Axes of the patch along which predictions may be mirrored.
+    pub mirroring_axes: Vec<usize>,
+    /// What the user should know about the model.
+    pub remarks: Vec<String>,
+}
+
+impl Model {
+    /// The way from its logits to the original grid.
+    pub fn exporter(&self) -> Exporter<'_> {
+        Exporter::new(&self.plans, &self.configuration, &self.labels)
+    }
+
+    /// Reads `folds` of the model in `folder`, each from the file `checkpoint`. No folds: those that
+    /// are there.
+    ///
+    /// # Errors
+    /// Missing or damaged files, or weights that do not fit the plans.
+    pub fn load(folder: &Path, folds: &[Fold], checkpoint: &str) -> Result<Self, PredictError> {
+        if let Some(model) = model_around(folder) {
+            return Err(PredictError::PartOfModel { path: folder.to_owned(), model });
+        }
+        if !folder.is_dir() {
+            return Err(PredictError::NoModel { path: folder.to_owned() });
+        }
+        let plans = Plans::read(folder.join("plans.json"))?;
+        let dataset = DatasetJson::load(&folder.join("dataset.json"))?;
+        let labels = LabelManager::new(&dataset)?;
+        let folds = if folds.is_empty() { present_folds(folder, checkpoint) } else { folds.to_vec() };
+        let no_folds = || PredictError::NoFolds {
+            path: folder.to_owned(),
+            checkpoint: checkpoint.to_owned(),
+            there: present_files(folder),
+        };
+        if folds.is_empty() {
+            return Err(no_folds());
+        }
+        let mut model: Option<Self> = None;
+        for fold in folds {
+            let path = folder.join(format!("fold_{fold}")).join(checkpoint);
+            if !path.is_file() {
+                return Err(PredictError::NoCheckpoint { path, there: present_files(folder) });
+            }
+            let file = Checkpoint::read_for_inference(&path)?;
+            let model = match &mut model {
+                Some(model) => model,
+                None => {
+                    let name = configuration_name(&file.init_args, folder);
+                    let configuration = plans.configuration(&name)?;
+                    let graph = network_graph(&configuration, &dataset, &labels, false)?;
+                    model.insert(Self {
+                        folder: folder.to_owned(),
+                        plans: plans.clone(),
+                        configuration,
+                        dataset: dataset.clone(),
+                        labels: labels.clone(),
+                        graph,
+                        folds: Vec::new(),
+                        mirroring_axes: file.mirroring_axes.clone().unwrap_or_default(),
+                        remarks: remarks(&file.trainer_name),
+                    })
+                }
+            };
+            let parameters = file
+                .weights
+                .into_parameters(&model.graph)
+                .map_err(|source| PredictError::Weights { path, source })?;
+            model.folds.push(parameters);
+        }
+        model.ok_or_else(no_folds)
+    }
+}
+
+/// The model that `path` is a part of: the folder of a fold, or a file or folder in it.
+fn model_around(path: &Path) -> Option<PathBuf> {
+    let path = path.canonicalize().ok()?;
+    let is_model =
+        |folder: &Path| folder.join("plans.json").is_file() && folder.join("dataset.json").is_file();
+    if is_model(&path) {
+        return None;
+    }
+    path.ancestors().skip(1).take(2).find(|folder| is_model(folder)).map(Path::to_owned)
+}
+
+/// The configuration that the checkpoint names, else the last part of the folder's name.
+fn configuration_name(init_args: &Value, folder: &Path) -> String {
+    match init_args.get("configuration").and_then(Value::as_str) {
+        Some(name) => name.to_owned(),
+        None => {
+            let name = folder.file_name().unwrap_or_default().to_string_lossy();
+            name.rsplit("__").next().unwrap_or_default().to_owned()
+        }
+    }
+}
+
+fn remarks(trainer: &str) -> Vec<String> {
+    let problem = match crate::model::Recipe::by_name(trainer) {
+        Ok(_) => return Vec::new(),
+        Err(_) if trainer.is_empty() => "the checkpoint does not name its trainer".to_owned(),
+        Err(_) => format!("trainer {trainer} is not known here"),
+    };
+    vec![format!("{problem}; the model predicts with the default behaviour")]
+}
+
+/// Folds that have the checkpoint, in order; `fold_all` only if there is no other.
+pub fn present_folds(folder: &Path, checkpoint: &str) -> Vec<Fold> {
+    let has = |fold: Fold| folder.join(format!("fold_{fold}")).join(checkpoint).is_file();
+    let numbered: Vec<Fold> = (0..100).map(Fold::Number).filter(|f| has(*f)).collect();
+    if numbered.is_empty() && has(Fold::All) { vec![Fold::All] } else { numbered }
+}
+
+/// The checkpoints of a model, for error messages.
+fn present_files(folder: &Path) -> String {
+    let mut files: Vec<PathBuf> = Vec::new();
+    for fold in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if fold.file_name().to_string_lossy().starts_with("fold_") {
+            let inside = std::fs::read_dir(fold.path()).into_iter().flatten().flatten();
+            files.extend(inside.map(|f| f.path()).filter(|p| p.extension().is_some_and(|e| e == "pth")));
+        }
+    }
+    files.sort();
+    let names: Vec<_> =
+        files.iter().map(|p| p.strip_prefix(folder).unwrap_or(p).display().to_string()).collect();
+    if names.is_empty() { "no checkpoint at all".to_owned() } else { names.join(", ") }
+}

@@ -1,0 +1,263 @@
+//! A model that stays loaded and segments preprocessed cases.
+
+use std::sync::Arc;
+
+use half::f16;
+use nnunet_exec_cpu::{CpuExecutor, CpuOptions};
+use nnunet_graph::Parameters;
+use nnunet_volume::{ChannelVolume, Volume};
+use rayon::prelude::*;
+
+use super::bands::{LogitSink, add_to, divide};
+use super::error::PredictError;
+use super::model_folder::Model;
+use super::sliding_window::{Networks, Single, SlidingWindow};
+use nnunet_base::progress::Cancel;
+use nnunet_data::plan::Configuration;
+use nnunet_data::preprocess::Properties;
+
+/// Voxels that a group of small tiles may have together.
+const VOXELS_PER_BATCH: usize = 1 << 17;
+
+/// How a case is predicted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct WindowOptions {
+    /// Distance of neighbouring tiles as a share of the tile, in (0, 1].
+    pub step_fraction: f64,
+    /// Whether predictions are averaged over mirrored inputs, along the axes the model allows.
+    pub mirroring: bool,
+}
+
+impl Default for WindowOptions {
+    fn default() -> Self {
+        Self { step_fraction: 0.5, mirroring: true }
+    }
+}
+
+/// The sliding window for a configuration.
+///
+/// `mirroring_axes` are axes of the patch: for slices 0 is y.
+pub fn window_for(
+    configuration: &Configuration,
+    mirroring_axes: &[usize],
+    options: WindowOptions,
+) -> SlidingWindow {
+    let tile = configuration.patch_size_zyx();
+    let planar = configuration.is_2d();
+    let first_axis = usize::from(planar);
+    // The plans may say anything; what is too large is refused when its memory is estimated.
+    let voxels = tile.iter().fold(1usize, |all, &edge| all.saturating_mul(edge));
+    SlidingWindow {
+        tile,
+        planar,
+        step_fraction: options.step_fraction,
+        mirror_axes: if options.mirroring {
+            mirroring_axes.iter().map(|axis| axis + first_axis).filter(|axis| *axis < 3).collect()
+        } else {
+            Vec::new()
+        },
+        // Small tiles keep all cores busy only together.
+        batch: (VOXELS_PER_BATCH / voxels.max(1)).clamp(1, 32),
+    }
+}
+
+/// A loaded model: what is shared (plans, labels), and the network with the weights of each fold.
+pub struct Predictor {
+    pub(super) model: Arc<Model>,
+    cpu: CpuOptions,
+    pub(super) folds: Folds,
+    pub(super) window: SlidingWindow,
+}
+
+/// The weights of the folds; those of `current` are in the executor.
+pub(super) struct Folds {
+    pub(super) executor: CpuExecutor,
+    parameters: Vec<Parameters>,
+    current: usize,
+}
+
+impl Networks for Folds {
+    type Executor = CpuExecutor;
+
+    fn count(&self) -> usize {
+        self.parameters.len()
+    }
+
+    fn select(&mut self, number: usize) -> &mut CpuExecutor {
+        if number != self.current {
+            let next = std::mem::take(&mut self.parameters[number]);
+            self.parameters[self.current] = std::mem::replace(self.executor.parameters_mut(), next);
+            self.current = number;
+        }
+        &mut self.executor
+    }
+}
+
+impl Predictor {
+    /// Loads `model` into an executor.
+    ///
+    /// # Errors
+    /// When the network cannot be built, or the model has no weights (any more).
+    pub fn new(mut model: Model, cpu: CpuOptions, options: WindowOptions) -> Result<Self, PredictError> {
+        let mut parameters = std::mem::take(&mut model.folds);
+        let first = parameters.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
+        let window = window_for(&model.configuration, &model.mirroring_axes, options);
+        let executor = CpuExecutor::new(model.graph.clone(), first, cpu)?;
+        Ok(Self { model: Arc::new(model), cpu, folds: Folds { executor, parameters, current: 0 }, window })
+    }
+
+    /// The model. Its weights have gone to the predictor.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Makes the executor anew, with the weights that it has. After a panic in the middle of a pass it may lack the
+    /// memory that was in use.
+    pub(super) fn renew_executor(&mut self) -> Result<(), PredictError> {
+        let parameters = std::mem::take(self.folds.executor.parameters_mut());
+        self.folds.executor = CpuExecutor::new(self.model.graph.clone(), parameters, self.cpu)?;
+        Ok(())
+    }
+
+    /// Network passes for a preprocessed image of `shape` (z, y, x), over tiles, mirrored versions and folds.
+    pub fn passes(&self, shape: [usize; 3]) -> usize {
+        self.window.passes(shape) * self.folds.count()
+    }
+
+    /// The segmentation (z, y, x) on the original grid for a preprocessed image (c, z, y, x). Logits are
+    /// brought back and decided slice by slice, while the tiles behind them are computed. `progress` gets
+    /// the number of network passes just made.
+    ///
+    /// # Errors
+    /// When the network fails, its logits are not finite or do not fit, or `cancel` is raised.
+    pub fn segmentation(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        properties: &Properties,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Volume<u16>, PredictError> {
+        let model = Arc::clone(&self.model);
+        let exporter = model.exporter();
+        let mut labels = exporter.labels_of_slices(image.shape(), properties)?;
+        self.slices(image, cancel, progress, &mut |slices| labels.push(slices))?;
+        Ok(labels.finish(properties)?)
+    }
+
+    /// Mean logits (heads, z, y, x) of all folds for a preprocessed image (c, z, y, x). `progress` gets
+    /// the number of network passes just made.
+    ///
+    /// # Errors
+    /// When the network fails, its logits are not finite, or `cancel` is raised.
+    pub fn logits(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<ChannelVolume<f16>, PredictError> {
+        if self.folds_run_side_by_side(image.shape()) {
+            return Ok(self.window.whole(&mut self.folds, image, cancel, progress)?);
+        }
+        self.one_fold_after_the_other(image, cancel, progress)
+    }
+
+    /// Hands the mean logits of all folds to `sink`.
+    fn slices(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+        sink: &mut LogitSink<'_>,
+    ) -> Result<(), PredictError> {
+        if self.folds_run_side_by_side(image.shape()) {
+            return Ok(self.window.run(&mut self.folds, image, cancel, progress, sink)?);
+        }
+        let whole = self.one_fold_after_the_other(image, cancel, progress)?;
+        Ok(sink(&whole)?)
+    }
+
+    /// Whether the folds take turns at each row of tiles: only the slices in work are held then, but of
+    /// every fold. Otherwise one fold after the other goes over the whole image. The result is the same.
+    pub(super) fn folds_run_side_by_side(&self, shape: [usize; 3]) -> bool {
+        let heads = self.model.labels.num_segmentation_heads();
+        let folds = self.folds.count();
+        let whole = (heads * shape.iter().product::<usize>() * size_of::<f16>()) as u64;
+        folds == 1 || self.window.memory(shape, heads, folds) <= self.window.memory(shape, heads, 1) + whole
+    }
+
+    fn one_fold_after_the_other(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<ChannelVolume<f16>, PredictError> {
+        let heads = self.model.labels.num_segmentation_heads();
+        let mut total = ChannelVolume::filled(heads, image.shape(), f16::ZERO);
+        for fold in 0..self.folds.count() {
+            let mut at = 0;
+            let mut row = Vec::new();
+            let mut add = |slices: &ChannelVolume<f16>| {
+                let voxels = slices.voxels();
+                for head in 0..slices.channels().min(heads) {
+                    let values = slices.channel(head).iter().map(|v| v.to_f32());
+                    add_to(&mut total.channel_mut(head)[at..at + voxels], values, &mut row);
+                }
+                at += voxels;
+                Ok(())
+            };
+            let mut network = Single(self.folds.select(fold));
+            self.window.run(&mut network, image, cancel, progress, &mut add)?;
+        }
+        let count = self.folds.count() as f32;
+        let voxels = total.voxels();
+        total.data_mut().par_chunks_mut(voxels.max(1)).for_each_init(Vec::new, |row, head| {
+            divide(head, count, row);
+        });
+        Ok(total)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nnunet_testkit::model::ball_model;
+
+    use super::*;
+
+    #[test]
+    fn a_new_executor_has_the_weights_of_the_old() {
+        let model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
+        let cpu = CpuOptions { threads: 2, ..CpuOptions::default() };
+        let mut predictor = Predictor::new(model, cpu, WindowOptions::default()).unwrap();
+        let data = (0..16 * 17 * 20).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);
+        let image = ChannelVolume::new(1, [16, 17, 20], data.collect()).unwrap();
+        let before = predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap();
+        predictor.renew_executor().unwrap();
+        assert_eq!(predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap(), before);
+    }
+
+    #[test]
+    fn folds_side_by_side_and_one_after_the_other_are_equal() {
+        let mut model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
+        for factor in [0.9, 1.2] {
+            let mut other = model.folds[0].clone();
+            other.iter_mut().for_each(|(_, p)| p.value_mut().iter_mut().for_each(|v| *v *= factor));
+            model.folds.push(other);
+        }
+        let cpu = CpuOptions { threads: 2, ..CpuOptions::default() };
+        let options = WindowOptions { mirroring: false, ..WindowOptions::default() };
+        let mut predictor = Predictor::new(model, cpu, options).unwrap();
+        // One image is hardly taller than a tile, the other many times.
+        for shape in [[18, 17, 20], [150, 17, 20]] {
+            let data = (0..shape.iter().product()).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);
+            let image = ChannelVolume::new(1, shape, data.collect()).unwrap();
+            let cancel = Cancel::new();
+            let mut passes = 0;
+            let one = predictor.one_fold_after_the_other(&image, &cancel, &mut |n| passes += n).unwrap();
+            assert_eq!(passes, predictor.passes(shape));
+            let both = predictor.window.whole(&mut predictor.folds, &image, &cancel, &mut |_| ()).unwrap();
+            assert_eq!(one, both);
+            assert_eq!(predictor.logits(&image, &cancel, &mut |_| ()).unwrap(), one);
+        }
+        assert!(predictor.folds_run_side_by_side([150, 17, 20]));
+    }
+}

@@ -1,0 +1,402 @@
+//! Logits of a whole image from a network that sees one tile at a time.
+//!
+//! Each tile's logits (averaged over the mirrored versions of its input) are weighted with the
+//! importance map and added up; the sum is divided by the sum of the weights. Several networks
+//! (folds) are averaged. Sums are f16 and rounded tile by tile, in the order of the reference: near the
+//! corners of an image, where all weights are tiny, its rounding decides probabilities, and half the
+//! memory is enough. Finished slices are handed out while the tiles behind them are computed.
+
+use half::f16;
+use nnunet_graph::{Executor, Tensor};
+use nnunet_volume::ChannelVolume;
+
+use super::bands::{Bands, HandOut, LogitSink, Placement};
+use super::export::ExportError;
+use super::mirror;
+use super::slab_stream::Collected;
+use super::tiles::{axis_padding, tile_starts};
+use nnunet_base::progress::Cancel;
+
+/// How an image is cut into tiles.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SlidingWindow {
+    /// Shape (z, y, x) of the network's input; `tile[0] == 1` for a 2-D network.
+    pub tile: [usize; 3],
+    /// Whether each plane is predicted on its own (2-D network).
+    pub planar: bool,
+    /// Distance of neighbouring tiles as a share of the tile, in (0, 1].
+    pub step_fraction: f64,
+    /// Spatial axes (0 = z) along which inputs are mirrored; empty for no test-time mirroring.
+    pub mirror_axes: Vec<usize>,
+    /// Tiles that go through the network together.
+    pub batch: usize,
+}
+
+/// The networks whose logits are averaged, of which one at a time is ready to run.
+pub trait Networks {
+    /// What runs them.
+    type Executor: Executor;
+
+    /// How many there are.
+    fn count(&self) -> usize;
+
+    /// Makes network `number` ready.
+    fn select(&mut self, number: usize) -> &mut Self::Executor;
+}
+
+/// One network alone.
+#[derive(Debug)]
+pub struct Single<'a, E>(pub &'a mut E);
+
+impl<E: Executor> Networks for Single<'_, E> {
+    type Executor = E;
+
+    fn count(&self) -> usize {
+        1
+    }
+
+    fn select(&mut self, _number: usize) -> &mut E {
+        self.0
+    }
+}
+
+/// The error of networks.
+type ErrorOf<N> = <<N as Networks>::Executor as Executor>::Error;
+
+/// Why a sliding window ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum SlidingWindowError<E: std::error::Error + 'static> {
+    /// The network failed.
+    #[error("the network failed on a tile: {0}")]
+    Network(#[source] E),
+    /// The network returned another shape than its input's.
+    #[error("the network returned logits of shape {found:?} for tiles of shape {expected:?}")]
+    Shape {
+        /// (z, y, x) of the logits.
+        found: [usize; 3],
+        /// (z, y, x) of the tile.
+        expected: [usize; 3],
+    },
+    /// Logits are infinite or not a number.
+    #[error("the network's logits are not finite numbers: the weights or the image are damaged")]
+    NotFinite,
+    /// Whoever takes the logits failed.
+    #[error(transparent)]
+    Export(ExportError),
+    /// The user asked to stop.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl<E: std::error::Error + 'static> From<HandOut> for SlidingWindowError<E> {
+    fn from(error: HandOut) -> Self {
+        match error {
+            HandOut::NotFinite => Self::NotFinite,
+            HandOut::Sink(error) => Self::Export(error),
+        }
+    }
+}
+
+/// Tensors that are used again from tile to tile.
+struct Buffers {
+    mirrored: Tensor,
+    mean: Tensor,
+    output: Tensor,
+}
+
+impl SlidingWindow {
+    /// Number of network passes for an image of `shape` (z, y, x), mirrored versions included.
+    pub fn passes(&self, shape: [usize; 3]) -> usize {
+        self.starts(self.place(shape)).len() << self.mirror_axes.len()
+    }
+
+    /// Bytes that the logits of an image of `shape` (z, y, x) with `classes` channels take at most while
+    /// `networks` networks run side by side: sums of the slices in work, and tiles.
+    pub fn memory(&self, shape: [usize; 3], classes: usize, networks: usize) -> u64 {
+        let place = self.place(shape);
+        let starts = self.starts(place);
+        let depth = deepest(&self.rounds(&starts), self.tile);
+        // Mirroring needs a second input and a second output beside the executor's own.
+        let tile = if self.mirror_axes.is_empty() { 0 } else { self.tile.iter().product::<usize>() };
+        place.bytes(classes, depth, networks) + (tile * self.batch * (classes + 1) * size_of::<f32>()) as u64
+    }
+
+    /// Hands the mean logits of `networks` for `image` (c, z, y, x) to `sink`, slice by slice. `progress`
+    /// is called with the number of network passes just made.
+    ///
+    /// # Errors
+    /// When a network or `sink` fails, when logits are unusable, or when `cancel` is raised between tiles.
+    pub fn run<N: Networks>(
+        &self,
+        networks: &mut N,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+        sink: &mut LogitSink<'_>,
+    ) -> Result<(), SlidingWindowError<ErrorOf<N>>> {
+        let place = self.place(image.shape());
+        let starts = self.starts(place);
+        let rounds = self.rounds(&starts);
+        let depth = deepest(&rounds, self.tile);
+        let mut bands = Bands::new(place, self.tile, &starts, depth, networks.count());
+        let combinations = mirror::combinations(&self.mirror_axes);
+        let empty = || Tensor::zeros([0; 5]);
+        let mut buffers = Buffers { mirrored: empty(), mean: empty(), output: empty() };
+        for groups in rounds {
+            bands.finish_until(groups[0][0][0], sink)?;
+            for number in 0..networks.count() {
+                let network = networks.select(number);
+                for starts in &groups {
+                    let input = self.gather(image, place.offset, starts);
+                    self.tile_logits(network, &input, &combinations, &mut buffers, cancel, progress)?;
+                    let [_, _, z, y, x] = buffers.mean.shape;
+                    if [z, y, x] != self.tile {
+                        return Err(SlidingWindowError::Shape { found: [z, y, x], expected: self.tile });
+                    }
+                    bands.add(number, &buffers.mean, 1.0 / combinations.len() as f32, starts);
+                }
+            }
+        }
+        Ok(bands.finish_until(place.padded[0], sink)?)
+    }
+
+    /// As [`run`](Self::run), all slices in one volume (classes, z, y, x).
+    ///
+    /// # Errors
+    /// As of `run`.
+    pub fn whole<N: Networks>(
+        &self,
+        networks: &mut N,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<ChannelVolume<f16>, SlidingWindowError<ErrorOf<N>>> {
+        let mut collected = Collected::new(image.shape());
+        self.run(networks, image, cancel, progress, &mut |slices| {
+            collected.push(slices);
+            Ok(())
+        })?;
+        // Without networks there are no logits.
+        Ok(collected.finish().unwrap_or_else(|| ChannelVolume::filled(0, image.shape(), f16::ZERO)))
+    }
+
+    /// The sum of the logits over the mirrored versions of `input`, in `buffers.mean`.
+    fn tile_logits<E: Executor>(
+        &self,
+        network: &mut E,
+        input: &Tensor,
+        combinations: &[Vec<usize>],
+        buffers: &mut Buffers,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(), SlidingWindowError<E::Error>> {
+        let Buffers { mirrored, mean, output } = buffers;
+        for axes in combinations {
+            if cancel.is_cancelled() {
+                return Err(SlidingWindowError::Interrupted);
+            }
+            if axes.is_empty() {
+                network.run_into(input, mean).map_err(SlidingWindowError::Network)?;
+            } else {
+                mirrored.reshape(input.shape);
+                mirror::mirror_into(input, axes, mirrored);
+                network.run_into(mirrored, output).map_err(SlidingWindowError::Network)?;
+                mirror::add_mirrored(output, axes, mean);
+            }
+            progress(input.shape[0]);
+        }
+        Ok(())
+    }
+
+    /// Where an image of `shape` lies in the padded grid.
+    fn place(&self, shape: [usize; 3]) -> Placement {
+        let pads: [(usize, usize); 3] =
+            std::array::from_fn(|axis| axis_padding(shape[axis], self.tile[axis]));
+        let padded = std::array::from_fn(|a| shape[a] + pads[a].0 + pads[a].1);
+        Placement { shape, padded, offset: pads.map(|p| p.0) }
+    }
+
+    fn starts(&self, place: Placement) -> Vec<[usize; 3]> {
+        tile_starts(place.padded, self.tile, self.step_fraction, self.planar)
+    }
+
+    /// The tiles in groups that go through the network together; a round is what begins in one slice.
+    fn rounds<'a>(&self, starts: &'a [[usize; 3]]) -> Vec<Vec<&'a [[usize; 3]]>> {
+        let groups: Vec<&[[usize; 3]]> = starts.chunks(self.batch.max(1)).collect();
+        groups.chunk_by(|a, b| a[0][0] == b[0][0]).map(<[_]>::to_vec).collect()
+    }
+
+    /// The tiles at `starts` (in the padded image) as one batch; zero outside of the image.
+    fn gather(&self, image: &ChannelVolume<f32>, offset: [usize; 3], starts: &[[usize; 3]]) -> Tensor {
+        let [depth, height, width] = self.tile;
+        let mut input = Tensor::zeros([starts.len(), image.channels(), depth, height, width]);
+        let shape = image.shape();
+        let tile_len = depth * height * width;
+        for (n, start) in starts.iter().enumerate() {
+            // The part of the tile that lies inside of the image, per axis: [low, high) in the tile.
+            let inside: [(usize, usize); 3] = std::array::from_fn(|a| {
+                let low = offset[a].saturating_sub(start[a]);
+                (low, self.tile[a].min((shape[a] + offset[a]).saturating_sub(start[a])).max(low))
+            });
+            for c in 0..image.channels() {
+                let channel = image.channel(c);
+                let target = &mut input.data[(n * image.channels() + c) * tile_len..][..tile_len];
+                for z in inside[0].0..inside[0].1 {
+                    for y in inside[1].0..inside[1].1 {
+                        let (x0, x1) = inside[2];
+                        let row = (z + start[0] - offset[0]) * shape[1] + (y + start[1] - offset[1]);
+                        let from = row * shape[2] + (x0 + start[2] - offset[2]);
+                        target[(z * height + y) * width + x0..][..x1 - x0]
+                            .copy_from_slice(&channel[from..from + x1 - x0]);
+                    }
+                }
+            }
+        }
+        input
+    }
+}
+
+/// Slices that the tiles of a round cover at most.
+fn deepest(rounds: &[Vec<&[[usize; 3]]>], tile: [usize; 3]) -> usize {
+    let depth = |round: &Vec<&[[usize; 3]]>| {
+        let (first, last) = (round.first()?.first()?[0], round.last()?.last()?[0]);
+        Some(last + tile[0] - first)
+    };
+    rounds.iter().filter_map(depth).max().unwrap_or(tile[0])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+
+    /// A network that returns its input, and the input times ten as second class.
+    struct Copy {
+        runs: usize,
+    }
+
+    impl Executor for Copy {
+        type Error = Infallible;
+
+        fn run(&mut self, input: &Tensor) -> Result<Tensor, Infallible> {
+            self.runs += input.shape[0];
+            let [n, _, z, y, x] = input.shape;
+            let voxels = z * y * x;
+            let mut out = Tensor::zeros([n, 2, z, y, x]);
+            for (o, i) in out.data.chunks_mut(2 * voxels).zip(input.data.chunks(voxels)) {
+                o[..voxels].copy_from_slice(i);
+                o[voxels..].iter_mut().zip(i).for_each(|(o, i)| *o = i * 10.0);
+            }
+            Ok(out)
+        }
+    }
+
+    fn image(shape: [usize; 3]) -> ChannelVolume<f32> {
+        let data = (0..shape.iter().product()).map(|i| ((i * 37) % 101) as f32 - 50.0).collect();
+        ChannelVolume::new(1, shape, data).unwrap()
+    }
+
+    /// Several networks that return their input times their number, counted from 1.
+    struct Scaled {
+        networks: usize,
+        current: f32,
+        runs: usize,
+    }
+
+    impl Executor for Scaled {
+        type Error = Infallible;
+
+        fn run(&mut self, input: &Tensor) -> Result<Tensor, Infallible> {
+            self.runs += input.shape[0];
+            let mut copy = Copy { runs: 0 };
+            let mut output = copy.run(input)?;
+            output.data.iter_mut().for_each(|v| *v *= self.current);
+            Ok(output)
+        }
+    }
+
+    impl Networks for Scaled {
+        type Executor = Self;
+
+        fn count(&self) -> usize {
+            self.networks
+        }
+
+        fn select(&mut self, number: usize) -> &mut Self {
+            self.current = number as f32 + 1.0;
+            self
+        }
+    }
+
+    /// All slices in one volume.
+    fn run(
+        window: &SlidingWindow,
+        image: &ChannelVolume<f32>,
+        networks: usize,
+    ) -> (ChannelVolume<f16>, usize) {
+        let mut scaled = Scaled { networks, current: 0.0, runs: 0 };
+        let mut passes = 0;
+        let whole = window.whole(&mut scaled, image, &Cancel::new(), &mut |n| passes += n).unwrap();
+        assert_eq!(passes, scaled.runs);
+        assert_eq!(passes, window.passes(image.shape()) * networks);
+        (whole, passes)
+    }
+
+    #[test]
+    fn the_identity_comes_back_whatever_the_tiling() {
+        for (shape, tile, planar, mirror_axes, batch) in [
+            ([9, 13, 17], [4, 6, 8], false, vec![], 1),
+            ([9, 13, 17], [4, 6, 8], false, vec![0, 1, 2], 3),
+            ([3, 5, 7], [8, 8, 8], false, vec![2], 1),
+            ([5, 13, 7], [1, 8, 8], true, vec![1, 2], 4),
+        ] {
+            let window = SlidingWindow { tile, planar, step_fraction: 0.5, mirror_axes, batch };
+            let image = image(shape);
+            // The mean of once and twice the image.
+            let (mut logits, _) = run(&window, &image, 2);
+            logits.data_mut().iter_mut().for_each(|v| *v = f16::from_f32(v.to_f32() / 1.5));
+            assert_eq!((logits.channels(), logits.shape()), (2, shape));
+            for (i, value) in image.data().iter().enumerate() {
+                // Where all weights are near the smallest f16 numbers, sums have few digits.
+                let tolerance = 0.02 * value.abs() + 1e-3;
+                assert!((logits.channel(0)[i].to_f32() - value).abs() < tolerance, "{window:?} {value}");
+                assert!((logits.channel(1)[i].to_f32() - value * 10.0).abs() < 10.0 * tolerance);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_that_are_not_finite_are_an_error() {
+        let window = SlidingWindow {
+            tile: [4, 4, 4],
+            planar: false,
+            step_fraction: 1.0,
+            mirror_axes: vec![],
+            batch: 1,
+        };
+        let mut image = image([4, 4, 4]);
+        image.data_mut()[5] = f32::NAN;
+        let mut network = Copy { runs: 0 };
+        let outcome =
+            window.run(&mut Single(&mut network), &image, &Cancel::new(), &mut |_| (), &mut |_| Ok(()));
+        assert!(matches!(outcome, Err(SlidingWindowError::NotFinite)));
+    }
+
+    #[test]
+    fn stops_between_tiles_when_asked() {
+        let window = SlidingWindow {
+            tile: [4, 4, 4],
+            planar: false,
+            step_fraction: 0.5,
+            mirror_axes: vec![],
+            batch: 1,
+        };
+        let image = image([8, 8, 8]);
+        let cancel = Cancel::new();
+        let mut network = Copy { runs: 0 };
+        let outcome =
+            window.run(&mut Single(&mut network), &image, &cancel, &mut |_| cancel.cancel(), &mut |_| Ok(()));
+        assert!(matches!(outcome, Err(SlidingWindowError::Interrupted)));
+    }
+}

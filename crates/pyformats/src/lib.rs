@@ -1,0 +1,9 @@
+//! Python's file formats as plain data: JSON in Python's dialect, pickles, NumPy arrays, and NumPy's random numbers.
+//!
+//! Nothing that is read is ever run.
+#![forbid(unsafe_code)]
+
+pub mod json;
+pub mod npy;
+pub mod numpy_random;
+pub mod pickle;

@@ -1,0 +1,178 @@
+//! Why a training ended early.
+
+use std::path::{Path, PathBuf};
+
+use nnunet_checkpoint::CheckpointError;
+use nnunet_graph::NetworkError;
+
+use super::batch::BatchError;
+use super::engine::StepError;
+use super::loader::LoaderError;
+use crate::augment::AugmentError;
+use nnunet_assess::evaluate::EvaluateError;
+use nnunet_base::lock::{FolderInUse, LockError};
+use nnunet_base::memory::MemoryLimitError;
+use nnunet_data::dataset::DatasetError;
+use nnunet_data::plan::PlanError;
+use nnunet_data::preprocess::PreprocessError;
+use nnunet_infer::model::UnknownTrainer;
+
+/// Errors of the training stage.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The trainer's name is not known.
+    #[error(transparent)]
+    Recipe(#[from] UnknownTrainer),
+    /// The dataset, its splits or its labels.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The plans.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// Preprocessed cases.
+    #[error(transparent)]
+    Preprocess(#[from] PreprocessError),
+    /// The augmentation cannot be made for this configuration.
+    #[error(transparent)]
+    Augment(#[from] AugmentError),
+    /// A batch could not be made.
+    #[error(transparent)]
+    Batch(#[from] BatchError),
+    /// The loader.
+    #[error(transparent)]
+    Loader(LoaderError),
+    /// The network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// A step of learning or validation.
+    #[error("epoch {epoch}, iteration {iteration}: {source}")]
+    Step {
+        /// Epoch, from 0.
+        epoch: usize,
+        /// Iteration of the epoch, from 0.
+        iteration: usize,
+        /// What happened.
+        source: StepError,
+    },
+    /// A checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// The state could not be saved.
+    #[error("{source}; {}", saved_before(kept.as_deref()))]
+    NotSaved {
+        /// What happened.
+        source: Box<CheckpointError>,
+        /// The checkpoint that was saved before and is unharmed.
+        kept: Option<PathBuf>,
+    },
+    /// A checkpoint lacks what is needed to go on.
+    #[error("{path}: {problem}", path = path.display())]
+    Resume {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is missing or wrong, and what to do.
+        problem: String,
+    },
+    /// The final validation could not predict some cases; the others are done.
+    #[error("{} of {total} validation cases failed:\n{}", faults.len(), faults.join("\n"))]
+    Validation {
+        /// One line for each failed case, with its name.
+        faults: Vec<String>,
+        /// Number of cases.
+        total: usize,
+    },
+    /// The final validation could not be evaluated.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+    /// Weights to start with that are those of another network.
+    #[error("{path}: cannot be fine-tuned with these plans: {source}", path = path.display())]
+    Pretrained {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Which tensors.
+        source: Box<NetworkError>,
+    },
+    /// A cascade lacks segmentations of its previous stage.
+    #[error(
+        "{folder}: {configuration} needs the segmentations of {previous} for every case; missing: {missing}. Train {previous} with the same trainer and plans in all five folds (or fold all): its final \
+         validation writes them, train {previous} --val does it again",
+        folder = folder.display()
+    )]
+    PreviousStage {
+        /// Where they are looked for.
+        folder: PathBuf,
+        /// The configuration to be trained.
+        configuration: String,
+        /// The configuration that makes them.
+        previous: String,
+        /// The cases without, the first of them by name.
+        missing: String,
+    },
+    /// A file or folder of the results.
+    #[error("{path}: {source}; the training needs to write there", path = path.display())]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A training step does not fit into the memory that may be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
+    /// Another run works in a folder that this one needs.
+    #[error(transparent)]
+    InUse(#[from] FolderInUse),
+    /// A checkpoint that is asked for does not exist.
+    #[error("{path}: no such checkpoint; {advice}", path = path.display())]
+    NoCheckpoint {
+        /// The file.
+        path: PathBuf,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// The user asked to stop.
+    #[error("{}", interrupted(path.as_deref()))]
+    Interrupted {
+        /// The checkpoint with the state, if one was written.
+        path: Option<PathBuf>,
+    },
+    /// The user asked to stop in the final validation.
+    #[error(
+        "interrupted in the final validation; {}",
+        if *checkpoint { "train ... --val does it again" } else { "no checkpoint was written to do it again with" }
+    )]
+    ValidationInterrupted {
+        /// Whether there is a checkpoint to do it again with.
+        checkpoint: bool,
+    },
+}
+
+fn saved_before(kept: Option<&Path>) -> String {
+    match kept {
+        Some(path) => format!("what was saved before is unharmed in {}, continue with --c", path.display()),
+        None => "nothing of this training is saved".to_owned(),
+    }
+}
+
+fn interrupted(path: Option<&Path>) -> String {
+    match path {
+        Some(path) => format!("interrupted; the state is saved in {}, continue with --c", path.display()),
+        None => "interrupted; no state was saved, the training would start anew".to_owned(),
+    }
+}
+
+impl From<LockError> for TrainError {
+    fn from(error: LockError) -> Self {
+        match error {
+            LockError::InUse(error) => Self::InUse(error),
+            LockError::Io { path, source } => Self::Io { path, source },
+        }
+    }
+}
+
+impl From<LoaderError> for TrainError {
+    fn from(error: LoaderError) -> Self {
+        Self::Loader(error)
+    }
+}

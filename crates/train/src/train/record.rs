@@ -1,0 +1,109 @@
+//! What a training leaves and says about itself, for whoever has to find out later what was done.
+
+use std::path::Path;
+
+use super::error::TrainError;
+use super::trainer::Training;
+use nnunet_base::files::write_atomic;
+use nnunet_base::memory::{MemoryLimit, gigabytes};
+use nnunet_base::progress::{Event, Progress};
+use nnunet_pyformats::json::{Json, KeyOrder};
+
+/// What to change when a step needs too much.
+const REMEDY: &str = "Check patch_size and batch_size of the configuration in the plans, or train with --batch-size or \
+                      --recompute. ";
+
+impl Training {
+    /// Plans, dataset and fingerprint beside the folds, and what was decided for this run.
+    pub(super) fn write_companions(&self) -> Result<(), TrainError> {
+        let model = self.folder.model();
+        let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
+        self.plans.write(model.join("plans.json"))?;
+        let dataset = model.join("dataset.json");
+        let text = self.dataset.document().to_python(KeyOrder::Kept);
+        write_atomic(&dataset, text.as_bytes()).map_err(|e| io(&dataset, e))?;
+        let source = self.preprocessed.join("dataset_fingerprint.json");
+        if source.exists() {
+            let target = model.join("dataset_fingerprint.json");
+            let bytes = std::fs::read(&source).map_err(|e| io(&source, e))?;
+            write_atomic(&target, &bytes).map_err(|e| io(&target, e))?;
+        }
+        let debug = self.folder.fold().join("debug.json");
+        let text = self.debug_information().to_python(KeyOrder::Kept);
+        write_atomic(&debug, text.as_bytes()).map_err(|e| io(&debug, e))
+    }
+
+    /// Everything that decides the run, as texts, for whoever has to find out later what was done.
+    fn debug_information(&self) -> Json {
+        let recipe = &self.request.recipe;
+        let executor = &self.engine.executor;
+        let text = |value: String| Json::String(value);
+        Json::object([
+            ("program", text(format!("nnunet {}", env!("CARGO_PKG_VERSION")))),
+            ("trainer", text(recipe.trainer.clone())),
+            ("dataset_name", text(self.request.dataset.to_string())),
+            ("configuration_name", text(self.configuration.name.clone())),
+            ("fold", text(self.request.fold.to_string())),
+            ("plans_name", text(self.plans.plans_name().to_owned())),
+            ("batch_size", text(self.configuration.batch_size.to_string())),
+            ("patch_size", text(format!("{:?}", self.configuration.patch_size))),
+            ("num_epochs", text(recipe.epochs.to_string())),
+            ("num_iterations_per_epoch", text(recipe.iterations_per_epoch.to_string())),
+            ("num_val_iterations_per_epoch", text(recipe.validation_iterations.to_string())),
+            ("initial_lr", text(recipe.initial_learning_rate.to_string())),
+            ("weight_decay", text(recipe.weight_decay.to_string())),
+            ("momentum", text(recipe.momentum.to_string())),
+            ("oversample_foreground_percent", text(recipe.foreground_oversampling.to_string())),
+            ("enable_deep_supervision", text(recipe.deep_supervision.to_string())),
+            ("inference_allowed_mirroring_axes", text(format!("{:?}", self.identity.mirroring_axes))),
+            ("parameters", text(executor.graph().parameter_count().to_string())),
+            ("seed", text(self.request.seed.to_string())),
+            ("threads", text(executor.threads().to_string())),
+            ("cpu_level", text(format!("{:?}", executor.level()))),
+            ("precision", text(format!("{:?}", executor.precision()))),
+            ("start", text(format!("{:?}", self.request.start))),
+            ("augmentation", text(format!("{:?}", self.policy))),
+            ("output_folder", text(self.folder.fold().display().to_string())),
+            ("log_file", text(self.log.path().display().to_string())),
+        ])
+    }
+
+    /// Says what memory a training step takes, and whether it can be had.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn check_memory(&self, progress: &dyn Progress) -> Result<(), TrainError> {
+        let [z, y, x] = self.configuration.patch_size_zyx();
+        let executor = &self.engine.executor;
+        let channels = executor.graph().input_channels();
+        let batch = self.configuration.batch_size;
+        let shape = [batch, channels, z, y, x];
+        let estimate = executor.memory_estimate(shape, true)?;
+        let momentum = executor.parameters().total_count() * size_of::<f32>();
+        let need = (estimate.total() + momentum) as u64;
+        let step = format!("a training step on {batch} patches of {z} x {y} x {x}");
+        let limit = MemoryLimit::new(self.request.max_ram);
+        if limit.excludes(need) {
+            return Err(limit.error(format!("{step} voxels needs {}", gigabytes(need)), REMEDY).into());
+        }
+        let in_gb = |bytes: usize| bytes as f64 / 1e9;
+        let saved = match executor.recomputation_saves(shape)? {
+            0 => String::new(),
+            bytes => format!("; recomputation saves {:.2} GB", in_gb(bytes)),
+        };
+        let line = format!(
+            "network: {:.1} million parameters; {step} takes {:.2} GB of memory ({:.2} activations, {:.2} weights, \
+             gradients and momentum){saved}",
+            executor.graph().parameter_count() as f64 / 1e6,
+            need as f64 / 1e9,
+            in_gb(estimate.activations),
+            in_gb(estimate.weights + momentum),
+        );
+        self.say(&line, progress)?;
+        if let Some(warning) = limit.warning(&step, need) {
+            progress.event(Event::Warning(&warning));
+            self.log_line(&format!("WARNING: {warning}"))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,49 @@
+//! What is asked of a training.
+
+use std::path::PathBuf;
+
+use nnunet_exec_cpu::CpuOptions;
+
+use nnunet_data::dataset::DatasetName;
+use nnunet_data::dataset::splits::Fold;
+use nnunet_infer::model::Recipe;
+
+/// What to train.
+#[derive(Debug, Clone)]
+pub struct TrainRequest {
+    /// The dataset.
+    pub dataset: DatasetName,
+    /// Name of the configuration, e.g. `3d_fullres`.
+    pub configuration: String,
+    /// The fold.
+    pub fold: Fold,
+    /// Name of the plans, e.g. `nnUNetPlans`.
+    pub plans: String,
+    /// What the trainer decides.
+    pub recipe: Recipe,
+    /// Batch size instead of the plans'.
+    pub batch_size: Option<usize>,
+    /// Seed of the weights and of all random choices.
+    pub seed: u64,
+    /// How the network is computed, and with how many threads.
+    pub cpu: CpuOptions,
+    /// Where the weights come from.
+    pub start: Start,
+    /// Whether checkpoints are written.
+    pub checkpointing: bool,
+    /// Bytes of main memory that a step may take. If absent, it has to fit into what the process can have at all.
+    pub max_ram: Option<u64>,
+}
+
+/// Where a training begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Start {
+    /// With random weights.
+    New,
+    /// Where an earlier run stopped; with random weights if there was none.
+    Resume,
+    /// With the weights of a checkpoint, but the segmentation heads.
+    Pretrained(PathBuf),
+    /// With everything of one checkpoint, for validation.
+    From(PathBuf),
+}

@@ -1,0 +1,180 @@
+//! The state of a training as a checkpoint that the reference reads too, and back.
+//!
+//! An interrupted training is saved in the middle of an epoch. What the reference has no key for (the
+//! iteration, the losses so far) goes under `nnunet_interrupted`, which Python ignores: it repeats the
+//! epoch, this program goes on where it stopped, with the very batches that would have come.
+
+use std::path::Path;
+
+use nnunet_checkpoint::{Checkpoint, CheckpointError, SavedOptimiser, StateDict, read_safetensors};
+use nnunet_graph::optimiser::SgdOptions;
+use nnunet_pyformats::pickle::{Dict, Value};
+
+use super::engine::Engine;
+use super::error::TrainError;
+use super::history::History;
+
+/// Key of the state within an epoch.
+const INTERRUPTED: &str = "nnunet_interrupted";
+
+/// How far a training is.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Progress {
+    /// Epochs that are complete.
+    pub epoch: usize,
+    /// Losses of the iterations of the current epoch that are done.
+    pub epoch_losses: Vec<f64>,
+    /// The curves.
+    pub history: History,
+    /// Best moving average of the pseudo-Dice so far.
+    pub best_ema: Option<f64>,
+}
+
+/// What a checkpoint states beside the weights.
+#[derive(Debug, Clone)]
+pub(super) struct Identity {
+    /// Name of the trainer, one that Python has a class for.
+    pub trainer: String,
+    /// Arguments of the trainer's constructor in the reference.
+    pub init_args: Value,
+    /// Axes of the patch along which predictions may be mirrored.
+    pub mirroring_axes: Option<Vec<usize>>,
+}
+
+/// The rates that the optimiser's part of a checkpoint states.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rates {
+    /// Of the present epoch.
+    pub current: f64,
+    /// Of the first epoch.
+    pub initial: f64,
+}
+
+/// Writes the state to `path`, replacing it whole.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn save(
+    path: &Path,
+    engine: &Engine,
+    options: SgdOptions,
+    rates: Rates,
+    progress: &Progress,
+    identity: &Identity,
+) -> Result<(), CheckpointError> {
+    let executor = &engine.executor;
+    let parameters = executor.parameters();
+    let weights = StateDict::from_parameters(executor.graph(), parameters);
+    let mut checkpoint = Checkpoint::new(weights, &identity.trainer, identity.init_args.clone());
+    checkpoint.optimiser = Some(SavedOptimiser::sgd(
+        options,
+        rates.current,
+        rates.initial,
+        parameters.len(),
+        engine.optimiser.state(),
+    ));
+    checkpoint.logging = history_value(&progress.history).into();
+    checkpoint.best_ema = progress.best_ema;
+    checkpoint.current_epoch = progress.epoch;
+    checkpoint.mirroring_axes = identity.mirroring_axes.clone();
+    if !progress.epoch_losses.is_empty() {
+        let mut within = Dict::new();
+        within.insert("losses", floats(&progress.epoch_losses));
+        checkpoint.other.insert(INTERRUPTED, Value::Dict(within));
+    }
+    checkpoint.write(path)
+}
+
+/// Puts the state of `path` into `engine` and says how far it is.
+///
+/// # Errors
+/// A checkpoint that cannot be read, belongs to another network, or lacks the optimiser or the curves.
+pub(super) fn load(path: &Path, engine: &mut Engine) -> Result<Progress, TrainError> {
+    let checkpoint = Checkpoint::read(path)?;
+    let problem = |problem: String| TrainError::Resume { path: path.to_owned(), problem };
+    let optimiser = checkpoint.optimiser.as_ref().ok_or_else(|| {
+        problem("has no optimiser state: it is for inference only; start a new training, e.g. with -pretrained_weights".to_owned())
+    })?;
+    let parameters = checkpoint.weights.clone().into_parameters(engine.executor.graph())?;
+    engine.optimiser.set_state(&optimiser.state, &parameters)?;
+    *engine.executor.parameters_mut() = parameters;
+    let history = history_from(&checkpoint.logging)
+        .ok_or_else(|| problem("the curves of the training (logging) are incomplete".to_owned()))?;
+    let epoch = checkpoint.current_epoch;
+    if history.complete_epochs() < epoch {
+        let curves = history.complete_epochs();
+        return Err(problem(format!("{epoch} epochs are done, but the curves have {curves} only")));
+    }
+    let epoch_losses = checkpoint
+        .other
+        .get(INTERRUPTED)
+        .and_then(|within| within.get("losses"))
+        .and_then(Value::as_f64s)
+        .unwrap_or_default();
+    let mut history = history;
+    history.truncate(epoch);
+    Ok(Progress { epoch, epoch_losses, history, best_ema: checkpoint.best_ema })
+}
+
+/// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `engine` and nothing else: fine-tuning. Tensors of
+/// the segmentation heads are left as they are, as in the reference.
+///
+/// # Errors
+/// A checkpoint that cannot be read or whose tensors do not fit; all that do not are listed.
+pub(super) fn load_pretrained(path: &Path, engine: &mut Engine) -> Result<(), TrainError> {
+    let is_safetensors = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+    let weights =
+        if is_safetensors { read_safetensors(path)? } else { Checkpoint::read_for_inference(path)?.weights };
+    let graph = engine.executor.graph().clone();
+    let taken = weights.transfer_to(&graph, engine.executor.parameters_mut());
+    taken.map_err(|source| TrainError::Pretrained { path: path.to_owned(), source: Box::new(source) })
+}
+
+fn floats(values: &[f64]) -> Value {
+    Value::List(values.iter().map(|&v| Value::Float(v)).collect())
+}
+
+/// The curves under the keys of the reference.
+fn history_value(history: &History) -> Dict {
+    let mut dict = Dict::new();
+    dict.insert("mean_fg_dice", floats(&history.mean_fg_dice));
+    dict.insert("ema_fg_dice", floats(&history.ema_fg_dice));
+    let per_class = history.dice_per_class_or_region.iter().map(|classes| floats(classes)).collect();
+    dict.insert("dice_per_class_or_region", Value::List(per_class));
+    dict.insert("train_losses", floats(&history.train_losses));
+    dict.insert("val_losses", floats(&history.val_losses));
+    dict.insert("lrs", floats(&history.lrs));
+    dict.insert("epoch_start_timestamps", floats(&history.epoch_start_timestamps));
+    dict.insert("epoch_end_timestamps", floats(&history.epoch_end_timestamps));
+    dict
+}
+
+fn history_from(logging: &Value) -> Option<History> {
+    let list = |key: &str| logging.get(key)?.as_f64s();
+    let per_class = logging.get("dice_per_class_or_region")?.as_sequence()?;
+    Some(History {
+        mean_fg_dice: list("mean_fg_dice")?,
+        ema_fg_dice: list("ema_fg_dice")?,
+        dice_per_class_or_region: per_class.iter().map(Value::as_f64s).collect::<Option<_>>()?,
+        train_losses: list("train_losses")?,
+        val_losses: list("val_losses")?,
+        lrs: list("lrs")?,
+        epoch_start_timestamps: list("epoch_start_timestamps")?,
+        epoch_end_timestamps: list("epoch_end_timestamps")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_survive_the_checkpoint() {
+        let mut history = History::default();
+        for epoch in 0..3 {
+            history.push_for_test(epoch);
+        }
+        assert_eq!(history_from(&history_value(&history).into()), Some(history));
+        assert_eq!(history_from(&Dict::new().into()), None);
+    }
+}
