@@ -4,7 +4,7 @@
 //! `metaimage`, `tiff`, `picture`. A line has `shape` (c, z, y, x), `spacing`, `origin` and `direction` (or `affine`),
 //! the first values, a checksum and warnings, or an `error`.
 
-use std::io::BufRead;
+use std::io::{BufRead, Write};
 use std::path::Path;
 
 use nnunet_image_io::tiff3d::{self, Naming};
@@ -63,10 +63,12 @@ fn describe(reader: &str, path: &Path) -> Result<Value> {
     })
 }
 
-fn main() {
+fn main() -> std::io::Result<()> {
     let reader = std::env::args().nth(1).unwrap_or_default();
-    for line in std::io::stdin().lock().lines().map_while(std::result::Result::ok) {
-        let answer = describe(&reader, Path::new(&line));
-        println!("{}", answer.unwrap_or_else(|error| json!({ "error": error.to_string() })));
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let answer = describe(&reader, Path::new(&line?));
+        writeln!(out, "{}", answer.unwrap_or_else(|error| json!({ "error": error.to_string() })))?;
     }
+    Ok(())
 }

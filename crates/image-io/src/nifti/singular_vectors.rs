@@ -96,11 +96,9 @@ impl Rotation {
 
     /// Rotates the pair of columns `i` and `j`.
     fn apply(&self, columns: &mut Columns, i: usize, j: usize) {
-        for row in 0..N {
-            let (x, y) = (columns[i][row], columns[j][row]);
-            columns[j][row] = self.cos * y - self.sin * x;
-            columns[i][row] = self.cos * x + self.sin * y;
-        }
+        let (x, y) = (columns[i], columns[j]);
+        columns[i] = std::array::from_fn(|row| self.cos * x[row] + self.sin * y[row]);
+        columns[j] = std::array::from_fn(|row| self.cos * y[row] - self.sin * x[row]);
     }
 }
 
