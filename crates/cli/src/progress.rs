@@ -1,6 +1,7 @@
 //! Progress on the terminal: a bar with the time left, plain lines, or JSON records for machines.
 
 use std::collections::HashSet;
+use std::path::Path;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -71,6 +72,8 @@ struct Stage {
     bar: Option<ProgressBar>,
     /// Warnings so far: several stages look at the same files, and each remark is made once.
     warnings: HashSet<String>,
+    /// Beginnings (`PATH: `) of warnings about files and folders that a report has listed.
+    reported: HashSet<String>,
 }
 
 /// Time between plain lines, unless every step is wanted.
@@ -87,6 +90,12 @@ impl Display {
     /// From now on every step has a line of its own instead of a bar or a line now and then.
     pub(crate) fn show_every_step(&self) {
         self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).every_step = true;
+    }
+
+    /// A report has listed what is to be said about `paths`: warnings about them are not shown any more.
+    pub(crate) fn has_reported<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) {
+        let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        stage.reported.extend(paths.into_iter().map(|path| format!("{}: ", path.display())));
     }
 
     /// Whether stdout belongs to the records.
@@ -125,6 +134,7 @@ impl Stage {
             every_step: false,
             bar: None,
             warnings: HashSet::new(),
+            reported: HashSet::new(),
         }
     }
 
@@ -135,9 +145,10 @@ impl Stage {
         self.last_line = None;
     }
 
-    /// Whether the event is a warning that is known already.
+    /// Whether the event is a warning that is known already, or is about something that was reported.
     fn said_before(&mut self, event: &Event<'_>) -> bool {
-        matches!(event, Event::Warning(text) if !self.warnings.insert((*text).to_owned()))
+        let Event::Warning(text) = event else { return false };
+        !self.warnings.insert((*text).to_owned()) || self.reported.iter().any(|start| text.starts_with(start))
     }
 
     fn bar_event(&mut self, event: &Event<'_>) {
@@ -248,5 +259,14 @@ mod tests {
         assert!(known(Event::Warning("a.nii.gz: spacing guessed")));
         assert!(!known(Event::Message("a.nii.gz: spacing guessed")));
         assert!(!known(Event::Finished) && !known(Event::Finished));
+    }
+
+    #[test]
+    fn what_a_report_has_listed_is_not_said_again() {
+        let mut stage = Stage::new();
+        stage.reported.insert("a.nii.gz: ".to_owned());
+        assert!(stage.said_before(&Event::Warning("a.nii.gz: spacing guessed")));
+        assert!(!stage.said_before(&Event::Warning("a.nii.gz.json: spacing guessed")));
+        assert!(!stage.said_before(&Event::Message("a.nii.gz: preprocessed")));
     }
 }

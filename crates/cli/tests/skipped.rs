@@ -52,6 +52,15 @@ fn files_that_are_no_cases_are_one_line_in_every_verb() {
 }
 
 #[test]
+fn what_the_check_of_a_dataset_lists_is_not_said_again() {
+    let place = Place::new();
+    let images = place.path("raw").join(DATASET).join("imagesTr");
+    fs::copy(images.join("ball_000_0000.nii.gz"), images.join("stray.nii.gz")).unwrap();
+    let said = lines(&place, "plan-and-preprocess -d 7 -c 2d --verify_dataset_integrity", "stray.nii.gz");
+    assert!(said.len() == 1 && said[0].starts_with("warning"), "{said:?}");
+}
+
+#[test]
 fn training_too_early_says_what_to_run() {
     let place = Place::new();
     let refused = |command: &str, words: &[&str]| {

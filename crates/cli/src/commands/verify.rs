@@ -55,6 +55,9 @@ pub(super) fn check(folder: &Path, session: &Session) -> anyhow::Result<()> {
     let report = list(folder, session)?;
     let left: Vec<Outcome> = report.faults.iter().map(|_| Outcome::Left).collect();
     show(folder, &report, &left, session);
+    // Files that are no cases are warned about under the name of their folder.
+    let listed = report.faults.iter().flat_map(|fault| [Some(fault.path.as_path()), fault.path.parent()]);
+    session.display.has_reported(listed.flatten());
     conclude(folder, &report, &left, session)
 }
 
