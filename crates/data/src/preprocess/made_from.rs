@@ -11,10 +11,15 @@ use std::path::{Path, PathBuf};
 use super::class_locations::sampled_classes;
 use super::error::PreprocessError;
 use super::store::CaseFiles;
-use crate::dataset::{Case, ImageReader, LabelManager};
-use crate::plan::{Configuration, Plans};
+use crate::dataset::{Case, ImageReader, LabelManager, LabelOrRegion};
+use crate::fingerprint::IntensityStatistics;
+use crate::plan::{Configuration, Plans, Resampling};
 use nnunet_base::files::write_atomic;
 use nnunet_pyformats::json::{Json, KeyOrder};
+
+/// Version of what this program makes of the same case and plans, and of the record. Raised whenever a release would
+/// preprocess a case differently: all cases are then made anew.
+const SCHEMA: i64 = 1;
 
 /// Folder of the records below that of the cases.
 const FOLDER: &str = "made_from";
@@ -31,21 +36,25 @@ impl Recipe {
         labels: &LabelManager,
         reader: ImageReader,
     ) -> Self {
-        let channels = configuration.channels();
-        let intensities: Vec<String> = (0..channels).map(|c| format!("{:?}", plans.intensity(c))).collect();
         let c = configuration;
+        let intensities: Vec<Option<Json>> = (0..c.channels())
+            .map(|channel| plans.intensity(channel).map(IntensityStatistics::to_json))
+            .collect();
+        let classes: Vec<Json> = sampled_classes(labels).iter().map(class).collect();
         Self(Json::object([
-            ("program", concat!("nnunet ", env!("CARGO_PKG_VERSION")).into()),
+            ("schema", SCHEMA.into()),
             ("reader", reader.name().into()),
             ("transpose_forward", plans.transpose_forward().to_vec().into()),
             ("preprocessor", c.preprocessor_name.as_str().into()),
             ("spacing", c.spacing.as_slice().into()),
             // The layout of the arrays follows the patches that are read from them.
             ("patch_size", c.patch_size.as_slice().into()),
-            ("normalization", format!("{:?} {:?}", c.normalization_schemes, c.use_mask_for_norm).into()),
+            ("normalization_schemes", c.normalization_schemes.clone().into()),
+            ("use_mask_for_norm", c.use_mask_for_norm.clone().into()),
             ("intensities", intensities.into()),
-            ("resampling", format!("{:?} {:?}", c.resampling_data, c.resampling_seg).into()),
-            ("located_classes", format!("{:?}", sampled_classes(labels)).into()),
+            ("resampling_data", resampling(&c.resampling_data)),
+            ("resampling_seg", resampling(&c.resampling_seg)),
+            ("located_classes", classes.into()),
         ]))
     }
 
@@ -84,6 +93,18 @@ impl Recipe {
             ("bytes", [data, segmentation, properties].into()),
         ]);
         Some(record.to_python(KeyOrder::Kept))
+    }
+}
+
+fn resampling(resampling: &Resampling) -> Json {
+    let kwargs = resampling.kwargs.iter().map(|(key, value)| (key.clone(), value.clone()));
+    Json::object([("function", resampling.function.as_str().into()), ("kwargs", Json::object(kwargs))])
+}
+
+fn class(class: &LabelOrRegion) -> Json {
+    match class {
+        LabelOrRegion::Label(label) => (*label).into(),
+        LabelOrRegion::Region(labels) => labels.as_slice().into(),
     }
 }
 
