@@ -10,7 +10,7 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::sync::Mutex;
 
-use nnunet::cpu::CpuOptions;
+use nnunet::backend::{self, BackendOptions};
 use nnunet::predict::{Model, Predictor, WindowOptions};
 
 pub use error::nnunet_last_error;
@@ -103,13 +103,14 @@ fn load(folder: &Path, options: Options) -> Result<LoadedModel, Failure> {
         );
         return Err(Failure::Failed(text));
     }
-    let mut cpu = CpuOptions::default();
+    let mut backend_options = BackendOptions::default();
     if options.threads > 0 {
-        cpu.threads = options.threads as usize;
+        backend_options.threads = options.threads as usize;
     }
+    let backend = backend::cpu(&backend_options);
     let window = WindowOptions { step_fraction, mirroring: options.mirroring != 0 };
     let channels = model.configuration.channels();
-    let predictor = Predictor::new(model, cpu, window).map_err(Failure::of)?;
+    let predictor = Predictor::new(model, &*backend, window).map_err(Failure::of)?;
     Ok(LoadedModel { channels, predictor: Mutex::new(predictor) })
 }
 

@@ -29,15 +29,11 @@ impl StateDict {
         Self::default()
     }
 
-    /// The weights of `graph`, with every key that PyTorch's state dict of that network has.
-    pub fn from_parameters(graph: &Graph, parameters: &Parameters) -> Self {
-        let tensor = |(name, shape, value): (&str, &[usize], &[f32])| {
-            (name.to_owned(), StateTensor { shape: shape.to_vec(), data: value.to_vec() })
-        };
-        let learned = parameters.iter().map(|(name, p)| (name, p.shape(), p.value()));
-        let buffers = parameters.buffers().map(|(name, b)| (name, b.shape(), b.value()));
+    /// The weights of `graph`, with every key that PyTorch's state dict of that network has. Nothing is copied.
+    pub fn from_parameters(graph: &Graph, parameters: Parameters) -> Self {
+        let tensors = parameters.into_tensors();
         Self {
-            tensors: learned.chain(buffers).map(tensor).collect(),
+            tensors: tensors.map(|(name, shape, data)| (name, StateTensor { shape, data })).collect(),
             keys: graph.state_dict_names().map(|(key, name)| (key.to_owned(), name.to_owned())).collect(),
         }
     }

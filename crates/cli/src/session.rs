@@ -109,8 +109,9 @@ fn threads(matches: &Matches) -> Result<usize, UsageError> {
 pub(crate) fn version() -> anyhow::Result<String> {
     let level = crate::commands::network_flags::cpu_level()?;
     Ok(format!(
-        "nnunet {} (commit {}, cpu level {level:?}, devices: cpu)",
+        "nnunet {} (commit {}, cpu level {level:?}, devices: {})",
         env!("CARGO_PKG_VERSION"),
-        env!("NNUNET_COMMIT")
+        env!("NNUNET_COMMIT"),
+        nnunet::backend::names().join(", ")
     ))
 }

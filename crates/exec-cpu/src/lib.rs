@@ -8,11 +8,14 @@
 //! number of threads.
 #![forbid(unsafe_code)]
 
+mod backend;
 mod backward;
 mod binding;
 mod forward;
 mod lifetimes;
+pub mod loss;
 mod memory_plan;
+mod passes;
 mod program;
 mod runs;
 mod storage;
@@ -20,21 +23,20 @@ mod weights;
 
 use std::time::{Duration, Instant};
 
+pub use backend::CpuBackend;
 pub use nnunet_kernels::CpuLevel;
 pub use nnunet_kernels::conv::Precision;
 use nnunet_kernels::layout::AlignedBuffer;
 use nnunet_kernels::{Context, KernelError};
 
 use binding::{Binding, Purpose, StepShape};
-use forward::Mode;
 use program::Program;
 use weights::PackedWeights;
 
+use nnunet_graph::backend::MemoryEstimate;
 use nnunet_graph::error::NetworkError;
-use nnunet_graph::executor::{Executor, Trainable};
 use nnunet_graph::graph::{Graph, NodeId};
 use nnunet_graph::parameters::Parameters;
-use nnunet_graph::tensor::Tensor;
 
 /// Settings of a [`CpuExecutor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,24 +57,6 @@ impl Default for CpuOptions {
     fn default() -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self { threads, precision: Precision::default(), level: CpuLevel::detect(), recompute: false }
-    }
-}
-
-/// Bytes that a batch needs beside the program itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct MemoryEstimate {
-    /// Activations and, for training, their gradients.
-    pub activations: usize,
-    /// Parameters with their packed copies and, for training, their gradients.
-    pub weights: usize,
-    /// Input and outputs of the network in plain layout, and for training the gradient of one output in the blocked one.
-    pub border: usize,
-}
-
-impl MemoryEstimate {
-    /// All of it.
-    pub fn total(&self) -> usize {
-        self.activations + self.weights + self.border
     }
 }
 
@@ -177,6 +161,16 @@ impl CpuExecutor {
     /// How convolutions are computed.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// Settings that make an equal executor.
+    fn options(&self) -> CpuOptions {
+        CpuOptions {
+            threads: self.threads(),
+            precision: self.precision,
+            level: self.level(),
+            recompute: matches!(self.training_purpose, Purpose::Recomputing),
+        }
     }
 
     /// The parameters, with the gradients of the last backward pass.
@@ -308,105 +302,4 @@ impl CpuExecutor {
         }
         Ok(())
     }
-}
-
-impl CpuExecutor {
-    /// All outputs for `input`, as in training or as in inference.
-    fn all_heads(
-        &mut self,
-        input: &Tensor,
-        outputs: &mut Vec<Tensor>,
-        mode: Mode,
-    ) -> Result<(), NetworkError> {
-        check_input(input)?;
-        self.forward_done = false;
-        let binding = self.bind(input.shape, self.training_purpose)?;
-        self.reserve(&binding)?;
-        self.batch.clear();
-        self.batch.extend_from_slice(&input.data);
-        outputs.resize_with(binding.outputs.len(), || Tensor::zeros([0; 5]));
-        for (output, &shape) in outputs.iter_mut().zip(&binding.outputs) {
-            output.reshape(shape);
-        }
-        let mut targets: Vec<&mut Tensor> = outputs.iter_mut().collect();
-        let result = self.forward_steps(&binding, &input.data, &mut targets, mode);
-        self.training = Some(binding);
-        self.forward_done = result.is_ok() && mode == Mode::Train;
-        result
-    }
-}
-
-impl Executor for CpuExecutor {
-    type Error = NetworkError;
-
-    fn run(&mut self, input: &Tensor) -> Result<Tensor, NetworkError> {
-        let mut output = Tensor::zeros([0; 5]);
-        self.run_into(input, &mut output)?;
-        Ok(output)
-    }
-
-    fn run_into(&mut self, input: &Tensor, output: &mut Tensor) -> Result<(), NetworkError> {
-        check_input(input)?;
-        self.forward_done = false;
-        let binding = self.bind(input.shape, Purpose::Inference)?;
-        self.reserve(&binding)?;
-        output.reshape(binding.outputs[0]);
-        let result = self.forward_steps(&binding, &input.data, &mut [output], Mode::Evaluate);
-        self.inference = Some(binding);
-        result
-    }
-}
-
-impl Trainable for CpuExecutor {
-    fn forward(&mut self, input: &Tensor) -> Result<Vec<Tensor>, NetworkError> {
-        let mut outputs = Vec::new();
-        self.forward_into(input, &mut outputs)?;
-        Ok(outputs)
-    }
-
-    fn forward_into(&mut self, input: &Tensor, outputs: &mut Vec<Tensor>) -> Result<(), NetworkError> {
-        self.all_heads(input, outputs, Mode::Train)
-    }
-
-    fn evaluate_into(&mut self, input: &Tensor, outputs: &mut Vec<Tensor>) -> Result<(), NetworkError> {
-        self.all_heads(input, outputs, Mode::Evaluate)
-    }
-
-    fn backward(&mut self, gradients: &[Option<Tensor>]) -> Result<(), NetworkError> {
-        let fault =
-            |found: String, expected: &str| NetworkError::Backward { found, expected: expected.into() };
-        let Some(binding) = self.training.take().filter(|_| self.forward_done) else {
-            return Err(fault("no forward pass before it".into(), "`forward`, then `backward`, once"));
-        };
-        let fits = gradients.len() == binding.outputs.len()
-            && gradients.iter().zip(&binding.outputs).all(|(g, shape)| {
-                g.as_ref()
-                    .is_none_or(|g| g.shape == *shape && g.data.len() == shape.iter().product::<usize>())
-            });
-        let result = if fits {
-            self.forward_done = false;
-            self.backward_steps(&binding, gradients)
-        } else {
-            let shapes: Vec<_> = gradients.iter().map(|g| g.as_ref().map(|g| g.shape)).collect();
-            Err(fault(format!("gradients of shapes {shapes:?}"), &format!("shapes {:?}", binding.outputs)))
-        };
-        self.training = Some(binding);
-        result
-    }
-
-    fn parameters(&self) -> &Parameters {
-        CpuExecutor::parameters(self)
-    }
-
-    fn parameters_mut(&mut self) -> &mut Parameters {
-        CpuExecutor::parameters_mut(self)
-    }
-}
-
-fn check_input(input: &Tensor) -> Result<(), NetworkError> {
-    if input.shape.iter().try_fold(1usize, |p, &s| p.checked_mul(s)) == Some(input.data.len()) {
-        return Ok(());
-    }
-    let expected = format!("as many elements as given, {}", input.data.len());
-    Err(NetworkError::Input { found: input.shape, expected })
 }

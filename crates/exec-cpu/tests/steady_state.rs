@@ -5,8 +5,8 @@ mod common;
 
 use allocation_counter::{AllocationInfo, measure};
 use nnunet_exec_cpu::{CpuExecutor, CpuOptions, Precision};
+use nnunet_graph::Tensor;
 use nnunet_graph::optimiser::{Optimiser, Sgd, SgdOptions, clip_gradient_norm};
-use nnunet_graph::{Executor, Tensor, Trainable};
 
 /// Lists of sources and shapes of all steps together; the feature maps of these networks are larger.
 const SMALL: u64 = 64 << 10;

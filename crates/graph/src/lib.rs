@@ -1,12 +1,14 @@
-//! Networks as data: graphs over named parameters, architectures, what an executor has to offer, and optimisers.
+//! Networks as data: graphs over named parameters, architectures, losses, optimisers, and the seam
+//! behind which devices run them ([`backend`]).
 //! Knows nothing of datasets, plans files or images.
 #![forbid(unsafe_code)]
 
 pub mod architectures;
+pub mod backend;
 pub mod error;
-pub mod executor;
 pub mod graph;
 pub mod init;
+pub mod loss;
 pub mod optimiser;
 pub mod parameters;
 pub mod shapes;
@@ -14,7 +16,6 @@ pub mod tensor;
 
 pub use architectures::build;
 pub use error::NetworkError;
-pub use executor::{Executor, Trainable};
 pub use graph::Graph;
 pub use parameters::{Parameter, Parameters};
 pub use tensor::Tensor;

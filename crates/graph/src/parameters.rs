@@ -107,6 +107,20 @@ impl Parameters {
         Self { entries: entries.collect(), buffers: buffers.collect() }
     }
 
+    /// A copy of the values alone.
+    pub fn without_gradients(&self) -> Self {
+        let entry = |(name, parameter): (&String, &Parameter)| {
+            (name.clone(), Parameter::new(parameter.shape.clone(), parameter.value.clone()))
+        };
+        Self { entries: self.entries.iter().map(entry).collect(), buffers: self.buffers.clone() }
+    }
+
+    /// (name, shape, elements) of every parameter, then of every buffer, without a copy.
+    pub fn into_tensors(self) -> impl Iterator<Item = (String, Vec<usize>, Vec<f32>)> {
+        let learned = self.entries.into_iter().map(|(name, p)| (name, p.shape, p.value));
+        learned.chain(self.buffers.into_iter().map(|(name, b)| (name, b.shape, b.value)))
+    }
+
     /// Zeros in the shapes of `graph`, to be overwritten from a checkpoint.
     pub fn zeros(graph: &Graph) -> Self {
         Self::from_fn(graph, |_, _| {})

@@ -15,7 +15,7 @@ use nnunet_data::plan::{PlannerOptions, Plans, plan_dataset};
 use nnunet_data::preprocess::{
     DatasetFolders, NormalizationScheme, PreprocessOptions, preprocess_dataset, stored_cases,
 };
-use nnunet_exec_cpu::CpuOptions;
+use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_image_io::nifti;
 use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
 use nnunet_pyformats::json::{Json, KeyOrder};
@@ -192,8 +192,8 @@ fn of_twenty_cases_fifteen_are_predicted() {
     }
     let load = || {
         let model = Model::load(&model, &[], "checkpoint_final.pth").unwrap();
-        let cpu = CpuOptions { threads: 2, ..CpuOptions::default() };
-        Predictor::new(model, cpu, WindowOptions { mirroring: false, ..Default::default() }).unwrap()
+        let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
+        Predictor::new(model, &cpu, WindowOptions { mirroring: false, ..Default::default() }).unwrap()
     };
     let made = |folder: &Path| -> Vec<PathBuf> {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());

@@ -64,7 +64,7 @@ fn main() {
     let labels = LabelManager::new(&dataset).unwrap();
     let configuration = plans.configuration("3d_fullres").unwrap();
     let graph = network_graph(&configuration, &dataset, &labels, true).unwrap();
-    let weights = StateDict::from_parameters(&graph, &init::initialise(&graph, 1));
+    let weights = StateDict::from_parameters(&graph, init::initialise(&graph, 1));
     let mut init_args = Dict::new();
     init_args.insert("configuration", "3d_fullres");
     let mut checkpoint = Checkpoint::new(weights, "nnUNetTrainer", Value::Dict(init_args));

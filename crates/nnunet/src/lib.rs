@@ -4,6 +4,7 @@
 //! The stages live in crates of their own; this one joins them and is what programs use.
 #![forbid(unsafe_code)]
 
+pub mod backend;
 pub mod select;
 
 pub use nnunet_assess::{evaluate, overlay, postprocess};
@@ -12,4 +13,4 @@ pub use nnunet_data::{convert, dataset, fingerprint, plan, prediction_folder, pr
 pub use nnunet_infer::{ensemble, model, model_store, predict};
 pub use nnunet_pyformats::{json, numpy_random};
 pub use nnunet_train::{augment, train};
-pub use {nnunet_exec_cpu as cpu, nnunet_image_io as image_io, nnunet_volume as volume};
+pub use {nnunet_image_io as image_io, nnunet_volume as volume};

@@ -160,7 +160,7 @@ fn batch_norms_of_the_reference_both_ways() {
 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("checkpoint_final.pth");
-    let weights = StateDict::from_parameters(&graph, &parameters);
+    let weights = StateDict::from_parameters(&graph, parameters.clone());
     let written = Checkpoint { weights, ..original.clone() };
     written.write(&path).unwrap();
     let again = Checkpoint::read(&path).unwrap();
@@ -274,7 +274,7 @@ fn check_network(checkpoint: &Checkpoint) {
     let (inputs, outputs) = (channels("conv.weight", 1), channels("seg_layers.0.weight", 0));
     let graph = build(class, &architecture["arch_kwargs"], inputs, outputs, true).unwrap();
     let parameters = weights.clone().into_parameters(&graph).unwrap();
-    assert_eq!(StateDict::from_parameters(&graph, &parameters), *weights);
+    assert_eq!(StateDict::from_parameters(&graph, parameters), *weights);
     let order: Vec<_> = graph.state_dict_names().collect();
     assert_eq!(weights.keys().collect::<Vec<_>>(), order);
 

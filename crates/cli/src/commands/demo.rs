@@ -17,7 +17,7 @@ use nnunet::train::{Start, TrainRequest, Training};
 use super::Entry;
 use super::dataset_flags;
 use super::evaluate::print_table;
-use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use super::network_flags::{NETWORK_FLAGS, backend};
 use super::preprocess::preprocess_configurations;
 use crate::demo::{CaseCounts, DATASET, write_dataset};
 use crate::flags::{Command, Flag, Matches};
@@ -173,7 +173,7 @@ fn train(
         recipe: Recipe::default_trainer().with_epochs(epochs).with_iterations(iterations),
         batch_size: Some(2),
         seed: 0,
-        cpu: cpu_options(matches, session)?,
+        backend: backend(matches, session, false)?,
         start: Start::New,
         checkpointing: true,
         max_ram: None,
@@ -193,8 +193,8 @@ fn predict(
 ) -> anyhow::Result<()> {
     let model = Model::load(folder, &[], "checkpoint_final.pth")?;
     let cases = prediction_cases(images, &model.dataset)?;
-    let cpu = cpu_options(matches, session)?;
-    let mut predictor = Predictor::new(model, cpu, WindowOptions::default())?;
+    let backend = backend(matches, session, false)?;
+    let mut predictor = Predictor::new(model, &*backend, WindowOptions::default())?;
     let request = PredictRequest::new(images, output);
     predict_cases(&mut predictor, &cases, &request, &session.display, &session.cancel)?;
     Ok(())

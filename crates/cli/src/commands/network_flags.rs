@@ -1,7 +1,9 @@
 //! Flags that decide how a network is computed.
 
+use std::sync::Arc;
+
 use anyhow::Context;
-use nnunet::cpu::{CpuLevel, CpuOptions, Precision};
+use nnunet::backend::{self, AUTO, Backend, BackendOptions, CpuLevel, Precision};
 
 use crate::environment::variable;
 use crate::flags::{Flag, Matches};
@@ -20,19 +22,12 @@ pub(super) const NETWORK_FLAGS: &[Flag] = &[
     ),
 ];
 
-/// The options of the CPU executor.
-pub(super) fn cpu_options(matches: &Matches, session: &Session) -> anyhow::Result<CpuOptions> {
-    match matches.text("-device").unwrap_or("auto") {
-        "cpu" | "auto" => {}
-        device @ ("cuda" | "mps") => {
-            let text = format!("argument -device: this build has no {device}; it has: cpu");
-            return Err(UsageError(text).into());
-        }
-        other => {
-            let text = format!("argument -device: found {other:?}, expected cpu or auto");
-            return Err(UsageError(text).into());
-        }
-    }
+/// The device that is asked for, or the best one. `recompute`: whether a training is to take less memory and more time.
+pub(super) fn backend(
+    matches: &Matches,
+    session: &Session,
+    recompute: bool,
+) -> anyhow::Result<Arc<dyn Backend>> {
     let precision = match matches.text("--precision").unwrap_or("fast") {
         "fast" => Precision::Fast,
         "exact" => Precision::Exact,
@@ -44,7 +39,10 @@ pub(super) fn cpu_options(matches: &Matches, session: &Session) -> anyhow::Resul
             return Err(UsageError(text).into());
         }
     };
-    Ok(CpuOptions { threads: session.threads, precision, level: cpu_level()?, recompute: false })
+    let options = BackendOptions { threads: session.threads, precision, cpu_level: cpu_level()?, recompute };
+    let device = matches.text("-device").unwrap_or(AUTO);
+    backend::by_name(device, &options)
+        .map_err(|error| UsageError(format!("argument -device: {error}")).into())
 }
 
 /// The machine's instruction set, lowered by `NNUNET_CPU_LEVEL`.

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use nnunet::cpu::CpuOptions;
+use nnunet::backend::Backend;
 use nnunet::dataset::cases::{case_of_files, prediction_cases_with_warnings};
 use nnunet::dataset::splits::Fold;
 use nnunet::dataset::{Case, DatasetError};
@@ -12,7 +12,7 @@ use nnunet::predict::{
 };
 
 use super::dataset_flags::max_ram;
-use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use super::network_flags::{NETWORK_FLAGS, backend};
 use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
@@ -95,7 +95,8 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let folder = model_folder(matches, session)?;
     let model = chosen.load(&folder, session)?;
     let cases = cases(&request, &model, matches, session)?;
-    let run = Run { cases: &cases, options, cpu: cpu_options(matches, session)?, matches, session };
+    let backend = &*backend(matches, session, false)?;
+    let run = Run { cases: &cases, options, backend, matches, session };
     let previous_stage = match (matches.path("-prev_stage_predictions"), &model.configuration.previous_stage)
     {
         (Some(given), _) => Some(given),
@@ -129,7 +130,7 @@ impl Chosen<'_> {
 struct Run<'a> {
     cases: &'a [Case],
     options: WindowOptions,
-    cpu: CpuOptions,
+    backend: &'a dyn Backend,
     matches: &'a Matches,
     session: &'a Session,
 }
@@ -174,7 +175,7 @@ impl Run<'_> {
         let folds = model.folds.len();
         let mirrored = if self.options.mirroring { 1 << model.mirroring_axes.len() } else { 1 };
         session.message(&format!("{} cases with {}", self.cases.len(), model.folder.display()));
-        let mut predictor = Predictor::new(model, self.cpu, self.options)?;
+        let mut predictor = Predictor::new(model, self.backend, self.options)?;
         if self.matches.has("--verbose") {
             let configuration = &predictor.model().configuration;
             session.message(&format!(

@@ -1,13 +1,12 @@
 //! `train`: one fold of one configuration.
 
 use anyhow::Context;
-use nnunet::cpu::CpuOptions;
 use nnunet::dataset::splits::Fold;
 use nnunet::model::Recipe;
 use nnunet::train::{RunFolder, Start, TrainRequest, Training};
 
 use super::dataset_flags::max_ram;
-use super::network_flags::{NETWORK_FLAGS, cpu_options};
+use super::network_flags::{NETWORK_FLAGS, backend};
 use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
@@ -122,7 +121,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         recipe,
         batch_size: at_least_one(matches, "--batch-size")?,
         seed: matches.parsed("--seed", "a whole number")?.unwrap_or(0),
-        cpu: CpuOptions { recompute: matches.has("--recompute"), ..cpu_options(matches, session)? },
+        backend: backend(matches, session, matches.has("--recompute"))?,
         start,
         checkpointing: !matches.has("--disable_checkpointing"),
         max_ram: max_ram(matches)?,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use nnunet_exec_cpu::{CpuExecutor, CpuOptions, Precision};
 use nnunet_graph::optimiser::{Optimiser, Sgd, SgdOptions, clip_gradient_norm};
-use nnunet_graph::{Executor, Tensor, Trainable, build, init};
+use nnunet_graph::{Tensor, build, init};
 use nnunet_kernels::{Context, CpuLevel, peak};
 use serde_json::{Value, json};
 

@@ -7,7 +7,7 @@ use crate::common;
 use nnunet_checkpoint::Checkpoint;
 use nnunet_exec_cpu::{CpuExecutor, CpuLevel, CpuOptions, Precision};
 use nnunet_graph::optimiser::{Optimiser, Sgd, SgdOptions, clip_gradient_norm};
-use nnunet_graph::{Executor, Tensor, Trainable, build, init};
+use nnunet_graph::{Tensor, build, init};
 use nnunet_testkit::npy::{read_npy, read_npz};
 use nnunet_testkit::shared::shared_path;
 

@@ -4,7 +4,7 @@
 use crate::common;
 use nnunet_exec_cpu::{CpuExecutor, CpuLevel, CpuOptions, Precision};
 use nnunet_graph::graph::{GraphBuilder, InitialValue, Operation};
-use nnunet_graph::{Executor, Graph, Parameters, Tensor, Trainable, build, init, shapes};
+use nnunet_graph::{Graph, Parameters, Tensor, build, init, shapes};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

@@ -8,4 +8,6 @@ mod architectures;
 mod common;
 mod executor;
 mod hostile;
+mod loss_goldens;
+mod sessions;
 mod unusual_graphs;

@@ -5,7 +5,7 @@
 
 use nnunet_exec_cpu::{CpuExecutor, CpuLevel, CpuOptions, Precision};
 use nnunet_graph::graph::{GraphBuilder, InitialValue, NodeId, Operation};
-use nnunet_graph::{Executor, Graph, Tensor, Trainable, init};
+use nnunet_graph::{Graph, Tensor, init};
 
 const HE: InitialValue = InitialValue::HeNormal { fan_in: 30, slope: 0.01 };
 

@@ -17,6 +17,33 @@ pub use sgd::{Sgd, SgdOptions};
 use crate::error::NetworkError;
 use crate::parameters::Parameters;
 
+/// An optimiser as data.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum OptimiserSpec {
+    /// Stochastic gradient descent.
+    Sgd(SgdOptions),
+    /// Adam or AdamW.
+    Adam(AdamOptions),
+}
+
+impl OptimiserSpec {
+    /// The optimiser, without state, for parameters on the host.
+    pub fn on_host(&self) -> Box<dyn Optimiser> {
+        match *self {
+            Self::Sgd(options) => Box::new(Sgd::new(options)),
+            Self::Adam(options) => Box::new(Adam::new(options)),
+        }
+    }
+
+    /// Numbers that the optimiser keeps for each element of a parameter.
+    pub fn state_per_element(&self) -> usize {
+        match self {
+            Self::Sgd(options) => usize::from(options.momentum != 0.0),
+            Self::Adam(options) => 2 + usize::from(options.amsgrad),
+        }
+    }
+}
+
 /// Changes parameters along their gradients.
 pub trait Optimiser: Send {
     /// One step with `learning_rate` for all parameters that have a gradient.

@@ -130,7 +130,7 @@ pub enum PredictError {
     Network(#[from] NetworkError),
     /// The sliding window.
     #[error(transparent)]
-    Window(SlidingWindowError<NetworkError>),
+    Window(SlidingWindowError),
     /// The way back to the original grid.
     #[error(transparent)]
     Export(#[from] ExportError),
@@ -174,8 +174,8 @@ impl PredictError {
     }
 }
 
-impl From<SlidingWindowError<NetworkError>> for PredictError {
-    fn from(error: SlidingWindowError<NetworkError>) -> Self {
+impl From<SlidingWindowError> for PredictError {
+    fn from(error: SlidingWindowError) -> Self {
         match error {
             SlidingWindowError::Interrupted => Self::Interrupted,
             SlidingWindowError::Export(error) => Self::Export(error),

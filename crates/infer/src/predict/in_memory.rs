@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nnunet_exec_cpu::CpuOptions;
+use nnunet_graph::backend::Backend;
 use nnunet_volume::Volume;
 
 use super::cascade::CaseReader;
@@ -15,12 +15,12 @@ use nnunet_data::dataset::cases::case_of_files;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
 
 impl Predictor {
-    /// Loads all folds of the model in `folder` with their final checkpoints.
+    /// Loads all folds of the model in `folder` with their final checkpoints, to run on `backend`.
     ///
     /// # Errors
     /// Missing or damaged files, or weights that do not fit the plans.
-    pub fn open(folder: &Path, cpu: CpuOptions, options: WindowOptions) -> Result<Self, PredictError> {
-        Self::new(Model::load(folder, &[], "checkpoint_final.pth")?, cpu, options)
+    pub fn open(folder: &Path, backend: &dyn Backend, options: WindowOptions) -> Result<Self, PredictError> {
+        Self::new(Model::load(folder, &[], "checkpoint_final.pth")?, backend, options)
     }
 
     /// Segments an image in memory; the labels (z, y, x) lie on its grid. In a cascade `case` has the

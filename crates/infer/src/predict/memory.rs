@@ -1,6 +1,6 @@
 //! What a prediction needs of main memory, stated before it starts.
 
-use nnunet_exec_cpu::MemoryEstimate;
+use nnunet_graph::backend::MemoryEstimate;
 
 use super::cascade::CaseReader;
 use super::error::PredictError;
@@ -51,10 +51,9 @@ impl Predictor {
     /// # Errors
     /// When the network does not take the tiles.
     pub fn memory_of_pass(&self) -> Result<MemoryEstimate, PredictError> {
-        let executor = &self.folds.executor;
         let [z, y, x] = self.window.tile;
-        let shape = [self.window.batch, executor.graph().input_channels(), z, y, x];
-        Ok(executor.memory_estimate(shape, false)?)
+        let shape = [self.window.batch, self.model.graph.input_channels(), z, y, x];
+        Ok(self.folds.session.memory(shape)?)
     }
 
     /// What an image of `shape` needs whose preprocessed version has shape `on_network` (both z, y, x).
@@ -70,10 +69,10 @@ impl Predictor {
         let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
         let (before, after) = (voxels(shape), voxels(on_network));
         let heads = self.model.labels.num_segmentation_heads();
-        let executor = &self.folds.executor;
-        let channels = executor.graph().input_channels();
+        let graph = &self.model.graph;
+        let channels = graph.input_channels();
         let pass = self.memory_of_pass()?;
-        let further_folds = (self.folds.count() - 1) * executor.parameters().total_count() * 4;
+        let further_folds = (self.folds.count() - 1) * graph.parameter_count() * size_of::<f32>();
         let whole = 2 * heads as u64 * after;
         let logits = if self.folds_run_side_by_side(on_network) {
             self.window.memory(on_network, heads, self.folds.count())
@@ -206,7 +205,7 @@ fn plan_within(
 mod tests {
     use std::sync::Mutex;
 
-    use nnunet_exec_cpu::CpuOptions;
+    use nnunet_exec_cpu::{CpuBackend, CpuOptions};
     use nnunet_testkit::model::ball_model;
     use nnunet_testkit::phantom::PhantomDataset;
 
@@ -229,8 +228,8 @@ mod tests {
     fn without_a_limit_what_the_process_can_have_decides() {
         let root = tempfile::tempdir().unwrap();
         let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
-        let cpu = CpuOptions { threads: 1, ..CpuOptions::default() };
-        let predictor = Predictor::open(&ball_model(), cpu, WindowOptions::default()).unwrap();
+        let cpu = CpuBackend::new(CpuOptions { threads: 1, ..CpuOptions::default() });
+        let predictor = Predictor::open(&ball_model(), &cpu, WindowOptions::default()).unwrap();
         let model = predictor.model().clone();
         let reader = CaseReader::of_single_cases(&model).unwrap();
         let cases = prediction_cases(&images, &model.dataset).unwrap();

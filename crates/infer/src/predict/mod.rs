@@ -8,7 +8,7 @@
 //! use nnunet_infer::predict::{Predictor, WindowOptions};
 //! use nnunet_data::preprocess::RawCase;
 //! use nnunet_base::progress::{Cancel, Event, Progress};
-//! use nnunet_exec_cpu::CpuOptions;
+//! use nnunet_exec_cpu::CpuBackend;
 //! use nnunet_volume::ChannelVolume;
 //!
 //! struct Percent;
@@ -24,7 +24,7 @@
 //! // A model folder: plans.json, dataset.json, fold_0/checkpoint_final.pth.
 //! # let folder = nnunet_testkit::model::ball_model();
 //! let options = WindowOptions { mirroring: false, ..WindowOptions::default() };
-//! let mut predictor = Predictor::open(&folder, CpuOptions::default(), options)?;
+//! let mut predictor = Predictor::open(&folder, &CpuBackend::default(), options)?;
 //!
 //! // One channel of 20 x 24 x 22 voxels (z, y, x) of 1 mm: a bright ball.
 //! let [depth, height, width] = [20usize, 24, 22];

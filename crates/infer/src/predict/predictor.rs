@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use half::f16;
-use nnunet_exec_cpu::{CpuExecutor, CpuOptions};
-use nnunet_graph::Parameters;
+use nnunet_graph::backend::{Backend, InferenceSession};
+use nnunet_graph::{NetworkError, Parameters};
 use nnunet_volume::{ChannelVolume, Volume};
 use rayon::prelude::*;
 
@@ -64,46 +64,49 @@ pub fn window_for(
 /// A loaded model: what is shared (plans, labels), and the network with the weights of each fold.
 pub struct Predictor {
     pub(super) model: Arc<Model>,
-    cpu: CpuOptions,
     pub(super) folds: Folds,
     pub(super) window: SlidingWindow,
 }
 
-/// The weights of the folds; those of `current` are in the executor.
+/// The weights of the folds; those of `current` are in the session.
 pub(super) struct Folds {
-    pub(super) executor: CpuExecutor,
+    pub(super) session: Box<dyn InferenceSession>,
     parameters: Vec<Parameters>,
     current: usize,
 }
 
 impl Networks for Folds {
-    type Executor = CpuExecutor;
-
     fn count(&self) -> usize {
         self.parameters.len()
     }
 
-    fn select(&mut self, number: usize) -> &mut CpuExecutor {
+    fn select(&mut self, number: usize) -> Result<&mut dyn InferenceSession, NetworkError> {
         if number != self.current {
             let next = std::mem::take(&mut self.parameters[number]);
-            self.parameters[self.current] = std::mem::replace(self.executor.parameters_mut(), next);
+            self.parameters[self.current] = self.session.exchange_parameters(next)?;
             self.current = number;
         }
-        &mut self.executor
+        Ok(&mut *self.session)
     }
 }
 
 impl Predictor {
-    /// Loads `model` into an executor.
+    /// Loads `model` into a session of `backend`.
     ///
     /// # Errors
-    /// When the network cannot be built, or the model has no weights (any more).
-    pub fn new(mut model: Model, cpu: CpuOptions, options: WindowOptions) -> Result<Self, PredictError> {
+    /// When the backend cannot run the network, or the model has no weights (any more) or those of another network.
+    pub fn new(
+        mut model: Model,
+        backend: &dyn Backend,
+        options: WindowOptions,
+    ) -> Result<Self, PredictError> {
+        // A session would refuse the weights of a later fold only in the middle of a case.
+        model.folds.iter().try_for_each(|parameters| parameters.check(&model.graph))?;
         let mut parameters = std::mem::take(&mut model.folds);
         let first = parameters.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
         let window = window_for(&model.configuration, &model.mirroring_axes, options);
-        let executor = CpuExecutor::new(model.graph.clone(), first, cpu)?;
-        Ok(Self { model: Arc::new(model), cpu, folds: Folds { executor, parameters, current: 0 }, window })
+        let session = backend.inference(&model.graph, first)?;
+        Ok(Self { model: Arc::new(model), folds: Folds { session, parameters, current: 0 }, window })
     }
 
     /// The model. Its weights have gone to the predictor.
@@ -111,12 +114,9 @@ impl Predictor {
         &self.model
     }
 
-    /// Makes the executor anew, with the weights that it has. After a panic in the middle of a pass it may lack the
-    /// memory that was in use.
-    pub(super) fn renew_executor(&mut self) -> Result<(), PredictError> {
-        let parameters = std::mem::take(self.folds.executor.parameters_mut());
-        self.folds.executor = CpuExecutor::new(self.model.graph.clone(), parameters, self.cpu)?;
-        Ok(())
+    /// Makes the session as new, with the weights that it has, after a panic in the middle of a pass.
+    pub(super) fn renew(&mut self) -> Result<(), PredictError> {
+        Ok(self.folds.session.renew()?)
     }
 
     /// Network passes for a preprocessed image of `shape` (z, y, x), over tiles, mirrored versions and folds.
@@ -205,7 +205,7 @@ impl Predictor {
                 at += voxels;
                 Ok(())
             };
-            let mut network = Single(self.folds.select(fold));
+            let mut network = Single(self.folds.select(fold)?);
             self.window.run(&mut network, image, cancel, progress, &mut add)?;
         }
         let count = self.folds.count() as f32;
@@ -219,19 +219,20 @@ impl Predictor {
 
 #[cfg(test)]
 mod tests {
+    use nnunet_exec_cpu::{CpuBackend, CpuOptions};
     use nnunet_testkit::model::ball_model;
 
     use super::*;
 
     #[test]
-    fn a_new_executor_has_the_weights_of_the_old() {
+    fn a_renewed_session_keeps_its_weights() {
         let model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
-        let cpu = CpuOptions { threads: 2, ..CpuOptions::default() };
-        let mut predictor = Predictor::new(model, cpu, WindowOptions::default()).unwrap();
+        let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
+        let mut predictor = Predictor::new(model, &cpu, WindowOptions::default()).unwrap();
         let data = (0..16 * 17 * 20).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);
         let image = ChannelVolume::new(1, [16, 17, 20], data.collect()).unwrap();
         let before = predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap();
-        predictor.renew_executor().unwrap();
+        predictor.renew().unwrap();
         assert_eq!(predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap(), before);
     }
 
@@ -243,9 +244,9 @@ mod tests {
             other.iter_mut().for_each(|(_, p)| p.value_mut().iter_mut().for_each(|v| *v *= factor));
             model.folds.push(other);
         }
-        let cpu = CpuOptions { threads: 2, ..CpuOptions::default() };
+        let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
         let options = WindowOptions { mirroring: false, ..WindowOptions::default() };
-        let mut predictor = Predictor::new(model, cpu, options).unwrap();
+        let mut predictor = Predictor::new(model, &cpu, options).unwrap();
         // One image is hardly taller than a tile, the other many times.
         for shape in [[18, 17, 20], [150, 17, 20]] {
             let data = (0..shape.iter().product()).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);

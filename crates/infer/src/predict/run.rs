@@ -228,7 +228,7 @@ impl Job<'_> {
         });
         self.progress.event(Event::Finished);
         if matches!(result, Err(PredictError::Panicked(_))) {
-            self.or_fault(case, predictor.renew_executor())?;
+            self.or_fault(case, predictor.renew())?;
         }
         let output = self.or_fault(case, result)?;
         Some(Export { case, output, properties })

@@ -7,7 +7,8 @@
 //! memory is enough. Finished slices are handed out while the tiles behind them are computed.
 
 use half::f16;
-use nnunet_graph::{Executor, Tensor};
+use nnunet_graph::backend::InferenceSession;
+use nnunet_graph::{NetworkError, Tensor};
 use nnunet_volume::ChannelVolume;
 
 use super::bands::{Bands, HandOut, LogitSink, Placement};
@@ -34,41 +35,35 @@ pub struct SlidingWindow {
 
 /// The networks whose logits are averaged, of which one at a time is ready to run.
 pub trait Networks {
-    /// What runs them.
-    type Executor: Executor;
-
     /// How many there are.
     fn count(&self) -> usize;
 
     /// Makes network `number` ready.
-    fn select(&mut self, number: usize) -> &mut Self::Executor;
+    ///
+    /// # Errors
+    /// When its weights are not those of the network, or the device fails.
+    fn select(&mut self, number: usize) -> Result<&mut dyn InferenceSession, NetworkError>;
 }
 
 /// One network alone.
-#[derive(Debug)]
-pub struct Single<'a, E>(pub &'a mut E);
+pub struct Single<'a>(pub &'a mut dyn InferenceSession);
 
-impl<E: Executor> Networks for Single<'_, E> {
-    type Executor = E;
-
+impl Networks for Single<'_> {
     fn count(&self) -> usize {
         1
     }
 
-    fn select(&mut self, _number: usize) -> &mut E {
-        self.0
+    fn select(&mut self, _number: usize) -> Result<&mut dyn InferenceSession, NetworkError> {
+        Ok(self.0)
     }
 }
 
-/// The error of networks.
-type ErrorOf<N> = <<N as Networks>::Executor as Executor>::Error;
-
 /// Why a sliding window ended early.
 #[derive(Debug, thiserror::Error)]
-pub enum SlidingWindowError<E: std::error::Error + 'static> {
+pub enum SlidingWindowError {
     /// The network failed.
     #[error("the network failed on a tile: {0}")]
-    Network(#[source] E),
+    Network(#[source] NetworkError),
     /// The network returned another shape than its input's.
     #[error("the network returned logits of shape {found:?} for tiles of shape {expected:?}")]
     Shape {
@@ -88,7 +83,7 @@ pub enum SlidingWindowError<E: std::error::Error + 'static> {
     Interrupted,
 }
 
-impl<E: std::error::Error + 'static> From<HandOut> for SlidingWindowError<E> {
+impl From<HandOut> for SlidingWindowError {
     fn from(error: HandOut) -> Self {
         match error {
             HandOut::NotFinite => Self::NotFinite,
@@ -116,7 +111,7 @@ impl SlidingWindow {
         let place = self.place(shape);
         let starts = self.starts(place);
         let depth = deepest(&self.rounds(&starts), self.tile);
-        // Mirroring needs a second input and a second output beside the executor's own.
+        // Mirroring needs a second input and a second output beside the session's own.
         let tile = if self.mirror_axes.is_empty() { 0 } else { self.tile.iter().product::<usize>() };
         place.bytes(classes, depth, networks) + (tile * self.batch * (classes + 1) * size_of::<f32>()) as u64
     }
@@ -126,14 +121,14 @@ impl SlidingWindow {
     ///
     /// # Errors
     /// When a network or `sink` fails, when logits are unusable, or when `cancel` is raised between tiles.
-    pub fn run<N: Networks>(
+    pub fn run(
         &self,
-        networks: &mut N,
+        networks: &mut dyn Networks,
         image: &ChannelVolume<f32>,
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
         sink: &mut LogitSink<'_>,
-    ) -> Result<(), SlidingWindowError<ErrorOf<N>>> {
+    ) -> Result<(), SlidingWindowError> {
         let place = self.place(image.shape());
         let starts = self.starts(place);
         let rounds = self.rounds(&starts);
@@ -145,7 +140,7 @@ impl SlidingWindow {
         for groups in rounds {
             bands.finish_until(groups[0][0][0], sink)?;
             for number in 0..networks.count() {
-                let network = networks.select(number);
+                let network = networks.select(number).map_err(SlidingWindowError::Network)?;
                 for starts in &groups {
                     let input = self.gather(image, place.offset, starts);
                     self.tile_logits(network, &input, &combinations, &mut buffers, cancel, progress)?;
@@ -164,13 +159,13 @@ impl SlidingWindow {
     ///
     /// # Errors
     /// As of `run`.
-    pub fn whole<N: Networks>(
+    pub fn whole(
         &self,
-        networks: &mut N,
+        networks: &mut dyn Networks,
         image: &ChannelVolume<f32>,
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
-    ) -> Result<ChannelVolume<f16>, SlidingWindowError<ErrorOf<N>>> {
+    ) -> Result<ChannelVolume<f16>, SlidingWindowError> {
         let mut collected = Collected::new(image.shape());
         self.run(networks, image, cancel, progress, &mut |slices| {
             collected.push(slices);
@@ -181,15 +176,15 @@ impl SlidingWindow {
     }
 
     /// The sum of the logits over the mirrored versions of `input`, in `buffers.mean`.
-    fn tile_logits<E: Executor>(
+    fn tile_logits(
         &self,
-        network: &mut E,
+        network: &mut dyn InferenceSession,
         input: &Tensor,
         combinations: &[Vec<usize>],
         buffers: &mut Buffers,
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
-    ) -> Result<(), SlidingWindowError<E::Error>> {
+    ) -> Result<(), SlidingWindowError> {
         let Buffers { mirrored, mean, output } = buffers;
         for axes in combinations {
             if cancel.is_cancelled() {
@@ -267,28 +262,40 @@ fn deepest(rounds: &[Vec<&[[usize; 3]]>], tile: [usize; 3]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::convert::Infallible;
+    use nnunet_graph::Parameters;
+    use nnunet_graph::backend::MemoryEstimate;
 
     use super::*;
 
-    /// A network that returns its input, and the input times ten as second class.
-    struct Copy {
+    /// A network that returns its input times a factor, and ten times that as second class.
+    struct Scaling {
+        factor: f32,
         runs: usize,
     }
 
-    impl Executor for Copy {
-        type Error = Infallible;
-
-        fn run(&mut self, input: &Tensor) -> Result<Tensor, Infallible> {
+    impl InferenceSession for Scaling {
+        fn run_into(&mut self, input: &Tensor, output: &mut Tensor) -> Result<(), NetworkError> {
             self.runs += input.shape[0];
             let [n, _, z, y, x] = input.shape;
             let voxels = z * y * x;
-            let mut out = Tensor::zeros([n, 2, z, y, x]);
-            for (o, i) in out.data.chunks_mut(2 * voxels).zip(input.data.chunks(voxels)) {
-                o[..voxels].copy_from_slice(i);
-                o[voxels..].iter_mut().zip(i).for_each(|(o, i)| *o = i * 10.0);
+            output.reshape([n, 2, z, y, x]);
+            for (o, i) in output.data.chunks_mut(2 * voxels).zip(input.data.chunks(voxels)) {
+                o[..voxels].iter_mut().zip(i).for_each(|(o, i)| *o = i * self.factor);
+                o[voxels..].iter_mut().zip(i).for_each(|(o, i)| *o = i * self.factor * 10.0);
             }
-            Ok(out)
+            Ok(())
+        }
+
+        fn exchange_parameters(&mut self, parameters: Parameters) -> Result<Parameters, NetworkError> {
+            Ok(parameters)
+        }
+
+        fn renew(&mut self) -> Result<(), NetworkError> {
+            Ok(())
+        }
+
+        fn memory(&self, _input: [usize; 5]) -> Result<MemoryEstimate, NetworkError> {
+            Ok(MemoryEstimate { activations: 0, weights: 0, border: 0 })
         }
     }
 
@@ -300,32 +307,17 @@ mod tests {
     /// Several networks that return their input times their number, counted from 1.
     struct Scaled {
         networks: usize,
-        current: f32,
-        runs: usize,
-    }
-
-    impl Executor for Scaled {
-        type Error = Infallible;
-
-        fn run(&mut self, input: &Tensor) -> Result<Tensor, Infallible> {
-            self.runs += input.shape[0];
-            let mut copy = Copy { runs: 0 };
-            let mut output = copy.run(input)?;
-            output.data.iter_mut().for_each(|v| *v *= self.current);
-            Ok(output)
-        }
+        session: Scaling,
     }
 
     impl Networks for Scaled {
-        type Executor = Self;
-
         fn count(&self) -> usize {
             self.networks
         }
 
-        fn select(&mut self, number: usize) -> &mut Self {
-            self.current = number as f32 + 1.0;
-            self
+        fn select(&mut self, number: usize) -> Result<&mut dyn InferenceSession, NetworkError> {
+            self.session.factor = number as f32 + 1.0;
+            Ok(&mut self.session)
         }
     }
 
@@ -335,10 +327,10 @@ mod tests {
         image: &ChannelVolume<f32>,
         networks: usize,
     ) -> (ChannelVolume<f16>, usize) {
-        let mut scaled = Scaled { networks, current: 0.0, runs: 0 };
+        let mut scaled = Scaled { networks, session: Scaling { factor: 0.0, runs: 0 } };
         let mut passes = 0;
         let whole = window.whole(&mut scaled, image, &Cancel::new(), &mut |n| passes += n).unwrap();
-        assert_eq!(passes, scaled.runs);
+        assert_eq!(passes, scaled.session.runs);
         assert_eq!(passes, window.passes(image.shape()) * networks);
         (whole, passes)
     }
@@ -377,7 +369,7 @@ mod tests {
         };
         let mut image = image([4, 4, 4]);
         image.data_mut()[5] = f32::NAN;
-        let mut network = Copy { runs: 0 };
+        let mut network = Scaling { factor: 1.0, runs: 0 };
         let outcome =
             window.run(&mut Single(&mut network), &image, &Cancel::new(), &mut |_| (), &mut |_| Ok(()));
         assert!(matches!(outcome, Err(SlidingWindowError::NotFinite)));
@@ -394,7 +386,7 @@ mod tests {
         };
         let image = image([8, 8, 8]);
         let cancel = Cancel::new();
-        let mut network = Copy { runs: 0 };
+        let mut network = Scaling { factor: 1.0, runs: 0 };
         let outcome =
             window.run(&mut Single(&mut network), &image, &cancel, &mut |_| cancel.cancel(), &mut |_| Ok(()));
         assert!(matches!(outcome, Err(SlidingWindowError::Interrupted)));

@@ -13,7 +13,7 @@ use std::path::Path;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::cases::prediction_cases;
 use nnunet_data::preprocess::Properties;
-use nnunet_exec_cpu::{CpuLevel, CpuOptions, Precision};
+use nnunet_exec_cpu::{CpuBackend, CpuLevel, CpuOptions, Precision};
 use nnunet_image_io::nifti;
 use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
 use nnunet_testkit::npy::read_npz;
@@ -55,8 +55,8 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
         cases.retain(|case| root.join(expected).join(format!("{}{ending}", case.identifier)).exists());
         assert!(!cases.is_empty());
         let options = WindowOptions { step_fraction: 0.5, mirroring };
-        let cpu = CpuOptions { threads: 2, precision, ..CpuOptions::default() };
-        let mut predictor = Predictor::new(model, cpu, options).unwrap();
+        let cpu = CpuBackend::new(CpuOptions { threads: 2, precision, ..CpuOptions::default() });
+        let mut predictor = Predictor::new(model, &cpu, options).unwrap();
         let request = PredictRequest {
             previous_stage: previous_stage.map(|folder| root.join(folder)),
             save_probabilities: true,

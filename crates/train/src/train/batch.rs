@@ -2,13 +2,14 @@
 //! epoch, iteration) alone.
 
 use super::case_source::{CaseSource, SourceError};
-use super::loss::{LabelBatch, RegionBatch, Target, Targets};
 use super::sampler::{PatchSampler, content_of_sample};
 use crate::augment::{
     AugmentError, AugmentationPolicy, AugmentedSample, FinishPolicy, Purpose, SampleAddress, SampleTarget,
     Scratch,
 };
 use nnunet_graph::Tensor;
+use nnunet_graph::backend::BatchRef;
+use nnunet_graph::loss::{LabelBatch, RegionBatch, Target, Targets};
 use rand::RngExt;
 use std::sync::Arc;
 
@@ -21,6 +22,13 @@ pub struct Batch {
     pub targets: Targets,
     /// Name of each sample's case.
     pub cases: Vec<String>,
+}
+
+impl Batch {
+    /// What a training session needs of it.
+    pub fn view(&self) -> BatchRef<'_> {
+        BatchRef { image: &self.image, targets: &self.targets }
+    }
 }
 
 /// What happens to a crop.

@@ -4,9 +4,9 @@ use std::path::{Path, PathBuf};
 
 use nnunet_checkpoint::CheckpointError;
 use nnunet_graph::NetworkError;
+use nnunet_graph::backend::StepError;
 
 use super::batch::BatchError;
-use super::engine::StepError;
 use super::loader::LoaderError;
 use crate::augment::AugmentError;
 use nnunet_assess::evaluate::EvaluateError;
@@ -46,12 +46,14 @@ pub enum TrainError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// A step of learning or validation.
-    #[error("epoch {epoch}, iteration {iteration}: {source}")]
+    #[error("epoch {epoch}, iteration {iteration}: {source}{}", advice(source, cases))]
     Step {
         /// Epoch, from 0.
         epoch: usize,
         /// Iteration of the epoch, from 0.
         iteration: usize,
+        /// The cases of the batch.
+        cases: String,
         /// What happened.
         source: StepError,
     },
@@ -148,6 +150,16 @@ pub enum TrainError {
     },
 }
 
+/// What to look at when a step fails because of its numbers.
+fn advice(error: &StepError, cases: &str) -> String {
+    match error {
+        StepError::NotFinite { .. } => format!(
+            " on a batch of the cases {cases}; look for extreme intensities in these images, or lower the learning rate"
+        ),
+        StepError::Network(_) | StepError::Loss(_) => String::new(),
+    }
+}
+
 fn saved_before(kept: Option<&Path>) -> String {
     match kept {
         Some(path) => format!("what was saved before is unharmed in {}, continue with --c", path.display()),
@@ -174,5 +186,24 @@ impl From<LockError> for TrainError {
 impl From<LoaderError> for TrainError {
     fn from(error: LoaderError) -> Self {
         Self::Loader(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_is_not_finite_names_the_cases_of_its_batch() {
+        let step = |source| TrainError::Step { epoch: 2, iteration: 7, cases: "a, b".to_owned(), source };
+        let error = step(StepError::NotFinite { what: "loss", value: f64::INFINITY }).to_string();
+        assert_eq!(
+            error,
+            "epoch 2, iteration 7: the loss became inf on a batch of the cases a, b; look for extreme intensities in \
+             these images, or lower the learning rate"
+        );
+        let shape = NetworkError::Input { found: [1; 5], expected: "another".to_owned() };
+        let expected = format!("epoch 2, iteration 7: {shape}");
+        assert_eq!(step(StepError::Network(shape)).to_string(), expected);
     }
 }

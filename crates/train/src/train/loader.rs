@@ -139,9 +139,9 @@ mod tests {
     use super::super::batch::Preparation;
     use super::super::case_source::CaseSource;
     use super::super::case_source::tests::MemoryCase;
-    use super::super::loss::Target;
     use super::*;
     use crate::augment::{AugmentationPolicy, ConfigurationFacts};
+    use nnunet_graph::loss::Target;
 
     fn policy() -> AugmentationPolicy {
         let facts = ConfigurationFacts {

@@ -1,13 +1,11 @@
-//! Training: sampling, loss, schedule, state, log, validation.
+//! Training: sampling, schedule, the loop over epochs, state, log, validation. Steps are taken by a session of a backend.
 
 pub mod batch;
 pub mod case_source;
-mod engine;
 mod error;
 pub mod history;
 pub mod loader;
 pub mod log_file;
-pub mod loss;
 pub mod progress_plot;
 mod record;
 mod request;
@@ -19,7 +17,6 @@ mod stored_source;
 mod trainer;
 mod validate;
 
-pub use engine::{Engine, StepError};
 pub use error::TrainError;
 pub use request::{Start, TrainRequest};
 pub use run_folder::RunFolder;

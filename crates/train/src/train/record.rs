@@ -36,9 +36,8 @@ impl Training {
     /// Everything that decides the run, as texts, for whoever has to find out later what was done.
     fn debug_information(&self) -> Json {
         let recipe = &self.request.recipe;
-        let executor = &self.engine.executor;
         let text = |value: String| Json::String(value);
-        Json::object([
+        let before = [
             ("program", text(format!("nnunet {}", env!("CARGO_PKG_VERSION")))),
             ("trainer", text(recipe.trainer.clone())),
             ("dataset_name", text(self.request.dataset.to_string())),
@@ -56,16 +55,18 @@ impl Training {
             ("oversample_foreground_percent", text(recipe.foreground_oversampling.to_string())),
             ("enable_deep_supervision", text(recipe.deep_supervision.to_string())),
             ("inference_allowed_mirroring_axes", text(format!("{:?}", self.identity.mirroring_axes))),
-            ("parameters", text(executor.graph().parameter_count().to_string())),
+            ("parameters", text(self.graph.parameter_count().to_string())),
             ("seed", text(self.request.seed.to_string())),
-            ("threads", text(executor.threads().to_string())),
-            ("cpu_level", text(format!("{:?}", executor.level()))),
-            ("precision", text(format!("{:?}", executor.precision()))),
+            ("device", text(self.request.backend.name().to_owned())),
+        ];
+        let of_backend = self.request.backend.describe().into_iter().map(|(key, value)| (key, text(value)));
+        let after = [
             ("start", text(format!("{:?}", self.request.start))),
             ("augmentation", text(format!("{:?}", self.policy))),
             ("output_folder", text(self.folder.fold().display().to_string())),
             ("log_file", text(self.log.path().display().to_string())),
-        ])
+        ];
+        Json::object(before.into_iter().chain(of_backend).chain(after))
     }
 
     /// Says what memory a training step takes, and whether it can be had.
@@ -74,30 +75,28 @@ impl Training {
     /// It cannot.
     pub(super) fn check_memory(&self, progress: &dyn Progress) -> Result<(), TrainError> {
         let [z, y, x] = self.configuration.patch_size_zyx();
-        let executor = &self.engine.executor;
-        let channels = executor.graph().input_channels();
+        let channels = self.graph.input_channels();
         let batch = self.configuration.batch_size;
         let shape = [batch, channels, z, y, x];
-        let estimate = executor.memory_estimate(shape, true)?;
-        let momentum = executor.parameters().total_count() * size_of::<f32>();
-        let need = (estimate.total() + momentum) as u64;
+        let estimate = self.session.memory(shape)?;
+        let need = estimate.total() as u64;
         let step = format!("a training step on {batch} patches of {z} x {y} x {x}");
         let limit = MemoryLimit::new(self.request.max_ram);
         if limit.excludes(need) {
             return Err(limit.error(format!("{step} voxels needs {}", gigabytes(need)), REMEDY).into());
         }
         let in_gb = |bytes: usize| bytes as f64 / 1e9;
-        let saved = match executor.recomputation_saves(shape)? {
+        let saved = match estimate.saved_by_recomputation {
             0 => String::new(),
             bytes => format!("; recomputation saves {:.2} GB", in_gb(bytes)),
         };
         let line = format!(
             "network: {:.1} million parameters; {step} takes {:.2} GB of memory ({:.2} activations, {:.2} weights, \
              gradients and momentum){saved}",
-            executor.graph().parameter_count() as f64 / 1e6,
+            self.graph.parameter_count() as f64 / 1e6,
             need as f64 / 1e9,
-            in_gb(estimate.activations),
-            in_gb(estimate.weights + momentum),
+            in_gb(estimate.step.activations),
+            in_gb(estimate.step.weights + estimate.optimiser),
         );
         self.say(&line, progress)?;
         if let Some(warning) = limit.warning(&step, need) {

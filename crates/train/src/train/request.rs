@@ -1,8 +1,9 @@
 //! What is asked of a training.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use nnunet_exec_cpu::CpuOptions;
+use nnunet_graph::backend::Backend;
 
 use nnunet_data::dataset::DatasetName;
 use nnunet_data::dataset::splits::Fold;
@@ -25,8 +26,8 @@ pub struct TrainRequest {
     pub batch_size: Option<usize>,
     /// Seed of the weights and of all random choices.
     pub seed: u64,
-    /// How the network is computed, and with how many threads.
-    pub cpu: CpuOptions,
+    /// What computes the network.
+    pub backend: Arc<dyn Backend>,
     /// Where the weights come from.
     pub start: Start,
     /// Whether checkpoints are written.

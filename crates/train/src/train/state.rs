@@ -7,10 +7,11 @@
 use std::path::Path;
 
 use nnunet_checkpoint::{Checkpoint, CheckpointError, SavedOptimiser, StateDict, read_safetensors};
+use nnunet_graph::Graph;
+use nnunet_graph::backend::{Snapshot, TrainingSession};
 use nnunet_graph::optimiser::SgdOptions;
 use nnunet_pyformats::pickle::{Dict, Value};
 
-use super::engine::Engine;
 use super::error::TrainError;
 use super::history::History;
 
@@ -50,28 +51,28 @@ pub(super) struct Rates {
     pub initial: f64,
 }
 
-/// Writes the state to `path`, replacing it whole.
+/// Writes the state to `path`, replacing it whole: `snapshot` of the training of `graph` by SGD with `options`, and how far
+/// it is.
 ///
 /// # Errors
 /// When the file cannot be written.
 pub(super) fn save(
     path: &Path,
-    engine: &Engine,
+    graph: &Graph,
+    snapshot: Snapshot,
     options: SgdOptions,
     rates: Rates,
     progress: &Progress,
     identity: &Identity,
 ) -> Result<(), CheckpointError> {
-    let executor = &engine.executor;
-    let parameters = executor.parameters();
-    let weights = StateDict::from_parameters(executor.graph(), parameters);
+    let weights = StateDict::from_parameters(graph, snapshot.parameters);
     let mut checkpoint = Checkpoint::new(weights, &identity.trainer, identity.init_args.clone());
     checkpoint.optimiser = Some(SavedOptimiser::sgd(
         options,
         rates.current,
         rates.initial,
-        parameters.len(),
-        engine.optimiser.state(),
+        graph.parameters().len(),
+        snapshot.optimiser.unwrap_or_default(),
     ));
     checkpoint.logging = history_value(&progress.history).into();
     checkpoint.best_ema = progress.best_ema;
@@ -85,19 +86,22 @@ pub(super) fn save(
     checkpoint.write(path)
 }
 
-/// Puts the state of `path` into `engine` and says how far it is.
+/// Puts the state of `path` into `session`, which trains `graph`, and says how far it is.
 ///
 /// # Errors
 /// A checkpoint that cannot be read, belongs to another network, or lacks the optimiser or the curves.
-pub(super) fn load(path: &Path, engine: &mut Engine) -> Result<Progress, TrainError> {
-    let checkpoint = Checkpoint::read(path)?;
+pub(super) fn load(
+    path: &Path,
+    graph: &Graph,
+    session: &mut dyn TrainingSession,
+) -> Result<Progress, TrainError> {
+    let mut checkpoint = Checkpoint::read(path)?;
     let problem = |problem: String| TrainError::Resume { path: path.to_owned(), problem };
-    let optimiser = checkpoint.optimiser.as_ref().ok_or_else(|| {
+    let optimiser = checkpoint.optimiser.take().ok_or_else(|| {
         problem("has no optimiser state: it is for inference only; start a new training, e.g. with -pretrained_weights".to_owned())
     })?;
-    let parameters = checkpoint.weights.clone().into_parameters(engine.executor.graph())?;
-    engine.optimiser.set_state(&optimiser.state, &parameters)?;
-    *engine.executor.parameters_mut() = parameters;
+    let parameters = checkpoint.weights.into_parameters(graph)?;
+    session.import(Snapshot { parameters, optimiser: Some(optimiser.state) })?;
     let history = history_from(&checkpoint.logging)
         .ok_or_else(|| problem("the curves of the training (logging) are incomplete".to_owned()))?;
     let epoch = checkpoint.current_epoch;
@@ -116,18 +120,24 @@ pub(super) fn load(path: &Path, engine: &mut Engine) -> Result<Progress, TrainEr
     Ok(Progress { epoch, epoch_losses, history, best_ema: checkpoint.best_ema })
 }
 
-/// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `engine` and nothing else: fine-tuning. Tensors of
+/// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `session`, which trains `graph`, and nothing else: fine-tuning. Tensors of
 /// the segmentation heads are left as they are, as in the reference.
 ///
 /// # Errors
 /// A checkpoint that cannot be read or whose tensors do not fit; all that do not are listed.
-pub(super) fn load_pretrained(path: &Path, engine: &mut Engine) -> Result<(), TrainError> {
+pub(super) fn load_pretrained(
+    path: &Path,
+    graph: &Graph,
+    session: &mut dyn TrainingSession,
+) -> Result<(), TrainError> {
     let is_safetensors = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
     let weights =
         if is_safetensors { read_safetensors(path)? } else { Checkpoint::read_for_inference(path)?.weights };
-    let graph = engine.executor.graph().clone();
-    let taken = weights.transfer_to(&graph, engine.executor.parameters_mut());
-    taken.map_err(|source| TrainError::Pretrained { path: path.to_owned(), source: Box::new(source) })
+    let mut parameters = session.export()?.parameters;
+    weights
+        .transfer_to(graph, &mut parameters)
+        .map_err(|source| TrainError::Pretrained { path: path.to_owned(), source: Box::new(source) })?;
+    Ok(session.import(Snapshot { parameters, optimiser: None })?)
 }
 
 fn floats(values: &[f64]) -> Value {

@@ -5,18 +5,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nnunet_exec_cpu::CpuExecutor;
-use nnunet_graph::init;
-use nnunet_graph::optimiser::{Sgd, SgdOptions};
+use nnunet_graph::backend::{StepError, StepSpec, TrainingSession};
+use nnunet_graph::loss::{LossSpec, OverlapCounts, ScaleLossSpec};
+use nnunet_graph::optimiser::{OptimiserSpec, SgdOptions};
+use nnunet_graph::{Graph, init};
 use nnunet_pyformats::pickle::Value;
 
-use super::batch::{BatchComposer, BatchError, Preparation};
+use super::batch::{Batch, BatchComposer, BatchError, Preparation};
 use super::case_source::{CachedCase, CaseSource, MemoryBudget};
-use super::engine::Engine;
 use super::error::TrainError;
 use super::loader::{BatchLoader, LoaderError, LoaderSettings};
 use super::log_file::LogFile;
-use super::loss::{DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Loss, OverlapCounts};
 use super::progress_plot::write_progress_plot;
 use super::request::{Start, TrainRequest};
 use super::run_folder::RunFolder;
@@ -54,7 +53,8 @@ pub struct Training {
     train_cases: Vec<String>,
     validation_cases: Vec<String>,
     pub(super) policy: AugmentationPolicy,
-    pub(super) engine: Engine,
+    pub(super) graph: Graph,
+    pub(super) session: Box<dyn TrainingSession>,
     optimiser_options: SgdOptions,
     schedule: PolynomialDecay,
     pub(super) identity: Identity,
@@ -128,19 +128,16 @@ impl Training {
 
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
         let parameters = init::initialise(&graph, request.seed);
-        let executor = CpuExecutor::new(graph, parameters, request.cpu)?;
         let optimiser_options =
             SgdOptions { momentum: recipe.momentum, weight_decay: recipe.weight_decay, nesterov: true };
-        let outputs = executor.graph().outputs().len();
-        let mut engine = Engine::new(
-            executor,
-            Box::new(Sgd::new(optimiser_options)),
-            loss(&configuration, &labels, outputs)?,
-            recipe.gradient_norm_limit,
-            labels.ignore_label().map(stored_label).transpose()?,
-        );
+        let step = StepSpec {
+            loss: loss(&configuration, &labels, graph.outputs().len())?,
+            optimiser: OptimiserSpec::Sgd(optimiser_options),
+            gradient_norm_limit: recipe.gradient_norm_limit,
+        };
+        let mut session = request.backend.training(&graph, parameters, &step)?;
 
-        let state = starting_state(&request.start, &folder, &mut engine, progress)?;
+        let state = starting_state(&request.start, &folder, &graph, &mut *session, progress)?;
         let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
         let log = LogFile::create(folder.fold(), &jiff::Zoned::now()).map_err(|e| io(folder.fold(), e))?;
         let identity = Identity {
@@ -160,7 +157,8 @@ impl Training {
             train_cases: chosen.split.train,
             validation_cases: chosen.split.val,
             policy,
-            engine,
+            graph,
+            session,
             optimiser_options,
             identity,
             unsaved: state == state::Progress::default(),
@@ -223,8 +221,8 @@ impl Training {
                     Ok(batch) if !cancel.is_cancelled() => batch,
                     outcome => return Err(self.stop(rate, outcome.err(), cancel)?),
                 };
-                let step = self.engine.train(&batch, rate);
-                let step = step.map_err(|source| TrainError::Step { epoch, iteration, source })?;
+                let step = self.session.step(batch.view(), rate);
+                let step = step.map_err(|source| step_error(source, epoch, iteration, &batch))?;
                 self.state.epoch_losses.push(step.loss);
                 let done = (epoch * recipe.iterations_per_epoch + iteration + 1) as u64;
                 let detail = self.iteration_detail(step.loss);
@@ -238,8 +236,8 @@ impl Training {
                     Ok(batch) if !cancel.is_cancelled() => batch,
                     outcome => return Err(self.stop(rate, outcome.err(), cancel)?),
                 };
-                let step = self.engine.validate(&batch);
-                let step = step.map_err(|source| TrainError::Step { epoch, iteration, source })?;
+                let step = self.session.evaluate(batch.view());
+                let step = step.map_err(|source| step_error(source, epoch, iteration, &batch))?;
                 losses.push(step.loss);
                 overlap.resize(step.overlap.len(), OverlapCounts::default());
                 overlap.iter_mut().zip(step.overlap).for_each(|(sum, counts)| sum.add(counts));
@@ -269,6 +267,7 @@ impl Training {
             configuration: &self.configuration,
             dataset: &self.dataset,
             labels: &self.labels,
+            graph: &self.graph,
             mirroring_axes: self.identity.mirroring_axes.as_deref().unwrap_or(&[]),
             preprocessed: &self.preprocessed,
             previous_stage: self.previous_stage.as_deref(),
@@ -279,7 +278,7 @@ impl Training {
             max_ram: self.request.max_ram,
             has_checkpoint: !self.unsaved,
         }
-        .run(&mut self.engine.executor, progress, cancel)?;
+        .run(self.session.inference(), progress, cancel)?;
         self.log_line("Validation complete")?;
         self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), progress)?;
         Ok(summary)
@@ -387,7 +386,8 @@ impl Training {
             return Ok(false);
         }
         let rates = Rates { current, initial: self.request.recipe.initial_learning_rate };
-        state::save(path, &self.engine, self.optimiser_options, rates, &self.state, &self.identity).map_err(
+        let (snapshot, options) = (self.session.export()?, self.optimiser_options);
+        state::save(path, &self.graph, snapshot, options, rates, &self.state, &self.identity).map_err(
             |source| TrainError::NotSaved {
                 source: Box::new(source),
                 kept: self.folder.resumable_checkpoint(),
@@ -449,7 +449,7 @@ impl Training {
             iterations_per_epoch: iterations as u64,
             first_epoch: self.state.epoch as u64,
             first_iteration: first_iteration as u64,
-            threads: NonZeroUsize::new(self.request.cpu.threads / 2).unwrap_or(NonZeroUsize::MIN),
+            threads: NonZeroUsize::new(self.request.backend.host_threads() / 2).unwrap_or(NonZeroUsize::MIN),
             ahead: NonZeroUsize::MIN.saturating_add(1),
         };
         Ok(BatchLoader::start(Arc::new(composer), &settings, cancel)?)
@@ -493,17 +493,18 @@ fn take_locks(
     Ok([fold.take(progress)?, cases.take(progress)?])
 }
 
-/// Puts the starting weights and state into `engine`.
+/// Puts the starting weights and state into `session`, which trains `graph`.
 fn starting_state(
     start: &Start,
     folder: &RunFolder,
-    engine: &mut Engine,
+    graph: &Graph,
+    session: &mut dyn TrainingSession,
     progress: &dyn Progress,
 ) -> Result<state::Progress, TrainError> {
     match start {
         Start::New => Ok(state::Progress::default()),
         Start::Pretrained(path) => {
-            state::load_pretrained(path, engine)?;
+            state::load_pretrained(path, graph, session)?;
             Ok(state::Progress::default())
         }
         Start::From(path) if !path.is_file() => Err(TrainError::NoCheckpoint {
@@ -511,10 +512,10 @@ fn starting_state(
             advice: "validation needs it: finish the training (train ... --c), or validate with the other checkpoint \
                      (--val with or without --val_best)",
         }),
-        Start::From(path) => state::load(path, engine),
+        Start::From(path) => state::load(path, graph, session),
         Start::Resume => match folder.resumable_checkpoint() {
             Some(path) => {
-                let state = state::load(&path, engine)?;
+                let state = state::load(&path, graph, session)?;
                 let line = format!("continuing from {}, epoch {}", path.display(), state.epoch);
                 progress.event(Event::Message(&line));
                 Ok(state)
@@ -592,15 +593,20 @@ fn loss(
     configuration: &Configuration,
     labels: &LabelManager,
     outputs: usize,
-) -> Result<Box<dyn Loss>, TrainError> {
+) -> Result<LossSpec, TrainError> {
     let batch_dice = configuration.batch_dice;
-    if labels.has_regions() {
-        let loss = DiceAndBinaryCrossEntropy { batch_dice, has_ignore: labels.ignore_label().is_some() };
-        Ok(Box::new(DeepSupervision::new(loss, outputs)))
+    let loss = if labels.has_regions() {
+        let has_ignore = labels.ignore_label().is_some();
+        ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
     } else {
         let ignore_label = labels.ignore_label().map(stored_label).transpose()?;
-        Ok(Box::new(DeepSupervision::new(DiceAndCrossEntropy { batch_dice, ignore_label }, outputs)))
-    }
+        ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
+    };
+    Ok(LossSpec::deep_supervision(loss, outputs))
+}
+
+fn step_error(source: StepError, epoch: usize, iteration: usize, batch: &Batch) -> TrainError {
+    TrainError::Step { epoch, iteration, cases: batch.cases.join(", "), source }
 }
 
 /// The constructor's arguments of the reference's trainer.

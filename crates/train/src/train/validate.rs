@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use half::f16;
-use nnunet_exec_cpu::CpuExecutor;
+use nnunet_graph::Graph;
+use nnunet_graph::backend::InferenceSession;
 use nnunet_volume::ChannelVolume;
 
 use super::error::TrainError;
@@ -33,6 +34,8 @@ pub(super) struct Validation<'a> {
     pub dataset: &'a DatasetJson,
     /// Its labels.
     pub labels: &'a LabelManager,
+    /// The network.
+    pub graph: &'a Graph,
     /// Axes of the patch for test-time mirroring.
     pub mirroring_axes: &'a [usize],
     /// Folder of the preprocessed dataset.
@@ -60,7 +63,7 @@ impl Validation<'_> {
     /// Cases that cannot be predicted, all of them named; outputs that cannot be written; `cancel`.
     pub(super) fn run(
         &self,
-        executor: &mut CpuExecutor,
+        session: &mut dyn InferenceSession,
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<Summary, TrainError> {
@@ -73,7 +76,7 @@ impl Validation<'_> {
         for (i, case) in self.cases.iter().enumerate() {
             let mut panicked = true;
             let result = named_case(format_args!("case {case}"), || {
-                let result = self.predict(case, &next_stages, executor, progress, cancel);
+                let result = self.predict(case, &next_stages, session, progress, cancel);
                 panicked = false;
                 result.map_err(|error| format!("case {case}: {error}"))
             });
@@ -84,7 +87,7 @@ impl Validation<'_> {
                 faults.push(fault);
             }
             if panicked {
-                // The executor may lack the memory that was in use.
+                // The session may lack the memory that was in use.
                 faults.extend(self.cases[i + 1..].iter().map(|case| format!("case {case}: not predicted")));
                 break;
             }
@@ -130,7 +133,7 @@ impl Validation<'_> {
         &self,
         case: &str,
         next_stages: &[Configuration],
-        executor: &mut CpuExecutor,
+        session: &mut dyn InferenceSession,
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<(), PredictError> {
@@ -138,13 +141,13 @@ impl Validation<'_> {
         let stored = StoredCase::open(&folder, case)?;
         let shape = stored.shape();
         let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
-        self.check_memory(executor, &window, shape)?;
+        self.check_memory(session, &window, shape)?;
         let mut image = stored.read_data([0; 3], shape)?;
         if let Some(previous) = self.previous_stage {
             let segmentation = PreviousStage::open(previous, case, shape)?.read([0; 3], shape)?;
             image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels)?);
         }
-        let logits = window.whole(&mut Single(executor), &image, cancel, &mut |_| ())?;
+        let logits = window.whole(&mut Single(session), &image, cancel, &mut |_| ())?;
         let exporter = Exporter::new(self.plans, self.configuration, self.labels);
         let properties = stored.properties()?;
         write_prediction(
@@ -164,13 +167,13 @@ impl Validation<'_> {
     /// Checks that the image (z, y, x) and the logits of all its voxels can be held.
     fn check_memory(
         &self,
-        executor: &CpuExecutor,
+        session: &dyn InferenceSession,
         window: &SlidingWindow,
         shape: [usize; 3],
     ) -> Result<(), PredictError> {
         let [z, y, x] = window.tile;
-        let channels = executor.graph().input_channels();
-        let pass = executor.memory_estimate([window.batch, channels, z, y, x], false)?;
+        let channels = self.graph.input_channels();
+        let pass = session.memory([window.batch, channels, z, y, x])?;
         let heads = self.labels.num_segmentation_heads();
         let voxels = shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64));
         let need = (pass.total() as u64)

@@ -4,5 +4,5 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod augment_goldens;
-mod loss_goldens;
+mod other_backend;
 mod train_steps;

@@ -9,18 +9,15 @@
 
 use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::Plans;
-use nnunet_exec_cpu::{CpuExecutor, CpuOptions, Precision};
-use nnunet_graph::optimiser::{Sgd, SgdOptions};
+use nnunet_exec_cpu::{CpuBackend, CpuOptions, Precision};
+use nnunet_graph::backend::{Backend, StepSpec};
+use nnunet_graph::loss::{LabelBatch, LossSpec, RegionBatch, ScaleLossSpec, Target, Targets};
+use nnunet_graph::optimiser::{OptimiserSpec, SgdOptions};
 use nnunet_graph::{Parameters, Tensor};
 use nnunet_infer::model::network_graph;
 use nnunet_testkit::npy::{Array, read_npy, read_npz};
 use nnunet_testkit::shared::shared_path;
-use nnunet_train::train::Engine;
 use nnunet_train::train::batch::Batch;
-use nnunet_train::train::loss::{
-    DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, LabelBatch, Loss, RegionBatch, Target,
-    Targets,
-};
 
 /// Weights to compare after a step (from 0).
 const CHECKPOINTS: [(usize, &str); 2] = [(0, "weights1.npz"), (2, "weights3.npz")];
@@ -93,24 +90,22 @@ fn check_precision(name: &str, precision: Precision) {
     let graph = network_graph(&configuration, &dataset, &labels, true).unwrap();
     let batch_dice = info["batch_dice"].as_bool().unwrap();
     let outputs = graph.outputs().len();
-    let loss: Box<dyn Loss> = if labels.has_regions() {
+    let loss = if labels.has_regions() {
         let has_ignore = labels.ignore_label().is_some();
-        Box::new(DeepSupervision::new(DiceAndBinaryCrossEntropy { batch_dice, has_ignore }, outputs))
+        ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
     } else {
         let ignore_label = labels.ignore_label().map(|l| l as i16);
-        Box::new(DeepSupervision::new(DiceAndCrossEntropy { batch_dice, ignore_label }, outputs))
+        ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
     };
     let before = weights(name, "weights0.npz", &graph);
     let cpu = CpuOptions { threads: 2, precision, ..CpuOptions::default() };
-    let executor = CpuExecutor::new(graph.clone(), before.clone(), cpu).unwrap();
     let options = SgdOptions { momentum: 0.99, weight_decay: 3e-5, nesterov: true };
-    let mut engine = Engine::new(
-        executor,
-        Box::new(Sgd::new(options)),
-        loss,
-        12.0,
-        labels.ignore_label().map(|l| l as i16),
-    );
+    let step = StepSpec {
+        loss: LossSpec::deep_supervision(loss, outputs),
+        optimiser: OptimiserSpec::Sgd(options),
+        gradient_norm_limit: 12.0,
+    };
+    let mut session = CpuBackend::new(cpu).training(&graph, before.clone(), &step).unwrap();
     let data = read_npy(root.join("data.npy"));
     let scales = (0..outputs)
         .map(|i| target(&read_npy(root.join(format!("target{i}.npy"))), labels.has_regions()))
@@ -123,7 +118,7 @@ fn check_precision(name: &str, precision: Precision) {
     let rate = info["lr"].as_f64().unwrap();
     let tolerances = tolerances(precision);
     for (i, step) in info["steps"].as_array().unwrap().iter().enumerate() {
-        let found = engine.train(&batch, rate).unwrap();
+        let found = session.step(batch.view(), rate).unwrap();
         let (loss, norm) = (step["loss"].as_f64().unwrap(), step["grad_norm_before_clip"].as_f64().unwrap());
         assert!(
             (found.loss - loss).abs() < tolerances.loss * loss.abs().max(1.0),
@@ -137,7 +132,8 @@ fn check_precision(name: &str, precision: Precision) {
         );
         if let Some((_, file)) = CHECKPOINTS.iter().find(|(after, _)| *after == i) {
             let expected = weights(name, file, &graph);
-            compare(name, &before, engine.executor.parameters(), &expected, tolerances.weight);
+            let found = session.export().unwrap().parameters;
+            compare(name, &before, &found, &expected, tolerances.weight);
         }
     }
 }

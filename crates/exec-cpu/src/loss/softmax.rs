@@ -5,8 +5,9 @@
 
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
 use super::dice::{ClassDerivatives, ClassSums, dice_loss};
-use super::{Gradient, LabelBatch, LossError, ScaleLoss, ScaleValue, Target};
+use super::{Gradient, ScaleLoss};
 use nnunet_graph::Tensor;
+use nnunet_graph::loss::{LabelBatch, LossError, ScaleValue, Target};
 use nnunet_kernels::exponential::exp_nonpositive;
 use rayon::prelude::*;
 

@@ -53,7 +53,7 @@ impl RegionBatch {
 
 impl Target {
     /// What it holds, for messages.
-    pub(super) fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &'static str {
         match self {
             Self::Labels(_) => "labels",
             Self::Regions(_) => "regions",

@@ -5,13 +5,13 @@
 // A helper that fails must fail the test that called it.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use nnunet_exec_cpu::loss::{
+    DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Gradient, ScaleLoss,
+};
 use nnunet_graph::Tensor;
+use nnunet_graph::loss::{LabelBatch, Loss, LossError, RegionBatch, Target, Targets};
 use nnunet_testkit::npy::{Array, read_npy};
 use nnunet_testkit::shared::shared_path;
-use nnunet_train::train::loss::{
-    DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Gradient, LabelBatch, Loss, LossError,
-    RegionBatch, ScaleLoss, Target, Targets,
-};
 use serde_json::Value;
 use std::path::Path;
 

@@ -7,8 +7,9 @@
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
 use super::dice::{ClassSums, dice_loss};
 use super::softmax::scaled;
-use super::{Gradient, LossError, RegionBatch, ScaleLoss, ScaleValue, Target};
+use super::{Gradient, ScaleLoss};
 use nnunet_graph::Tensor;
+use nnunet_graph::loss::{LossError, RegionBatch, ScaleValue, Target};
 use nnunet_kernels::exponential::exp_nonpositive;
 use rayon::prelude::*;
 

@@ -1,21 +1,9 @@
 //! One loss for all outputs of a network: a weighted sum.
 
-use super::{Gradient, Loss, LossError, LossValue, ScaleLoss, Targets};
 use nnunet_graph::Tensor;
+use nnunet_graph::loss::{Loss, LossError, LossValue, Targets, deep_supervision_weights};
 
-/// Weights of `outputs` outputs: 1, 1/2, 1/4, ... with 0 for the last, normalised to a sum of one.
-/// A single output has weight one.
-pub fn deep_supervision_weights(outputs: usize) -> Vec<f64> {
-    if outputs == 1 {
-        return vec![1.0];
-    }
-    let mut weights: Vec<f64> = (0..outputs).map(|i| 0.5f64.powi(i as i32)).collect();
-    if let Some(last) = weights.last_mut() {
-        *last = 0.0;
-    }
-    let sum: f64 = weights.iter().sum();
-    weights.iter().map(|w| w / sum).collect()
-}
+use super::{Gradient, ScaleLoss};
 
 /// A loss of one output applied to each output of a network.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,19 +59,5 @@ impl<L: ScaleLoss> Loss for DeepSupervision<L> {
         targets: &Targets,
     ) -> Result<(LossValue, Vec<Option<Tensor>>), LossError> {
         self.evaluate(logits, targets, true)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn weights_halve_and_the_last_is_zero() {
-        let expected = [4.0 / 7.0, 2.0 / 7.0, 1.0 / 7.0, 0.0];
-        let found = deep_supervision_weights(4);
-        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{found:?}");
-        assert_eq!(deep_supervision_weights(2), [1.0, 0.0]);
-        assert_eq!(deep_supervision_weights(1), [1.0]);
     }
 }

@@ -3,41 +3,9 @@
 
 use super::block::{channels_of, spans};
 use super::softmax::stray_label;
-use super::{LabelBatch, LossError, RegionBatch};
 use nnunet_graph::Tensor;
+use nnunet_graph::loss::{LabelBatch, LossError, OverlapCounts, RegionBatch};
 use rayon::prelude::*;
-
-/// Voxel counts of one class or region.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct OverlapCounts {
-    /// Predicted and present.
-    pub true_positives: u64,
-    /// Predicted but not present.
-    pub false_positives: u64,
-    /// Present but not predicted.
-    pub false_negatives: u64,
-}
-
-impl OverlapCounts {
-    /// Adds the counts of other voxels.
-    pub fn add(&mut self, other: Self) {
-        self.true_positives += other.true_positives;
-        self.false_positives += other.false_positives;
-        self.false_negatives += other.false_negatives;
-    }
-
-    /// 2 TP / (2 TP + FP + FN); NaN where the class neither occurs nor is predicted.
-    pub fn dice(&self) -> f64 {
-        let twice = 2.0 * self.true_positives as f64;
-        twice / (twice + self.false_positives as f64 + self.false_negatives as f64)
-    }
-
-    fn count(&mut self, predicted: bool, present: bool) {
-        self.true_positives += u64::from(predicted & present);
-        self.false_positives += u64::from(predicted & !present);
-        self.false_negatives += u64::from(!predicted & present);
-    }
-}
 
 /// Counts of each foreground class (1, 2, ...) over a batch; the class with the largest logit is
 /// predicted, the smallest class among equals.
@@ -105,7 +73,7 @@ pub fn count_region_overlap(
             for (c, channel) in channels_of(logits, span).into_iter().enumerate() {
                 for (i, (&z, &present)) in channel.iter().zip(part(c)).enumerate() {
                     if !ignored.is_some_and(|ignored| ignored[i]) {
-                        counts[c].count(z > 0.0, present);
+                        count(&mut counts[c], z > 0.0, present);
                     }
                 }
             }
@@ -113,6 +81,12 @@ pub fn count_region_overlap(
         })
         .collect();
     Ok(add_up(partial, regions))
+}
+
+fn count(counts: &mut OverlapCounts, predicted: bool, present: bool) {
+    counts.true_positives += u64::from(predicted & present);
+    counts.false_positives += u64::from(predicted & !present);
+    counts.false_negatives += u64::from(!predicted & present);
 }
 
 fn add_up(partial: Vec<Vec<OverlapCounts>>, classes: usize) -> Vec<OverlapCounts> {

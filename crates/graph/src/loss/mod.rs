@@ -1,0 +1,213 @@
+//! What is minimised: losses as data, the targets they compare with, and the interface of a loss of one's own.
+//!
+//! A [`LossSpec`] names one of the losses that every backend has, or brings a [`Loss`] in Rust, which runs on the host
+//! whatever the backend: the logits are copied there, and its gradients back.
+
+mod overlap_counts;
+mod targets;
+
+use std::sync::Arc;
+
+pub use overlap_counts::OverlapCounts;
+pub use targets::{LabelBatch, RegionBatch, Target, Targets};
+
+use crate::tensor::Tensor;
+
+/// A loss over all outputs of a network.
+#[derive(Clone)]
+pub enum LossSpec {
+    /// A loss of one output, summed over all outputs with weights.
+    DeepSupervision {
+        /// The loss of one output.
+        loss: ScaleLossSpec,
+        /// Weight of each output, full resolution first; outputs of weight zero are not evaluated.
+        weights: Vec<f64>,
+    },
+    /// A loss of one's own, which runs on the host.
+    Host {
+        /// The loss.
+        loss: Arc<dyn Loss>,
+        /// What pseudo-Dice counts leave out.
+        ignored: Ignored,
+    },
+}
+
+/// A loss of one output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ScaleLossSpec {
+    /// Negative soft Dice of softmax probabilities (without background) plus cross-entropy, for labels.
+    DiceAndCrossEntropy {
+        /// Dice of the batch as a whole instead of each sample.
+        batch_dice: bool,
+        /// Label of voxels that do not count.
+        ignore_label: Option<i16>,
+    },
+    /// Negative soft Dice of sigmoid probabilities plus binary cross-entropy, for regions.
+    DiceAndBinaryCrossEntropy {
+        /// Dice of the batch as a whole instead of each sample.
+        batch_dice: bool,
+        /// Whether the last channel of targets marks voxels that do not count.
+        has_ignore: bool,
+    },
+}
+
+/// Voxels that do not count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ignored {
+    /// All voxels count.
+    Nothing,
+    /// Those with this label.
+    Label(i16),
+    /// Those that the last channel of the regions marks.
+    LastRegion,
+}
+
+impl LossSpec {
+    /// `loss` with the reference's weights of `outputs` outputs.
+    pub fn deep_supervision(loss: ScaleLossSpec, outputs: usize) -> Self {
+        Self::DeepSupervision { loss, weights: deep_supervision_weights(outputs) }
+    }
+
+    /// What pseudo-Dice counts leave out.
+    pub fn ignored(&self) -> Ignored {
+        match self {
+            Self::DeepSupervision { loss, .. } => loss.ignored(),
+            Self::Host { ignored, .. } => *ignored,
+        }
+    }
+}
+
+impl ScaleLossSpec {
+    fn ignored(self) -> Ignored {
+        match self {
+            Self::DiceAndCrossEntropy { ignore_label: Some(label), .. } => Ignored::Label(label),
+            Self::DiceAndBinaryCrossEntropy { has_ignore: true, .. } => Ignored::LastRegion,
+            Self::DiceAndCrossEntropy { .. } | Self::DiceAndBinaryCrossEntropy { .. } => Ignored::Nothing,
+        }
+    }
+}
+
+impl std::fmt::Debug for LossSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::DeepSupervision { loss, weights } => {
+                f.debug_struct("DeepSupervision").field("loss", loss).field("weights", weights).finish()
+            }
+            Self::Host { ignored, .. } => {
+                f.debug_struct("Host").field("ignored", ignored).finish_non_exhaustive()
+            }
+        }
+    }
+}
+
+/// Weights of `outputs` outputs: 1, 1/2, 1/4, ... with 0 for the last, normalised to a sum of one.
+/// A single output has weight one.
+pub fn deep_supervision_weights(outputs: usize) -> Vec<f64> {
+    if outputs == 1 {
+        return vec![1.0];
+    }
+    let mut weights: Vec<f64> = (0..outputs).map(|i| 0.5f64.powi(i as i32)).collect();
+    if let Some(last) = weights.last_mut() {
+        *last = 0.0;
+    }
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|w| w / sum).collect()
+}
+
+/// A loss over all outputs of a network.
+pub trait Loss: Send + Sync {
+    /// The loss of `logits` (one tensor per output, full resolution first) against `targets`.
+    fn value(&self, logits: &[Tensor], targets: &Targets) -> Result<LossValue, LossError>;
+
+    /// The same with the gradient with respect to each output's logits; `None` for outputs that do
+    /// not take part.
+    fn value_and_gradient(
+        &self,
+        logits: &[Tensor],
+        targets: &Targets,
+    ) -> Result<(LossValue, Vec<Option<Tensor>>), LossError>;
+}
+
+/// Value of a loss with its parts.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossValue {
+    /// What is minimised.
+    pub total: f64,
+    /// Parts per output that takes part, full resolution first.
+    pub scales: Vec<ScaleValue>,
+}
+
+/// Parts of the loss of one output.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ScaleValue {
+    /// Weight of this output in the total.
+    pub weight: f64,
+    /// Negative mean soft Dice, in [-1, 0].
+    pub dice: f64,
+    /// Mean (binary) cross-entropy.
+    pub cross_entropy: f64,
+}
+
+impl ScaleValue {
+    /// Sum of the parts, without the weight.
+    pub fn sum(&self) -> f64 {
+        self.dice + self.cross_entropy
+    }
+}
+
+/// Targets that do not belong to the logits.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LossError {
+    /// Another number of targets than of outputs, or of weights.
+    #[error("{logits} network outputs but {targets} targets and {weights} loss weights: they must be equal")]
+    Outputs {
+        /// Number of outputs.
+        logits: usize,
+        /// Number of targets.
+        targets: usize,
+        /// Number of weights.
+        weights: usize,
+    },
+    /// Shapes differ.
+    #[error("logits of shape {logits:?} (n, c, z, y, x) do not fit a target of shape {target:?}")]
+    Shape {
+        /// Shape of the logits.
+        logits: [usize; 5],
+        /// Shape of the target.
+        target: Vec<usize>,
+    },
+    /// A label that the network has no output for.
+    #[error(
+        "label {label} in a training target, but the network has outputs for 0 to {last} only: \
+         compare the labels in dataset.json with the label files and preprocess again"
+    )]
+    Label {
+        /// The label.
+        label: i16,
+        /// Largest label with an output.
+        last: usize,
+    },
+    /// Labels where the loss takes regions, or the other way round.
+    #[error("the loss takes {expected}, the target holds {found}")]
+    Kind {
+        /// What the loss works on.
+        expected: &'static str,
+        /// What it was given.
+        found: &'static str,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_halve_and_the_last_is_zero() {
+        let expected = [4.0 / 7.0, 2.0 / 7.0, 1.0 / 7.0, 0.0];
+        let found = deep_supervision_weights(4);
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-15), "{found:?}");
+        assert_eq!(deep_supervision_weights(2), [1.0, 0.0]);
+        assert_eq!(deep_supervision_weights(1), [1.0]);
+    }
+}
