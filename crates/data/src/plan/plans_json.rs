@@ -238,7 +238,8 @@ impl Plans {
 
     fn unknown(&self, name: &str) -> PlanError {
         let names = self.configuration_names();
-        let hint = self.resembling(name).map(|meant| format!(" (did you mean `{meant}`?)"));
+        let meant = self.resembling(name).or_else(|| closest(name, STANDARD).filter(|meant| *meant != name));
+        let hint = meant.map(|meant| format!(" (did you mean `{meant}`?)"));
         PlanError::UnknownConfiguration {
             name: name.to_owned(),
             plans: self.plans_name.clone(),
@@ -267,8 +268,8 @@ impl Plans {
     pub fn choose<'a>(&self, asked: &[&'a str]) -> Result<(Vec<&'a str>, Vec<&'a str>), PlanError> {
         let (there, missing): (Vec<&str>, Vec<&str>) =
             asked.iter().partition(|name| self.has_configuration(name));
-        let misspelt =
-            missing.iter().find(|name| !STANDARD.contains(name) && self.resembling(name).is_some());
+        let resembles = |name: &str| self.resembling(name).is_some() || closest(name, STANDARD).is_some();
+        let misspelt = missing.iter().find(|name| !STANDARD.contains(name) && resembles(name));
         match misspelt.or(missing.first().filter(|_| there.is_empty())) {
             Some(name) => Err(self.unknown(name)),
             None => Ok((there, missing)),

@@ -162,6 +162,21 @@ pub enum PreprocessError {
         /// Name of the dataset.
         dataset: String,
     },
+    /// The plans have changed since the cases were preprocessed.
+    #[error(
+        "{folder}: case {case} was preprocessed with other plans than {plans} has now; different: {keys}. Preprocess the \
+         configuration again, or restore the plans", folder = folder.display()
+    )]
+    OtherPlans {
+        /// Folder of the preprocessed cases.
+        folder: PathBuf,
+        /// The first case that was made otherwise.
+        case: String,
+        /// Name of the plans.
+        plans: String,
+        /// What differs, by the keys of its record.
+        keys: String,
+    },
     /// A properties file lacks something.
     #[error("{path}: `{key}` {problem}; preprocess the case again", path = path.display())]
     Properties {

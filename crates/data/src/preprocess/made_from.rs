@@ -8,10 +8,12 @@
 
 use std::path::{Path, PathBuf};
 
+use indexmap::IndexMap;
+
 use super::class_locations::sampled_classes;
 use super::error::PreprocessError;
 use super::store::CaseFiles;
-use crate::dataset::{Case, ImageReader, LabelManager, LabelOrRegion};
+use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, LabelOrRegion};
 use crate::fingerprint::IntensityStatistics;
 use crate::plan::{Configuration, Plans, Resampling};
 use nnunet_base::files::write_atomic;
@@ -81,6 +83,24 @@ impl Recipe {
         }
     }
 
+    /// The keys under which the record of the stored case `identifier` differs from this recipe. None without a record,
+    /// as for cases that Python preprocessed, or with one of another schema.
+    ///
+    /// The patch size does not count: only the layout of the arrays follows from it, and plans may be edited to train
+    /// the same cases with other patches.
+    fn differences(&self, folder: &Path, identifier: &str) -> Vec<String> {
+        let Ok(record) = Json::load(&path(folder, identifier)) else { return Vec::new() };
+        let Some(found) = record.get("recipe") else { return Vec::new() };
+        // As texts: equal NaN are equal.
+        let text = |recipe: &Json, key: &str| recipe.get(key).map(|value| value.to_python(KeyOrder::Kept));
+        let differs = |key: &str| text(found, key) != text(&self.0, key);
+        if differs("schema") {
+            return Vec::new();
+        }
+        let keys = self.0.as_object().into_iter().flat_map(IndexMap::keys);
+        keys.filter(|key| *key != "patch_size" && differs(key)).cloned().collect()
+    }
+
     /// The text of the record: the recipe, the files of the case, the sizes of what was made.
     fn record(&self, folder: &Path, case: &Case, stamps: Option<Json>) -> Option<String> {
         let files = CaseFiles::new(folder, &case.identifier);
@@ -106,6 +126,38 @@ fn class(class: &LabelOrRegion) -> Json {
         LabelOrRegion::Label(label) => (*label).into(),
         LabelOrRegion::Region(labels) => labels.as_slice().into(),
     }
+}
+
+/// Checks that the stored cases `identifiers` in `folder` were made as `plans` say now. Cases without a record of this
+/// program pass.
+///
+/// # Errors
+/// [`PreprocessError::OtherPlans`] names the first case that was made otherwise; what is wrong with the dataset.
+pub fn check_made_from(
+    folder: &Path,
+    identifiers: &[String],
+    plans: &Plans,
+    configuration: &Configuration,
+    dataset: &DatasetJson,
+) -> Result<(), PreprocessError> {
+    if !folder.join(FOLDER).is_dir() {
+        return Ok(());
+    }
+    let labels = LabelManager::new(dataset)?;
+    let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, dataset.path())?;
+    let recipe = Recipe::new(plans, configuration, &labels, reader);
+    for case in identifiers {
+        let differences = recipe.differences(folder, case);
+        if !differences.is_empty() {
+            return Err(PreprocessError::OtherPlans {
+                folder: folder.to_owned(),
+                case: case.clone(),
+                plans: plans.plans_name().to_owned(),
+                keys: differences.join(", "),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Removes the record of a case that is about to be made anew.

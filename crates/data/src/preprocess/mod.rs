@@ -19,6 +19,7 @@ mod store;
 pub use class_locations::{ClassLocations, sample_locations, sampled_classes};
 pub use crop::{OUTSIDE, mark_outside, transpose};
 pub use error::PreprocessError;
+pub use made_from::check_made_from;
 pub use memory::memory_of_case;
 pub use normalize::{NormalizationInput, NormalizationScheme, Normalize, SCHEMES};
 pub use one_hot::append_one_hot;

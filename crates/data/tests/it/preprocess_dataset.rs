@@ -18,7 +18,7 @@ use nnunet_data::fingerprint::extract;
 use nnunet_data::plan::{PlannerOptions, Plans, plan_dataset};
 use nnunet_data::preprocess::{
     DatasetFolders, Existing, PreprocessError, PreprocessOptions, Preprocessed, Properties, StoredCase,
-    preprocess_dataset, stored_cases,
+    check_made_from, preprocess_dataset, stored_cases,
 };
 use nnunet_image_io::nifti;
 use nnunet_testkit::shared::shared_path;
@@ -256,6 +256,27 @@ fn finished_cases_are_kept_on_request() {
     assert_eq!(phantom.files().len(), 9);
 }
 
+#[test]
+fn cases_made_with_other_plans_are_told() {
+    let phantom = Phantom::new(2);
+    phantom.preprocess(&PreprocessOptions::default(), &Silent, &Cancel::new()).unwrap();
+    let cases = stored_cases(&phantom.folder()).unwrap();
+    let dataset = DatasetJson::load(&phantom.raw.join("dataset.json")).unwrap();
+    let check = |plans: &Plans| {
+        let configuration = plans.configuration("3d_fullres").unwrap();
+        check_made_from(&phantom.folder(), &cases, plans, &configuration, &dataset)
+    };
+    check(&phantom.plans()).unwrap();
+    let options = PlannerOptions { overwrite_target_spacing: Some([2.0; 3]), ..Default::default() };
+    plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &options).unwrap();
+    let error = check(&phantom.plans()).unwrap_err().to_string();
+    assert!(error.contains("case case_0 was preprocessed with other plans"), "{error}");
+    assert!(error.contains("different: spacing"), "{error}");
+    // Cases of another program have no records.
+    std::fs::remove_dir_all(phantom.folder().join("made_from")).unwrap();
+    check(&phantom.plans()).unwrap();
+}
+
 /// Cancels after the first finished case, and records what it is told.
 struct Watcher {
     cancel: Cancel,
@@ -327,7 +348,9 @@ fn a_configuration_that_is_not_planned_is_skipped_with_a_message() {
 
     // What is misspelt, and nothing at all, is more than a message.
     std::fs::remove_dir_all(phantom.folder()).unwrap();
-    for (asked, meant) in [("3d-fullres", "3d_fullres"), ("3d_fulres", "3d_fullres"), ("2D", "2d")] {
+    let misspelt =
+        [("3d-fullres", "3d_fullres"), ("3d_fulres", "3d_fullres"), ("2D", "2d"), ("3d-lowres", "3d_lowres")];
+    for (asked, meant) in misspelt {
         let error = run(&["3d_lowres", "2d", "3d_fullres", asked]).unwrap_err().to_string();
         assert!(error.contains(asked) && error.contains(&format!("did you mean `{meant}`?")), "{error}");
     }

@@ -80,11 +80,43 @@ impl Probabilities<'_> {
             // Other types are refused when the array is opened.
             _ => fill(out, &self.bytes, f32::from_le_bytes),
         }
-        Ok(())
+        match out.iter().find(|value| !value.is_finite()) {
+            Some(value) => Err(format!(
+                "{}: a probability is {value}, expected a number from 0 to 1; predict the case again",
+                self.path.display()
+            )),
+            None => Ok(()),
+        }
     }
 }
 
 fn fill<const N: usize>(out: &mut [f32], bytes: &[u8], value: impl Fn([u8; N]) -> f32) {
     let (values, _) = bytes.as_chunks::<N>();
     out.iter_mut().zip(values).for_each(|(out, bytes)| *out = value(*bytes));
+}
+
+#[cfg(test)]
+mod tests {
+    use nnunet_volume::ChannelVolume;
+
+    use super::*;
+    use crate::predict::write_probabilities;
+
+    #[test]
+    fn probabilities_that_are_not_finite_are_an_error_that_names_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("case.npz");
+        for (value, fault) in [(0.5, None), (f32::NAN, Some("is NaN")), (f32::INFINITY, Some("is inf"))] {
+            let mut volume = ChannelVolume::filled(2, [1, 2, 3], 0.5f32);
+            volume.data_mut()[7] = value;
+            write_probabilities(&path, &volume).unwrap();
+            let mut archive = Npz::open(&path).unwrap();
+            let read = archive.probabilities(&path).unwrap().read(&mut [0.0; 12]);
+            let message = read.err();
+            assert_eq!(message.is_some(), fault.is_some(), "{value}: {message:?}");
+            if let (Some(message), Some(fault)) = (message, fault) {
+                assert!(message.contains("case.npz") && message.contains(fault), "{message}");
+            }
+        }
+    }
 }

@@ -32,7 +32,7 @@ use nnunet_data::dataset::labels::stored_label;
 use nnunet_data::dataset::splits::{Fold, Split, split_for_fold};
 use nnunet_data::dataset::{DatasetJson, Folders, LabelManager, Patients};
 use nnunet_data::plan::{Configuration, Plans};
-use nnunet_data::preprocess::{PreviousStage, stored_cases};
+use nnunet_data::preprocess::{PreviousStage, check_made_from, stored_cases};
 use nnunet_infer::model::{Recipe, network_graph, previous_stage_labels};
 use nnunet_pyformats::json::Json;
 
@@ -100,6 +100,7 @@ impl Training {
             .check_writable(&configuration.next_stage)
             .map_err(|(path, source)| TrainError::Io { path, source })?;
         let identifiers = stored_cases(&cases_folder)?;
+        check_made_from(&cases_folder, &identifiers, &plans, &configuration, &dataset)?;
         let patients = Patients::load(&preprocessed)?;
         let splits = preprocessed.join("splits_final.json");
         let chosen = split_for_fold(&splits, &identifiers, patients.as_ref(), request.fold)?;
