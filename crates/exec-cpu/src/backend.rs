@@ -1,4 +1,4 @@
-//! The processor as a [`Backend`]: sessions over a [`CpuExecutor`], with losses and optimisers on the host.
+//! The CPU as a [`Backend`]: sessions over a [`CpuExecutor`], with losses and optimisers on the host.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use nnunet_graph::{Graph, NetworkError, Parameters, Tensor};
 use crate::loss::{count_label_overlap, count_region_overlap, host_loss};
 use crate::{CpuExecutor, CpuLevel, CpuOptions};
 
-/// Runs networks on the processor.
+/// Runs networks on the CPU.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct CpuBackend {
     options: CpuOptions,
@@ -91,7 +91,7 @@ impl InferenceSession for CpuExecutor {
     }
 }
 
-/// A training on the processor.
+/// A training on the CPU.
 struct CpuTraining {
     executor: CpuExecutor,
     loss: Arc<dyn Loss>,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// Errors of graphs, architectures, parameters, executors and optimisers.
+/// Errors of graphs, architectures, parameters, backends and optimisers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NetworkError {
     /// The plans name an architecture that is not in the registry.
@@ -55,7 +55,7 @@ pub enum NetworkError {
         /// What the graph expects.
         expected: String,
     },
-    /// A graph that an executor cannot run.
+    /// A graph that a backend cannot run.
     #[error(
         "node \"{node}\": {what} is not supported by the CPU executor; build the network from one of the known architectures"
     )]

@@ -1,6 +1,6 @@
 //! A network as data: nodes over named parameters.
 //!
-//! An architecture builds a [`Graph`]; executors interpret it. Kernel sizes and strides are (z, y, x);
+//! An architecture builds a [`Graph`]; backends interpret it. Kernel sizes and strides are (z, y, x);
 //! two-dimensional networks use kernel 1 and stride 1 along z. Parameter shapes are PyTorch's: a
 //! convolution's weight is `(out, in, [z,] y, x)`, a transposed convolution's `(in, out, [z,] y, x)`.
 
@@ -33,7 +33,7 @@ pub struct RunningStatistics {
 /// One operation and its inputs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Operation {
-    /// The batch given to the executor.
+    /// The batch given to the network.
     Input {
         /// Channels of the batch.
         channels: usize,

@@ -1,4 +1,4 @@
-//! The dense batch that crosses the border of an executor.
+//! The dense batch that crosses the border of a backend.
 
 /// A batch of feature maps in plain layout, axis order (n, c, z, y, x), C order, f32.
 ///

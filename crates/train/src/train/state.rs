@@ -120,8 +120,8 @@ pub(super) fn load(
     Ok(Progress { epoch, epoch_losses, history, best_ema: checkpoint.best_ema })
 }
 
-/// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `session`, which trains `graph`, and nothing else: fine-tuning. Tensors of
-/// the segmentation heads are left as they are, as in the reference.
+/// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `session`, which trains `graph`, and nothing
+/// else: fine-tuning. Tensors of the segmentation heads are left as they are, as in the reference.
 ///
 /// # Errors
 /// A checkpoint that cannot be read or whose tensors do not fit; all that do not are listed.
