@@ -61,6 +61,31 @@ fn what_the_check_of_a_dataset_lists_is_not_said_again() {
 }
 
 #[test]
+fn channels_and_endings_that_are_not_as_expected_are_one_line_each() {
+    let place = Place::new();
+    let images = place.path("raw").join(DATASET).join("imagesTr");
+    fs::rename(images.join("ball_000_0000.nii.gz"), images.join("ball_000_0003.nii.gz")).unwrap();
+    fs::copy(images.join("ball_001_0000.nii.gz"), images.join("other_0000.NII.GZ")).unwrap();
+    for command in ["plan-and-preprocess -d 7 -c 2d 3d_fullres --clean", "overlay -d 7 --use_raw -o pictures"]
+    {
+        let said = lines(&place, command, "case ball_000: its channels are numbered 3, expected 0;");
+        assert!(said.len() == 1 && said[0].starts_with("warning: "), "{command}: {said:?}");
+        let said = lines(
+            &place,
+            command,
+            "1 file is not used: other_0000.NII.GZ (ending .NII.GZ instead of .nii.gz)",
+        );
+        assert!(said.len() == 1 && said[0].starts_with("warning: "), "{command}: {said:?}");
+    }
+    let output = place.run("verify -d 7");
+    let said = text(&output.stderr);
+    assert!(
+        said.contains("the ending is .NII.GZ, but dataset.json has .nii.gz; the file is not used"),
+        "{said}"
+    );
+}
+
+#[test]
 fn training_too_early_says_what_to_run() {
     let place = Place::new();
     let refused = |command: &str, words: &[&str]| {

@@ -192,7 +192,16 @@ fn evaluate_all(
                 return None;
             }
             let result = named_case(prediction.display(), || {
-                evaluate_case(reference, prediction, reader, classes, ignore_label, additions, change)
+                evaluate_case(
+                    reference,
+                    prediction,
+                    reader,
+                    classes,
+                    ignore_label,
+                    additions,
+                    change,
+                    progress,
+                )
             });
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = prediction.file_name().unwrap_or_default().to_string_lossy();
@@ -220,8 +229,15 @@ fn evaluate_case(
     ignore_label: Option<i32>,
     additions: Additions,
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
+    progress: &dyn Progress,
 ) -> Result<CaseMetrics, String> {
-    let read = |path: &Path| reader.read(path).map_err(|error| error.to_string());
+    let read = |path: &Path| {
+        let read = reader.read(path).map_err(|error| error.to_string())?;
+        for warning in read.voxel_warnings() {
+            progress.event(Event::Warning(&format!("{}: {warning}", path.display())));
+        }
+        Ok::<_, String>(read)
+    };
     let (mut seen, truth) = (read(prediction)?, read(reference)?);
     change(&mut seen.volume);
     let (found, expected) = (seen.volume.shape(), truth.volume.shape());

@@ -13,7 +13,8 @@ use nnunet_base::files::write_atomic;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Cancel, Event, Progress};
 use nnunet_data::dataset::cases::training_cases_with_warnings;
-use nnunet_data::dataset::{Case, DatasetJson, ImageReader};
+use nnunet_data::dataset::reader::ReadChannels;
+use nnunet_data::dataset::{Case, DatasetJson, ImageReader, LabelledImage};
 use nnunet_data::preprocess::{StoredCase, read_labels, stored_cases};
 
 /// What the overlays show and where they go.
@@ -46,7 +47,7 @@ pub fn raw_overlays(
         request,
         &cases,
         |case| &case.identifier,
-        |case| raw_case(case, reader, request),
+        |case| raw_case(case, reader, request, progress),
         progress,
         cancel,
     )
@@ -115,12 +116,19 @@ fn draw(slice: &Slice, name: &str, request: &OverlayRequest<'_>) -> Result<(), S
     write_atomic(&path, &png).map_err(|error| failed(&error))
 }
 
-fn raw_case(case: &Case, reader: ImageReader, request: &OverlayRequest<'_>) -> Result<Slice, String> {
+fn raw_case(
+    case: &Case,
+    reader: ImageReader,
+    request: &OverlayRequest<'_>,
+    progress: &dyn Progress,
+) -> Result<Slice, String> {
     let path =
         case.images.get(request.channel).ok_or_else(|| no_channel(request.channel, case.images.len()))?;
     let label = case.label.as_deref().ok_or("there is no segmentation")?;
-    let image = reader.read_channels(path).map_err(|error| error.to_string())?.data;
-    let labels = read_labels(reader, label).map_err(|error| error.to_string())?;
+    let ReadChannels { data: image, geometry, .. } =
+        reader.read_channels(path).map_err(|error| error.to_string())?;
+    let labelled = LabelledImage { path, shape: image.shape(), geometry: &geometry };
+    let labels = read_labels(reader, label, labelled, progress).map_err(|error| error.to_string())?;
     if image.shape() != labels.shape() {
         return Err(format!(
             "{} has shape {:?} (z, y, x), but {} has {:?}; verify lists all such faults",

@@ -38,7 +38,7 @@ pub fn apply_to_folder(
             }
             let name = file.file_name().unwrap_or_default();
             let removed = named_case(file.display(), || {
-                apply_to_file(postprocessing, input.reader, file, &output.join(name))
+                apply_to_file(postprocessing, input.reader, file, &output.join(name), progress)
             });
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             progress.event(Event::Advanced { done, detail: &name.to_string_lossy() });
@@ -63,10 +63,14 @@ fn apply_to_file(
     reader: ImageReader,
     input: &Path,
     output: &Path,
+    progress: &dyn Progress,
 ) -> Result<usize, String> {
     let mut image = reader.read(input).map_err(|error| error.to_string())?;
     if let Some((_, value)) = image.volume.first_non_label(0.0..=f32::from(u16::MAX)) {
         return Err(format!("{}: found the value {value}, expected a segmentation", input.display()));
+    }
+    for warning in image.voxel_warnings() {
+        progress.event(Event::Warning(&format!("{}: {warning}", input.display())));
     }
     let removed = postprocessing.apply(&mut image.volume);
     let shape = image.volume.shape();

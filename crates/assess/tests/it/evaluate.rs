@@ -2,11 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
+use std::sync::Mutex;
 
 use nnunet_assess::evaluate::{
     Additions, FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple,
 };
-use nnunet_base::progress::{Cancel, Silent};
+use nnunet_base::progress::{Cancel, Event, Progress, Silent};
 use nnunet_data::dataset::LabelOrRegion;
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
@@ -113,6 +114,37 @@ fn nan_where_a_class_is_in_neither_and_left_out_of_means_over_cases_only() {
     let text = std::fs::read_to_string(&output).unwrap();
     assert!(text.contains("\"Dice\": NaN") && text.contains("\"TP\": 3,"), "{text}");
     assert!(Json::parse(&text).is_ok());
+}
+
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+#[test]
+fn voxels_that_are_no_numbers_are_a_warning_for_each_file() {
+    let root = tempfile::tempdir().unwrap();
+    small(root.path());
+    let voxels = |first: f32| vec![first, 0., 0., 0., 1., 1., 1., 1.];
+    let write = |name: &str, first: f32| {
+        let path = root.path().join(name);
+        NiftiFile::new([2, 2, 2], [1.0; 3], Voxels::F32(voxels(first))).write(&path);
+        format!("{}: 1 voxels are NaN or infinite; they were read as 0", path.display())
+    };
+    let expected = [write("gt/a.nii.gz", f32::NAN), write("pred/b.nii.gz", f32::INFINITY)];
+    let (json, plans) = (root.path().join("dataset.json"), root.path().join("plans.json"));
+    let warnings = Warnings::default();
+    let request = request(root.path(), &root.path().join("out.json"));
+    evaluate_folder(&request, &json, &plans, &warnings, &Cancel::new()).unwrap();
+    let mut said = warnings.0.into_inner().unwrap();
+    said.sort();
+    assert_eq!(said, expected);
 }
 
 #[test]

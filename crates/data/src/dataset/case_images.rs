@@ -9,7 +9,7 @@ use nnunet_volume::{ChannelVolume, VolumeError};
 use super::image_geometry::ImageGeometry;
 use super::non_finite::NonFinite;
 use super::placement::{Displacement, displacements};
-use super::reader::{ImageReader, ReadChannels, close};
+use super::reader::{ImageReader, ReadChannels, ReadImage, close};
 
 /// All channels of a case.
 #[derive(Debug, Clone)]
@@ -43,12 +43,32 @@ pub enum CaseWarning {
         /// Further files that lie elsewhere than the first channel.
         others: usize,
     },
+    /// A segmentation that lies elsewhere than its image.
+    DisplacedLabels {
+        /// The image.
+        image: PathBuf,
+        /// The segmentation.
+        path: PathBuf,
+        /// How it lies elsewhere.
+        displacements: Vec<Displacement>,
+    },
 }
 
 impl fmt::Display for CaseWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, warning } => write!(f, "{}: {warning}", path.display()),
+            Self::DisplacedLabels { image, path, displacements } => {
+                let how: Vec<String> = displacements.iter().map(Displacement::to_string).collect();
+                write!(
+                    f,
+                    "{}: {}, that of {}; labels and image are combined voxel by voxel all the same: check that they \
+                     overlap",
+                    path.display(),
+                    how.join(" and "),
+                    image.display()
+                )
+            }
             Self::Displaced { first, path, displacements, others } => {
                 let how: Vec<String> = displacements.iter().map(Displacement::to_string).collect();
                 write!(f, "{}: {}, that of {}", path.display(), how.join(" and "), first.display())?;
@@ -58,6 +78,33 @@ impl fmt::Display for CaseWarning {
                 write!(f, "; the channels are combined voxel by voxel all the same: check that they overlap")
             }
         }
+    }
+}
+
+/// The image to whose voxels a segmentation gives labels.
+#[derive(Debug, Clone, Copy)]
+pub struct LabelledImage<'a> {
+    /// Its file.
+    pub path: &'a Path,
+    /// Its shape (z, y, x).
+    pub shape: [usize; 3],
+    /// Where it lies.
+    pub geometry: &'a ImageGeometry,
+}
+
+impl LabelledImage<'_> {
+    /// What is unusual about `labels`, read from `path`, as a segmentation of this image. Its place counts only where
+    /// it differs from the image's; a differing shape is for the caller to refuse.
+    pub fn warnings(&self, path: &Path, labels: &ReadImage) -> Vec<CaseWarning> {
+        let voxels = labels.voxel_warnings().cloned();
+        let mut all: Vec<_> =
+            voxels.map(|warning| CaseWarning::File { path: path.to_owned(), warning }).collect();
+        let displacements = displacements(&labels.geometry, self.geometry);
+        if labels.volume.shape() == self.shape && !displacements.is_empty() {
+            let (image, path) = (self.path.to_owned(), path.to_owned());
+            all.push(CaseWarning::DisplacedLabels { image, path, displacements });
+        }
+        all
     }
 }
 

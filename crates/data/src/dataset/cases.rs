@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::DatasetError;
 use super::json::DatasetJson;
+use super::reader::image_ending;
 use nnunet_base::progress::{Event, Progress, Silent};
 
 /// One case: its files, not yet looked into.
@@ -30,24 +31,37 @@ pub struct Discovery {
     pub broken_links: Vec<PathBuf>,
     /// Files with the right ending whose name is not valid UTF-8: a case cannot be called that.
     pub not_unicode: Vec<PathBuf>,
+    /// Files with another ending that an image reader reads, such as `case_0000.nii` beside `.nii.gz`.
+    pub other_endings: Vec<PathBuf>,
 }
 
 impl Discovery {
-    /// What is in `folder` beside the cases and looks as if it was meant to be one; `None` if there is nothing.
-    pub fn ignored(&self, folder: &Path) -> Option<String> {
+    /// What is in `folder` beside the cases, whose files end in `file_ending`, and looks as if it was meant to be one;
+    /// `None` if there is nothing.
+    pub fn ignored(&self, folder: &Path, file_ending: &str) -> Option<String> {
         const SHOWN: usize = 3;
-        let kinds = [
-            (&self.without_channel, "no channel in the name, expected _0000 before the ending"),
-            (&self.broken_links, "a link to a file that does not exist"),
-            (&self.not_unicode, "a name that is not valid UTF-8"),
+        let all =
+            |files: &[PathBuf], what: &str| (files.iter().map(|p| shown_name(p)).collect(), what.to_owned());
+        let mut kinds: Vec<(Vec<String>, String)> = vec![
+            all(&self.without_channel, "no channel in the name, expected _0000 before the ending"),
+            all(&self.broken_links, "a link to a file that does not exist"),
+            all(&self.not_unicode, "a name that is not valid UTF-8"),
         ];
+        let mut by_ending: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for path in &self.other_endings {
+            by_ending.entry(image_ending(path).unwrap_or_default()).or_default().push(shown_name(path));
+        }
+        kinds.extend(
+            by_ending
+                .into_iter()
+                .map(|(ending, files)| (files, format!("ending {ending} instead of {file_ending}"))),
+        );
         let count: usize = kinds.iter().map(|(files, _)| files.len()).sum();
         if count == 0 {
             return None;
         }
         let described = kinds.into_iter().filter(|(files, _)| !files.is_empty()).map(|(files, what)| {
-            let names = files.iter().take(SHOWN).map(|path| shown_name(path));
-            let names = names.collect::<Vec<_>>().join(", ");
+            let names = files[..files.len().min(SHOWN)].join(", ");
             format!("{names}{} ({what})", if files.len() > SHOWN { ", ..." } else { "" })
         });
         let files = if count == 1 { "1 file is" } else { &format!("{count} files are") };
@@ -61,7 +75,7 @@ fn shown_name(path: &Path) -> String {
 
 /// The training cases of a raw dataset: those listed under `dataset` in its dataset.json, in that order,
 /// else those of imagesTr, each with its file of labelsTr, whether that exists or not. Files of imagesTr that belong to
-/// no case are a warning, one for all.
+/// no case are a warning, one for all; each case whose channels are not numbered 0, 1, 2, ... is one.
 ///
 /// # Errors
 /// The folder cannot be listed, or has no case.
@@ -91,7 +105,8 @@ pub fn training_cases_with_warnings(
     if found.cases.is_empty() {
         return Err(no_cases(&images, json, hint(&images, &found)));
     }
-    warn_of_ignored(&found, &images, progress);
+    warn_of_ignored(&found, &images, &json.file_ending, progress);
+    warn_of_numbering(&found.cases, &json.file_ending, progress);
     let labels = folder.join("labelsTr");
     for case in &mut found.cases {
         case.label = Some(labels.join(format!("{}{}", case.identifier, json.file_ending)));
@@ -107,14 +122,30 @@ pub fn training_cases(folder: &Path, json: &DatasetJson) -> Result<Vec<Case>, Da
     training_cases_with_warnings(folder, json, &Silent)
 }
 
-fn warn_of_ignored(found: &Discovery, folder: &Path, progress: &dyn Progress) {
-    if let Some(text) = found.ignored(folder) {
+fn warn_of_ignored(found: &Discovery, folder: &Path, file_ending: &str, progress: &dyn Progress) {
+    if let Some(text) = found.ignored(folder, file_ending) {
         progress.event(Event::Warning(&text));
     }
 }
 
+/// Files become channels in the order of their numbers, as in the reference, so a gap moves all that follow it.
+fn warn_of_numbering(cases: &[Case], file_ending: &str, progress: &dyn Progress) {
+    let list = |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+    for case in cases {
+        let found: Vec<usize> = case.images.iter().filter_map(|path| channel_of(path, file_ending)).collect();
+        let expected: Vec<usize> = (0..found.len()).collect();
+        if found != expected {
+            let (case, found, expected) = (&case.identifier, list(&found), list(&expected));
+            progress.event(Event::Warning(&format!(
+                "case {case}: its channels are numbered {found}, expected {expected}; they are taken in this order"
+            )));
+        }
+    }
+}
+
 /// The cases of `input` for prediction: a folder of images, or a single file of a case whose other
-/// channels lie beside it. Files of a folder that belong to no case are a warning, one for all.
+/// channels lie beside it. Files of a folder that belong to no case are a warning, one for all; each case whose
+/// channels are not numbered 0, 1, 2, ... is one.
 ///
 /// A single file may do without `_0000` if there is only one channel.
 ///
@@ -130,7 +161,8 @@ pub fn prediction_cases_with_warnings(
         if found.cases.is_empty() {
             return Err(no_cases(input, json, hint(input, &found)));
         }
-        warn_of_ignored(&found, input, progress);
+        warn_of_ignored(&found, input, &json.file_ending, progress);
+        warn_of_numbering(&found.cases, &json.file_ending, progress);
         return Ok(found.cases);
     }
     let name = unicode_name(input)?;
@@ -147,6 +179,7 @@ pub fn prediction_cases_with_warnings(
             let folder = input.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let mut found = discover(folder, &json.file_ending)?;
             found.cases.retain(|case| case.identifier == identifier);
+            warn_of_numbering(&found.cases, &json.file_ending, progress);
             Ok(found.cases)
         }
         None => Ok(vec![Case { identifier: stem.to_owned(), images: vec![input.to_owned()], label: None }]),
@@ -211,8 +244,9 @@ pub fn case_of_files(files: &[PathBuf], json: &DatasetJson) -> Result<Case, Data
 pub fn discover(folder: &Path, file_ending: &str) -> Result<Discovery, DatasetError> {
     let mut by_identifier: BTreeMap<String, BTreeMap<String, PathBuf>> = BTreeMap::new();
     let mut found = Discovery::default();
-    let Listing { files, broken_links } = list(folder, file_ending)?;
+    let Listing { files, broken_links, other_endings } = list(folder, file_ending)?;
     found.broken_links = broken_links;
+    found.other_endings = other_endings;
     for path in files {
         let Some(name) = path.file_name().and_then(OsStr::to_str) else {
             found.not_unicode.push(path);
@@ -238,11 +272,13 @@ pub fn files_with_ending(folder: &Path, file_ending: &str) -> Result<Vec<PathBuf
     Ok(list(folder, file_ending)?.files)
 }
 
-/// The entries of a folder with a certain ending, each sorted by name.
+/// The entries of a folder with a certain ending, and images with another one, each sorted by name.
 pub(crate) struct Listing {
     pub(crate) files: Vec<PathBuf>,
     /// Links to files that do not exist.
     pub(crate) broken_links: Vec<PathBuf>,
+    /// Files with another ending that an image reader reads.
+    pub(crate) other_endings: Vec<PathBuf>,
 }
 
 /// The files of a folder that end in `file_ending`; hidden ones are left out.
@@ -252,14 +288,18 @@ pub(crate) fn list(folder: &Path, file_ending: &str) -> Result<Listing, DatasetE
         expected: "a folder that can be listed",
         source,
     };
-    let mut found = Listing { files: Vec::new(), broken_links: Vec::new() };
+    let mut found = Listing { files: Vec::new(), broken_links: Vec::new(), other_endings: Vec::new() };
     for entry in std::fs::read_dir(folder).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().unwrap_or_default().as_encoded_bytes();
-        if !name.ends_with(file_ending.as_bytes()) || name.starts_with(b".") {
+        if name.starts_with(b".") {
             continue;
         }
-        if path.is_file() {
+        if !name.ends_with(file_ending.as_bytes()) {
+            if image_ending(&path).is_some() && path.is_file() {
+                found.other_endings.push(path);
+            }
+        } else if path.is_file() {
             found.files.push(path);
         } else if path.is_symlink() && !path.exists() {
             found.broken_links.push(path);
@@ -267,6 +307,7 @@ pub(crate) fn list(folder: &Path, file_ending: &str) -> Result<Listing, DatasetE
     }
     found.files.sort();
     found.broken_links.sort();
+    found.other_endings.sort();
     Ok(found)
 }
 
@@ -461,6 +502,55 @@ mod tests {
                 self.0.lock().unwrap().push(text.to_owned());
             }
         }
+    }
+
+    #[test]
+    fn channels_that_are_not_numbered_from_0_are_a_warning_for_each_case() {
+        let root = folder(&[
+            "imagesTr/a_0000.nii.gz",
+            "imagesTr/a_0001.nii.gz",
+            "imagesTr/b_0001.nii.gz",
+            "imagesTr/c_0000.nii.gz",
+            "imagesTr/c_0003.nii.gz",
+        ]);
+        let images = root.path().join("imagesTr");
+        let b = "case b: its channels are numbered 1, expected 0; they are taken in this order";
+        let c = "case c: its channels are numbered 0, 3, expected 0, 1; they are taken in this order";
+
+        let warnings = Warnings::default();
+        let cases = training_cases_with_warnings(root.path(), &json(""), &warnings).unwrap();
+        assert_eq!(names(&cases), [("a", 2), ("b", 1), ("c", 2)]);
+        assert_eq!(*warnings.0.lock().unwrap(), [b, c]);
+        let warnings = Warnings::default();
+        prediction_cases_with_warnings(&images, &json(""), &warnings).unwrap();
+        assert_eq!(*warnings.0.lock().unwrap(), [b, c]);
+        let warnings = Warnings::default();
+        prediction_cases_with_warnings(&images.join("b_0001.nii.gz"), &json(""), &warnings).unwrap();
+        assert_eq!(*warnings.0.lock().unwrap(), [b]);
+    }
+
+    #[test]
+    fn images_with_another_ending_are_among_the_unused() {
+        let root = folder(&[
+            "a_0000.nii.gz",
+            "c_0000.nii",
+            "D_0000.NII.GZ",
+            "q_0000.nrrd",
+            "r_0000.nrrd",
+            ".s_0000.nrrd",
+            "a_0000.json",
+            "table.csv",
+            "picture.jpg",
+            "folder.nii/x.txt",
+        ]);
+        let warnings = Warnings::default();
+        prediction_cases_with_warnings(root.path(), &json(""), &warnings).unwrap();
+        let expected = format!(
+            "{}: 4 files are not used: D_0000.NII.GZ (ending .NII.GZ instead of .nii.gz); c_0000.nii (ending .nii \
+             instead of .nii.gz); q_0000.nrrd, r_0000.nrrd (ending .nrrd instead of .nii.gz)",
+            root.path().display()
+        );
+        assert_eq!(*warnings.0.lock().unwrap(), [expected]);
     }
 
     #[test]

@@ -103,6 +103,14 @@ pub enum Problem {
     /// A file whose name is not valid UTF-8.
     #[error("the name is not valid UTF-8; the file is not used: rename it")]
     NotUnicode,
+    /// An image with another ending than the dataset's.
+    #[error("the ending is {found}, but dataset.json has {expected}; the file is not used")]
+    OtherEnding {
+        /// The file's ending.
+        found: String,
+        /// The dataset's.
+        expected: String,
+    },
     /// The check itself has panicked.
     #[error("{0}")]
     Panicked(Panicked),
@@ -209,6 +217,7 @@ impl Problem {
         match self {
             Self::NoChannelInName
             | Self::NotUnicode
+            | Self::OtherEnding { .. }
             | Self::ChannelNames { .. }
             | Self::LabelWithoutImage
             | Self::Unusual(_)

@@ -26,7 +26,7 @@ mod stamp;
 pub mod verify;
 
 pub(crate) use case_images::channels_fault;
-pub use case_images::{CaseImages, CaseWarning, ReadError};
+pub use case_images::{CaseImages, CaseWarning, LabelledImage, ReadError};
 pub use cases::{Case, Discovery};
 pub use error::DatasetError;
 pub use image_geometry::ImageGeometry;

@@ -9,6 +9,14 @@ use super::reader::close;
 /// One way in which an image lies elsewhere than another.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
 pub enum Displacement {
+    /// Another spacing.
+    #[error("spacing {found:?} mm (z, y, x) instead of {expected:?}")]
+    Spacing {
+        /// Spacing of the image.
+        found: [f64; 3],
+        /// That of the other.
+        expected: [f64; 3],
+    },
     /// Another origin.
     #[error("origin {found:?} mm (x, y, z) instead of {expected:?}")]
     Origin {
@@ -36,9 +44,12 @@ pub enum Displacement {
 }
 
 /// How the image `found` lies elsewhere than `expected`, beyond rounding (1e-5 relative, as in the reference).
-/// Spacings are compared elsewhere: they must be equal.
 pub(super) fn displacements(found: &ImageGeometry, expected: &ImageGeometry) -> Vec<Displacement> {
     let mut all = Vec::new();
+    let (spacing, expected_spacing) = (found.spacing_zyx(), expected.spacing_zyx());
+    if !close(&spacing, &expected_spacing) {
+        all.push(Displacement::Spacing { found: spacing, expected: expected_spacing });
+    }
     match (found, expected) {
         (ImageGeometry::Itk(a), ImageGeometry::Itk(b)) => {
             if !close(&a.origin, &b.origin) {

@@ -76,6 +76,17 @@ const READERS: [Description; 5] = [
     },
 ];
 
+/// The ending of `path`, as it is written, if it is one of an image in whatever letter case: `.nii.gz`, `.NRRD`, ...
+pub(super) fn image_ending(path: &Path) -> Option<&str> {
+    let name = path.file_name()?.to_str()?;
+    let known = READERS.iter().flat_map(|reader| reader.chosen_for.iter().chain(reader.also_reads));
+    known
+        .filter_map(|ending| {
+            name.get(name.len().checked_sub(ending.len())?..).filter(|end| end.eq_ignore_ascii_case(ending))
+        })
+        .max_by_key(|end| end.len())
+}
+
 /// What stands for "none named" in a dataset.json, as in the reference.
 const NOT_NAMED: &str = "None";
 
@@ -90,6 +101,20 @@ pub struct ReadImage {
     pub stored_type: VoxelType,
     /// What is unusual about the file.
     pub warnings: Vec<ImageWarning>,
+}
+
+impl ReadImage {
+    /// Warnings about the voxels, not about where they lie: for a segmentation, which takes the place of its image.
+    pub fn voxel_warnings(&self) -> impl Iterator<Item = &ImageWarning> {
+        self.warnings.iter().filter(|warning| {
+            matches!(
+                warning,
+                ImageWarning::NonFiniteVoxels { .. }
+                    | ImageWarning::BytesBehindVoxels
+                    | ImageWarning::LossyCompression { .. }
+            )
+        })
+    }
 }
 
 /// A file with the channels that it holds.

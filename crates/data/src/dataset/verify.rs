@@ -19,7 +19,7 @@ use super::image_geometry::ImageGeometry;
 use super::non_finite::NonFinite;
 use super::patients::Patients;
 use super::placement::{Displacement, displacements};
-use super::reader::{ImageReader, ReadImage, close};
+use super::reader::{ImageReader, ReadImage, image_ending};
 use super::{DatasetJson, LabelManager};
 use nnunet_base::one_case::{Panicked, one_case};
 use nnunet_base::progress::{Cancel, Event, Progress};
@@ -155,6 +155,10 @@ fn check_strays(folder: &Path, json: &DatasetJson, cases: &[Case], report: &mut 
         }
         for path in found.not_unicode {
             report.add(path, Problem::NotUnicode);
+        }
+        for path in found.other_endings {
+            let ending = image_ending(&path).unwrap_or_default().to_owned();
+            report.add(path, Problem::OtherEnding { found: ending, expected: json.file_ending.clone() });
         }
     }
     let labels = folder.join("labelsTr");
@@ -296,15 +300,12 @@ impl<'a> CaseCheck<'a> {
         if shape != grid.shape {
             self.add(path, Problem::Shape { found: shape, other: other.clone(), expected: grid.shape });
         }
-        let (found, expected) = (geometry.spacing_zyx(), grid.geometry.spacing_zyx());
-        if !close(&found, &expected) {
-            self.add(path, Problem::Spacing { found, other: other.clone(), expected });
-        }
         for displacement in displacements(geometry, &grid.geometry) {
             let other = other.clone();
             self.add(
                 path,
                 match displacement {
+                    Displacement::Spacing { found, expected } => Problem::Spacing { found, other, expected },
                     Displacement::Origin { found, expected } => Problem::Origin { found, other, expected },
                     Displacement::Direction { found, expected } => {
                         Problem::Direction { found, other, expected }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
-use crate::dataset::{Case, DatasetJson, ImageReader, Part, channels_fault};
+use crate::dataset::{Case, DatasetJson, ImageReader, LabelledImage, Part, channels_fault};
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Cancel, Event, Progress};
 use nnunet_base::workers::Workers;
@@ -176,8 +176,15 @@ fn extract_case(
         return Err(channels_fault(&case.images, found, channels));
     }
     let label = case.label.as_ref().ok_or("no label file")?;
-    let segmentation = reader.read(label).map_err(|e| e.to_string())?.volume;
+    let labels = reader.read(label).map_err(|e| e.to_string())?;
     let shape = images.data.shape();
+    if let Some(path) = case.images.first() {
+        let image = LabelledImage { path, shape, geometry: &images.geometry };
+        for warning in image.warnings(label, &labels) {
+            progress.event(Event::Warning(&warning.to_string()));
+        }
+    }
+    let segmentation = labels.volume;
     if segmentation.shape() != shape {
         return Err(format!(
             "{}: shape {:?} (z, y, x), but the images of case {} have {shape:?}",

@@ -6,7 +6,7 @@ use nnunet_volume::Volume;
 
 use super::error::PreprocessError;
 use super::pipeline::RawCase;
-use crate::dataset::{Case, ImageReader};
+use crate::dataset::{Case, ImageReader, LabelledImage};
 use nnunet_base::progress::{Event, Progress};
 
 /// Largest label: segmentations are stored in 16 bits.
@@ -23,21 +23,46 @@ pub fn read_case(
     for warning in &images.warnings {
         progress.event(Event::Warning(&warning.to_string()));
     }
-    let segmentation = case.label.as_deref().map(|path| read_labels(reader, path)).transpose()?;
-    Ok(RawCase {
+    let mut raw = RawCase {
         identifier: case.identifier.clone(),
         images: images.data,
         geometry: images.geometry,
-        segmentation,
-    })
+        segmentation: None,
+    };
+    if let Some(label) = &case.label {
+        raw.segmentation = Some(read_labels_of_case(reader, label, case, &raw, progress)?);
+    }
+    Ok(raw)
 }
 
-/// Reads a segmentation. Labels may be stored as floating-point numbers, but must be whole.
-pub fn read_labels(reader: ImageReader, path: &Path) -> Result<Volume<i16>, PreprocessError> {
-    let image = reader.read(path)?;
-    let shape = image.volume.shape();
-    let mut labels = Vec::with_capacity(image.volume.data().len());
-    for (i, &value) in image.volume.data().iter().enumerate() {
+/// Reads a segmentation of a case, whose images were read into `raw`. Warnings are as in [`read_labels`].
+pub fn read_labels_of_case(
+    reader: ImageReader,
+    path: &Path,
+    case: &Case,
+    raw: &RawCase,
+    progress: &dyn Progress,
+) -> Result<Volume<i16>, PreprocessError> {
+    let image = LabelledImage {
+        path: case.images.first().map_or(Path::new(""), |path| path),
+        shape: raw.images.shape(),
+        geometry: &raw.geometry,
+    };
+    read_labels(reader, path, image, progress)
+}
+
+/// Reads a segmentation of `image`. Labels may be stored as floating-point numbers, but must be whole. Voxels that were
+/// no numbers and another place than the image's are warnings.
+pub fn read_labels(
+    reader: ImageReader,
+    path: &Path,
+    image: LabelledImage<'_>,
+    progress: &dyn Progress,
+) -> Result<Volume<i16>, PreprocessError> {
+    let read = reader.read(path)?;
+    let shape = read.volume.shape();
+    let mut labels = Vec::with_capacity(read.volume.data().len());
+    for (i, &value) in read.volume.data().iter().enumerate() {
         let label = value as i16;
         if f32::from(label) != value || label < 0 {
             return Err(PreprocessError::NotLabels {
@@ -48,6 +73,9 @@ pub fn read_labels(reader: ImageReader, path: &Path) -> Result<Volume<i16>, Prep
             });
         }
         labels.push(label);
+    }
+    for warning in image.warnings(path, &read) {
+        progress.event(Event::Warning(&warning.to_string()));
     }
     match Volume::new(shape, labels) {
         Some(labels) => Ok(labels),

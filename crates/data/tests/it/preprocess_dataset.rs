@@ -389,6 +389,73 @@ fn cases_of_the_reference_are_read() {
     }
 }
 
+/// Collects warnings.
+#[derive(Default)]
+struct Warnings(Mutex<Vec<String>>);
+
+impl Progress for Warnings {
+    fn event(&self, event: Event<'_>) {
+        if let Event::Warning(text) = event {
+            self.0.lock().unwrap().push(text.to_owned());
+        }
+    }
+}
+
+impl Warnings {
+    /// The warnings about a file, which they start with.
+    fn about(&self, path: &Path) -> Vec<String> {
+        let start = format!("{}: ", path.display());
+        self.0
+            .lock()
+            .unwrap()
+            .iter()
+            .filter_map(|text| text.strip_prefix(&start))
+            .map(str::to_owned)
+            .collect()
+    }
+}
+
+#[test]
+fn labels_that_lie_elsewhere_or_are_no_numbers_are_a_warning_each() {
+    let phantom = Phantom::new(3);
+    let rewrite = |case: usize, geometry: Geometry, spoil: bool| {
+        let path = phantom.label(case);
+        let mut labels = nifti::read(&path).unwrap().volume;
+        if spoil {
+            labels.data_mut()[..2].copy_from_slice(&[f32::NAN, f32::INFINITY]);
+        }
+        nifti::write(&path, &labels, &geometry).unwrap();
+    };
+    rewrite(0, Geometry::with_spacing([1.0, 1.0, 3.0]), false);
+    let origin = Geometry { origin: [5.0, 0.0, 0.0], ..Geometry::with_spacing([1.0, 1.0, 1.5]) };
+    rewrite(1, origin, false);
+    rewrite(2, Geometry::with_spacing([1.0, 1.0, 1.5]), true);
+
+    let (taken, made) = (Warnings::default(), Warnings::default());
+    let dataset = phantom.dataset();
+    let cases = training_cases(&phantom.raw, &dataset).unwrap();
+    extract(&cases, &dataset, &taken, &Cancel::new()).unwrap();
+    phantom.preprocess(&PreprocessOptions::default(), &made, &Cancel::new()).unwrap();
+    for warnings in [taken, made] {
+        let about = |case: usize| match warnings.about(&phantom.label(case)).as_slice() {
+            [text] => text.clone(),
+            other => panic!("case {case}: {other:?}"),
+        };
+        let (spacing, place) = (about(0), about(1));
+        assert!(
+            spacing.starts_with("spacing [3.0, 1.0, 1.0] mm (z, y, x) instead of [1.5, 0.89"),
+            "{spacing}"
+        );
+        assert!(spacing.contains(&format!("that of {};", phantom.image(0).display())), "{spacing}");
+        assert!(
+            place.starts_with("origin [5.0, 0.0, 0.0] mm (x, y, z) instead of [0.0, 0.0, 0.0]"),
+            "{place}"
+        );
+        assert_eq!(about(2), "2 voxels are NaN or infinite; they were read as 0");
+        assert_eq!(warnings.0.lock().unwrap().len(), 3);
+    }
+}
+
 /// Three quarters of a minute with the reference, seconds here: run with `--ignored`.
 #[test]
 #[ignore = "long: the whole of Dataset004_Hippocampus"]

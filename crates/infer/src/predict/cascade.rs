@@ -12,7 +12,7 @@ use nnunet_base::progress::Progress;
 use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::plan::transposed;
 use nnunet_data::preprocess::{
-    PreprocessedCase, Preprocessor, RawCase, append_one_hot, read_case, read_labels,
+    PreprocessedCase, Preprocessor, RawCase, append_one_hot, read_case, read_labels_of_case,
 };
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
@@ -115,8 +115,8 @@ impl<'a> CaseReader<'a> {
     ) -> Result<PreprocessedCase, PredictError> {
         let mut raw = read_case(self.reader, case, progress)?;
         if let Some(folder) = self.previous_stage {
-            raw.segmentation =
-                Some(read_labels(self.reader, &self.segmentation_of(folder, &case.identifier))?);
+            let path = self.segmentation_of(folder, &case.identifier);
+            raw.segmentation = Some(read_labels_of_case(self.reader, &path, case, &raw, progress)?);
         }
         self.prepare(raw).map_err(|error| error.naming(&case.images))
     }
