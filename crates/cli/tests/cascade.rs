@@ -64,6 +64,17 @@ fn a_cascade_is_trained_and_predicted() {
     place.succeed(&format!("{with} -o again"));
     let labels = |folder: &str| nifti::read(place.path(folder).join("ball_003.nii.gz")).unwrap().volume;
     assert_eq!(labels("out"), labels("again"));
+    // A voxel of them that is no number says so.
+    let spoilt = low.join("ball_001.nii.gz");
+    let mut image = nifti::read(&spoilt).unwrap();
+    image.volume.data_mut()[0] = f32::NAN;
+    nifti::write(&spoilt, &image.volume, &image.geometry).unwrap();
+    let output = place.run(&format!("{with} -o spoilt"));
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let warnings: Vec<&str> = said.lines().filter(|line| line.contains("warning: ")).collect();
+    let expected = "prediction_3d_lowres/ball_001.nii.gz: 1 voxels are NaN or infinite; they were read as 0";
+    assert!(warnings.len() == 1 && warnings[0].ends_with(expected), "{warnings:?}");
     std::fs::remove_file(low.join("ball_002.nii.gz")).unwrap();
     let output = place.run(&format!("{with} -o third"));
     let said = text(&output.stderr);

@@ -6,8 +6,9 @@
 use std::path::Path;
 
 use nnunet_image_io::nifti::nibabel::Affine;
-use nnunet_pyformats::pickle::{Dict, NdArray, Scalar, Value};
-use nnunet_pyformats::pickle::{read_pickle_file, write_pickle_file};
+use nnunet_pyformats::pickle::{
+    Dict, NdArray, Protocol, Scalar, Value, pickle, read_pickle_file, write_pickle_file,
+};
 use nnunet_volume::Geometry;
 
 use super::class_locations::ClassLocations;
@@ -31,7 +32,7 @@ pub struct Properties {
     pub shape_after_cropping_and_before_resampling: [usize; 3],
     /// Sampled voxels of each class in the preprocessed segmentation; training cases have them.
     pub class_locations: Option<ClassLocations>,
-    /// Entries this program does not know.
+    /// Entries this program does not know, but can write again.
     pub others: Dict,
 }
 
@@ -123,7 +124,7 @@ impl Properties {
             bbox_used_for_cropping,
             shape_after_cropping_and_before_resampling: after,
             class_locations,
-            others: entries,
+            others: writable(&entries),
         })
     }
 }
@@ -195,6 +196,19 @@ fn voxel_array(voxels: &[[u32; 3]]) -> Value {
         voxels.iter().flat_map(|&[z, y, x]| [0, i64::from(z), i64::from(y), i64::from(x)]).collect();
     // Four numbers per voxel are written above.
     NdArray::from_i64s(vec![voxels.len(), 4], &numbers).map_or(Value::List(Vec::new()), Value::NdArray)
+}
+
+/// The entries that can be written again. Objects of classes that this program does not know are read as data, but
+/// cannot be made again: a file that is written after it was read is without them.
+fn writable(entries: &Dict) -> Dict {
+    let mut writable = Dict::new();
+    for (key, value) in entries.iter() {
+        let entry = Value::Tuple(vec![key.clone(), value.clone()]);
+        if pickle(&entry, Protocol::Four).is_ok() {
+            writable.push(key.clone(), value.clone());
+        }
+    }
+    writable
 }
 
 fn class_locations(value: &Value) -> Result<ClassLocations, (&'static str, String)> {
@@ -303,6 +317,16 @@ mod tests {
             ])),
             others,
         }
+    }
+
+    #[test]
+    fn objects_of_unknown_classes_do_not_keep_properties_from_being_written() {
+        let known = properties(Geometry::with_spacing([1.0; 3]));
+        let Value::Dict(mut entries) = known.to_pickle() else { unreachable!() };
+        entries.insert("table", Value::object("pandas", "DataFrame", vec![Value::Int(1)]));
+        let read = Properties::from_pickle(Value::Dict(entries)).unwrap();
+        assert_eq!(read, known);
+        pickle(&read.to_pickle(), Protocol::Four).unwrap();
     }
 
     #[test]
