@@ -5,6 +5,7 @@ mod name;
 mod recipe;
 
 pub use name::ModelName;
+pub(crate) use name::models_in;
 pub use recipe::{Recipe, UnknownTrainer};
 
 use nnunet_graph::{Graph, NetworkError};

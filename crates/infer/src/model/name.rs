@@ -1,6 +1,7 @@
 //! The name of a trained model's folder: `TRAINER__PLANS__CONFIGURATION`.
 
 use std::fmt;
+use std::path::Path;
 
 /// What a model was trained by, with and for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,6 +27,18 @@ impl ModelName {
             _ => None,
         }
     }
+}
+
+/// The names of the models in the folder of a dataset, sorted; none if it cannot be read.
+pub(crate) fn models_in(dataset: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(dataset).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries
+        .filter(|entry| entry.path().is_dir())
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| ModelName::parse(name).is_some())
+        .collect();
+    names.sort();
+    names
 }
 
 impl fmt::Display for ModelName {

@@ -8,7 +8,7 @@ use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
 use super::error::StoreError;
-use crate::model::ModelName;
+use crate::model::{ModelName, models_in};
 use nnunet_base::files::write_atomic_with;
 use nnunet_base::progress::{Cancel, Event, Progress};
 use nnunet_data::dataset::DatasetName;
@@ -62,7 +62,7 @@ pub fn export_model(
         if model.is_dir() {
             files.extend(model_files(request, &model)?);
         } else if request.strict {
-            return Err(StoreError::NoModel { folder: model, there: models_in(&dataset) });
+            return Err(StoreError::NoModel { folder: model, there: models_of(&dataset) });
         }
     }
     if files.is_empty() {
@@ -173,9 +173,8 @@ pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
 }
 
 /// The models of a dataset, for messages.
-fn models_in(dataset: &Path) -> String {
-    let mut names = names_in(dataset).unwrap_or_default();
-    names.retain(|name| ModelName::parse(name).is_some());
+fn models_of(dataset: &Path) -> String {
+    let names = models_in(dataset);
     if names.is_empty() { "no model".to_owned() } else { names.join(", ") }
 }
 

@@ -19,15 +19,17 @@ use nnunet_pyformats::json::JsonError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PredictError {
-    /// The folder of the model does not exist.
+    /// The folder of the model does not exist, or is none.
     #[error(
-        "{path}: no such folder; expected a model folder named TRAINER__PLANS__CONFIGURATION with plans.json, \
+        "{path}: no model folder; {there}. A model folder is named TRAINER__PLANS__CONFIGURATION and has plans.json, \
          dataset.json and fold_X/checkpoint_final.pth",
         path = path.display()
     )]
     NoModel {
         /// The folder.
         path: PathBuf,
+        /// Which models there are.
+        there: String,
     },
     /// A fold's folder or checkpoint instead of the model's folder.
     #[error(

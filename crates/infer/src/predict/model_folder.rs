@@ -12,7 +12,8 @@ use nnunet_pyformats::pickle::Value;
 
 use super::error::PredictError;
 use super::export::Exporter;
-use crate::model::network_graph;
+use crate::model::{models_in, network_graph};
+use nnunet_base::spelling::closest;
 use nnunet_data::dataset::splits::Fold;
 use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::{Configuration, Plans};
@@ -54,8 +55,8 @@ impl Model {
         if let Some(model) = model_around(folder) {
             return Err(PredictError::PartOfModel { path: folder.to_owned(), model });
         }
-        if !folder.is_dir() {
-            return Err(PredictError::NoModel { path: folder.to_owned() });
+        if !folder.join("plans.json").is_file() {
+            return Err(PredictError::NoModel { path: folder.to_owned(), there: models_near(folder) });
         }
         let plans = Plans::read(folder.join("plans.json"))?;
         let dataset = DatasetJson::load(&folder.join("dataset.json"))?;
@@ -143,6 +144,21 @@ pub fn present_folds(folder: &Path, checkpoint: &str) -> Vec<Fold> {
     if numbered.is_empty() && has(Fold::All) { vec![Fold::All] } else { numbered }
 }
 
+/// The models in `folder` or, if it does not exist, beside it, for error messages.
+fn models_near(folder: &Path) -> String {
+    let searched = if folder.is_dir() { folder } else { folder.parent().unwrap_or(folder) };
+    // The current folder has no name in a relative path.
+    let searched = if searched.as_os_str().is_empty() { Path::new(".") } else { searched };
+    let names = models_in(searched);
+    let wanted = folder.file_name().unwrap_or_default().to_string_lossy();
+    let meant = closest(&wanted, names.iter().map(String::as_str));
+    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    match names.as_slice() {
+        [] => format!("{} has no models", searched.display()),
+        names => format!("{} has the models {}{hint}", searched.display(), names.join(", ")),
+    }
+}
+
 /// The checkpoints of a model, for error messages.
 fn present_files(folder: &Path) -> String {
     let mut files: Vec<PathBuf> = Vec::new();
@@ -156,4 +172,27 @@ fn present_files(folder: &Path) -> String {
     let names: Vec<_> =
         files.iter().map(|p| p.strip_prefix(folder).unwrap_or(p).display().to_string()).collect();
     if names.is_empty() { "no checkpoint at all".to_owned() } else { names.join(", ") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_is_no_model_is_answered_with_the_models_there_are() {
+        let dataset = tempfile::tempdir().unwrap();
+        let load = |name: &str| {
+            let error = Model::load(&dataset.path().join(name), &[], "checkpoint_final.pth").err().unwrap();
+            error.to_string()
+        };
+        assert!(load("nnUNetTrainer__nnUNetPlans__2d").contains("has no models"));
+        std::fs::create_dir(dataset.path().join("nnUNetTrainer__nnUNetPlans__3d_fullres")).unwrap();
+        std::fs::create_dir(dataset.path().join("ensembles")).unwrap();
+        let message = load("nnUNetTrainer__nnUNetPlans__3d-fullres");
+        let expected = "has the models nnUNetTrainer__nnUNetPlans__3d_fullres; did you mean nnUNetTrainer__nnUNetPlans__3d_fullres?";
+        assert!(message.contains(expected), "{message}");
+        // The folder of the dataset in place of a model's.
+        let message = load(".");
+        assert!(message.contains("has the models nnUNetTrainer__nnUNetPlans__3d_fullres"), "{message}");
+    }
 }
