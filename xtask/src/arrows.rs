@@ -14,9 +14,9 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nnunet-pyformats", &["nnunet-base"]),
     ("nnunet-volume", &["nnunet-base"]),
     ("nnunet-image-io", &["nnunet-base", "nnunet-volume"]),
-    ("nnunet-graph", &[]),
+    ("nnunet-graph", &["nnunet-base"]),
     ("nnunet-checkpoint", &["nnunet-base", "nnunet-graph", "nnunet-pyformats"]),
-    ("nnunet-exec-cpu", &["nnunet-graph", "nnunet-kernels"]),
+    ("nnunet-exec-cpu", &["nnunet-base", "nnunet-graph", "nnunet-kernels"]),
     ("nnunet-data", &["nnunet-base", "nnunet-graph", "nnunet-image-io", "nnunet-pyformats", "nnunet-volume"]),
     (
         "nnunet-infer",

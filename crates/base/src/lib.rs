@@ -1,5 +1,5 @@
 //! What every other crate stands on: files that appear whole or not at all, progress events and cancellation,
-//! workers within a memory budget, and suggestions for misspelt names.
+//! workers within a memory budget, parts that are chosen by name, and suggestions for misspelt names.
 //!
 //! Knows neither images nor networks nor nnU-Net.
 #![forbid(unsafe_code)]
@@ -8,6 +8,7 @@ pub mod files;
 pub mod lock;
 pub mod memory;
 pub mod one_case;
+pub mod parts;
 pub mod progress;
 pub mod spelling;
 pub mod workers;
