@@ -52,9 +52,7 @@ impl<T> Named<T> {
     /// Where the name is taken, which is a mistake in the program and not in its input.
     #[must_use]
     pub fn with(mut self, name: &str, summary: &str, part: T) -> Self {
-        if let Err(error) = self.register(name, summary, part) {
-            panic!("{error}");
-        }
+        assert!(self.register(name, summary, part).is_ok(), "two built-in parts are called {name}");
         self
     }
 

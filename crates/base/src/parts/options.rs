@@ -235,7 +235,6 @@ pub enum OptionError {
 mod tests {
     use serde_json::json;
 
-    use super::*;
     use crate::parts::Choice;
 
     fn choice() -> Choice {
