@@ -143,7 +143,7 @@ impl Drop for Share<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Memory;
+    use crate::memory::{LimitedBy, Memory};
     use crate::progress::Silent;
     use std::sync::atomic::AtomicU64;
 
@@ -197,7 +197,8 @@ mod tests {
         let cases = [("small", 1_000_000), ("typo", 1_511_900_000_000)];
         let warnings = Warnings(Mutex::default());
         let plan = |total, available| {
-            let memory = Memory { total: Some(total), available: Some(available), of_group: false };
+            let memory =
+                Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
             Workers::plan_within(&cases, None, MemoryLimit::Machine(memory), &warnings)
         };
         let error = plan(16_000_000_000, 8_000_000_000).unwrap_err().to_string();

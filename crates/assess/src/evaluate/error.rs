@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_pyformats::json::JsonError;
 
@@ -53,5 +54,5 @@ pub enum EvaluateError {
     },
     /// The user asked to stop.
     #[error("interrupted before all cases were evaluated; nothing was written")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }

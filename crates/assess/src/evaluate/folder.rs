@@ -12,7 +12,7 @@ use super::additions::{AddedMetrics, Additions};
 use super::overlap::overlaps;
 use super::summary::{CaseMetrics, Metrics, Summary};
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::reader::ImageReader;
 use nnunet_data::dataset::{DatasetJson, LabelManager, LabelOrRegion};
@@ -213,7 +213,7 @@ fn evaluate_all(
     let mut cases = Vec::new();
     let mut faults = Vec::new();
     for result in results {
-        match result.ok_or(EvaluateError::Interrupted)? {
+        match result.ok_or(Interrupted)? {
             Ok(case) => cases.push(case),
             Err(fault) => faults.push(fault),
         }

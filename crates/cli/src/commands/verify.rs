@@ -72,7 +72,8 @@ fn repair(folder: &Path, session: &Session) -> anyhow::Result<()> {
 fn list(folder: &Path, session: &Session) -> anyhow::Result<Report> {
     let report = verify(folder, path_variable, &session.display, &session.cancel);
     if report.interrupted {
-        bail!("{}: interrupted before all cases were checked", folder.display());
+        let what = format!("{}: interrupted before all cases were checked", folder.display());
+        return Err(anyhow::Error::new(Interrupted).context(what));
     }
     Ok(report)
 }

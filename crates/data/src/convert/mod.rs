@@ -16,7 +16,7 @@ pub use error::ConvertError;
 pub use msd::convert_msd;
 pub use version_1::convert_version_1;
 
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 
 /// What is done with one file of the source.
 struct Step {
@@ -49,7 +49,7 @@ fn run_steps(
         .collect();
     progress.event(Event::Finished);
     if cancel.is_cancelled() {
-        return Err(ConvertError::Interrupted);
+        return Err(Interrupted.into());
     }
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     if faults.is_empty() { Ok(()) } else { Err(ConvertError::Files { faults, total: steps.len() }) }

@@ -13,7 +13,7 @@ use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
 use crate::dataset::{Case, DatasetJson, ImageReader, LabelledImage, Part, channels_fault};
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 use nnunet_base::workers::Workers;
 
 /// How the cases are gone through.
@@ -106,7 +106,7 @@ pub(super) fn extract_partial(
     let mut facts = Vec::with_capacity(cases.len());
     let mut faults = Vec::new();
     for result in results {
-        match result.ok_or(FingerprintError::Interrupted)? {
+        match result.ok_or(Interrupted)? {
             Ok(case) => facts.push(case),
             Err(fault) => faults.push(fault),
         }
@@ -299,7 +299,7 @@ mod tests {
         let cancel = Cancel::new();
         cancel.cancel();
         let result = extract(&training_cases(&folder, &json).unwrap(), &json, &Silent, &cancel);
-        assert!(matches!(result, Err(FingerprintError::Interrupted)));
+        assert!(matches!(result, Err(FingerprintError::Interrupted(_))));
     }
 
     #[test]

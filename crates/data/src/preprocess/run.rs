@@ -20,7 +20,7 @@ use crate::plan::{Configuration, Plans, transposed};
 use nnunet_base::files::write_atomic;
 use nnunet_base::lock::{FolderLock, Hold, LockError, LockRequest, lock_beside};
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 use nnunet_base::workers::Workers;
 
 /// What happens to cases that are preprocessed already.
@@ -150,7 +150,7 @@ pub fn preprocess_configuration(
         return Err(PreprocessError::Cases { faults, total: cases.len() });
     }
     if made < cases.len() {
-        return Err(PreprocessError::Interrupted { done: made, total: cases.len() });
+        return Err(PreprocessError::Interrupted { done: made, total: cases.len(), source: Interrupted });
     }
     Ok(Preprocessed { made, kept })
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 
 /// Why predictions cannot be averaged.
@@ -55,5 +56,5 @@ pub enum EnsembleError {
     },
     /// The user asked to stop.
     #[error("interrupted before all cases were done")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }

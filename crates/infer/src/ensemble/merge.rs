@@ -12,7 +12,7 @@ use super::error::EnsembleError;
 use super::npz::{Npz, Probabilities};
 use crate::predict::write_probabilities;
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 use nnunet_data::dataset::{ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::preprocess::Properties;
 
@@ -71,7 +71,7 @@ impl Merger<'_> {
         progress.event(Event::Finished);
         let mut faults = Vec::new();
         for result in results {
-            faults.extend(result.ok_or(EnsembleError::Interrupted)?.err());
+            faults.extend(result.ok_or(Interrupted)?.err());
         }
         if faults.is_empty() { Ok(()) } else { Err(EnsembleError::Cases { faults, total: jobs.len() }) }
     }

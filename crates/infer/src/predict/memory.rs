@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
     use crate::predict::WindowOptions;
-    use nnunet_base::memory::Memory;
+    use nnunet_base::memory::{LimitedBy, Memory};
     use nnunet_data::dataset::cases::prediction_cases;
 
     struct Heard(Mutex<Vec<String>>);
@@ -236,7 +236,8 @@ mod tests {
         let cases: Vec<&Case> = cases.iter().collect();
         let request = PredictRequest::new(&images, root.path());
         let plan = |total: u64, available: u64| {
-            let limit = Memory { total: Some(total), available: Some(available), of_group: false };
+            let limit =
+                Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
             let heard = Heard(Mutex::default());
             let planned =
                 plan_within(MemoryLimit::Machine(limit), &predictor, &reader, &cases, &request, &heard);

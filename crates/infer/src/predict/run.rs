@@ -22,7 +22,7 @@ use super::model_folder::Model;
 use super::predictor::Predictor;
 use super::probabilities::write_probabilities;
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::preprocess::{PreprocessedCase, Properties};
 use nnunet_pyformats::json::{Json, KeyOrder};
@@ -119,7 +119,7 @@ pub fn predict_cases(
         job.one_by_one(predictor);
     }
     if cancel.is_cancelled() {
-        return Err(PredictError::Interrupted);
+        return Err(Interrupted.into());
     }
     let mut faults = job.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
     if !faults.is_empty() {
@@ -258,7 +258,7 @@ impl Job<'_> {
     fn or_fault<T>(&self, case: &Case, result: Result<T, PredictError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
-            Err(PredictError::Interrupted) => None,
+            Err(PredictError::Interrupted(_)) => None,
             Err(error) => {
                 let line = format!("case {}: {error}", case.identifier);
                 self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(line);

@@ -12,6 +12,7 @@ use crate::augment::AugmentError;
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
@@ -138,6 +139,8 @@ pub enum TrainError {
     Interrupted {
         /// The checkpoint with the state, if one was written.
         path: Option<PathBuf>,
+        /// Why.
+        source: Interrupted,
     },
     /// The user asked to stop in the final validation.
     #[error(
@@ -147,6 +150,8 @@ pub enum TrainError {
     ValidationInterrupted {
         /// Whether there is a checkpoint to do it again with.
         checkpoint: bool,
+        /// Why.
+        source: Interrupted,
     },
 }
 

@@ -27,7 +27,7 @@ use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::lock::{FolderLock, Hold, LockRequest, lock_beside};
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 use nnunet_data::dataset::labels::stored_label;
 use nnunet_data::dataset::splits::{Fold, Split, split_for_fold};
 use nnunet_data::dataset::{DatasetJson, Folders, LabelManager, Patients};
@@ -363,14 +363,14 @@ impl Training {
     ) -> Result<TrainError, TrainError> {
         if let Some(error) = error
             && !cancel.is_cancelled()
-            && !matches!(error, LoaderError::Batch(BatchError::Interrupted))
+            && !matches!(error, LoaderError::Batch(BatchError::Interrupted(_)))
         {
             return Ok(error.into());
         }
         if self.unsaved && self.state == state::Progress::default() {
             self.folder.leave_as_it_was().map_err(|e| self.io(e))?;
             self.log_line("Interrupted before the first iteration")?;
-            return Ok(TrainError::Interrupted { path: None });
+            return Ok(TrainError::Interrupted { path: None, source: Interrupted });
         }
         let path = self.folder.latest_checkpoint();
         let path = self.save(&path, rate)?.then_some(path);
@@ -378,7 +378,7 @@ impl Training {
             Some(path) => self.log_line(&format!("Interrupted, state saved in {}", path.display()))?,
             None => self.log_line("Interrupted, no state saved")?,
         }
-        Ok(TrainError::Interrupted { path })
+        Ok(TrainError::Interrupted { path, source: Interrupted })
     }
 
     /// Saves the state, unless no checkpoints are wanted; whether it did.

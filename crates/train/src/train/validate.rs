@@ -14,7 +14,7 @@ use nnunet_assess::evaluate::Summary;
 use nnunet_assess::evaluate::folder::evaluate_pairs;
 use nnunet_base::memory::{MemoryLimit, gigabytes};
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event, Interrupted, Progress};
 use nnunet_data::dataset::{DatasetJson, ImageReader, LabelManager};
 use nnunet_data::plan::{Configuration, Plans};
 use nnunet_data::preprocess::{
@@ -117,7 +117,7 @@ impl Validation<'_> {
     }
 
     fn interrupted(&self) -> TrainError {
-        TrainError::ValidationInterrupted { checkpoint: self.has_checkpoint }
+        TrainError::ValidationInterrupted { checkpoint: self.has_checkpoint, source: Interrupted }
     }
 
     fn next_stages(&self) -> Result<Vec<Configuration>, TrainError> {
