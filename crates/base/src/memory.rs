@@ -10,6 +10,9 @@ use std::path::Path;
 /// Bytes that the page cache of a group may give back count as available.
 const FILE_CACHE: [&str; 2] = ["inactive_file", "active_file"];
 
+/// What cases worked on at once may take where the system does not say what is available.
+const DEFAULT_BUDGET: u64 = 4 << 30;
+
 /// Memory of this process in bytes, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Memory {
@@ -177,6 +180,14 @@ impl MemoryLimit {
         match self {
             Self::Given(limit) => Some(*limit),
             Self::Machine(memory) => memory.available,
+        }
+    }
+
+    /// Bytes that cases worked on at once may take together.
+    pub(crate) fn budget(&self) -> u64 {
+        match self {
+            Self::Given(bytes) => *bytes,
+            Self::Machine(memory) => memory.available.map_or(DEFAULT_BUDGET, |bytes| bytes / 2),
         }
     }
 

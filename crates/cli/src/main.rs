@@ -85,7 +85,7 @@ fn unknown_verb(verb: &str) -> String {
 }
 
 fn run_command(command: &commands::Entry, words: &[String], results: &Results) -> anyhow::Result<()> {
-    if words.iter().any(|word| word == "--help" || word == "-h") {
+    if words.iter().any(|word| flags::HELP.contains(&word.as_str())) {
         results.text(&flags::command_help(&command.spec));
         return Ok(());
     }

@@ -8,6 +8,7 @@ mod configuration;
 mod document;
 mod error;
 mod explain;
+mod in_use;
 mod lowres;
 mod memory;
 mod move_plans;

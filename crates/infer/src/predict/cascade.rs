@@ -13,6 +13,7 @@ use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::plan::transposed;
 use nnunet_data::preprocess::{
     PreprocessedCase, Preprocessor, RawCase, append_one_hot, read_case, read_labels_of_case,
+    warn_of_undeclared,
 };
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
@@ -116,7 +117,9 @@ impl<'a> CaseReader<'a> {
         let mut raw = read_case(self.reader, case, progress)?;
         if let Some(folder) = self.previous_stage {
             let path = self.segmentation_of(folder, &case.identifier);
-            raw.segmentation = Some(read_labels_of_case(self.reader, &path, case, &raw, progress)?);
+            let segmentation = read_labels_of_case(self.reader, &path, case, &raw, progress)?;
+            warn_of_undeclared(&path, &segmentation, &self.model.labels, progress);
+            raw.segmentation = Some(segmentation);
         }
         self.prepare(raw).map_err(|error| error.naming(&case.images))
     }

@@ -13,6 +13,7 @@ use super::predictor::{Predictor, WindowOptions};
 use nnunet_base::Ctx;
 use nnunet_base::progress::Event;
 use nnunet_data::dataset::cases::case_of_files;
+use nnunet_data::dataset::warn_of_missing_spacing_files;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
 
 impl Predictor {
@@ -67,7 +68,9 @@ impl Predictor {
     ) -> Result<(), PredictError> {
         let model = self.model().clone();
         let reader = CaseReader::of_single_cases(&model)?.reader();
-        let case = read_case(reader, &case_of_files(images, &model.dataset)?, ctx.progress)?;
+        let case = case_of_files(images, &model.dataset)?;
+        warn_of_missing_spacing_files(reader, [&case], ctx.progress);
+        let case = read_case(reader, &case, ctx.progress)?;
         let geometry = case.geometry;
         let labels = self.predict_image(case, ctx).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)

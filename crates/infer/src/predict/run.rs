@@ -24,7 +24,7 @@ use super::probabilities::write_probabilities;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted};
-use nnunet_data::dataset::{Case, ImageReader};
+use nnunet_data::dataset::{Case, ImageReader, warn_of_missing_spacing_files};
 use nnunet_data::preprocess::{PreprocessedCase, Properties};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
@@ -101,6 +101,9 @@ pub fn predict_cases(
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
         part.partition(|case| !request.overwrite && is_complete(&model, request, &case.identifier));
     reader.check(&missing)?;
+    if !missing.is_empty() {
+        warn_of_missing_spacing_files(reader.reader(), cases, ctx.progress);
+    }
     let overlap = memory::plan(predictor, &reader, &missing, request, ctx.progress)?;
     remove_leftovers(&request.output, &model.dataset.file_ending, &missing);
     let job = Job {
