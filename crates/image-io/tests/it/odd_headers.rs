@@ -469,3 +469,18 @@ fn random_headers_are_read_as_the_reference_reads_them() {
         );
     }
 }
+
+#[test]
+fn spacing_files_that_are_no_json_are_shown_as_they_are() {
+    let folder = Folder::new();
+    let path = folder.file("a_0000.tif", b"");
+    for (text, found) in [
+        ("{\"spacing\": [NaN, 1, 1]}", "{\"spacing\": [NaN, 1, 1]}"),
+        ("{\"spacing\": [1, 1]}", "is [1,1]"),
+        ("{}", "is missing"),
+    ] {
+        folder.file("a.json", text.as_bytes());
+        let error = tiff3d::read(&path, Naming::Channel).unwrap_err().to_string();
+        assert!(error.contains("a.json: spacing") && error.contains(found), "{error}");
+    }
+}

@@ -107,8 +107,7 @@ fn postprocessing_is_found_as_the_reference_finds_it() {
             Some(&root.join("plans.json")),
         )
         .unwrap();
-        let found =
-            determine(&folder, &root.join("gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
+        let found = determine(&folder, &root.join("gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert_eq!(found.decisions.len(), 3);
         assert_eq!(found.postprocessing.steps.len(), 2, "{name}: {:?}", found.decisions);
         assert_same_results(out.path(), &root.join("pp"));
@@ -142,8 +141,7 @@ fn regions_are_merged_and_postprocessed_as_by_the_reference() {
     let out = tempfile::tempdir().unwrap();
     let members = [golden("regions/in0"), golden("regions/in1")];
     ensemble_folders(&members, out.path(), true, None, Ctx::new(&Silent, &Cancel::new())).unwrap();
-    determine(&open(out.path()), &golden("regions/gt"), true, Ctx::new(&Silent, &Cancel::new()))
-        .unwrap();
+    determine(&open(out.path()), &golden("regions/gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_same_results(out.path(), &golden("expected/regions"));
 
     // Once more without leaving the changed segmentations.

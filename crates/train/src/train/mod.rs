@@ -3,6 +3,7 @@
 pub mod batch;
 pub mod case_source;
 mod error;
+mod fresh;
 pub mod history;
 pub mod loader;
 pub mod log_file;

@@ -14,6 +14,7 @@ use nnunet_pyformats::pickle::Value;
 use super::batch::{Batch, BatchComposer, BatchError, Preparation};
 use super::case_source::{CachedCase, CaseSource, MemoryBudget};
 use super::error::TrainError;
+use super::fresh::Fresh;
 use super::loader::{BatchLoader, LoaderError, LoaderSettings};
 use super::log_file::LogFile;
 use super::progress_plot::write_progress_plot;
@@ -63,6 +64,8 @@ pub struct Training {
     /// Whether the training began without a state and has saved none of its own yet.
     unsaved: bool,
     pub(super) log: LogFile,
+    /// Removed before the locks are given back, and after the log is closed.
+    fresh: Fresh,
     /// Held for the whole run: nobody else trains this fold, and nobody preprocesses its cases.
     _locks: [Option<FolderLock>; 2],
 }
@@ -72,7 +75,7 @@ impl Training {
     ///
     /// # Errors
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an earlier run
-    /// is changed then.
+    /// is changed then, and nothing new is left.
     pub fn prepare(
         request: TrainRequest,
         folders: &Folders,
@@ -96,7 +99,8 @@ impl Training {
             &configuration.name,
             request.fold,
         );
-        let locks = take_locks(&folder, &cases_folder, &request, progress)?;
+        // The latter is dropped first.
+        let (locks, mut fresh) = take_locks(&folder, &cases_folder, &request, progress)?;
         folder
             .check_writable(&configuration.next_stage)
             .map_err(|(path, source)| TrainError::Io { path, source })?;
@@ -141,7 +145,9 @@ impl Training {
 
         let state = starting_state(&request.start, &folder, &graph, &mut *session, progress)?;
         let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
-        let log = LogFile::create(folder.fold(), &jiff::Zoned::now()).map_err(|e| io(folder.fold(), e))?;
+        let now = jiff::Zoned::now();
+        fresh.note(&LogFile::path_in(folder.fold(), &now));
+        let log = LogFile::create(folder.fold(), &now).map_err(|e| io(folder.fold(), e))?;
         let identity = Identity {
             trainer: recipe.class_in_reference().to_owned(),
             init_args: init_args(&plans, &request, &dataset),
@@ -166,6 +172,7 @@ impl Training {
             unsaved: state == state::Progress::default(),
             state,
             log,
+            fresh,
             request,
             _locks: locks,
         };
@@ -200,9 +207,11 @@ impl Training {
     pub fn run(&mut self, ctx: Ctx<'_>) -> Result<(), TrainError> {
         let recipe = self.request.recipe.clone();
         if self.state.epoch >= recipe.epochs {
+            self.fresh.keep();
             return self.say("all epochs are done already", ctx.progress);
         }
         self.check_memory(ctx.progress)?;
+        self.fresh.keep();
         self.write_companions()?;
         self.begin(ctx.progress)?;
         let mut training_batches = self.training_loader(ctx.cancel)?;
@@ -259,6 +268,7 @@ impl Training {
     /// # Errors
     /// A case that cannot be predicted; an output that cannot be written; `cancel`.
     pub fn validate(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
+        self.fresh.keep();
         let summary = Validation {
             plans: &self.plans,
             configuration: &self.configuration,
@@ -384,12 +394,17 @@ impl Training {
         }
         let rates = Rates { current, initial: self.request.recipe.initial_learning_rate };
         let (snapshot, options) = (self.session.export()?, self.optimiser_options);
-        state::save(path, &self.graph, snapshot, options, rates, &self.state, &self.identity).map_err(
-            |source| TrainError::NotSaved {
+        let aside = if self.unsaved { self.folder.set_aside(path).map_err(|e| self.io(e))? } else { None };
+        let saved = state::save(path, &self.graph, snapshot, options, rates, &self.state, &self.identity);
+        if let Err(source) = saved {
+            if let Some(aside) = aside {
+                aside.take_back().map_err(|e| self.io(e))?;
+            }
+            return Err(TrainError::NotSaved {
                 source: Box::new(source),
                 kept: self.folder.resumable_checkpoint(),
-            },
-        )?;
+            });
+        }
         if self.unsaved {
             self.folder.supersede_earlier(path).map_err(|e| self.io(e))?;
             self.unsaved = false;
@@ -463,14 +478,16 @@ impl Training {
     }
 }
 
-/// Locks the fold for this run, and its cases together with other trainings.
+/// Locks the fold for this run, and its cases together with other trainings. Also what was made for that.
 fn take_locks(
     folder: &RunFolder,
     cases: &Path,
     request: &TrainRequest,
     progress: &dyn Progress,
-) -> Result<[Option<FolderLock>; 2], TrainError> {
-    std::fs::create_dir_all(folder.fold())
+) -> Result<([Option<FolderLock>; 2], Fresh), TrainError> {
+    let mut fresh = Fresh::default();
+    fresh
+        .make_folder(folder.fold())
         .map_err(|source| TrainError::Io { path: folder.fold().to_owned(), source })?;
     let what = format!("a training of {} {} fold {}", request.dataset, request.configuration, request.fold);
     let fold = LockRequest {
@@ -480,14 +497,25 @@ fn take_locks(
         what: &what,
         advice: "wait for it to end or stop it; other folds, trainers and plans can be trained at the same time",
     };
+    let lock_of_cases = lock_beside(cases);
     let cases = LockRequest {
         folder: cases,
-        file: &lock_beside(cases),
+        file: &lock_of_cases,
         hold: Hold::Together,
         what: &what,
         advice: "train when it has ended",
     };
-    Ok([fold.take(progress)?, cases.take(progress)?])
+    fresh.note(&folder.lock());
+    let fold = fold.take(progress)?;
+    fresh.note(&lock_of_cases);
+    match cases.take(progress) {
+        Ok(cases) => Ok(([fold, cases], fresh)),
+        Err(error) => {
+            // While the fold is still locked.
+            drop(fresh);
+            Err(error.into())
+        }
+    }
 }
 
 /// Puts the starting weights and state into `session`, which trains `graph`.
