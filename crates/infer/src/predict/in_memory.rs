@@ -10,7 +10,8 @@ use super::error::PredictError;
 use super::memory;
 use super::model_folder::Model;
 use super::predictor::{Predictor, WindowOptions};
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::Ctx;
+use nnunet_base::progress::Event;
 use nnunet_data::dataset::cases::case_of_files;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
 
@@ -28,12 +29,7 @@ impl Predictor {
     ///
     /// # Errors
     /// An image that does not fit the model, or a raised `cancel` ([`PredictError::Interrupted`]).
-    pub fn predict_image(
-        &mut self,
-        case: RawCase,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Volume<u16>, PredictError> {
+    pub fn predict_image(&mut self, case: RawCase, ctx: Ctx<'_>) -> Result<Volume<u16>, PredictError> {
         let stage = format!("predict {}", case.identifier);
         let model = self.model().clone();
         let previous = &model.configuration.previous_stage;
@@ -48,13 +44,13 @@ impl Predictor {
         let need = self.memory(properties.shape_before_cropping, data.shape(), false)?;
         memory::check(self, &need, None)?;
         let total = self.passes(data.shape()) as u64;
-        progress.event(Event::Started { stage: &stage, total });
+        ctx.event(Event::Started { stage: &stage, total });
         let mut done = 0;
-        let labels = self.segmentation(&data, &properties, cancel, &mut |passes| {
+        let labels = self.segmentation(&data, &properties, ctx.cancel, &mut |passes| {
             done += passes as u64;
-            progress.event(Event::Advanced { done, detail: "" });
+            ctx.event(Event::Advanced { done, detail: "" });
         })?;
-        progress.event(Event::Finished);
+        ctx.event(Event::Finished);
         Ok(labels)
     }
 
@@ -67,14 +63,13 @@ impl Predictor {
         &mut self,
         images: &[PathBuf],
         output: &Path,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        ctx: Ctx<'_>,
     ) -> Result<(), PredictError> {
         let model = self.model().clone();
         let reader = CaseReader::of_single_cases(&model)?.reader();
-        let case = read_case(reader, &case_of_files(images, &model.dataset)?, progress)?;
+        let case = read_case(reader, &case_of_files(images, &model.dataset)?, ctx.progress)?;
         let geometry = case.geometry;
-        let labels = self.predict_image(case, progress, cancel).map_err(|error| error.naming(images))?;
+        let labels = self.predict_image(case, ctx).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)
     }
 }
