@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::{prediction_cases, training_cases};
 use nnunet_data::dataset::splits::Fold;
 use nnunet_data::dataset::{DatasetJson, DatasetName, Folders};
@@ -165,7 +166,7 @@ fn prepare(root: &Path) -> Folders {
     let cases = training_cases(&raw, &dataset).unwrap();
     let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
     fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
-    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
     let mut plans: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     let configuration = &mut plans["configurations"]["3d_fullres"];
