@@ -33,7 +33,7 @@ use nnunet_data::dataset::splits::{Fold, Split, split_for_fold};
 use nnunet_data::dataset::{DatasetJson, Folders, LabelManager, Patients};
 use nnunet_data::plan::{Configuration, Plans};
 use nnunet_data::preprocess::{PreviousStage, check_made_from, stored_cases};
-use nnunet_infer::model::{Recipe, network_graph, previous_stage_labels};
+use nnunet_infer::model::{ModelSpec, Recipe, network_graph, previous_stage_labels};
 use nnunet_pyformats::json::Json;
 
 /// Preprocessed cases stay in memory up to this many bytes.
@@ -264,12 +264,7 @@ impl Training {
         cancel: &Cancel,
     ) -> Result<Summary, TrainError> {
         let summary = Validation {
-            plans: &self.plans,
-            configuration: &self.configuration,
-            dataset: &self.dataset,
-            labels: &self.labels,
-            graph: &self.graph,
-            mirroring_axes: self.identity.mirroring_axes.as_deref().unwrap_or(&[]),
+            spec: &self.spec()?,
             preprocessed: &self.preprocessed,
             previous_stage: self.previous_stage.as_deref(),
             cases: &self.validation_cases,
@@ -283,6 +278,17 @@ impl Training {
         self.log_line("Validation complete")?;
         self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), progress)?;
         Ok(summary)
+    }
+
+    /// What is trained, apart from the weights.
+    fn spec(&self) -> Result<ModelSpec, TrainError> {
+        Ok(ModelSpec::new(
+            self.plans.clone(),
+            self.configuration.clone(),
+            self.dataset.clone(),
+            self.request.recipe.trainer.clone(),
+            self.identity.mirroring_axes.clone().unwrap_or_default(),
+        )?)
     }
 
     /// Notes in the folder that a new training begins, if this is one.
