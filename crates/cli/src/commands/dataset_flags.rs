@@ -195,7 +195,7 @@ pub(super) fn fingerprint(
     writable::check_folder(&folder)?;
     let json = raw_dataset_json(&raw)?;
     let cases = cases::training_cases_with_warnings(&raw, &json, &session.display)?;
-    let parts = extract_part(&folder, &cases, &json, options, clean, &session.display, &session.cancel)
+    let parts = extract_part(&folder, &cases, &json, options, clean, session.ctx())
         .with_context(|| format!("fingerprint of {dataset}"))?;
     session.message(&match parts {
         Parts::Merged => format!("wrote {}", path.display()),

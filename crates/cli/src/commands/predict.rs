@@ -197,7 +197,7 @@ impl Run<'_> {
                 "{mirrored} mirrored passes per tile; --disable_tta is {mirrored}x faster"
             ));
         }
-        let predicted = predict_cases(&mut predictor, self.cases, request, &session.display, &session.cancel)
+        let predicted = predict_cases(&mut predictor, self.cases, request, session.ctx())
             .with_context(|| format!("prediction of {}", shown(&request.sources)))?;
         let kept = match predicted.kept {
             0 => String::new(),

@@ -11,7 +11,8 @@ use super::error::PredictError;
 use super::memory;
 use super::model_folder::Model;
 use super::predictor::{Predictor, WindowOptions};
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::Ctx;
+use nnunet_base::progress::Event;
 use nnunet_data::dataset::cases::case_of_files;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
 
@@ -30,12 +31,7 @@ impl Predictor<'_> {
     ///
     /// # Errors
     /// An image that does not fit the model, or a raised `cancel` ([`PredictError::Interrupted`]).
-    pub fn predict_image(
-        &mut self,
-        case: RawCase,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Volume<u16>, PredictError> {
+    pub fn predict_image(&mut self, case: RawCase, ctx: Ctx<'_>) -> Result<Volume<u16>, PredictError> {
         let stage = format!("predict {}", case.identifier);
         let spec = Arc::clone(self.spec());
         let previous = &spec.configuration.previous_stage;
@@ -50,13 +46,13 @@ impl Predictor<'_> {
         let need = self.memory(properties.shape_before_cropping, data.shape(), false)?;
         memory::check(self, &need, None)?;
         let total = self.passes(data.shape()) as u64;
-        progress.event(Event::Started { stage: &stage, total });
+        ctx.event(Event::Started { stage: &stage, total });
         let mut done = 0;
-        let labels = self.segmentation(&data, &properties, cancel, &mut |passes| {
+        let labels = self.segmentation(&data, &properties, ctx.cancel, &mut |passes| {
             done += passes as u64;
-            progress.event(Event::Advanced { done, detail: "" });
+            ctx.event(Event::Advanced { done, detail: "" });
         })?;
-        progress.event(Event::Finished);
+        ctx.event(Event::Finished);
         Ok(labels)
     }
 
@@ -69,14 +65,13 @@ impl Predictor<'_> {
         &mut self,
         images: &[PathBuf],
         output: &Path,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        ctx: Ctx<'_>,
     ) -> Result<(), PredictError> {
         let spec = Arc::clone(self.spec());
         let reader = CaseReader::of_single_cases(&spec)?.reader();
-        let case = read_case(reader, &case_of_files(images, &spec.dataset)?, progress)?;
+        let case = read_case(reader, &case_of_files(images, &spec.dataset)?, ctx.progress)?;
         let geometry = case.geometry;
-        let labels = self.predict_image(case, progress, cancel).map_err(|error| error.naming(images))?;
+        let labels = self.predict_image(case, ctx).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)
     }
 }

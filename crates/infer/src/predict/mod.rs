@@ -46,7 +46,7 @@
 //! };
 //! // `cancel.cancel()` in another thread ends the prediction with `PredictError::Interrupted`.
 //! let cancel = Cancel::new();
-//! let labels = predictor.predict_image(case, &Percent, &cancel)?;
+//! let labels = predictor.predict_image(case, Ctx::new(&Percent, &cancel))?;
 //! assert_eq!(labels.shape(), [20, 24, 22]);
 //! assert_eq!(labels.data()[labels.index(10, 12, 11)], 2);
 //! assert_eq!(labels.data()[labels.index(1, 1, 1)], 0);

@@ -22,8 +22,9 @@ use super::memory;
 use super::predictor::Predictor;
 use super::probabilities::write_probabilities;
 use crate::model::ModelSpec;
+use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::Event;
 use nnunet_data::dataset::Case;
 use nnunet_data::preprocess::{PreprocessedCase, Properties};
 use nnunet_pyformats::json::{Json, KeyOrder};
@@ -92,8 +93,7 @@ pub fn predict_cases(
     predictor: &mut Predictor<'_>,
     cases: &[Case],
     request: &PredictRequest,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Predicted, PredictError> {
     let spec = predictor.spec().clone();
     let reader = CaseReader::new(&spec, request.previous_stage.as_deref(), request.save_probabilities)?;
@@ -102,7 +102,7 @@ pub fn predict_cases(
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
         part.partition(|case| !request.overwrite && is_complete(&spec, request, &case.identifier));
     reader.check(&missing)?;
-    let overlap = memory::plan(predictor, &reader, &missing, request, progress)?;
+    let overlap = memory::plan(predictor, &reader, &missing, request, ctx.progress)?;
     remove_leftovers(&request.output, spec.file_ending(), &missing);
     let job = Job {
         spec: &spec,
@@ -111,15 +111,14 @@ pub fn predict_cases(
         cases: &missing,
         faults: Mutex::new(Vec::new()),
         made: AtomicUsize::new(0),
-        progress,
-        cancel,
+        ctx,
     };
     if overlap {
         job.overlapping(predictor);
     } else {
         job.one_by_one(predictor);
     }
-    if cancel.is_cancelled() {
+    if ctx.is_cancelled() {
         return Err(PredictError::Interrupted);
     }
     let mut faults = job.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -138,8 +137,7 @@ struct Job<'a> {
     cases: &'a [&'a Case],
     faults: Mutex<Vec<String>>,
     made: AtomicUsize,
-    progress: &'a dyn Progress,
-    cancel: &'a Cancel,
+    ctx: Ctx<'a>,
 }
 
 impl Job<'_> {
@@ -153,7 +151,7 @@ impl Job<'_> {
                 let (out, next) = (prepared_out.clone(), &next);
                 scope.spawn(move || {
                     while let Some(case) = self.cases.get(next.fetch_add(1, Ordering::Relaxed)) {
-                        if self.cancel.is_cancelled() {
+                        if self.ctx.is_cancelled() {
                             return;
                         }
                         // Nobody listens any more when the run ends early.
@@ -176,7 +174,7 @@ impl Job<'_> {
                     // Export threads only end when this end is dropped.
                     let _ = exports.send(export);
                 }
-                if self.cancel.is_cancelled() {
+                if self.ctx.is_cancelled() {
                     break;
                 }
             }
@@ -188,7 +186,7 @@ impl Job<'_> {
     /// One case after the other, with the least memory.
     fn one_by_one(&self, predictor: &mut Predictor<'_>) {
         for (number, case) in self.cases.iter().enumerate() {
-            if self.cancel.is_cancelled() {
+            if self.ctx.is_cancelled() {
                 return;
             }
             let prepared = self.prepare(case);
@@ -199,7 +197,7 @@ impl Job<'_> {
     }
 
     fn prepare(&self, case: &Case) -> Option<PreprocessedCase> {
-        self.or_fault(case, one_case(|| self.reader.read(case, self.progress)))
+        self.or_fault(case, one_case(|| self.reader.read(case, self.ctx.progress)))
     }
 
     /// Runs the network over a case. `None` if it failed or was stopped.
@@ -214,20 +212,20 @@ impl Job<'_> {
         self.or_fault(case, self.check_limit(predictor, &data, &properties))?;
         let total = predictor.passes(data.shape()) as u64;
         let stage = format!("predict {} ({} of {})", case.identifier, number + 1, self.cases.len());
-        self.progress.event(Event::Started { stage: &stage, total });
+        self.ctx.event(Event::Started { stage: &stage, total });
         let mut done = 0;
         let mut advance = |passes: usize| {
             done += passes as u64;
-            self.progress.event(Event::Advanced { done, detail: "" });
+            self.ctx.event(Event::Advanced { done, detail: "" });
         };
         let result = one_case(|| {
             if self.request.save_probabilities {
-                predictor.logits(&data, self.cancel, &mut advance).map(Output::Logits)
+                predictor.logits(&data, self.ctx.cancel, &mut advance).map(Output::Logits)
             } else {
-                predictor.segmentation(&data, &properties, self.cancel, &mut advance).map(Output::Labels)
+                predictor.segmentation(&data, &properties, self.ctx.cancel, &mut advance).map(Output::Labels)
             }
         });
-        self.progress.event(Event::Finished);
+        self.ctx.event(Event::Finished);
         if matches!(result, Err(PredictError::Panicked(_))) {
             self.or_fault(case, predictor.renew())?;
         }

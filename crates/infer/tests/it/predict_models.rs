@@ -10,6 +10,7 @@
 
 use std::path::Path;
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::cases::prediction_cases;
 use nnunet_data::preprocess::Properties;
@@ -64,7 +65,8 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
             export_threads: 2,
             ..PredictRequest::new(&root.join("input"), folder.path())
         };
-        let made = predict_cases(&mut predictor, &cases, &request, &Silent, &Cancel::new()).unwrap();
+        let made =
+            predict_cases(&mut predictor, &cases, &request, Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert_eq!(made.made, cases.len());
         for case in &cases {
             compare(&root.join(expected), folder.path(), &case.identifier, &ending, limits(precision));

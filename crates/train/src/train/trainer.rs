@@ -26,6 +26,7 @@ use super::validate::Validation;
 use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
 use nnunet_assess::evaluate::Summary;
+use nnunet_base::Ctx;
 use nnunet_base::lock::{FolderLock, Hold, LockRequest, lock_beside};
 use nnunet_base::progress::{Cancel, Event, Progress};
 use nnunet_data::dataset::labels::stored_label;
@@ -196,19 +197,19 @@ impl Training {
     ///
     /// # Errors
     /// What goes wrong; [`TrainError::Interrupted`] after `cancel`, which says whether the state is saved.
-    pub fn run(&mut self, progress: &dyn Progress, cancel: &Cancel) -> Result<(), TrainError> {
+    pub fn run(&mut self, ctx: Ctx<'_>) -> Result<(), TrainError> {
         let recipe = self.request.recipe.clone();
         if self.state.epoch >= recipe.epochs {
-            return self.say("all epochs are done already", progress);
+            return self.say("all epochs are done already", ctx.progress);
         }
-        self.check_memory(progress)?;
+        self.check_memory(ctx.progress)?;
         self.write_companions()?;
-        self.begin(progress)?;
-        let mut training_batches = self.training_loader(cancel)?;
-        let mut validation_batches = self.validation_loader(cancel)?;
+        self.begin(ctx.progress)?;
+        let mut training_batches = self.training_loader(ctx.cancel)?;
+        let mut validation_batches = self.validation_loader(ctx.cancel)?;
         let stage = format!("train {} fold {}", self.configuration.name, self.request.fold);
         let total = (recipe.epochs * recipe.iterations_per_epoch) as u64;
-        progress.event(Event::Started { stage: &stage, total });
+        ctx.event(Event::Started { stage: &stage, total });
         while self.state.epoch < recipe.epochs {
             let epoch = self.state.epoch;
             let started = now();
@@ -219,23 +220,23 @@ impl Training {
 
             for iteration in self.state.epoch_losses.len()..recipe.iterations_per_epoch {
                 let batch = match training_batches.next_batch() {
-                    Ok(batch) if !cancel.is_cancelled() => batch,
-                    outcome => return Err(self.stop(rate, outcome.err(), cancel)?),
+                    Ok(batch) if !ctx.is_cancelled() => batch,
+                    outcome => return Err(self.stop(rate, outcome.err(), ctx.cancel)?),
                 };
                 let step = self.session.step(batch.view(), rate);
                 let step = step.map_err(|source| step_error(source, epoch, iteration, &batch))?;
                 self.state.epoch_losses.push(step.loss);
                 let done = (epoch * recipe.iterations_per_epoch + iteration + 1) as u64;
                 let detail = self.iteration_detail(step.loss);
-                progress.event(Event::Advanced { done, detail: &detail });
+                ctx.event(Event::Advanced { done, detail: &detail });
             }
 
             let mut losses = Vec::with_capacity(recipe.validation_iterations);
             let mut overlap: Vec<OverlapCounts> = Vec::new();
             for iteration in 0..recipe.validation_iterations {
                 let batch = match validation_batches.next_batch() {
-                    Ok(batch) if !cancel.is_cancelled() => batch,
-                    outcome => return Err(self.stop(rate, outcome.err(), cancel)?),
+                    Ok(batch) if !ctx.is_cancelled() => batch,
+                    outcome => return Err(self.stop(rate, outcome.err(), ctx.cancel)?),
                 };
                 let step = self.session.evaluate(batch.view());
                 let step = step.map_err(|source| step_error(source, epoch, iteration, &batch))?;
@@ -243,9 +244,9 @@ impl Training {
                 overlap.resize(step.overlap.len(), OverlapCounts::default());
                 overlap.iter_mut().zip(step.overlap).for_each(|(sum, counts)| sum.add(counts));
             }
-            self.finish_epoch(started, rate, &losses, &overlap, progress)?;
+            self.finish_epoch(started, rate, &losses, &overlap, ctx.progress)?;
         }
-        progress.event(Event::Finished);
+        ctx.event(Event::Finished);
         self.save(&self.folder.final_checkpoint(), self.schedule.rate(recipe.epochs - 1))?;
         if self.request.checkpointing {
             self.folder.remove_intermediate().map_err(|e| self.io(e))?;
@@ -257,12 +258,7 @@ impl Training {
     ///
     /// # Errors
     /// A case that cannot be predicted; an output that cannot be written; `cancel`.
-    pub fn validate(
-        &mut self,
-        save_probabilities: bool,
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<Summary, TrainError> {
+    pub fn validate(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
         let summary = Validation {
             spec: &self.spec()?,
             preprocessed: &self.preprocessed,
@@ -274,9 +270,9 @@ impl Training {
             max_ram: self.request.max_ram,
             has_checkpoint: !self.unsaved,
         }
-        .run(self.session.inference(), progress, cancel)?;
+        .run(self.session.inference(), ctx)?;
         self.log_line("Validation complete")?;
-        self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), progress)?;
+        self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), ctx.progress)?;
         Ok(summary)
     }
 

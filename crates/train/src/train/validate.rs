@@ -11,9 +11,10 @@ use super::error::TrainError;
 use super::run_folder::RunFolder;
 use nnunet_assess::evaluate::Summary;
 use nnunet_assess::evaluate::folder::evaluate_pairs;
+use nnunet_base::Ctx;
 use nnunet_base::memory::{MemoryLimit, gigabytes};
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Event, Progress};
 use nnunet_data::plan::Configuration;
 use nnunet_data::preprocess::{
     CaseFiles, PreviousStage, Properties, StoredCase, append_one_hot, write_previous_stage,
@@ -52,23 +53,22 @@ impl Validation<'_> {
     pub(super) fn run(
         &self,
         session: &mut dyn InferenceSession,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        ctx: Ctx<'_>,
     ) -> Result<Summary, TrainError> {
         let output = self.folder.validation();
         std::fs::create_dir_all(&output).map_err(|source| TrainError::Io { path: output.clone(), source })?;
         let next_stages = self.next_stages()?;
         let stage = format!("validate {}", self.spec.configuration.name);
-        progress.event(Event::Started { stage: &stage, total: self.cases.len() as u64 });
+        ctx.event(Event::Started { stage: &stage, total: self.cases.len() as u64 });
         let mut faults = Vec::new();
         for (i, case) in self.cases.iter().enumerate() {
             let mut panicked = true;
             let result = named_case(format_args!("case {case}"), || {
-                let result = self.predict(case, &next_stages, session, progress, cancel);
+                let result = self.predict(case, &next_stages, session, ctx);
                 panicked = false;
                 result.map_err(|error| format!("case {case}: {error}"))
             });
-            if cancel.is_cancelled() {
+            if ctx.is_cancelled() {
                 return Err(self.interrupted());
             }
             if let Err(fault) = result {
@@ -79,9 +79,9 @@ impl Validation<'_> {
                 faults.extend(self.cases[i + 1..].iter().map(|case| format!("case {case}: not predicted")));
                 break;
             }
-            progress.event(Event::Advanced { done: i as u64 + 1, detail: case });
+            ctx.event(Event::Advanced { done: i as u64 + 1, detail: case });
         }
-        progress.event(Event::Finished);
+        ctx.event(Event::Finished);
         if !faults.is_empty() {
             return Err(TrainError::Validation { faults, total: self.cases.len() });
         }
@@ -94,9 +94,9 @@ impl Validation<'_> {
             .collect();
         let reader = self.spec.image_reader()?;
         let (classes, ignore) = (self.spec.labels.foreground(), self.spec.labels.ignore_label());
-        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, progress, cancel);
+        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, ctx);
         let summary = match summary {
-            Err(_) if cancel.is_cancelled() => return Err(self.interrupted()),
+            Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
             other => other?,
         };
         summary.save(&output.join("summary.json"))?;
@@ -122,8 +122,7 @@ impl Validation<'_> {
         case: &str,
         next_stages: &[Configuration],
         session: &mut dyn InferenceSession,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        ctx: Ctx<'_>,
     ) -> Result<(), PredictError> {
         let folder = self.preprocessed.join(&self.spec.configuration.data_identifier);
         let stored = StoredCase::open(&folder, case)?;
@@ -136,7 +135,7 @@ impl Validation<'_> {
             let segmentation = PreviousStage::open(previous, case, shape)?.read([0; 3], shape)?;
             image = append_one_hot(image, &segmentation, &self.spec.previous_stage_labels()?);
         }
-        let logits = window.whole(&mut Single(session), &image, cancel, &mut |_| ())?;
+        let logits = window.whole(&mut Single(session), &image, ctx.cancel, &mut |_| ())?;
         let exporter = Exporter::new(self.spec);
         let properties = stored.properties()?;
         write_prediction(
@@ -147,7 +146,7 @@ impl Validation<'_> {
             self.save_probabilities,
         )?;
         for next in next_stages {
-            self.leave_for(next, case, &exporter, &logits, &properties, progress)?;
+            self.leave_for(next, case, &exporter, &logits, &properties, ctx.progress)?;
         }
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::cases::{prediction_cases, training_cases};
 use nnunet_data::dataset::splits::Fold;
@@ -162,7 +163,7 @@ fn prepare(root: &Path) -> Folders {
     let preprocessed = root.join("preprocessed").join(NAME);
     let dataset = DatasetJson::load(&raw.join("dataset.json")).unwrap();
     let cases = training_cases(&raw, &dataset).unwrap();
-    let fingerprint = extract(&cases, &dataset, &Silent, &Cancel::new()).unwrap();
+    let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
     fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
     plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
@@ -180,8 +181,15 @@ fn prepare(root: &Path) -> Folders {
     std::fs::write(&path, plans.to_string()).unwrap();
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
     let (plans, options) = (Plans::read(&path).unwrap(), PreprocessOptions::default());
-    preprocess_dataset(folders, &dataset, &plans, &["3d_fullres"], &options, &Silent, &Cancel::new())
-        .unwrap();
+    preprocess_dataset(
+        folders,
+        &dataset,
+        &plans,
+        &["3d_fullres"],
+        &options,
+        Ctx::new(&Silent, &Cancel::new()),
+    )
+    .unwrap();
     Folders {
         raw: Some(root.join("raw")),
         preprocessed: Some(root.join("preprocessed")),
@@ -213,12 +221,12 @@ fn training_validation_and_prediction_ask_the_backend_only() {
 
     let mut training = Training::prepare(request(Start::New), &folders, progress).unwrap();
     assert_eq!(calls.take(), BTreeMap::from([("training", 1)]));
-    training.run(progress, &cancel).unwrap();
+    training.run(Ctx::new(progress, &cancel)).unwrap();
     let seen = calls.take();
     // Two epochs of 6 steps and 2 evaluations; a checkpoint at the end, and one for each epoch that is the best so far.
     assert_eq!((seen["step"], seen["evaluate"]), (12, 4), "{seen:?}");
     assert!((2..=3).contains(&seen["export"]) && seen.len() == 3, "{seen:?}");
-    let summary = training.validate(false, progress, &cancel).unwrap();
+    let summary = training.validate(false, Ctx::new(progress, &cancel)).unwrap();
     let seen = calls.take();
     assert!(seen["run_into of a training"] > 0 && seen.len() == 1, "{seen:?}");
     let model = training.folder().model().to_owned();
@@ -231,7 +239,7 @@ fn training_validation_and_prediction_ask_the_backend_only() {
     // The weights come back from the checkpoint, and validate as before.
     let mut again = Training::prepare(request(Start::From(checkpoint.clone())), &folders, progress).unwrap();
     assert_eq!(calls.take(), BTreeMap::from([("import", 1), ("training", 1)]));
-    let same = again.validate(false, progress, &cancel).unwrap();
+    let same = again.validate(false, Ctx::new(progress, &cancel)).unwrap();
     assert_eq!(same.foreground_mean.dice.to_bits(), summary.foreground_mean.dice.to_bits());
     drop(again);
     calls.take();
@@ -249,7 +257,7 @@ fn training_validation_and_prediction_ask_the_backend_only() {
     let images = root.path().join("raw").join(NAME).join("imagesTr");
     let cases = prediction_cases(&images, &predictor.spec().dataset).unwrap();
     let request = PredictRequest::new(&images, &root.path().join("predictions"));
-    predict_cases(&mut predictor, &cases[..1], &request, progress, &cancel).unwrap();
+    predict_cases(&mut predictor, &cases[..1], &request, Ctx::new(progress, &cancel)).unwrap();
     let seen = calls.take();
     assert!(seen["run_into"] > 0 && seen["exchange_parameters"] > 0 && seen.len() == 2, "{seen:?}");
 }
