@@ -6,8 +6,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::PredictError;
-use super::model_folder::Model;
-use crate::model::previous_stage_labels;
+use crate::model::ModelSpec;
 use nnunet_base::progress::Progress;
 use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::plan::transposed;
@@ -27,7 +26,7 @@ pub fn previous_stage_model(model: &Path, previous: &str) -> Option<PathBuf> {
 
 /// Reads and preprocesses cases for a model, in a cascade with the previous stage's segmentation.
 pub(super) struct CaseReader<'a> {
-    model: &'a Model,
+    spec: &'a ModelSpec,
     reader: ImageReader,
     preprocessor: Preprocessor<'a>,
     previous_stage: Option<&'a Path>,
@@ -36,19 +35,19 @@ pub(super) struct CaseReader<'a> {
 }
 
 impl<'a> CaseReader<'a> {
-    /// A reader of cases for `model`; `locate_classes` adds to the properties of a cascade's cases where the previous
+    /// A reader of cases for `spec`; `locate_classes` adds to the properties of a cascade's cases where the previous
     /// stage's segmentation has its classes, as those beside saved probabilities have it.
     ///
     /// # Errors
     /// Plans that ask for something unknown; a cascade without `previous_stage`, the folder of its
     /// segmentations, or such a folder where there is no cascade.
     pub(super) fn new(
-        model: &'a Model,
+        spec: &'a ModelSpec,
         previous_stage: Option<&'a Path>,
         locate_classes: bool,
     ) -> Result<Self, PredictError> {
-        let name = &model.configuration.name;
-        match (&model.configuration.previous_stage, previous_stage) {
+        let name = &spec.configuration.name;
+        match (&spec.configuration.previous_stage, previous_stage) {
             (Some(previous), None) => {
                 return Err(PredictError::NoPreviousStage {
                     configuration: name.clone(),
@@ -63,17 +62,15 @@ impl<'a> CaseReader<'a> {
             }
             _ => {}
         }
-        Ok(Self { previous_stage, locate_classes, ..Self::of_single_cases(model)? })
+        Ok(Self { previous_stage, locate_classes, ..Self::of_single_cases(spec)? })
     }
 
     /// A reader for cases that bring the previous stage's segmentation themselves, if they need one.
-    pub(super) fn of_single_cases(model: &'a Model) -> Result<Self, PredictError> {
-        let name = Some(model.plans.image_reader_writer());
-        let place = model.folder.join("plans.json");
+    pub(super) fn of_single_cases(spec: &'a ModelSpec) -> Result<Self, PredictError> {
         Ok(Self {
-            model,
-            reader: ImageReader::new(name, &model.dataset.file_ending, &place)?,
-            preprocessor: Preprocessor::new(&model.plans, &model.configuration)?,
+            spec,
+            reader: spec.image_reader()?,
+            preprocessor: Preprocessor::new(&spec.plans, &spec.configuration)?,
             previous_stage: None,
             locate_classes: false,
         })
@@ -101,7 +98,7 @@ impl<'a> CaseReader<'a> {
         }
         Err(PredictError::PreviousStageCases {
             folder: folder.to_owned(),
-            ending: self.model.dataset.file_ending.clone(),
+            ending: self.spec.file_ending().to_owned(),
             missing: missing.len(),
             names,
         })
@@ -123,9 +120,9 @@ impl<'a> CaseReader<'a> {
 
     /// The same as [`read`](Self::read) for a case in memory.
     pub(super) fn prepare(&self, raw: RawCase) -> Result<PreprocessedCase, PredictError> {
-        let mut prepared = self.preprocessor.run(raw, self.locate_classes.then_some(&self.model.labels))?;
+        let mut prepared = self.preprocessor.run(raw, self.locate_classes.then_some(&self.spec.labels))?;
         if let Some(segmentation) = prepared.segmentation.take() {
-            let labels = previous_stage_labels(&self.model.labels)?;
+            let labels = self.spec.previous_stage_labels()?;
             prepared.data = append_one_hot(prepared.data, segmentation.data(), &labels);
         }
         Ok(prepared)
@@ -138,14 +135,14 @@ impl<'a> CaseReader<'a> {
         shape: [usize; 3],
         spacing: [f64; 3],
     ) -> Result<([usize; 3], [usize; 3]), PredictError> {
-        let order = self.model.plans.transpose_forward();
+        let order = self.spec.plans.transpose_forward();
         let shape = transposed(shape, order);
         let on_network = self.preprocessor.output_shape(shape, transposed(spacing, order))?;
         Ok((shape, on_network))
     }
 
     fn segmentation_of(&self, folder: &Path, case: &str) -> PathBuf {
-        folder.join(format!("{case}{}", self.model.dataset.file_ending))
+        folder.join(format!("{case}{}", self.spec.file_ending()))
     }
 }
 

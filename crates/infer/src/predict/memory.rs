@@ -45,15 +45,15 @@ impl MemoryNeed {
     }
 }
 
-impl Predictor {
+impl Predictor<'_> {
     /// Memory of one pass of the network over a tile (with all that go through it together).
     ///
     /// # Errors
     /// When the network does not take the tiles.
     pub fn memory_of_pass(&self) -> Result<MemoryEstimate, PredictError> {
         let [z, y, x] = self.window.tile;
-        let shape = [self.window.batch, self.model.graph.input_channels(), z, y, x];
-        Ok(self.folds.session.memory(shape)?)
+        let shape = [self.window.batch, self.spec.input_channels(), z, y, x];
+        Ok(self.folds.session.get().memory(shape)?)
     }
 
     /// What an image of `shape` needs whose preprocessed version has shape `on_network` (both z, y, x).
@@ -68,11 +68,10 @@ impl Predictor {
     ) -> Result<MemoryNeed, PredictError> {
         let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
         let (before, after) = (voxels(shape), voxels(on_network));
-        let heads = self.model.labels.num_segmentation_heads();
-        let graph = &self.model.graph;
-        let channels = graph.input_channels();
+        let heads = self.spec.heads();
+        let channels = self.spec.input_channels();
         let pass = self.memory_of_pass()?;
-        let further_folds = (self.folds.count() - 1) * graph.parameter_count() * size_of::<f32>();
+        let further_folds = self.folds.waiting_bytes();
         let whole = 2 * heads as u64 * after;
         let logits = if self.folds_run_side_by_side(on_network) {
             self.window.memory(on_network, heads, self.folds.count())
@@ -108,7 +107,7 @@ const REMEDY_OF_PASS: &str = "Check patch_size in the plans.json of the model. "
 /// # Errors
 /// It cannot be had.
 pub(super) fn check(
-    predictor: &Predictor,
+    predictor: &Predictor<'_>,
     need: &MemoryNeed,
     given: Option<u64>,
 ) -> Result<(), MemoryLimitError> {
@@ -121,7 +120,7 @@ pub(super) fn check(
 
 /// The error for cases that need too much, one of which is `need`; it says so where the network alone already does.
 fn too_much(
-    predictor: &Predictor,
+    predictor: &Predictor<'_>,
     need: &MemoryNeed,
     limit: &MemoryLimit,
     cases: String,
@@ -143,7 +142,7 @@ fn too_much(
 /// # Errors
 /// Cases that need more than the limit, or without one more than the process can have, even alone; all are named.
 pub(super) fn plan(
-    predictor: &Predictor,
+    predictor: &Predictor<'_>,
     reader: &CaseReader<'_>,
     cases: &[&Case],
     request: &PredictRequest,
@@ -155,7 +154,7 @@ pub(super) fn plan(
 /// [`plan`] for what is given or what the system says.
 fn plan_within(
     limit: MemoryLimit,
-    predictor: &Predictor,
+    predictor: &Predictor<'_>,
     reader: &CaseReader<'_>,
     cases: &[&Case],
     request: &PredictRequest,
@@ -230,9 +229,9 @@ mod tests {
         let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
         let cpu = CpuBackend::new(CpuOptions { threads: 1, ..CpuOptions::default() });
         let predictor = Predictor::open(&ball_model(), &cpu, WindowOptions::default()).unwrap();
-        let model = predictor.model().clone();
-        let reader = CaseReader::of_single_cases(&model).unwrap();
-        let cases = prediction_cases(&images, &model.dataset).unwrap();
+        let spec = predictor.spec().clone();
+        let reader = CaseReader::of_single_cases(&spec).unwrap();
+        let cases = prediction_cases(&images, &spec.dataset).unwrap();
         let cases: Vec<&Case> = cases.iter().collect();
         let request = PredictRequest::new(&images, root.path());
         let plan = |total: u64, available: u64| {

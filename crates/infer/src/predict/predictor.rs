@@ -10,8 +10,9 @@ use rayon::prelude::*;
 
 use super::bands::{LogitSink, add_to, divide};
 use super::error::PredictError;
-use super::model_folder::Model;
+use super::export::Exporter;
 use super::sliding_window::{Networks, Single, SlidingWindow};
+use crate::model::ModelSpec;
 use nnunet_base::progress::Cancel;
 use nnunet_data::plan::Configuration;
 use nnunet_data::preprocess::Properties;
@@ -61,21 +62,51 @@ pub fn window_for(
     }
 }
 
-/// A loaded model: what is shared (plans, labels), and the network with the weights of each fold.
-pub struct Predictor {
-    pub(super) model: Arc<Model>,
-    pub(super) folds: Folds,
+/// A network that is ready to predict, with the weights of each fold. It has a session of its own, or borrows that of a
+/// training for `'s`.
+pub struct Predictor<'s> {
+    pub(super) spec: Arc<ModelSpec>,
+    pub(super) folds: Folds<'s>,
     pub(super) window: SlidingWindow,
 }
 
 /// The weights of the folds; those of `current` are in the session.
-pub(super) struct Folds {
-    pub(super) session: Box<dyn InferenceSession>,
+pub(super) struct Folds<'s> {
+    pub(super) session: Session<'s>,
     parameters: Vec<Parameters>,
     current: usize,
 }
 
-impl Networks for Folds {
+/// Who owns the session.
+pub(super) enum Session<'s> {
+    Own(Box<dyn InferenceSession>),
+    Borrowed(&'s mut dyn InferenceSession),
+}
+
+impl Session<'_> {
+    pub(super) fn get(&self) -> &dyn InferenceSession {
+        match self {
+            Self::Own(session) => &**session,
+            Self::Borrowed(session) => &**session,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut dyn InferenceSession {
+        match self {
+            Self::Own(session) => &mut **session,
+            Self::Borrowed(session) => &mut **session,
+        }
+    }
+}
+
+impl Folds<'_> {
+    /// Bytes of the weights that are not in the session.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.parameters.iter().map(|fold| fold.total_count() * size_of::<f32>()).sum()
+    }
+}
+
+impl Networks for Folds<'_> {
     fn count(&self) -> usize {
         self.parameters.len()
     }
@@ -83,40 +114,55 @@ impl Networks for Folds {
     fn select(&mut self, number: usize) -> Result<&mut dyn InferenceSession, NetworkError> {
         if number != self.current {
             let next = std::mem::take(&mut self.parameters[number]);
-            self.parameters[self.current] = self.session.exchange_parameters(next)?;
+            self.parameters[self.current] = self.session.get_mut().exchange_parameters(next)?;
             self.current = number;
         }
-        Ok(&mut *self.session)
+        Ok(self.session.get_mut())
     }
 }
 
-impl Predictor {
-    /// Loads `model` into a session of `backend`.
+impl<'s> Predictor<'s> {
+    /// Loads the network of `spec` into a session of `backend`, with the weights of each fold.
     ///
     /// # Errors
-    /// When the backend cannot run the network, or the model has no weights (any more) or those of another network.
+    /// When the backend cannot run the network, or there are no weights or those of another network.
     pub fn new(
-        mut model: Model,
+        spec: Arc<ModelSpec>,
+        mut weights: Vec<Parameters>,
         backend: &dyn Backend,
         options: WindowOptions,
     ) -> Result<Self, PredictError> {
+        let graph = spec.graph()?;
         // A session would refuse the weights of a later fold only in the middle of a case.
-        model.folds.iter().try_for_each(|parameters| parameters.check(&model.graph))?;
-        let mut parameters = std::mem::take(&mut model.folds);
-        let first = parameters.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
-        let window = window_for(&model.configuration, &model.mirroring_axes, options);
-        let session = backend.inference(&model.graph, first)?;
-        Ok(Self { model: Arc::new(model), folds: Folds { session, parameters, current: 0 }, window })
+        weights.iter().try_for_each(|parameters| parameters.check(&graph))?;
+        let first = weights.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
+        let session = Session::Own(backend.inference(&graph, first)?);
+        Ok(Self::of_session(spec, Folds { session, parameters: weights, current: 0 }, options))
     }
 
-    /// The model. Its weights have gone to the predictor.
-    pub fn model(&self) -> &Arc<Model> {
-        &self.model
+    /// Predicts with a session that has the network of `spec` and its weights, e.g. that of a training.
+    pub fn borrowing(
+        spec: Arc<ModelSpec>,
+        session: &'s mut dyn InferenceSession,
+        options: WindowOptions,
+    ) -> Self {
+        let parameters = vec![Parameters::default()];
+        Self::of_session(spec, Folds { session: Session::Borrowed(session), parameters, current: 0 }, options)
+    }
+
+    fn of_session(spec: Arc<ModelSpec>, folds: Folds<'s>, options: WindowOptions) -> Self {
+        let window = window_for(&spec.configuration, &spec.mirroring_axes, options);
+        Self { spec, folds, window }
+    }
+
+    /// What the network is.
+    pub fn spec(&self) -> &Arc<ModelSpec> {
+        &self.spec
     }
 
     /// Makes the session as new, with the weights that it has, after a panic in the middle of a pass.
     pub(super) fn renew(&mut self) -> Result<(), PredictError> {
-        Ok(self.folds.session.renew()?)
+        Ok(self.folds.session.get_mut().renew()?)
     }
 
     /// Network passes for a preprocessed image of `shape` (z, y, x), over tiles, mirrored versions and folds.
@@ -137,8 +183,8 @@ impl Predictor {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Volume<u16>, PredictError> {
-        let model = Arc::clone(&self.model);
-        let exporter = model.exporter();
+        let spec = Arc::clone(&self.spec);
+        let exporter = Exporter::new(&spec);
         let mut labels = exporter.labels_of_slices(image.shape(), properties)?;
         self.slices(image, cancel, progress, &mut |slices| labels.push(slices))?;
         Ok(labels.finish(properties)?)
@@ -179,7 +225,7 @@ impl Predictor {
     /// Whether the folds take turns at each row of tiles: only the slices in work are held then, but of
     /// every fold. Otherwise one fold after the other goes over the whole image. The result is the same.
     pub(super) fn folds_run_side_by_side(&self, shape: [usize; 3]) -> bool {
-        let heads = self.model.labels.num_segmentation_heads();
+        let heads = self.spec.heads();
         let folds = self.folds.count();
         let whole = (heads * shape.iter().product::<usize>() * size_of::<f16>()) as u64;
         folds == 1 || self.window.memory(shape, heads, folds) <= self.window.memory(shape, heads, 1) + whole
@@ -191,7 +237,7 @@ impl Predictor {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<ChannelVolume<f16>, PredictError> {
-        let heads = self.model.labels.num_segmentation_heads();
+        let heads = self.spec.heads();
         let mut total = ChannelVolume::filled(heads, image.shape(), f16::ZERO);
         for fold in 0..self.folds.count() {
             let mut at = 0;
@@ -223,12 +269,14 @@ mod tests {
     use nnunet_testkit::model::ball_model;
 
     use super::*;
+    use crate::predict::Model;
 
     #[test]
     fn a_renewed_session_keeps_its_weights() {
         let model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
-        let mut predictor = Predictor::new(model, &cpu, WindowOptions::default()).unwrap();
+        let mut predictor =
+            Predictor::new(model.spec, model.weights, &cpu, WindowOptions::default()).unwrap();
         let data = (0..16 * 17 * 20).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);
         let image = ChannelVolume::new(1, [16, 17, 20], data.collect()).unwrap();
         let before = predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap();
@@ -240,13 +288,13 @@ mod tests {
     fn folds_side_by_side_and_one_after_the_other_are_equal() {
         let mut model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
         for factor in [0.9, 1.2] {
-            let mut other = model.folds[0].clone();
+            let mut other = model.weights[0].clone();
             other.iter_mut().for_each(|(_, p)| p.value_mut().iter_mut().for_each(|v| *v *= factor));
-            model.folds.push(other);
+            model.weights.push(other);
         }
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
         let options = WindowOptions { mirroring: false, ..WindowOptions::default() };
-        let mut predictor = Predictor::new(model, &cpu, options).unwrap();
+        let mut predictor = Predictor::new(model.spec, model.weights, &cpu, options).unwrap();
         // One image is hardly taller than a tile, the other many times.
         for shape in [[18, 17, 20], [150, 17, 20]] {
             let data = (0..shape.iter().product()).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);

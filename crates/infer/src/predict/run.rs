@@ -17,14 +17,15 @@ use nnunet_volume::{ChannelVolume, Volume};
 
 use super::cascade::CaseReader;
 use super::error::PredictError;
+use super::export::Exporter;
 use super::memory;
-use super::model_folder::Model;
 use super::predictor::Predictor;
 use super::probabilities::write_probabilities;
+use crate::model::ModelSpec;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::Event;
-use nnunet_data::dataset::{Case, ImageReader};
+use nnunet_data::dataset::Case;
 use nnunet_data::preprocess::{PreprocessedCase, Properties};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
@@ -89,22 +90,22 @@ pub struct Predicted {
 /// When the output cannot be written; when cases need more memory than the limit; when cases failed (all
 /// are named, the others are done); when `cancel` is raised.
 pub fn predict_cases(
-    predictor: &mut Predictor,
+    predictor: &mut Predictor<'_>,
     cases: &[Case],
     request: &PredictRequest,
     ctx: Ctx<'_>,
 ) -> Result<Predicted, PredictError> {
-    let model = predictor.model().clone();
-    let reader = CaseReader::new(&model, request.previous_stage.as_deref(), request.save_probabilities)?;
-    write_companions(&model, request)?;
+    let spec = predictor.spec().clone();
+    let reader = CaseReader::new(&spec, request.previous_stage.as_deref(), request.save_probabilities)?;
+    write_companions(&spec, request)?;
     let part = cases.iter().skip(request.part_id).step_by(request.num_parts.max(1));
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
-        part.partition(|case| !request.overwrite && is_complete(&model, request, &case.identifier));
+        part.partition(|case| !request.overwrite && is_complete(&spec, request, &case.identifier));
     reader.check(&missing)?;
     let overlap = memory::plan(predictor, &reader, &missing, request, ctx.progress)?;
-    remove_leftovers(&request.output, &model.dataset.file_ending, &missing);
+    remove_leftovers(&request.output, spec.file_ending(), &missing);
     let job = Job {
-        model: &model,
+        spec: &spec,
         reader,
         request,
         cases: &missing,
@@ -130,7 +131,7 @@ pub fn predict_cases(
 
 /// One call of [`predict_cases`].
 struct Job<'a> {
-    model: &'a Model,
+    spec: &'a ModelSpec,
     reader: CaseReader<'a>,
     request: &'a PredictRequest,
     cases: &'a [&'a Case],
@@ -141,7 +142,7 @@ struct Job<'a> {
 
 impl Job<'_> {
     /// Reading, the network and the export of different cases at the same time.
-    fn overlapping(&self, predictor: &mut Predictor) {
+    fn overlapping(&self, predictor: &mut Predictor<'_>) {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             let (prepared_out, prepared): (Sender<(&Case, PreprocessedCase)>, _) = bounded(1);
@@ -183,7 +184,7 @@ impl Job<'_> {
     }
 
     /// One case after the other, with the least memory.
-    fn one_by_one(&self, predictor: &mut Predictor) {
+    fn one_by_one(&self, predictor: &mut Predictor<'_>) {
         for (number, case) in self.cases.iter().enumerate() {
             if self.ctx.is_cancelled() {
                 return;
@@ -202,7 +203,7 @@ impl Job<'_> {
     /// Runs the network over a case. `None` if it failed or was stopped.
     fn predict<'c>(
         &self,
-        predictor: &mut Predictor,
+        predictor: &mut Predictor<'_>,
         number: usize,
         case: &'c Case,
         prepared: PreprocessedCase,
@@ -235,7 +236,7 @@ impl Job<'_> {
     /// Checks the limit of memory again, now that the size of the case is certain.
     fn check_limit(
         &self,
-        predictor: &Predictor,
+        predictor: &Predictor<'_>,
         data: &ChannelVolume<f32>,
         properties: &Properties,
     ) -> Result<(), PredictError> {
@@ -246,7 +247,7 @@ impl Job<'_> {
 
     fn export(&self, export: Export<'_>) {
         let case = export.case;
-        let written = one_case(|| export.write(self.model, self.request));
+        let written = one_case(|| export.write(self.spec, self.request));
         if self.or_fault(case, written).is_some() {
             self.made.fetch_add(1, Ordering::Relaxed);
         }
@@ -281,33 +282,28 @@ struct Export<'a> {
 }
 
 impl Export<'_> {
-    fn write(&self, model: &Model, request: &PredictRequest) -> Result<(), PredictError> {
+    fn write(&self, spec: &ModelSpec, request: &PredictRequest) -> Result<(), PredictError> {
         let stem = request.output.join(&self.case.identifier);
-        let ending = &model.dataset.file_ending;
         match &self.output {
-            Output::Labels(labels) => {
-                write_labels(model.plans.image_reader_writer(), labels, &self.properties, &stem, ending)
-            }
-            Output::Logits(logits) => {
-                write_prediction(&model.exporter(), logits, &self.properties, &stem, ending, true)
-            }
+            Output::Labels(labels) => write_labels(spec, labels, &self.properties, &stem),
+            Output::Logits(logits) => write_prediction(spec, logits, &self.properties, &stem, true),
         }
     }
 }
 
-/// Exports `logits` to `<stem><file_ending>`, with probabilities to `<stem>.npz` and `<stem>.pkl` too.
+/// Exports `logits` to `<stem>` with the ending of the dataset's files, with probabilities to `<stem>.npz` and `<stem>.pkl` too.
 /// The segmentation comes last: where it is, the case is complete.
 ///
 /// # Errors
 /// When logits and properties do not fit, or a file cannot be written.
 pub fn write_prediction(
-    exporter: &super::Exporter<'_>,
+    spec: &ModelSpec,
     logits: &ChannelVolume<f16>,
     properties: &Properties,
     stem: &Path,
-    file_ending: &str,
     save_probabilities: bool,
 ) -> Result<(), PredictError> {
+    let exporter = Exporter::new(spec);
     let segmentation = if save_probabilities {
         let (segmentation, probabilities) = exporter.segmentation_and_probabilities(logits, properties)?;
         let path = with_ending(stem, ".npz");
@@ -317,20 +313,18 @@ pub fn write_prediction(
     } else {
         exporter.segmentation(logits, properties)?
     };
-    write_labels(exporter.image_reader_writer(), &segmentation, properties, stem, file_ending)
+    write_labels(spec, &segmentation, properties, stem)
 }
 
 /// Writes a segmentation on the original grid to `<stem><file_ending>`, with the reader that the plans name.
 fn write_labels(
-    reader: &str,
+    spec: &ModelSpec,
     segmentation: &Volume<u16>,
     properties: &Properties,
     stem: &Path,
-    file_ending: &str,
 ) -> Result<(), PredictError> {
-    let path = with_ending(stem, file_ending);
-    let reader = ImageReader::new(Some(reader), file_ending, &path)?;
-    Ok(reader.write_labels(&path, segmentation, &properties.geometry)?)
+    let path = with_ending(stem, spec.file_ending());
+    Ok(spec.image_reader()?.write_labels(&path, segmentation, &properties.geometry)?)
 }
 
 /// Removes what killed runs left of these cases: files that were not complete have hidden names.
@@ -362,18 +356,18 @@ fn with_ending(stem: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-fn is_complete(model: &Model, request: &PredictRequest, identifier: &str) -> bool {
+fn is_complete(spec: &ModelSpec, request: &PredictRequest, identifier: &str) -> bool {
     let stem = request.output.join(identifier);
     let exists = |ending: &str| with_ending(&stem, ending).is_file();
-    exists(&model.dataset.file_ending) && (!request.save_probabilities || (exists(".npz") && exists(".pkl")))
+    exists(spec.file_ending()) && (!request.save_probabilities || (exists(".npz") && exists(".pkl")))
 }
 
 /// Writes dataset.json, plans.json and the arguments of the run, which later stages look for.
-fn write_companions(model: &Model, request: &PredictRequest) -> Result<(), PredictError> {
+fn write_companions(spec: &ModelSpec, request: &PredictRequest) -> Result<(), PredictError> {
     let folder = &request.output;
     std::fs::create_dir_all(folder).map_err(|source| PredictError::Io { path: folder.clone(), source })?;
-    model.dataset.document().save(&folder.join("dataset.json"), KeyOrder::Kept)?;
-    model.plans.write(folder.join("plans.json"))?;
+    spec.dataset.document().save(&folder.join("dataset.json"), KeyOrder::Kept)?;
+    spec.plans.write(folder.join("plans.json"))?;
     let text = |path: &Path| Json::String(path.display().to_string());
     let sources = match request.sources.as_slice() {
         [one] => text(one),

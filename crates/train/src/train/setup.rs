@@ -13,7 +13,7 @@ use nnunet_graph::Graph;
 use nnunet_graph::backend::StepSpec;
 use nnunet_graph::loss::{LossSpec, ScaleLossSpec};
 use nnunet_graph::optimiser::{OptimiserSpec, SgdOptions};
-use nnunet_infer::model::{Recipe, network_graph, previous_stage_labels};
+use nnunet_infer::model::{ModelSpec, Recipe, network_graph, previous_stage_labels};
 use nnunet_pyformats::json::Json;
 use nnunet_pyformats::pickle::Value;
 
@@ -107,6 +107,20 @@ impl Documents {
 }
 
 impl Setup {
+    /// What is trained, apart from the weights.
+    ///
+    /// # Errors
+    /// Labels that contradict each other.
+    pub(super) fn spec(&self) -> Result<ModelSpec, TrainError> {
+        Ok(ModelSpec::new(
+            self.plans.clone(),
+            self.configuration.clone(),
+            self.dataset.clone(),
+            self.request.recipe.trainer.clone(),
+            self.identity.mirroring_axes.clone().unwrap_or_default(),
+        )?)
+    }
+
     /// Reads plans, dataset and splits and decides everything that a training step needs.
     ///
     /// # Errors

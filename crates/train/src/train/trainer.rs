@@ -183,12 +183,7 @@ impl Training {
     pub fn validate(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
         let setup = &self.setup;
         let summary = Validation {
-            plans: &setup.plans,
-            configuration: &setup.configuration,
-            dataset: &setup.dataset,
-            labels: &setup.labels,
-            graph: &setup.graph,
-            mirroring_axes: setup.identity.mirroring_axes.as_deref().unwrap_or(&[]),
+            spec: &setup.spec()?,
             preprocessed: &setup.preprocessed,
             previous_stage: setup.previous_stage.as_deref(),
             cases: &setup.validation_cases,

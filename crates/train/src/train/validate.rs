@@ -4,7 +4,6 @@
 use std::path::Path;
 
 use half::f16;
-use nnunet_graph::Graph;
 use nnunet_graph::backend::InferenceSession;
 use nnunet_volume::ChannelVolume;
 
@@ -16,29 +15,18 @@ use nnunet_base::Ctx;
 use nnunet_base::memory::{MemoryLimit, gigabytes};
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::{Event, Progress};
-use nnunet_data::dataset::{DatasetJson, ImageReader, LabelManager};
-use nnunet_data::plan::{Configuration, Plans};
+use nnunet_data::plan::Configuration;
 use nnunet_data::preprocess::{
     CaseFiles, PreviousStage, Properties, StoredCase, append_one_hot, write_previous_stage,
 };
-use nnunet_infer::model::previous_stage_labels;
+use nnunet_infer::model::ModelSpec;
 use nnunet_infer::predict::sliding_window::{Single, SlidingWindow};
 use nnunet_infer::predict::{Exporter, PredictError, WindowOptions, window_for, write_prediction};
 
 /// What is validated.
 pub(super) struct Validation<'a> {
-    /// The plans.
-    pub plans: &'a Plans,
-    /// The configuration.
-    pub configuration: &'a Configuration,
-    /// The dataset.
-    pub dataset: &'a DatasetJson,
-    /// Its labels.
-    pub labels: &'a LabelManager,
     /// The network.
-    pub graph: &'a Graph,
-    /// Axes of the patch for test-time mirroring.
-    pub mirroring_axes: &'a [usize],
+    pub spec: &'a ModelSpec,
     /// Folder of the preprocessed dataset.
     pub preprocessed: &'a Path,
     /// In a cascade, folder of the previous stage's segmentations.
@@ -70,7 +58,7 @@ impl Validation<'_> {
         let output = self.folder.validation();
         std::fs::create_dir_all(&output).map_err(|source| TrainError::Io { path: output.clone(), source })?;
         let next_stages = self.next_stages()?;
-        let stage = format!("validate {}", self.configuration.name);
+        let stage = format!("validate {}", self.spec.configuration.name);
         ctx.event(Event::Started { stage: &stage, total: self.cases.len() as u64 });
         let mut faults = Vec::new();
         for (i, case) in self.cases.iter().enumerate() {
@@ -97,16 +85,15 @@ impl Validation<'_> {
         if !faults.is_empty() {
             return Err(TrainError::Validation { faults, total: self.cases.len() });
         }
-        let ending = &self.dataset.file_ending;
+        let ending = &self.spec.dataset.file_ending;
         let pairs: Vec<_> = self
             .cases
             .iter()
             .map(|case| format!("{case}{ending}"))
             .map(|name| (self.references.join(&name), output.join(&name)))
             .collect();
-        let name = self.plans.image_reader_writer();
-        let reader = ImageReader::new(Some(name), ending, self.dataset.path())?;
-        let (classes, ignore) = (self.labels.foreground(), self.labels.ignore_label());
+        let reader = self.spec.image_reader()?;
+        let (classes, ignore) = (self.spec.labels.foreground(), self.spec.labels.ignore_label());
         let summary = evaluate_pairs(&pairs, reader, &classes, ignore, ctx);
         let summary = match summary {
             Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
@@ -122,10 +109,11 @@ impl Validation<'_> {
 
     fn next_stages(&self) -> Result<Vec<Configuration>, TrainError> {
         Ok(self
+            .spec
             .configuration
             .next_stage
             .iter()
-            .map(|name| self.plans.configuration(name))
+            .map(|name| self.spec.plans.configuration(name))
             .collect::<Result<_, _>>()?)
     }
 
@@ -136,25 +124,25 @@ impl Validation<'_> {
         session: &mut dyn InferenceSession,
         ctx: Ctx<'_>,
     ) -> Result<(), PredictError> {
-        let folder = self.preprocessed.join(&self.configuration.data_identifier);
+        let folder = self.preprocessed.join(&self.spec.configuration.data_identifier);
         let stored = StoredCase::open(&folder, case)?;
         let shape = stored.shape();
-        let window = window_for(self.configuration, self.mirroring_axes, WindowOptions::default());
+        let window =
+            window_for(&self.spec.configuration, &self.spec.mirroring_axes, WindowOptions::default());
         self.check_memory(session, &window, shape)?;
         let mut image = stored.read_data([0; 3], shape)?;
         if let Some(previous) = self.previous_stage {
             let segmentation = PreviousStage::open(previous, case, shape)?.read([0; 3], shape)?;
-            image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels)?);
+            image = append_one_hot(image, &segmentation, &self.spec.previous_stage_labels()?);
         }
         let logits = window.whole(&mut Single(session), &image, ctx.cancel, &mut |_| ())?;
-        let exporter = Exporter::new(self.plans, self.configuration, self.labels);
+        let exporter = Exporter::new(self.spec);
         let properties = stored.properties()?;
         write_prediction(
-            &exporter,
+            self.spec,
             &logits,
             &properties,
             &self.folder.validation().join(case),
-            &self.dataset.file_ending,
             self.save_probabilities,
         )?;
         for next in next_stages {
@@ -171,9 +159,9 @@ impl Validation<'_> {
         shape: [usize; 3],
     ) -> Result<(), PredictError> {
         let [z, y, x] = window.tile;
-        let channels = self.graph.input_channels();
+        let channels = self.spec.input_channels();
         let pass = session.memory([window.batch, channels, z, y, x])?;
-        let heads = self.labels.num_segmentation_heads();
+        let heads = self.spec.labels.num_segmentation_heads();
         let voxels = shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64));
         let need = (pass.total() as u64)
             .saturating_add(voxels.saturating_mul((4 * channels + 2 * heads) as u64))
@@ -210,7 +198,7 @@ impl Validation<'_> {
         };
         let shape = StoredCase::open(&folder, case)?.shape();
         let labels = exporter.segmentation_for_next_stage(logits, properties, shape)?;
-        let count = self.labels.foreground_labels().len();
+        let count = self.spec.labels.foreground_labels().len();
         let folder = self.folder.next_stage(&next.name);
         Ok(write_previous_stage(&folder, case, &labels, &next.patch_size, count, format)?)
     }

@@ -226,7 +226,7 @@ fn training_validation_and_prediction_ask_the_backend_only() {
     let mut predictor = Predictor::open(&model, &*backend, WindowOptions::default()).unwrap();
     assert_eq!(calls.take(), BTreeMap::from([("inference", 1)]));
     let images = root.path().join("raw").join(NAME).join("imagesTr");
-    let cases = prediction_cases(&images, &predictor.model().dataset).unwrap();
+    let cases = prediction_cases(&images, &predictor.spec().dataset).unwrap();
     let request = PredictRequest::new(&images, &root.path().join("predictions"));
     predict_cases(&mut predictor, &cases[..1], &request, Ctx::new(progress, &cancel)).unwrap();
     let seen = calls.take();
