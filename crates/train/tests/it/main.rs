@@ -4,5 +4,6 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod augment_goldens;
+mod augment_streams;
 mod other_backend;
 mod train_steps;
