@@ -24,7 +24,7 @@ use super::state::{self, Identity, Rates};
 use super::stored_source::StoredSource;
 use super::validate::Validation;
 use crate::augment::policy::deep_supervision_scales;
-use crate::augment::{AugmentationPolicy, ConfigurationFacts};
+use crate::augment::{AugmentationList, AugmentationPolicy, ConfigurationFacts, Mirroring, transforms};
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::lock::{FolderLock, Hold, LockRequest, lock_beside};
 use nnunet_base::progress::{Cancel, Event, Progress};
@@ -121,11 +121,13 @@ impl Training {
             }
             None => None,
         };
-        let mut policy = AugmentationPolicy::default_for(&facts(&configuration, &labels, recipe)?)?;
+        let mut augmentation = AugmentationList::default();
         if !recipe.mirroring {
-            policy.mirror.axes = [false; 3];
+            augmentation.mirroring = Mirroring::None;
         }
-        let mirroring_axes = recipe.mirroring.then(|| policy.geometry.mirror_axes());
+        let facts = facts(&configuration, &labels, recipe)?;
+        let policy = AugmentationPolicy::new(&augmentation, &facts, &transforms())?;
+        let mirroring_axes = policy.mirroring_axes.clone();
 
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
         let parameters = init::initialise(&graph, request.seed);
