@@ -23,7 +23,7 @@ use super::run_folder::RunFolder;
 use super::schedule::PolynomialDecay;
 use super::state::Identity;
 use crate::augment::policy::deep_supervision_scales;
-use crate::augment::{AugmentationPolicy, ConfigurationFacts};
+use crate::augment::{AugmentationList, AugmentationPolicy, ConfigurationFacts, Mirroring, transforms};
 
 /// Everything about a training but its state.
 pub(super) struct Setup {
@@ -171,10 +171,12 @@ impl Setup {
     ) -> Result<Self, TrainError> {
         let Documents { preprocessed, plans, configuration, dataset, labels } = documents;
         let recipe = &request.recipe;
-        let mut policy = AugmentationPolicy::default_for(&facts(&configuration, &labels, recipe)?)?;
+        let mut augmentation = AugmentationList::default();
         if !recipe.mirroring {
-            policy.mirror.axes = [false; 3];
+            augmentation.mirroring = Mirroring::None;
         }
+        let facts = facts(&configuration, &labels, recipe)?;
+        let policy = AugmentationPolicy::new(&augmentation, &facts, &transforms())?;
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
         let optimiser =
             SgdOptions { momentum: recipe.momentum, weight_decay: recipe.weight_decay, nesterov: true };
@@ -186,7 +188,7 @@ impl Setup {
         let identity = Identity {
             trainer: recipe.class_in_reference().to_owned(),
             init_args: init_args(&plans, &request, &dataset),
-            mirroring_axes: recipe.mirroring.then(|| policy.geometry.mirror_axes()),
+            mirroring_axes: policy.mirroring_axes.clone(),
         };
         Ok(Self {
             schedule: PolynomialDecay::new(recipe.initial_learning_rate, recipe.epochs),
