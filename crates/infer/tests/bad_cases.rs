@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use nnunet_assess::evaluate::folder::evaluate_changed;
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
+use nnunet_data::Parts;
 use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::cases::{prediction_cases, training_cases};
 use nnunet_data::dataset::{ImageReader, LabelOrRegion};
@@ -94,7 +95,7 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
     let cases = training_cases(&raw, &dataset).unwrap();
     let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
     fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
-    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
     let original = fs::read_to_string(&path).unwrap();
     with_own_schemes(&path, FRAGILE.name);

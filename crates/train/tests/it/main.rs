@@ -4,5 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod augment_goldens;
+mod common;
+mod driven;
 mod other_backend;
 mod train_steps;
