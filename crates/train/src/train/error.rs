@@ -17,6 +17,7 @@ use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
 use nnunet_infer::model::UnknownTrainer;
+use nnunet_infer::predict::PredictError;
 
 /// Errors of the training stage.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +116,9 @@ pub enum TrainError {
         /// Number of cases.
         total: usize,
     },
+    /// The final validation could not predict at all.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// The final validation could not be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
