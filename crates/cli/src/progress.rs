@@ -89,8 +89,25 @@ struct Stage {
 
 /// An event that waits to be shown.
 enum Shown {
-    Started { stage: String, total: u64 },
-    Advanced { done: u64, detail: String },
+    Started {
+        stage: String,
+        total: u64,
+    },
+    Advanced {
+        done: u64,
+        detail: String,
+    },
+    EpochFinished {
+        epoch: u64,
+        train_loss: f64,
+        validation_loss: f64,
+        pseudo_dice: Vec<f64>,
+        moving_average: f64,
+        is_best: bool,
+        learning_rate: f64,
+        seconds: f64,
+        waiting: f64,
+    },
     Finished,
     Message(String),
     Warning(String),
@@ -102,6 +119,27 @@ impl Shown {
         Some(match *event {
             Event::Started { stage, total } => Self::Started { stage: stage.to_owned(), total },
             Event::Advanced { done, detail } => Self::Advanced { done, detail: detail.to_owned() },
+            Event::EpochFinished {
+                epoch,
+                train_loss,
+                validation_loss,
+                pseudo_dice,
+                moving_average,
+                is_best,
+                learning_rate,
+                seconds,
+                waiting,
+            } => Self::EpochFinished {
+                epoch,
+                train_loss,
+                validation_loss,
+                pseudo_dice: pseudo_dice.to_vec(),
+                moving_average,
+                is_best,
+                learning_rate,
+                seconds,
+                waiting,
+            },
             Event::Finished => Self::Finished,
             Event::Message(text) => Self::Message(text.to_owned()),
             Event::Warning(text) => Self::Warning(text.to_owned()),
@@ -113,6 +151,27 @@ impl Shown {
         match self {
             Self::Started { stage, total } => Event::Started { stage, total: *total },
             Self::Advanced { done, detail } => Event::Advanced { done: *done, detail },
+            Self::EpochFinished {
+                epoch,
+                train_loss,
+                validation_loss,
+                pseudo_dice,
+                moving_average,
+                is_best,
+                learning_rate,
+                seconds,
+                waiting,
+            } => Event::EpochFinished {
+                epoch: *epoch,
+                train_loss: *train_loss,
+                validation_loss: *validation_loss,
+                pseudo_dice,
+                moving_average: *moving_average,
+                is_best: *is_best,
+                learning_rate: *learning_rate,
+                seconds: *seconds,
+                waiting: *waiting,
+            },
             Self::Finished => Event::Finished,
             Self::Message(text) => Event::Message(text),
             Self::Warning(text) => Event::Warning(text),
@@ -180,6 +239,7 @@ impl Display {
             Style::None => match event {
                 Event::Message(text) => output::write_remark(text),
                 Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
+                Event::EpochFinished { .. } => output::write_remark(&epoch_line(event)),
                 _ => {}
             },
         }
@@ -242,6 +302,7 @@ impl Stage {
             Event::Finished => self.finish_bar(),
             Event::Message(text) => self.above_bar(text),
             Event::Warning(text) => self.above_bar(&format!("warning: {text}")),
+            Event::EpochFinished { .. } => self.above_bar(&epoch_line(event)),
             _ => {}
         }
     }
@@ -286,9 +347,44 @@ impl Stage {
             }
             Event::Message(text) => output::write_remark(text),
             Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
+            Event::EpochFinished { .. } => output::write_remark(&epoch_line(event)),
             _ => {}
         }
     }
+}
+
+/// The line on an epoch that is complete; empty for other events.
+fn epoch_line(event: &Event<'_>) -> String {
+    let Event::EpochFinished {
+        epoch,
+        train_loss,
+        validation_loss,
+        pseudo_dice,
+        moving_average,
+        seconds,
+        waiting,
+        ..
+    } = event
+    else {
+        return String::new();
+    };
+    let dice: Vec<String> = pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
+    format!(
+        "epoch {epoch}: train loss {}, validation loss {}, pseudo Dice [{}], moving average {}, {} s ({} % waiting for \
+         data)",
+        rounded(*train_loss, 4),
+        rounded(*validation_loss, 4),
+        dice.join(", "),
+        rounded(*moving_average, 4),
+        rounded(*seconds, 1),
+        rounded(100.0 * waiting, 1),
+    )
+}
+
+/// `value` with at most `digits` decimals.
+fn rounded(value: f64, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    (value * factor).round() / factor
 }
 
 fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
@@ -300,6 +396,21 @@ fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
         Event::Advanced { done, detail } => json!({
             "event": "advanced", "stage": stage.name, "done": done, "total": stage.total,
             "seconds": stage.seconds(), "detail": detail
+        }),
+        Event::EpochFinished {
+            epoch,
+            train_loss,
+            validation_loss,
+            pseudo_dice,
+            moving_average,
+            is_best,
+            learning_rate,
+            seconds,
+            waiting,
+        } => json!({
+            "event": "epoch_finished", "stage": stage.name, "epoch": epoch, "train_loss": train_loss,
+            "validation_loss": validation_loss, "pseudo_dice": pseudo_dice, "moving_average": moving_average,
+            "is_best": is_best, "learning_rate": learning_rate, "seconds": seconds, "waiting": waiting
         }),
         Event::Finished => json!({
             "event": "finished", "stage": stage.name, "seconds": stage.seconds()

@@ -239,16 +239,19 @@ fn a_state_that_cannot_be_saved_leaves_the_one_before() {
 }
 
 /// Everything below the folder of results, and the locks of the cases.
-fn traces(place: &Place) -> Vec<std::path::PathBuf> {
+fn traces(place: &Place) -> Vec<PathBuf> {
     let mut all = Vec::new();
-    let mut folders = vec![place.path("res"), place.path("pre").join(common::DATASET)];
+    let mut folders = vec![place.path("res"), place.path("pre").join(DATASET)];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
             let path = entry.path();
             if path.is_dir() && path.starts_with(place.path("res")) {
                 folders.push(path.clone());
             }
-            all.push(path);
+            // The folds are the dataset's, whoever makes them.
+            if !path.ends_with("splits_final.json") {
+                all.push(path);
+            }
         }
     }
     all.sort();
@@ -277,7 +280,7 @@ fn a_training_that_cannot_start_leaves_nothing_behind() {
 fn plans_in_use_are_not_replaced() {
     let place = Place::new();
     place.prepare();
-    let file = place.path("pre").join(common::DATASET).join("nnUNetPlans.json");
+    let file = place.path("pre").join(DATASET).join("nnUNetPlans.json");
     let plans = std::fs::read(&file).unwrap();
     // Its network is tiny, its cases are those of nnUNetPlans.
     let mut training = endless(&place, "--epochs 2", 1);

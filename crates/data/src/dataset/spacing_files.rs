@@ -78,7 +78,8 @@ mod tests {
 
     /// The warnings about `count` cases of two channels each in `folder`.
     fn said(folder: &Path, count: usize, reader: ImageReader) -> Vec<String> {
-        let images = |case: usize| [0, 1].map(|channel| folder.join(format!("c{case}_000{channel}.tif"))).to_vec();
+        let images =
+            |case: usize| [0, 1].map(|channel| folder.join(format!("c{case}_000{channel}.tif"))).to_vec();
         let cases: Vec<Case> = (0..count)
             .map(|case| Case { identifier: format!("c{case}"), images: images(case), label: None })
             .collect();
@@ -92,15 +93,24 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path();
         let few = said(folder, 1, ImageReader::Tiff3d);
-        assert!(few.len() == 2 && few[1].contains("c0_0001.tif: there is no spacing file c0.json"), "{few:?}");
+        assert!(
+            few.len() == 2 && few[1].contains("c0_0001.tif: there is no spacing file c0.json"),
+            "{few:?}"
+        );
         let many = said(folder, 9, ImageReader::Tiff3d);
         let [line] = many.as_slice() else { panic!("{many:?}") };
-        assert!(line.contains("18 of 18 images have no spacing file (c0.json, c1.json, c2.json, ...); their"), "{line}");
+        assert!(
+            line.contains("18 of 18 images have no spacing file (c0.json, c1.json, c2.json, ...); their"),
+            "{line}"
+        );
 
         std::fs::write(folder.join("c0.json"), "").unwrap();
         std::fs::write(folder.join("c8_0001.json"), "").unwrap();
         let many = said(folder, 9, ImageReader::Tiff3d);
-        assert!(many[0].contains("16 of 18 images") && many[0].contains("such as c8_0001.json are not"), "{many:?}");
+        assert!(
+            many[0].contains("16 of 18 images") && many[0].contains("such as c8_0001.json are not"),
+            "{many:?}"
+        );
         assert!(said(folder, 9, ImageReader::NaturalImage2d).is_empty());
     }
 }

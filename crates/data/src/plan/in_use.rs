@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use super::error::PlanError;
 use super::plans_json::Plans;
+use crate::planner::PlanError;
 use nnunet_base::lock::{FolderLock, Hold, LockError, LockRequest, lock_beside};
 use nnunet_base::progress::Silent;
 
