@@ -2,6 +2,7 @@
 
 pub mod batch;
 pub mod case_source;
+mod choices;
 mod data;
 mod epoch;
 mod error;
@@ -17,6 +18,7 @@ mod report;
 mod request;
 mod run_folder;
 pub mod sampler;
+pub mod sampling;
 mod saving;
 pub mod schedule;
 mod setup;

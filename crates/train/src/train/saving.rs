@@ -107,7 +107,7 @@ impl Training {
         }
         let rates = Rates { current, initial: setup.request.recipe.initial_learning_rate };
         let snapshot = self.session.export()?;
-        state::save(path, &setup.graph, snapshot, setup.optimiser, rates, &self.state, &setup.identity)
+        state::save(path, &setup.graph, snapshot, &setup.step.optimiser, rates, &self.state, &setup.identity)
             .map_err(|source| TrainError::NotSaved {
                 source: Box::new(source),
                 kept: setup.folder.resumable_checkpoint(),

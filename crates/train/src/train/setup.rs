@@ -1,6 +1,7 @@
 //! What is fixed about a training before its first step: plans, dataset, cases, augmentation, network, and how it steps.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nnunet_base::lock::{FolderLock, Hold, LockRequest, lock_beside};
 use nnunet_base::progress::Progress;
@@ -11,15 +12,17 @@ use nnunet_data::plan::{Configuration, Plans};
 use nnunet_data::preprocess::{PreviousStage, check_made_from, stored_cases};
 use nnunet_graph::Graph;
 use nnunet_graph::backend::StepSpec;
-use nnunet_graph::loss::{LossSpec, ScaleLossSpec};
-use nnunet_graph::optimiser::{OptimiserSpec, SgdOptions};
-use nnunet_infer::model::{ModelSpec, Recipe, network_graph, previous_stage_labels};
+use nnunet_graph::loss::ScaleLossSpec;
+use nnunet_infer::model::{ModelSpec, network_graph, previous_stage_labels, with_network};
 use nnunet_pyformats::json::Json;
 use nnunet_pyformats::pickle::Value;
+use nnunet_recipe::Recipe;
 
+use super::choices;
 use super::error::TrainError;
 use super::request::TrainRequest;
 use super::run_folder::RunFolder;
+use super::sampling::Sampling;
 use super::schedule::PolynomialDecay;
 use super::state::Identity;
 use crate::augment::policy::deep_supervision_scales;
@@ -41,9 +44,9 @@ pub(super) struct Setup {
     pub validation_cases: Vec<String>,
     pub policy: AugmentationPolicy,
     pub graph: Graph,
-    pub optimiser: SgdOptions,
     pub step: StepSpec,
     pub schedule: PolynomialDecay,
+    pub sampling: Arc<dyn Sampling>,
     pub identity: Identity,
     /// Where the split comes from, and what is odd about it.
     pub remarks: SplitRemarks,
@@ -71,9 +74,10 @@ impl Documents {
         let preprocessed = folders.preprocessed()?.join(request.dataset.as_str());
         let plans = Plans::of_dataset(&preprocessed, &request.plans)?;
         let mut configuration = plans.configuration(&request.configuration)?;
-        if let Some(batch_size) = request.batch_size {
+        if let Some(batch_size) = request.recipe.batch_size {
             configuration = configuration.with_batch_size(batch_size);
         }
+        configuration = with_network(configuration, &request.recipe.network)?;
         let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
         let labels = LabelManager::new(&dataset)?;
         Ok(Self { preprocessed, plans, configuration, dataset, labels })
@@ -89,7 +93,7 @@ impl Documents {
         Ok(RunFolder::new(
             folders.results()?,
             request.dataset.as_str(),
-            &request.recipe.trainer,
+            &request.recipe.name,
             self.plans.plans_name(),
             configuration,
             request.fold,
@@ -116,7 +120,7 @@ impl Setup {
             self.plans.clone(),
             self.configuration.clone(),
             self.dataset.clone(),
-            self.request.recipe.trainer.clone(),
+            self.request.recipe.name.clone(),
             self.identity.mirroring_axes.clone().unwrap_or_default(),
         )?)
     }
@@ -127,10 +131,11 @@ impl Setup {
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an
     /// earlier run is changed then.
     pub(super) fn new(
-        request: TrainRequest,
+        mut request: TrainRequest,
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
+        request.recipe.batch_size = request.batch_size.or(request.recipe.batch_size);
         let documents = Documents::read(&request, folders)?;
         let configuration = &documents.configuration;
         let cases_folder = documents.preprocessed.join(&configuration.data_identifier);
@@ -171,25 +176,22 @@ impl Setup {
     ) -> Result<Self, TrainError> {
         let Documents { preprocessed, plans, configuration, dataset, labels } = documents;
         let recipe = &request.recipe;
-        let mut policy = AugmentationPolicy::default_for(&facts(&configuration, &labels, recipe)?)?;
-        if !recipe.mirroring {
-            policy.mirror.axes = [false; 3];
-        }
+        let facts = facts(&configuration, &labels, recipe)?;
+        let (policy, mirroring_axes) = choices::augmentation(&recipe.augmentation, &facts)?;
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
-        let optimiser =
-            SgdOptions { momentum: recipe.momentum, weight_decay: recipe.weight_decay, nesterov: true };
         let step = StepSpec {
-            loss: loss(&configuration, &labels, graph.outputs().len())?,
-            optimiser: OptimiserSpec::Sgd(optimiser),
+            loss: choices::loss(recipe, loss(&configuration, &labels)?, graph.outputs().len())?,
+            optimiser: choices::optimiser(&recipe.optimiser)?,
             gradient_norm_limit: recipe.gradient_norm_limit,
         };
         let identity = Identity {
-            trainer: recipe.class_in_reference().to_owned(),
+            recipe: recipe.clone(),
             init_args: init_args(&plans, &request, &dataset),
-            mirroring_axes: recipe.mirroring.then(|| policy.geometry.mirror_axes()),
+            mirroring_axes,
         };
         Ok(Self {
-            schedule: PolynomialDecay::new(recipe.initial_learning_rate, recipe.epochs),
+            schedule: choices::schedule(recipe)?,
+            sampling: choices::sampling(&recipe.sampling)?,
             folder,
             plans,
             configuration,
@@ -201,7 +203,6 @@ impl Setup {
             validation_cases: split.val,
             policy,
             graph,
-            optimiser,
             step,
             identity,
             remarks,
@@ -304,20 +305,15 @@ fn facts(
     })
 }
 
-fn loss(
-    configuration: &Configuration,
-    labels: &LabelManager,
-    outputs: usize,
-) -> Result<LossSpec, TrainError> {
+fn loss(configuration: &Configuration, labels: &LabelManager) -> Result<ScaleLossSpec, TrainError> {
     let batch_dice = configuration.batch_dice;
-    let loss = if labels.has_regions() {
+    Ok(if labels.has_regions() {
         let has_ignore = labels.ignore_label().is_some();
         ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
     } else {
         let ignore_label = labels.ignore_label().map(stored_label).transpose()?;
         ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
-    };
-    Ok(LossSpec::deep_supervision(loss, outputs))
+    })
 }
 
 /// The constructor's arguments of the reference's trainer.

@@ -10,10 +10,11 @@ use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::Folders;
 use nnunet_graph::backend::{Snapshot, TrainingSession};
 use nnunet_graph::{Graph, Parameters, init};
+use nnunet_recipe::{GroupRule, Recipe};
 
 use super::data::{Loaders, Sources};
 use super::error::TrainError;
-use super::groups::{ParameterGroup, rate_factors};
+use super::groups::{Members, ParameterGroup, rate_factors};
 use super::hook::StepHook;
 use super::observers::FoldRecords;
 use super::request::TrainRequest;
@@ -59,7 +60,8 @@ impl Training {
         let request = &setup.request;
         let parameters = init::initialise(&setup.graph, request.seed);
         let mut session = request.backend.training(&setup.graph, parameters, &setup.step)?;
-        let state = starting_state(&request.start, &setup.folder, &setup.graph, &mut *session, progress)?;
+        let (start, recipe) = (&request.start, &request.recipe);
+        let state = starting_state(start, &setup.folder, recipe, &setup.graph, &mut *session, progress)?;
         let training = Self {
             records: FoldRecords::create(setup.folder.fold())?,
             session,
@@ -68,7 +70,7 @@ impl Training {
             begun: false,
             sources: None,
             loaders: None,
-            rate_factors: Vec::new(),
+            rate_factors: rate_factors(&setup.graph, &groups(&setup.request.recipe))?,
             hooks: Vec::new(),
             teacher: None,
             setup,
@@ -130,7 +132,7 @@ impl Training {
     }
 
     /// Lets groups of parameters learn at other rates, or freezes them, from the next step on. A parameter belongs to the first
-    /// group that contains it; those in none learn at the rate of the schedule.
+    /// group that contains it; those in none learn at the rate of the schedule. The groups of the recipe are replaced.
     ///
     /// # Errors
     /// A prefix that no parameter's name begins with; a factor below 0.
@@ -210,4 +212,13 @@ impl Training {
         progress.event(Event::Warning(warning));
         self.records.line(&format!("WARNING: {warning}"))
     }
+}
+
+/// The groups of parameters that the recipe names.
+fn groups(recipe: &Recipe) -> Vec<ParameterGroup> {
+    let group = |rule: &GroupRule| ParameterGroup {
+        members: Members::Prefixes(rule.prefixes.clone()),
+        rate_factor: rule.rate_factor,
+    };
+    recipe.parameter_groups.iter().map(group).collect()
 }
