@@ -6,12 +6,14 @@
 use std::path::{Path, PathBuf};
 
 use super::error::PredictError;
+use super::memory::voxels;
+use super::pipeline::CaseSize;
 use crate::model::ModelSpec;
 use nnunet_base::progress::Progress;
 use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::plan::transposed;
 use nnunet_data::preprocess::{
-    PreprocessedCase, Preprocessor, RawCase, append_one_hot, read_case, read_labels_of_case,
+    PreprocessedCase, Preprocessor, RawCase, append_one_hot, memory_of_case, read_case, read_labels_of_case,
 };
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
@@ -128,17 +130,14 @@ impl<'a> CaseReader<'a> {
         Ok(prepared)
     }
 
-    /// Shape of an image of `shape` and `spacing` (z, y, x) with its axes transposed, and that of its preprocessed
-    /// version if nothing is cropped.
-    pub(super) fn shapes(
-        &self,
-        shape: [usize; 3],
-        spacing: [f64; 3],
-    ) -> Result<([usize; 3], [usize; 3]), PredictError> {
+    /// How large an image of `shape` and `spacing` (z, y, x) is with its axes transposed, if nothing is cropped.
+    pub(super) fn size(&self, shape: [usize; 3], spacing: [f64; 3]) -> Result<CaseSize, PredictError> {
         let order = self.spec.plans.transpose_forward();
-        let shape = transposed(shape, order);
-        let on_network = self.preprocessor.output_shape(shape, transposed(spacing, order))?;
-        Ok((shape, on_network))
+        let image = transposed(shape, order);
+        let on_network = self.preprocessor.output_shape(image, transposed(spacing, order))?;
+        let channels = self.spec.input_channels() as u64;
+        let preparation = memory_of_case(channels, voxels(image), voxels(on_network));
+        Ok(CaseSize { image, on_network, next_stages: Vec::new(), preparation })
     }
 
     fn segmentation_of(&self, folder: &Path, case: &str) -> PathBuf {

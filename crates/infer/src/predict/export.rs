@@ -114,14 +114,24 @@ impl<'a> Exporter<'a> {
         properties: &Properties,
         shape: [usize; 3],
     ) -> Result<Volume<u16>, ExportError> {
+        let mut labels = self.labels_for_next_stage(logits.shape(), properties, shape)?;
+        labels.push(logits)?;
+        labels.finish_on_grid()
+    }
+
+    /// The same for logits that arrive slice by slice on a network's grid of shape `from` (z, y, x).
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn labels_for_next_stage(
+        &self,
+        from: [usize; 3],
+        properties: &Properties,
+        shape: [usize; 3],
+    ) -> Result<LabelsOfSlices<'a>, ExportError> {
         // As in the reference, only the network's own spacing says whether an axis is treated separately.
         let spacing = self.way_back(properties).from;
-        let grid = Grid { shape, from: spacing, to: spacing };
-        let mut labels = LabelsOfSlices::new(*self, logits.shape(), grid)?;
-        labels.push(logits)?;
-        let mut segmentation = Volume::filled(shape, 0u16);
-        segmentation.data_mut().copy_from_slice(&labels.labels()?);
-        Ok(segmentation)
+        LabelsOfSlices::new(*self, from, Grid { shape, from: spacing, to: spacing })
     }
 
     /// The segmentation and the probabilities (heads, z, y, x), both on the original grid. Outside of
@@ -341,6 +351,18 @@ impl<'a> LabelsOfSlices<'a> {
         let exporter = self.exporter;
         let labels = self.labels()?;
         Ok(exporter.restore(labels, properties))
+    }
+
+    /// The segmentation (z, y, x) on the grid that the slices were resampled to, as a cascade's next stage takes it.
+    /// Every slice must have arrived.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn finish_on_grid(self) -> Result<Volume<u16>, ExportError> {
+        let shape = self.grid.shape;
+        let mut segmentation = Volume::filled(shape, 0u16);
+        segmentation.data_mut().copy_from_slice(&self.labels()?);
+        Ok(segmentation)
     }
 
     /// The labels of the grid.

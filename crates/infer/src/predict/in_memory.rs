@@ -10,6 +10,7 @@ use super::cascade::CaseReader;
 use super::error::PredictError;
 use super::memory;
 use super::model_folder::Model;
+use super::pipeline::CaseSize;
 use super::predictor::{Predictor, WindowOptions};
 use nnunet_base::Ctx;
 use nnunet_base::progress::Event;
@@ -43,7 +44,13 @@ impl Predictor<'_> {
         let segmentation = case.segmentation.filter(|_| previous.is_some());
         let prepared = CaseReader::of_single_cases(&spec)?.prepare(RawCase { segmentation, ..case })?;
         let PreprocessedCase { data, properties, .. } = prepared;
-        let need = self.memory(properties.shape_before_cropping, data.shape(), false)?;
+        let size = CaseSize {
+            image: properties.shape_before_cropping,
+            on_network: data.shape(),
+            next_stages: Vec::new(),
+            preparation: 0,
+        };
+        let need = self.memory(&size, false)?;
         memory::check(self, &need, None)?;
         let total = self.passes(data.shape()) as u64;
         ctx.event(Event::Started { stage: &stage, total });

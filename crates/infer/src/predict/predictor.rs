@@ -10,11 +10,10 @@ use rayon::prelude::*;
 
 use super::bands::{LogitSink, add_to, divide};
 use super::error::PredictError;
-use super::export::Exporter;
+use super::export::{Exporter, LabelsOfSlices};
 use super::sliding_window::{Networks, Single, SlidingWindow};
 use crate::model::ModelSpec;
 use nnunet_base::progress::Cancel;
-use nnunet_data::plan::Configuration;
 use nnunet_data::preprocess::Properties;
 
 /// Voxels that a group of small tiles may have together.
@@ -35,14 +34,9 @@ impl Default for WindowOptions {
     }
 }
 
-/// The sliding window for a configuration.
-///
-/// `mirroring_axes` are axes of the patch: for slices 0 is y.
-pub fn window_for(
-    configuration: &Configuration,
-    mirroring_axes: &[usize],
-    options: WindowOptions,
-) -> SlidingWindow {
+/// The sliding window of a network.
+fn window_for(spec: &ModelSpec, options: WindowOptions) -> SlidingWindow {
+    let configuration = &spec.configuration;
     let tile = configuration.patch_size_zyx();
     let planar = configuration.is_2d();
     let first_axis = usize::from(planar);
@@ -53,7 +47,7 @@ pub fn window_for(
         planar,
         step_fraction: options.step_fraction,
         mirror_axes: if options.mirroring {
-            mirroring_axes.iter().map(|axis| axis + first_axis).filter(|axis| *axis < 3).collect()
+            spec.mirroring_axes.iter().map(|axis| axis + first_axis).filter(|axis| *axis < 3).collect()
         } else {
             Vec::new()
         },
@@ -151,7 +145,7 @@ impl<'s> Predictor<'s> {
     }
 
     fn of_session(spec: Arc<ModelSpec>, folds: Folds<'s>, options: WindowOptions) -> Self {
-        let window = window_for(&spec.configuration, &spec.mirroring_axes, options);
+        let window = window_for(&spec, options);
         Self { spec, folds, window }
     }
 
@@ -183,11 +177,33 @@ impl<'s> Predictor<'s> {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Volume<u16>, PredictError> {
+        Ok(self.segmentations(image, properties, &[], cancel, progress)?.0)
+    }
+
+    /// As [`segmentation`](Self::segmentation), and the segmentations on the grids (z, y, x) that a cascade's next
+    /// stages have of the same image.
+    pub(super) fn segmentations(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        properties: &Properties,
+        next_stages: &[[usize; 3]],
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(Volume<u16>, Vec<Volume<u16>>), PredictError> {
         let spec = Arc::clone(&self.spec);
         let exporter = Exporter::new(&spec);
-        let mut labels = exporter.labels_of_slices(image.shape(), properties)?;
-        self.slices(image, cancel, progress, &mut |slices| labels.push(slices))?;
-        Ok(labels.finish(properties)?)
+        let shape = image.shape();
+        let mut labels = exporter.labels_of_slices(shape, properties)?;
+        let mut for_next = next_stages
+            .iter()
+            .map(|next| exporter.labels_for_next_stage(shape, properties, *next))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.slices(image, cancel, progress, &mut |slices| {
+            labels.push(slices)?;
+            for_next.iter_mut().try_for_each(|labels| labels.push(slices))
+        })?;
+        let for_next = for_next.into_iter().map(LabelsOfSlices::finish_on_grid).collect::<Result<_, _>>()?;
+        Ok((labels.finish(properties)?, for_next))
     }
 
     /// Mean logits (heads, z, y, x) of all folds for a preprocessed image (c, z, y, x). `progress` gets

@@ -33,7 +33,7 @@ impl Batch {
 }
 
 /// What happens to a crop.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Preparation {
     /// Random augmentation of a crop of the initial patch size.
     Training(Box<AugmentationPolicy>),

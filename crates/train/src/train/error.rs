@@ -17,6 +17,7 @@ use nnunet_base::parts::{OptionError, UnknownName};
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
+use nnunet_infer::predict::PredictError;
 use nnunet_recipe::{NetworkOverrideError, RecipeError};
 
 /// Errors of the training stage.
@@ -154,6 +155,9 @@ pub enum TrainError {
         /// Number of cases.
         total: usize,
     },
+    /// The final validation could not predict at all.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// The final validation could not be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),

@@ -26,7 +26,7 @@ use super::sampling::Sampling;
 use super::schedule::PolynomialDecay;
 use super::state::Identity;
 use crate::augment::policy::deep_supervision_scales;
-use crate::augment::{AugmentationPolicy, ConfigurationFacts};
+use crate::augment::{AugmentationList, AugmentationPolicy, ConfigurationFacts, Mirroring, transforms};
 
 /// Everything about a training but its state.
 pub(super) struct Setup {
@@ -177,7 +177,7 @@ impl Setup {
         let Documents { preprocessed, plans, configuration, dataset, labels } = documents;
         let recipe = &request.recipe;
         let facts = facts(&configuration, &labels, recipe)?;
-        let (policy, mirroring_axes) = choices::augmentation(&recipe.augmentation, &facts)?;
+        let policy = parts.augmentation(&recipe.augmentation, &facts)?;
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
         let step = StepSpec {
             loss: choices::loss(recipe, loss(&configuration, &labels)?, graph.outputs().len())?,
@@ -187,7 +187,7 @@ impl Setup {
         let identity = Identity {
             recipe: recipe.clone(),
             init_args: init_args(&plans, &request, &dataset),
-            mirroring_axes,
+            mirroring_axes: policy.mirroring_axes.clone(),
         };
         Ok(Self {
             schedule: choices::schedule(recipe)?,
