@@ -10,7 +10,7 @@ use nnunet_graph::backend::{
     Backend, BatchRef, InferenceSession, Snapshot, StepError, StepReport, StepSpec, TrainingSession,
 };
 use nnunet_graph::loss::{LabelBatch, Loss, LossError, LossSpec, LossValue, ScaleLossSpec, Target, Targets};
-use nnunet_graph::optimiser::{AdamOptions, OptimiserSpec, OptimiserState, SgdOptions};
+use nnunet_graph::optimiser::{AdamOptions, AdanOptions, OptimiserSpec, OptimiserState, SgdOptions};
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor, init, shapes};
 
 use crate::common;
@@ -36,7 +36,7 @@ fn batch(case: &common::Case) -> (Graph, Tensor, Targets) {
 }
 
 fn built_in(outputs: usize) -> LossSpec {
-    let loss = ScaleLossSpec::DiceAndCrossEntropy { batch_dice: true, ignore_label: Some(1) };
+    let loss = ScaleLossSpec::dice_and_cross_entropy(true, Some(1));
     LossSpec::deep_supervision(loss, outputs)
 }
 
@@ -57,7 +57,8 @@ fn a_fresh_session_goes_on_from_an_exported_state() {
     for name in ["plain3d", "plain3d_batch"] {
         let (graph, image, targets) = batch(&common::case(name));
         let batch = BatchRef { image: &image, targets: &targets };
-        for optimiser in [SGD, adam(AdamOptions::adam()), adam(amsgrad)] {
+        let adan = OptimiserSpec::Adan(AdanOptions::default());
+        for optimiser in [SGD, adam(AdamOptions::adam()), adam(amsgrad), adan] {
             let new = |seed| session(&graph, seed, built_in(graph.outputs().len()), optimiser);
             let mut first = new(1);
             steps(&mut *first, batch, 2);
@@ -229,6 +230,7 @@ fn the_memory_of_a_training_has_the_state_of_its_optimiser() {
     let (sgd, adam, largest) =
         (of(SGD), of(OptimiserSpec::Adam(AdamOptions::adam())), of(OptimiserSpec::Adam(amsgrad)));
     assert_eq!([sgd.optimiser, adam.optimiser, largest.optimiser], [bytes, 2 * bytes, 3 * bytes]);
+    assert_eq!(of(OptimiserSpec::Adan(AdanOptions::default())).optimiser, 4 * bytes);
     assert_eq!(sgd.step, adam.step);
     assert_eq!(adam.total(), sgd.total() + bytes);
 }

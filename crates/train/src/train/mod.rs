@@ -1,4 +1,4 @@
-//! Training: sampling, schedule, the loop over epochs, state, log, validation. Steps are taken by a session of a backend.
+//! Training: sampling, the loop over epochs, state, log, validation. Steps are taken by a session of a backend.
 
 pub mod batch;
 pub mod case_source;
@@ -11,7 +11,6 @@ mod record;
 mod request;
 mod run_folder;
 pub mod sampler;
-pub mod schedule;
 mod state;
 mod stored_source;
 mod trainer;

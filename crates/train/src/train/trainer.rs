@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nnunet_graph::backend::{StepError, StepSpec, TrainingSession};
 use nnunet_graph::loss::{LossSpec, OverlapCounts, ScaleLossSpec};
 use nnunet_graph::optimiser::{OptimiserSpec, SgdOptions};
+use nnunet_graph::schedule::{PolynomialDecay, Schedule};
 use nnunet_graph::{Graph, init};
 use nnunet_pyformats::pickle::Value;
 
@@ -19,7 +20,6 @@ use super::log_file::LogFile;
 use super::progress_plot::write_progress_plot;
 use super::request::{Start, TrainRequest};
 use super::run_folder::RunFolder;
-use super::schedule::PolynomialDecay;
 use super::state::{self, Identity, Rates};
 use super::stored_source::StoredSource;
 use super::validate::Validation;
@@ -598,10 +598,10 @@ fn loss(
     let batch_dice = configuration.batch_dice;
     let loss = if labels.has_regions() {
         let has_ignore = labels.ignore_label().is_some();
-        ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
+        ScaleLossSpec::dice_and_binary_cross_entropy(batch_dice, has_ignore)
     } else {
         let ignore_label = labels.ignore_label().map(stored_label).transpose()?;
-        ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
+        ScaleLossSpec::dice_and_cross_entropy(batch_dice, ignore_label)
     };
     Ok(LossSpec::deep_supervision(loss, outputs))
 }
