@@ -96,6 +96,16 @@ fn settings(optimiser: &OptimiserSpec) -> Vec<(&'static str, Value)> {
             ("fused", Value::None),
             ("decoupled_weight_decay", (options.decay == Decay::Decoupled).into()),
         ],
+        // As the package adan-pytorch has it.
+        OptimiserSpec::Adan(options) => {
+            let (b1, b2, b3) = options.betas;
+            vec![
+                ("betas", Value::Tuple(vec![b1.into(), b2.into(), b3.into()])),
+                ("eps", options.epsilon.into()),
+                ("weight_decay", options.weight_decay.into()),
+                ("restart_cond", Value::None),
+            ]
+        }
     }
 }
 

@@ -12,21 +12,21 @@ use nnunet_data::plan::{Configuration, Plans};
 use nnunet_data::preprocess::{PreviousStage, check_made_from, stored_cases};
 use nnunet_graph::Graph;
 use nnunet_graph::backend::StepSpec;
-use nnunet_graph::loss::ScaleLossSpec;
+use nnunet_graph::loss::LossFacts;
+use nnunet_graph::schedule::Schedule;
 use nnunet_infer::model::{ModelSpec, network_graph, previous_stage_labels, with_network};
 use nnunet_pyformats::json::Json;
 use nnunet_pyformats::pickle::Value;
 use nnunet_recipe::Recipe;
 
-use super::choices;
 use super::error::TrainError;
+use super::parts::Parts;
 use super::request::TrainRequest;
 use super::run_folder::RunFolder;
 use super::sampling::Sampling;
-use super::schedule::PolynomialDecay;
 use super::state::Identity;
 use crate::augment::policy::deep_supervision_scales;
-use crate::augment::{AugmentationList, AugmentationPolicy, ConfigurationFacts, Mirroring, transforms};
+use crate::augment::{AugmentationPolicy, ConfigurationFacts};
 
 /// Everything about a training but its state.
 pub(super) struct Setup {
@@ -45,7 +45,7 @@ pub(super) struct Setup {
     pub policy: AugmentationPolicy,
     pub graph: Graph,
     pub step: StepSpec,
-    pub schedule: PolynomialDecay,
+    pub schedule: Arc<dyn Schedule>,
     pub sampling: Arc<dyn Sampling>,
     pub identity: Identity,
     /// Where the split comes from, and what is odd about it.
@@ -132,6 +132,7 @@ impl Setup {
     /// earlier run is changed then.
     pub(super) fn new(
         mut request: TrainRequest,
+        parts: &Parts,
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
@@ -156,6 +157,7 @@ impl Setup {
         };
         Self::decide(
             request,
+            parts,
             folder,
             documents,
             previous_stage,
@@ -167,6 +169,7 @@ impl Setup {
 
     fn decide(
         request: TrainRequest,
+        parts: &Parts,
         folder: RunFolder,
         documents: Documents,
         previous_stage: Option<PathBuf>,
@@ -177,21 +180,21 @@ impl Setup {
         let Documents { preprocessed, plans, configuration, dataset, labels } = documents;
         let recipe = &request.recipe;
         let facts = facts(&configuration, &labels, recipe)?;
-        let policy = parts.augmentation(&recipe.augmentation, &facts)?;
+        let policy = parts.augmentation(recipe, &facts)?;
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
         let step = StepSpec {
-            loss: choices::loss(recipe, loss(&configuration, &labels)?, graph.outputs().len())?,
-            optimiser: choices::optimiser(&recipe.optimiser)?,
+            loss: parts.loss(recipe, &loss_facts(&configuration, &labels, &graph)?)?,
+            optimiser: parts.optimiser(recipe)?,
             gradient_norm_limit: recipe.gradient_norm_limit,
         };
         let identity = Identity {
-            recipe: recipe.clone(),
+            recipe: parts.in_full(recipe)?,
             init_args: init_args(&plans, &request, &dataset),
             mirroring_axes: policy.mirroring_axes.clone(),
         };
         Ok(Self {
-            schedule: choices::schedule(recipe)?,
-            sampling: choices::sampling(&recipe.sampling)?,
+            schedule: parts.schedule(recipe)?,
+            sampling: parts.sampling(recipe)?,
             folder,
             plans,
             configuration,
@@ -305,14 +308,17 @@ fn facts(
     })
 }
 
-fn loss(configuration: &Configuration, labels: &LabelManager) -> Result<ScaleLossSpec, TrainError> {
-    let batch_dice = configuration.batch_dice;
-    Ok(if labels.has_regions() {
-        let has_ignore = labels.ignore_label().is_some();
-        ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
-    } else {
-        let ignore_label = labels.ignore_label().map(stored_label).transpose()?;
-        ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
+fn loss_facts(
+    configuration: &Configuration,
+    labels: &LabelManager,
+    graph: &Graph,
+) -> Result<LossFacts, TrainError> {
+    Ok(LossFacts {
+        regions: labels.has_regions(),
+        ignore_label: labels.ignore_label().map(stored_label).transpose()?,
+        batch_dice: configuration.batch_dice,
+        classes: labels.num_segmentation_heads(),
+        outputs: graph.outputs().len(),
     })
 }
 

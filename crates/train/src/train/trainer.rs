@@ -17,6 +17,7 @@ use super::error::TrainError;
 use super::groups::{Members, ParameterGroup, rate_factors};
 use super::hook::StepHook;
 use super::observers::FoldRecords;
+use super::parts::Parts;
 use super::request::TrainRequest;
 use super::run_folder::RunFolder;
 use super::setup::Setup;
@@ -46,7 +47,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// Reads plans, dataset and splits, builds the network and puts the starting state into it.
+    /// Reads plans, dataset and splits, builds the network and puts the starting state into it. The recipe names built-in
+    /// parts.
     ///
     /// # Errors
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an earlier run
@@ -56,11 +58,24 @@ impl Training {
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
-        let setup = Setup::new(request, folders, progress)?;
+        Self::prepare_with(request, &Parts::default(), folders, progress)
+    }
+
+    /// The same with the parts that the recipe may name.
+    ///
+    /// # Errors
+    /// See [`Training::prepare`].
+    pub fn prepare_with(
+        request: TrainRequest,
+        parts: &Parts,
+        folders: &Folders,
+        progress: &dyn Progress,
+    ) -> Result<Self, TrainError> {
+        let setup = Setup::new(request, parts, folders, progress)?;
         let request = &setup.request;
         let parameters = init::initialise(&setup.graph, request.seed);
         let mut session = request.backend.training(&setup.graph, parameters, &setup.step)?;
-        let (start, recipe) = (&request.start, &request.recipe);
+        let (start, recipe) = (&request.start, &setup.identity.recipe);
         let state = starting_state(start, &setup.folder, recipe, &setup.graph, &mut *session, progress)?;
         let training = Self {
             records: FoldRecords::create(setup.folder.fold())?,
