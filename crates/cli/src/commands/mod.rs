@@ -24,6 +24,7 @@ mod plan_and_preprocess;
 mod predict;
 mod preprocess;
 mod train;
+mod trainers;
 mod verify;
 mod writable;
 
@@ -52,6 +53,7 @@ const ENTRIES: &[Entry] = &[
     move_plans::ENTRY,
     preprocess::ENTRY,
     plan_and_preprocess::ENTRY,
+    trainers::ENTRY,
     train::ENTRY,
     predict::ENTRY,
     ensemble::ENTRY,

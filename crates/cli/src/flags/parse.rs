@@ -61,8 +61,9 @@ fn assign_positionals(
             words[command.positionals.len()..].join(" ")
         )));
     }
-    if words.len() < command.positionals.len() {
-        let missing: Vec<_> = command.positionals[words.len()..].iter().map(|p| p.name).collect();
+    let missing = command.positionals[words.len()..].iter().filter(|p| p.is_required());
+    let missing: Vec<_> = missing.map(|p| p.name).collect();
+    if !missing.is_empty() {
         return Err(UsageError(format!("the following arguments are required: {}", missing.join(", "))));
     }
     for (positional, word) in command.positionals.iter().zip(words) {

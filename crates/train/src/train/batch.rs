@@ -2,7 +2,8 @@
 //! epoch, iteration) alone.
 
 use super::case_source::{CaseSource, SourceError};
-use super::sampler::{PatchSampler, content_of_sample};
+use super::sampler::PatchSampler;
+use super::sampling::Sampling;
 use crate::augment::{
     AugmentError, AugmentationPolicy, AugmentedSample, FinishPolicy, Purpose, SampleAddress, SampleTarget,
     Scratch,
@@ -112,18 +113,17 @@ pub struct BatchComposer {
     preparation: Preparation,
     sampler: PatchSampler,
     batch_size: usize,
-    foreground_fraction: f64,
+    sampling: Arc<dyn Sampling>,
     seed: u64,
 }
 
 impl BatchComposer {
-    /// Batches of `batch_size` patches of `cases`; the last `foreground_fraction` of a batch shows
-    /// foreground for certain.
+    /// Batches of `batch_size` patches of `cases`; `sampling` says which of them show foreground for certain.
     pub fn new(
         cases: Vec<Arc<dyn CaseSource>>,
         preparation: Preparation,
         batch_size: usize,
-        foreground_fraction: f64,
+        sampling: Arc<dyn Sampling>,
         has_ignore: bool,
         seed: u64,
     ) -> Result<Self, BatchError> {
@@ -132,7 +132,7 @@ impl BatchComposer {
             Preparation::Validation { patch, .. } => (*patch, *patch),
         };
         let sampler = PatchSampler { crop, patch, has_ignore };
-        let composer = Self { cases, preparation, sampler, batch_size, foreground_fraction, seed };
+        let composer = Self { cases, preparation, sampler, batch_size, sampling, seed };
         if composer.cases.is_empty() {
             let purpose = match composer.purpose() {
                 Purpose::Training => "training",
@@ -183,7 +183,7 @@ impl BatchComposer {
         let case = &self.cases[rng.random_range(0..self.cases.len())];
         let name = case.identifier();
         let failed = |source| BatchError::Case { case: name.to_owned(), source };
-        let content = content_of_sample(sample, self.batch_size, self.foreground_fraction);
+        let content = self.sampling.content(sample, self.batch_size, &mut rng);
         let layout = case.layout().map_err(failed)?;
         let locations = case.foreground_locations().map_err(failed)?;
         let start = self.sampler.draw_start(layout.shape, content, &locations, &mut rng);

@@ -109,8 +109,15 @@ impl Training {
         let rates = Rates { current, initial: setup.request.recipe.initial_learning_rate };
         let snapshot = self.session.export()?;
         let aside = if self.unsaved { setup.folder.set_aside(path).map_err(|e| setup.io(e))? } else { None };
-        let saved =
-            state::save(path, &setup.graph, snapshot, setup.optimiser, rates, &self.state, &setup.identity);
+        let saved = state::save(
+            path,
+            &setup.graph,
+            snapshot,
+            &setup.step.optimiser,
+            rates,
+            &self.state,
+            &setup.identity,
+        );
         if let Err(source) = saved {
             if let Some(aside) = aside {
                 aside.take_back().map_err(|e| setup.io(e))?;
