@@ -173,7 +173,12 @@ impl<'a> Options<'a> {
         OptionError::Unsuitable { what: self.what.clone(), reason: reason.into() }
     }
 
-    fn read<T>(
+    /// The option `name` as `read` understands it, for kinds of values that only one part has; `expected` says in words
+    /// what these are.
+    ///
+    /// # Errors
+    /// A value that `read` does not take.
+    pub fn read<T>(
         &mut self,
         name: &'static str,
         expected: &str,

@@ -98,13 +98,13 @@ fn inputs(case: &Value) -> (Tensor, Target) {
 
 /// Value and gradient of a loss of one output.
 fn evaluate(loss: &dyn Loss, logits: &Tensor, target: &Target) -> (f64, Vec<f32>) {
-    let targets = Targets { scales: vec![target.clone()] };
+    let targets = Targets::new(vec![target.clone()]);
     let (value, gradients) = loss.value_and_gradient(std::slice::from_ref(logits), &targets).unwrap();
     (value.total, gradients.into_iter().next().unwrap().unwrap().data)
 }
 
 fn value(loss: &dyn Loss, logits: &Tensor, target: &Target) -> f64 {
-    let targets = Targets { scales: vec![target.clone()] };
+    let targets = Targets::new(vec![target.clone()]);
     loss.value(std::slice::from_ref(logits), &targets).unwrap().total
 }
 
@@ -190,7 +190,7 @@ fn outputs_are_weighted_and_those_of_weight_zero_left_out() {
         let (single, three) = (loss(&case, 1), loss(&case, 3));
         let (logits, target) = inputs(&case);
         let (total, gradient) = evaluate(&*single, &logits, &target);
-        let targets = Targets { scales: vec![target.clone(), target.clone(), target.clone()] };
+        let targets = Targets::new(vec![target.clone(), target.clone(), target.clone()]);
         let all = [logits.clone(), logits.clone(), logits.clone()];
         let (value, gradients) = three.value_and_gradient(&all, &targets).unwrap();
         let expected = (weights[0] + weights[1]) * total;
@@ -276,7 +276,7 @@ fn targets_and_weights_that_do_not_fit_are_errors() {
         let mut spec = ScaleLossSpec::dice_and_cross_entropy(true, None);
         spec.terms.push(term.weighted(1.0));
         let loss = host_loss(&LossSpec::deep_supervision(spec, 1));
-        loss.value(&[logits(shape)], &Targets { scales: vec![target] }).unwrap_err()
+        loss.value(&[logits(shape)], &Targets::new(vec![target])).unwrap_err()
     };
     let ce = || TermSpec::CrossEntropy(CrossEntropySpec::default());
     let stray = with(ce(), Target::Labels(labels(3)));

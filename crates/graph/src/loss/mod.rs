@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 pub use built_in::{LossBuilder, LossFacts, losses};
 pub use overlap_counts::OverlapCounts;
-pub use targets::{LabelBatch, RegionBatch, Target, Targets};
+pub use targets::{LabelBatch, RegionBatch, Target, Targets, Validity};
 pub use terms::{
     BoundarySpec, ClDiceSpec, Compared, CrossEntropySpec, DICE_SMOOTH, DiceSpec, FocalSpec, HausdorffSpec,
     ScaleLossSpec, TermSpec, TopKSpec, TverskySpec, WeightedTerm,

@@ -8,6 +8,7 @@ mod adam;
 mod adan;
 mod built_in;
 mod clip;
+mod rates;
 mod sgd;
 
 use indexmap::IndexMap;
@@ -16,6 +17,7 @@ pub use adam::{Adam, AdamOptions, Decay};
 pub use adan::{Adan, AdanOptions};
 pub use built_in::{OptimiserBuilder, optimisers};
 pub use clip::clip_gradient_norm;
+pub use rates::Rates;
 pub use sgd::{Sgd, SgdOptions};
 
 use crate::error::NetworkError;
