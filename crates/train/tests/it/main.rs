@@ -7,3 +7,4 @@ mod augment_goldens;
 mod augment_streams;
 mod other_backend;
 mod train_steps;
+mod transform_goldens;
