@@ -14,7 +14,7 @@ fuzz_target!(|bytes: &[u8]| {
         let results = around.join("results");
         fs::create_dir_all(&results).expect("memory is there");
         let names = |folder| fs::read_dir(folder).expect("it is a folder").count();
-        match install_model(path, &results, false, &Silent, &Cancel::new()) {
+        match install_model(path, &results, false, Ctx::new(&Silent, &Cancel::new())) {
             Ok(installed) => {
                 assert!(!installed.models.is_empty());
                 let _ = installed_models(&results);

@@ -38,6 +38,6 @@ fuzz_target!(|bytes: &[u8]| {
         };
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let job = MergeJob { identifier: format!("{name}-merged"), probabilities: vec![path.to_owned()] };
-        let _ = merger.merge_all(&[job], &Silent, &Cancel::new());
+        let _ = merger.merge_all(&[job], Ctx::new(&Silent, &Cancel::new()));
     });
 });

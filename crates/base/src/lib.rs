@@ -4,6 +4,7 @@
 //! Knows neither images nor networks nor nnU-Net.
 #![forbid(unsafe_code)]
 
+pub mod ctx;
 pub mod files;
 pub mod lock;
 pub mod memory;
@@ -13,6 +14,7 @@ pub mod progress;
 pub mod spelling;
 pub mod workers;
 
+pub use ctx::Ctx;
 pub use lock::FolderInUse;
 pub use memory::MemoryLimitError;
 pub use one_case::Panicked;

@@ -43,6 +43,27 @@ pub enum Event<'a> {
         /// What was just finished, e.g. a case identifier or a line on losses.
         detail: &'a str,
     },
+    /// An epoch of a training is complete.
+    EpochFinished {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// Mean loss of the training batches.
+        train_loss: f64,
+        /// Mean loss of the validation batches.
+        validation_loss: f64,
+        /// Pseudo-Dice of each foreground class or region; not a number where there was nothing to measure.
+        pseudo_dice: &'a [f64],
+        /// Moving average of the mean pseudo-Dice.
+        moving_average: f64,
+        /// Whether the moving average is the best so far.
+        is_best: bool,
+        /// Learning rate.
+        learning_rate: f64,
+        /// Duration in seconds.
+        seconds: f64,
+        /// Share of the duration, from 0 to 1, that was spent waiting for batches.
+        waiting: f64,
+    },
     /// The stage ended.
     Finished,
     /// Something worth a line in the log.

@@ -4,6 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use nnunet::Ctx;
 use nnunet::predict::Predictor;
 use nnunet::preprocess::RawCase;
 use nnunet::progress::{self, Cancel, Event};
@@ -36,6 +37,10 @@ impl Callback {
     fn new(function: Progress, user: *mut c_void) -> Self {
         Self { state: Mutex::new(CallbackState { function, user, total: 0 }), cancel: Cancel::new() }
     }
+
+    fn ctx(&self) -> Ctx<'_> {
+        Ctx::new(self, &self.cancel)
+    }
 }
 
 impl progress::Progress for Callback {
@@ -67,7 +72,7 @@ unsafe fn with_predictor(
     model: *mut LoadedModel,
     progress: Progress,
     user: *mut c_void,
-    call: impl FnOnce(&mut Predictor, &Callback) -> Result<(), Failure>,
+    call: impl FnOnce(&mut Predictor<'static>, &Callback) -> Result<(), Failure>,
 ) -> i32 {
     guarded(|| {
         // SAFETY: null or valid, as the caller vouches.
@@ -95,7 +100,7 @@ pub unsafe extern "C" fn nnunet_predict_file(
     progress: Progress,
     user: *mut c_void,
 ) -> i32 {
-    let call = |predictor: &mut Predictor, callback: &Callback| {
+    let call = |predictor: &mut Predictor<'static>, callback: &Callback| {
         if inputs.is_null() || input_count == 0 {
             return Err(Failure::text("inputs are empty: expected one path for each channel"));
         }
@@ -108,7 +113,7 @@ pub unsafe extern "C" fn nnunet_predict_file(
             .collect::<Result<_, _>>()?;
         // SAFETY: the caller vouches for the text.
         let output = unsafe { path(output, "output") }?;
-        predictor.predict_files(&files, output, callback, &callback.cancel).map_err(Failure::of)
+        predictor.predict_files(&files, output, callback.ctx()).map_err(Failure::of)
     };
     // SAFETY: the caller vouches for the model.
     unsafe { with_predictor(model, progress, user, call) }
@@ -131,7 +136,7 @@ pub unsafe extern "C" fn nnunet_predict_array(
     progress: Progress,
     user: *mut c_void,
 ) -> i32 {
-    let call = |predictor: &mut Predictor, callback: &Callback| {
+    let call = |predictor: &mut Predictor<'static>, callback: &Callback| {
         if voxels.is_null() || shape.is_null() || spacing.is_null() || labels.is_null() {
             return Err(Failure::text("voxels, shape, spacing and labels must not be NULL"));
         }
@@ -155,7 +160,7 @@ pub unsafe extern "C" fn nnunet_predict_array(
             geometry: Geometry::with_spacing([x, y, z]).into(),
             segmentation: None,
         };
-        let found = predictor.predict_image(case, callback, &callback.cancel).map_err(Failure::of)?;
+        let found = predictor.predict_image(case, callback.ctx()).map_err(Failure::of)?;
         // SAFETY: not null, and the caller vouches for as many labels as the shape says.
         let labels = unsafe { std::slice::from_raw_parts_mut(labels, count) };
         labels.copy_from_slice(found.data());

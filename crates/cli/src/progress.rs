@@ -118,6 +118,7 @@ impl Progress for Display {
             Style::None => match event {
                 Event::Message(text) => output::remark(text),
                 Event::Warning(text) => output::remark(&format!("warning: {text}")),
+                Event::EpochFinished { .. } => output::remark(&epoch_line(&event)),
                 _ => {}
             },
         }
@@ -175,6 +176,7 @@ impl Stage {
             Event::Finished => self.finish_bar(),
             Event::Message(text) => self.above_bar(text),
             Event::Warning(text) => self.above_bar(&format!("warning: {text}")),
+            Event::EpochFinished { .. } => self.above_bar(&epoch_line(event)),
             _ => {}
         }
     }
@@ -220,9 +222,44 @@ impl Stage {
             }
             Event::Message(text) => output::remark(text),
             Event::Warning(text) => output::remark(&format!("warning: {text}")),
+            Event::EpochFinished { .. } => output::remark(&epoch_line(event)),
             _ => {}
         }
     }
+}
+
+/// The line on an epoch that is complete; empty for other events.
+fn epoch_line(event: &Event<'_>) -> String {
+    let Event::EpochFinished {
+        epoch,
+        train_loss,
+        validation_loss,
+        pseudo_dice,
+        moving_average,
+        seconds,
+        waiting,
+        ..
+    } = event
+    else {
+        return String::new();
+    };
+    let dice: Vec<String> = pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
+    format!(
+        "epoch {epoch}: train loss {}, validation loss {}, pseudo Dice [{}], moving average {}, {} s ({} % waiting for \
+         data)",
+        rounded(*train_loss, 4),
+        rounded(*validation_loss, 4),
+        dice.join(", "),
+        rounded(*moving_average, 4),
+        rounded(*seconds, 1),
+        rounded(100.0 * waiting, 1),
+    )
+}
+
+/// `value` with at most `digits` decimals.
+fn rounded(value: f64, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    (value * factor).round() / factor
 }
 
 fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
@@ -234,6 +271,21 @@ fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
         Event::Advanced { done, detail } => json!({
             "event": "advanced", "stage": stage.name, "done": done, "total": stage.total,
             "seconds": stage.started.elapsed().as_secs_f64(), "detail": detail
+        }),
+        Event::EpochFinished {
+            epoch,
+            train_loss,
+            validation_loss,
+            pseudo_dice,
+            moving_average,
+            is_best,
+            learning_rate,
+            seconds,
+            waiting,
+        } => json!({
+            "event": "epoch_finished", "stage": stage.name, "epoch": epoch, "train_loss": train_loss,
+            "validation_loss": validation_loss, "pseudo_dice": pseudo_dice, "moving_average": moving_average,
+            "is_best": is_best, "learning_rate": learning_rate, "seconds": seconds, "waiting": waiting
         }),
         Event::Finished => json!({
             "event": "finished", "stage": stage.name, "seconds": stage.started.elapsed().as_secs_f64()

@@ -1,6 +1,7 @@
 //! What every verb needs: folders, threads, progress and the request to stop.
 
 use anyhow::Context;
+use nnunet::Ctx;
 use nnunet::progress::{Cancel, Event, Progress};
 
 use crate::environment::{folder, variable};
@@ -58,6 +59,11 @@ impl Session {
             cancel: self.cancel.clone(),
             threads: self.threads,
         }
+    }
+
+    /// What the stages are given.
+    pub(crate) fn ctx(&self) -> Ctx<'_> {
+        Ctx::new(&self.display, &self.cancel)
     }
 
     /// A line for the user.

@@ -68,7 +68,7 @@ fn failures_end_with_1_and_say_what_to_do() {
         ("plan -d 7", "fingerprint"),
         ("explain -d 7", "nnUNetPlans.json"),
         ("move-plans -s 7 -t 7 -sp nnUNetPlans", "plan the dataset whose plans are to be moved first"),
-        ("plan -d 7 -pl NoPlanner", "known planners"),
+        ("plan -d 7 -pl NoPlanner", "planner \"NoPlanner\" is not known"),
         ("train 7 3d_fullres 0", "nnUNetPlans.json"),
         ("train 7 3d_fullres 0 -tr MyTrainer", "nnUNetTrainer_Nepochs"),
         ("predict -i raw -o out -m nowhere", "nowhere"),

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use nnunet_assess::evaluate::folder::evaluate_changed;
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
+use nnunet_data::Parts;
 use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::cases::{prediction_cases, training_cases};
 use nnunet_data::dataset::{ImageReader, LabelOrRegion};
@@ -91,9 +93,9 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
     let preprocessed = root.path().join("pre").join(NAME);
     let dataset = DatasetJson::load(&raw.join("dataset.json")).unwrap();
     let cases = training_cases(&raw, &dataset).unwrap();
-    let fingerprint = extract(&cases, &dataset, &Silent, &Cancel::new()).unwrap();
+    let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
     fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
-    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
     let original = fs::read_to_string(&path).unwrap();
     with_own_schemes(&path, FRAGILE.name);
@@ -104,8 +106,14 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
         let options = PreprocessOptions { workers: Some(workers), ..Default::default() };
         let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
         let plans = Plans::read(&path).unwrap();
-        let result =
-            preprocess_dataset(folders, &dataset, &plans, &["3d_fullres"], &options, &Silent, &Cancel::new());
+        let result = preprocess_dataset(
+            folders,
+            &dataset,
+            &plans,
+            &["3d_fullres"],
+            &options,
+            Ctx::new(&Silent, &Cancel::new()),
+        );
         let message = result.unwrap_err().to_string();
         assert!(message.starts_with("5 of 20 cases could not be preprocessed"), "{message}");
         check_lines(&message, &bad, case);
@@ -120,8 +128,14 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
     change(&raw.join("imagesTr/ball_000_0000.nii.gz"), |voxels| voxels.fill(1.0));
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
     let (plans, options) = (Plans::read(&path).unwrap(), PreprocessOptions::default());
-    let result =
-        preprocess_dataset(folders, &dataset, &plans, &["3d_fullres"], &options, &Silent, &Cancel::new());
+    let result = preprocess_dataset(
+        folders,
+        &dataset,
+        &plans,
+        &["3d_fullres"],
+        &options,
+        Ctx::new(&Silent, &Cancel::new()),
+    );
     let message = result.unwrap_err().to_string();
     for words in ["case ball_000: channel 0 after DividingNormalization: ", "infinity at [0, 0, 0]"] {
         assert!(message.contains(words), "{words:?} in {message}");
@@ -136,7 +150,7 @@ fn the_fingerprint_names_images_with_nan() {
     let take = |json: &str| {
         fs::write(raw.join("dataset.json"), json).unwrap();
         let dataset = DatasetJson::load(&raw.join("dataset.json")).unwrap();
-        extract(&training_cases(&raw, &dataset).unwrap(), &dataset, &Silent, &Cancel::new())
+        extract(&training_cases(&raw, &dataset).unwrap(), &dataset, Ctx::new(&Silent, &Cancel::new()))
     };
     let path = raw.join("imagesTr/ball_002_0000.nii.gz");
     change(&path, |voxels| voxels[3..7].fill(f32::NAN));
@@ -193,7 +207,13 @@ fn of_twenty_cases_fifteen_are_predicted() {
     let load = || {
         let model = Model::load(&model, &[], "checkpoint_final.pth").unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
-        Predictor::new(model, &cpu, WindowOptions { mirroring: false, ..Default::default() }).unwrap()
+        Predictor::new(
+            model.spec,
+            model.weights,
+            &cpu,
+            WindowOptions { mirroring: false, ..Default::default() },
+        )
+        .unwrap()
     };
     let made = |folder: &Path| -> Vec<PathBuf> {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -204,15 +224,15 @@ fn of_twenty_cases_fifteen_are_predicted() {
 
     let good = root.path().join("good");
     let mut predictor = load();
-    let dataset = predictor.model().dataset.clone();
+    let dataset = predictor.spec().dataset.clone();
     let cases = prediction_cases(&images, &dataset).unwrap();
     let request = PredictRequest::new(&images, &good);
-    predict_cases(&mut predictor, &cases, &request, &Silent, &Cancel::new()).unwrap();
+    predict_cases(&mut predictor, &cases, &request, Ctx::new(&Silent, &Cancel::new())).unwrap();
 
     let bad = spoil(&images, |number| format!("{}_0000.nii.gz", case(number)));
     let output = root.path().join("output");
     let request = PredictRequest { preprocessing_threads: 2, ..PredictRequest::new(&images, &output) };
-    let result = predict_cases(&mut predictor, &cases, &request, &Silent, &Cancel::new());
+    let result = predict_cases(&mut predictor, &cases, &request, Ctx::new(&Silent, &Cancel::new()));
     let message = result.unwrap_err().to_string();
     assert!(message.starts_with("5 of 20 cases failed"), "{message}");
     check_lines(&message, &bad, case);
@@ -232,7 +252,8 @@ fn of_twenty_cases_fifteen_are_predicted() {
     for save_probabilities in [false, true] {
         let request = PredictRequest { save_probabilities, ..PredictRequest::new(&images, &output) };
         let cases = &cases[3..5];
-        let message = predict_cases(&mut predictor, cases, &request, &fragile, &Cancel::new()).unwrap_err();
+        let message =
+            predict_cases(&mut predictor, cases, &request, Ctx::new(&fragile, &Cancel::new())).unwrap_err();
         let message = message.to_string();
         assert!(message.contains("case new_03: internal error: the bug of this progress"), "{message}");
         let files = made(&output);
@@ -255,7 +276,7 @@ fn a_panic_in_the_evaluation_of_a_case_names_it() {
     let classes = [LabelOrRegion::Label(1)];
     let reader = ImageReader::SimpleItk;
     let change = |labels: &mut nnunet_volume::Volume<f32>| assert!(labels.data()[0] == 0.0, "first voxel");
-    let result = evaluate_changed(&pairs, reader, &classes, None, &change, &Silent, &Cancel::new());
+    let result = evaluate_changed(&pairs, reader, &classes, None, &change, Ctx::new(&Silent, &Cancel::new()));
     let message = result.unwrap_err().to_string();
     assert!(message.starts_with("1 cases cannot be evaluated"), "{message}");
     let line = format!("{}: internal error: first voxel", pairs[1].1.display());
@@ -293,7 +314,8 @@ fn channels_that_lie_elsewhere_are_one_warning() {
         Json::parse(&text.replacen('{', &own, 1)).unwrap().save(&json, KeyOrder::Kept).unwrap();
         let dataset = DatasetJson::load(&json).unwrap();
         let warnings = Warnings::default();
-        extract(&training_cases(&raw, &dataset).unwrap(), &dataset, &warnings, &Cancel::new()).unwrap();
+        extract(&training_cases(&raw, &dataset).unwrap(), &dataset, Ctx::new(&warnings, &Cancel::new()))
+            .unwrap();
         let said = warnings.0.into_inner().unwrap();
         let [line] = said.as_slice() else { panic!("{said:?}") };
         for words in ["ball_000_0001.nii.gz: ", how, "that of ", "ball_000_0000.nii.gz (1 more channels"] {

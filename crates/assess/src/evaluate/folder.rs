@@ -11,8 +11,9 @@ use super::EvaluateError;
 use super::additions::{AddedMetrics, Additions};
 use super::overlap::overlaps;
 use super::summary::{CaseMetrics, Metrics, Summary};
+use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::reader::ImageReader;
 use nnunet_data::dataset::{DatasetJson, LabelManager, LabelOrRegion};
@@ -50,8 +51,7 @@ pub fn evaluate_folder(
     request: &FolderEvaluation,
     dataset_json: &Path,
     plans: &Path,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
     let json = DatasetJson::load(dataset_json)?;
     LabelManager::check_name(Json::load(plans)?.get("label_manager"), plans)?;
@@ -59,7 +59,7 @@ pub fn evaluate_folder(
     let references = files_with_ending(&request.reference, &json.file_ending)?;
     let reader = ImageReader::for_example(&json, references.first().map(PathBuf::as_path))?;
     let classes = labels.foreground();
-    evaluate(request, &json.file_ending, reader, &classes, labels.ignore_label(), progress, cancel)
+    evaluate(request, &json.file_ending, reader, &classes, labels.ignore_label(), ctx)
 }
 
 /// Evaluates the given labels and writes the summary (`nnUNetv2_evaluate_simple`). The file ending is
@@ -71,8 +71,7 @@ pub fn evaluate_simple(
     request: &FolderEvaluation,
     labels: &[i32],
     ignore_label: Option<i32>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
     let mut classes: Vec<LabelOrRegion> = Vec::new();
     for &label in labels {
@@ -94,7 +93,7 @@ pub fn evaluate_simple(
         });
     }
     let reader = ImageReader::from_file_ending(&ending, &all[0])?;
-    evaluate(request, &ending, reader, &classes, ignore_label, progress, cancel)
+    evaluate(request, &ending, reader, &classes, ignore_label, ctx)
 }
 
 fn evaluate(
@@ -103,8 +102,7 @@ fn evaluate(
     reader: ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
     let predictions = files_with_ending(&request.prediction, file_ending)?;
     let references = files_with_ending(&request.reference, file_ending)?;
@@ -133,7 +131,7 @@ fn evaluate(
         .map(|prediction| (request.reference.join(prediction.file_name().unwrap_or_default()), prediction))
         .collect();
     let additions = request.additions;
-    let summary = evaluate_all(&pairs, reader, classes, ignore_label, additions, &|_| (), progress, cancel)?;
+    let summary = evaluate_all(&pairs, reader, classes, ignore_label, additions, &|_| (), ctx)?;
     let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
     summary.save(&output)?;
     Ok(summary)
@@ -148,10 +146,9 @@ pub fn evaluate_pairs(
     reader: ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
-    evaluate_changed(pairs, reader, classes, ignore_label, &|_| (), progress, cancel)
+    evaluate_changed(pairs, reader, classes, ignore_label, &|_| (), ctx)
 }
 
 /// Evaluates predictions as they would be after `change`, which gets each as it was read; writes nothing.
@@ -164,10 +161,9 @@ pub fn evaluate_changed(
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
-    evaluate_all(pairs, reader, classes, ignore_label, Additions::default(), change, progress, cancel)
+    evaluate_all(pairs, reader, classes, ignore_label, Additions::default(), change, ctx)
 }
 
 fn evaluate_all(
@@ -177,18 +173,17 @@ fn evaluate_all(
     ignore_label: Option<i32>,
     additions: Additions,
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
     if classes.is_empty() {
         return Err(EvaluateError::NoClasses);
     }
-    progress.event(Event::Started { stage: "evaluate", total: pairs.len() as u64 });
+    ctx.event(Event::Started { stage: "evaluate", total: pairs.len() as u64 });
     let done = AtomicU64::new(0);
     let results: Vec<Option<Result<CaseMetrics, String>>> = pairs
         .par_iter()
         .map(|(reference, prediction)| {
-            if cancel.is_cancelled() {
+            if ctx.is_cancelled() {
                 return None;
             }
             let result = named_case(prediction.display(), || {
@@ -200,16 +195,16 @@ fn evaluate_all(
                     ignore_label,
                     additions,
                     change,
-                    progress,
+                    ctx.progress,
                 )
             });
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = prediction.file_name().unwrap_or_default().to_string_lossy();
-            progress.event(Event::Advanced { done, detail: &name });
+            ctx.event(Event::Advanced { done, detail: &name });
             Some(result)
         })
         .collect();
-    progress.event(Event::Finished);
+    ctx.event(Event::Finished);
     let mut cases = Vec::new();
     let mut faults = Vec::new();
     for result in results {

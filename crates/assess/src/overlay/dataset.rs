@@ -9,9 +9,10 @@ use rayon::prelude::*;
 use super::error::OverlayError;
 use super::picture::{overlay, to_png};
 use super::slice::slice_with_most_foreground;
+use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::cases::training_cases_with_warnings;
 use nnunet_data::dataset::reader::ReadChannels;
 use nnunet_data::dataset::{Case, DatasetJson, ImageReader, LabelledImage};
@@ -36,20 +37,18 @@ pub struct OverlayRequest<'a> {
 pub fn raw_overlays(
     folder: &Path,
     request: &OverlayRequest<'_>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<usize, OverlayError> {
     let json = DatasetJson::load(&folder.join("dataset.json"))?;
-    let cases = training_cases_with_warnings(folder, &json, progress)?;
+    let cases = training_cases_with_warnings(folder, &json, ctx.progress)?;
     let example = cases.first().and_then(|case| case.images.first());
     let reader = ImageReader::for_example(&json, example.map(|path| path.as_path()))?;
     draw_all(
         request,
         &cases,
         |case| &case.identifier,
-        |case| raw_case(case, reader, request, progress),
-        progress,
-        cancel,
+        |case| raw_case(case, reader, request, ctx.progress),
+        ctx,
     )
 }
 
@@ -61,14 +60,13 @@ pub fn raw_overlays(
 pub fn preprocessed_overlays(
     folder: &Path,
     request: &OverlayRequest<'_>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<usize, OverlayError> {
     let cases = stored_cases(folder).map_err(|source| OverlayError::Preprocessed { source })?;
     if cases.is_empty() {
         return Err(OverlayError::NoCases { folder: folder.to_owned() });
     }
-    draw_all(request, &cases, |case| case, |case| stored_case(case, folder, request), progress, cancel)
+    draw_all(request, &cases, |case| case, |case| stored_case(case, folder, request), ctx)
 }
 
 /// One slice of a case.
@@ -83,24 +81,23 @@ fn draw_all<C: Sync>(
     cases: &[C],
     name: impl Fn(&C) -> &str + Sync,
     read: impl Fn(&C) -> Result<Slice, String> + Sync,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<usize, OverlayError> {
-    progress.event(Event::Started { stage: "overlay", total: cases.len() as u64 });
+    ctx.event(Event::Started { stage: "overlay", total: cases.len() as u64 });
     let done = AtomicU64::new(0);
     let results: Vec<Option<Result<(), String>>> = cases
         .par_iter()
         .map(|case| {
-            if cancel.is_cancelled() {
+            if ctx.is_cancelled() {
                 return None;
             }
             let result = one_case(|| draw(&read(case)?, name(case), request));
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            progress.event(Event::Advanced { done, detail: name(case) });
+            ctx.event(Event::Advanced { done, detail: name(case) });
             Some(result.map_err(|error| format!("case {}: {error}", name(case))))
         })
         .collect();
-    progress.event(Event::Finished);
+    ctx.event(Event::Finished);
     let mut faults = Vec::new();
     for result in results {
         faults.extend(result.ok_or(OverlayError::Interrupted)?.err());

@@ -8,8 +8,9 @@ use rayon::prelude::*;
 
 use super::error::PostprocessError;
 use super::largest_component::Postprocessing;
+use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::ImageReader;
 use nnunet_data::prediction_folder::PredictionFolder;
 
@@ -22,30 +23,29 @@ pub fn apply_to_folder(
     postprocessing: &Postprocessing,
     input: &PredictionFolder,
     output: &Path,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<usize, PostprocessError> {
     let files = input.segmentations()?;
     std::fs::create_dir_all(output).map_err(PostprocessError::io(output))?;
     input.write_companions(output).map_err(PostprocessError::io(output))?;
-    progress.event(Event::Started { stage: "postprocess", total: files.len() as u64 });
+    ctx.event(Event::Started { stage: "postprocess", total: files.len() as u64 });
     let done = AtomicU64::new(0);
     let results: Vec<Option<Result<usize, String>>> = files
         .par_iter()
         .map(|file| {
-            if cancel.is_cancelled() {
+            if ctx.is_cancelled() {
                 return None;
             }
             let name = file.file_name().unwrap_or_default();
             let removed = named_case(file.display(), || {
-                apply_to_file(postprocessing, input.reader, file, &output.join(name), progress)
+                apply_to_file(postprocessing, input.reader, file, &output.join(name), ctx.progress)
             });
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            progress.event(Event::Advanced { done, detail: &name.to_string_lossy() });
+            ctx.event(Event::Advanced { done, detail: &name.to_string_lossy() });
             Some(removed)
         })
         .collect();
-    progress.event(Event::Finished);
+    ctx.event(Event::Finished);
     let mut removed = 0;
     let mut faults = Vec::new();
     for result in results {

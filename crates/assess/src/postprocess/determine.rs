@@ -11,8 +11,9 @@ use super::error::PostprocessError;
 use super::largest_component::{Classes, KeepLargest, Postprocessing};
 use crate::evaluate::Summary;
 use crate::evaluate::folder::evaluate_changed;
+use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::LabelOrRegion;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -52,11 +53,10 @@ pub fn determine(
     predictions: &PredictionFolder,
     references: &Path,
     keep_postprocessed: bool,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Determined, PostprocessError> {
     let folder = predictions.path();
-    let trial = Trial { predictions, pairs: pairs(predictions, references, progress)?, progress, cancel };
+    let trial = Trial { predictions, pairs: pairs(predictions, references, ctx.progress)?, ctx };
     let before = trial.summary(&Postprocessing::default())?;
     before.save(&folder.join("summary.json"))?;
 
@@ -82,7 +82,7 @@ pub fn determine(
     let after = best.with_predictions_in(&folder.join("postprocessed"));
     let found = Determined { postprocessing, decisions, before, after };
     if keep_postprocessed {
-        write_postprocessed(&found, predictions, progress, cancel)?;
+        write_postprocessed(&found, predictions, ctx)?;
     }
     found.postprocessing.write(&folder.join("postprocessing.pkl"))?;
     found.postprocessing.write_report(&folder.join("postprocessing.json"), &found.before, &found.after)?;
@@ -136,8 +136,7 @@ fn pairs(
 struct Trial<'a> {
     predictions: &'a PredictionFolder,
     pairs: Vec<(PathBuf, PathBuf)>,
-    progress: &'a dyn Progress,
-    cancel: &'a Cancel,
+    ctx: Ctx<'a>,
 }
 
 impl Trial<'_> {
@@ -151,8 +150,7 @@ impl Trial<'_> {
             &|segmentation| {
                 postprocessing.apply(segmentation);
             },
-            self.progress,
-            self.cancel,
+            self.ctx,
         )?)
     }
 }
@@ -161,12 +159,11 @@ impl Trial<'_> {
 fn write_postprocessed(
     found: &Determined,
     predictions: &PredictionFolder,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<(), PostprocessError> {
     let target = predictions.path().join("postprocessed");
     let temporary = TemporaryFolder::beside(&target).map_err(PostprocessError::io(&target))?;
-    apply_to_folder(&found.postprocessing, predictions, temporary.path(), progress, cancel)?;
+    apply_to_folder(&found.postprocessing, predictions, temporary.path(), ctx)?;
     found.after.save(&temporary.path().join("summary.json"))?;
     temporary.replace(&target).map_err(PostprocessError::io(&target))
 }

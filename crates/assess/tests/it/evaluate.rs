@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use nnunet_assess::evaluate::{
     Additions, FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple,
 };
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
 use nnunet_data::dataset::LabelOrRegion;
 use nnunet_pyformats::json::{Json, KeyOrder};
@@ -25,7 +26,7 @@ fn request(folder: &Path, output: &Path) -> FolderEvaluation {
 
 fn folder(root: &Path, request: &FolderEvaluation) -> Result<Summary, String> {
     let (json, plans) = (root.join("dataset.json"), root.join("plans.json"));
-    evaluate_folder(request, &json, &plans, &Silent, &Cancel::new()).map_err(|e| e.to_string())
+    evaluate_folder(request, &json, &plans, Ctx::new(&Silent, &Cancel::new())).map_err(|e| e.to_string())
 }
 
 /// The text of a summary with the folders taken out of the file names.
@@ -60,7 +61,8 @@ fn summaries_equal_the_references_byte_for_byte() {
             summary.to_json().to_python(nnunet_pyformats::json::KeyOrder::Sorted)
         );
         if name == "labels" {
-            evaluate_simple(&request(&root, &output), &[1, 2], None, &Silent, &Cancel::new()).unwrap();
+            evaluate_simple(&request(&root, &output), &[1, 2], None, Ctx::new(&Silent, &Cancel::new()))
+                .unwrap();
             compare("summary_simple.json");
         }
     }
@@ -141,7 +143,7 @@ fn voxels_that_are_no_numbers_are_a_warning_for_each_file() {
     let (json, plans) = (root.path().join("dataset.json"), root.path().join("plans.json"));
     let warnings = Warnings::default();
     let request = request(root.path(), &root.path().join("out.json"));
-    evaluate_folder(&request, &json, &plans, &warnings, &Cancel::new()).unwrap();
+    evaluate_folder(&request, &json, &plans, Ctx::new(&warnings, &Cancel::new())).unwrap();
     let mut said = warnings.0.into_inner().unwrap();
     said.sort();
     assert_eq!(said, expected);
@@ -182,7 +184,7 @@ fn faulty_cases_are_named_all_at_once() {
             .unwrap_err()
             .contains("label_manager: found Other, expected one that is known: LabelManager")
     );
-    let simple = evaluate_simple(&request, &[], None, &Silent, &Cancel::new());
+    let simple = evaluate_simple(&request, &[], None, Ctx::new(&Silent, &Cancel::new()));
     assert_eq!(simple.unwrap_err().to_string(), "no labels to evaluate");
 }
 

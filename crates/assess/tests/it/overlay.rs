@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_assess::overlay::{OverlayError, OverlayRequest, preprocessed_overlays, raw_overlays};
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 
 fn golden(name: &str) -> PathBuf {
@@ -41,7 +42,7 @@ fn raw_datasets() {
         let output = folder.path().join(expected);
         let request = OverlayRequest { output: &output, channel, intensity };
         let raw = golden("raw").join(dataset);
-        assert_eq!(raw_overlays(&raw, &request, &Silent, &Cancel::new()).unwrap(), cases.len());
+        assert_eq!(raw_overlays(&raw, &request, Ctx::new(&Silent, &Cancel::new())).unwrap(), cases.len());
         same(&output, expected, cases);
     }
 }
@@ -51,7 +52,7 @@ fn preprocessed_datasets() {
     let folder = tempfile::tempdir().unwrap();
     let request = OverlayRequest { output: folder.path(), channel: 1, intensity: 0.6 };
     let stored = golden("preprocessed/Dataset821_Volumes/nnUNetPlans_3d_fullres");
-    assert_eq!(preprocessed_overlays(&stored, &request, &Silent, &Cancel::new()).unwrap(), 2);
+    assert_eq!(preprocessed_overlays(&stored, &request, Ctx::new(&Silent, &Cancel::new())).unwrap(), 2);
     same(folder.path(), "preprocessed", &["c0", "c1"]);
 }
 
@@ -61,18 +62,18 @@ fn what_cannot_be_drawn_is_named() {
     let request = OverlayRequest { output: folder.path(), channel: 2, intensity: 0.6 };
     let cancel = Cancel::new();
     let message = |result: Result<usize, OverlayError>| result.unwrap_err().to_string();
-    let raw = message(raw_overlays(&golden("raw/Dataset821_Volumes"), &request, &Silent, &cancel));
+    let raw = message(raw_overlays(&golden("raw/Dataset821_Volumes"), &request, Ctx::new(&Silent, &cancel)));
     assert!(
         raw.contains("4 of 4 cases") && raw.contains("case v0: channel 2 was asked for, there are 2"),
         "{raw}"
     );
     let stored = golden("preprocessed/Dataset821_Volumes/nnUNetPlans_3d_fullres");
-    let stored = message(preprocessed_overlays(&stored, &request, &Silent, &cancel));
+    let stored = message(preprocessed_overlays(&stored, &request, Ctx::new(&Silent, &cancel)));
     assert!(stored.contains("case c1: channel 2"), "{stored}");
-    let empty = message(preprocessed_overlays(folder.path(), &request, &Silent, &cancel));
+    let empty = message(preprocessed_overlays(folder.path(), &request, Ctx::new(&Silent, &cancel)));
     assert!(empty.contains("no preprocessed cases"), "{empty}");
     cancel.cancel();
-    let stopped = raw_overlays(&golden("raw/Dataset821_Volumes"), &request, &Silent, &cancel);
+    let stopped = raw_overlays(&golden("raw/Dataset821_Volumes"), &request, Ctx::new(&Silent, &cancel));
     assert!(matches!(stopped, Err(OverlayError::Interrupted)));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -58,7 +58,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     };
     writable::check_folder(&output)?;
     let references = reference_folder(&session.folders, &dataset)?;
-    let summary = accumulate(&model, &folds, &output, &references, true, &session.display, &session.cancel)
+    let summary = accumulate(&model, &folds, &output, &references, true, session.ctx())
         .with_context(|| format!("cross-validation of {name}"))?;
     print_table(&summary, session);
     session.message(&format!("written to {}", output.display()));

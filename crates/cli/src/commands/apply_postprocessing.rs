@@ -49,7 +49,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let folder = prediction_folder(matches, matches.required("-i")?)?;
     writable::check_folder(output)?;
     let postprocessing = Postprocessing::read(file)?;
-    let removed = apply_to_folder(&postprocessing, &folder, output, &session.display, &session.cancel)
+    let removed = apply_to_folder(&postprocessing, &folder, output, session.ctx())
         .with_context(|| format!("postprocessing of {}", folder.path().display()))?;
     session.message(&format!(
         "{} steps, {removed} voxels removed; written to {}",

@@ -36,7 +36,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let source = Path::new(matches.required("-i")?);
     let id = matches.parsed("-overwrite_id", "a number")?;
     writable::check_folder(session.folders.raw()?)?;
-    let made = convert_msd(source, id, &session.folders, &session.display, &session.cancel)?;
+    let made = convert_msd(source, id, &session.folders, session.ctx())?;
     session.message(&format!("made {}", made.display()));
     Ok(())
 }

@@ -31,7 +31,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let source = Path::new(matches.required("FOLDER")?);
     let name = matches.required("NAME")?;
     writable::check_folder(session.folders.raw()?)?;
-    let made = convert_version_1(source, name, &session.folders, &session.display, &session.cancel)?;
+    let made = convert_version_1(source, name, &session.folders, session.ctx())?;
     session.message(&format!("made {}", made.display()));
     Ok(())
 }

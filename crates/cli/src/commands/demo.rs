@@ -91,7 +91,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         additions: Additions::default(),
     };
     let (json, plans) = (predictions.join("dataset.json"), predictions.join("plans.json"));
-    let summary = evaluate_folder(&request, &json, &plans, &session.display, &session.cancel)?;
+    let summary = evaluate_folder(&request, &json, &plans, session.ctx())?;
     print_table(&summary, session);
     session.result(&format!("model:       {}", model.display()));
     session.result(&format!("predictions: {} (summary.json beside them)", predictions.display()));
@@ -179,8 +179,8 @@ fn train(
         max_ram: None,
     };
     let mut training = Training::prepare(request, &session.folders, &session.display)?;
-    training.run(&session.display, &session.cancel)?;
-    training.validate(false, &session.display, &session.cancel)?;
+    training.run(session.ctx())?;
+    training.validate(false, session.ctx())?;
     Ok(training.folder().model().to_owned())
 }
 
@@ -192,10 +192,10 @@ fn predict(
     session: &Session,
 ) -> anyhow::Result<()> {
     let model = Model::load(folder, &[], "checkpoint_final.pth")?;
-    let cases = prediction_cases(images, &model.dataset)?;
+    let cases = prediction_cases(images, &model.spec.dataset)?;
     let backend = backend(matches, session, false)?;
-    let mut predictor = Predictor::new(model, &*backend, WindowOptions::default())?;
+    let mut predictor = Predictor::new(model.spec, model.weights, &*backend, WindowOptions::default())?;
     let request = PredictRequest::new(images, output);
-    predict_cases(&mut predictor, &cases, &request, &session.display, &session.cancel)?;
+    predict_cases(&mut predictor, &cases, &request, session.ctx())?;
     Ok(())
 }

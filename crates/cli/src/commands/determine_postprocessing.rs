@@ -42,7 +42,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let folder = prediction_folder(matches, matches.required("-i")?)?;
     writable::check_folder(folder.path())?;
     let keep = !matches.has("--remove_postprocessed");
-    let found = determine(&folder, references, keep, &session.display, &session.cancel)
+    let found = determine(&folder, references, keep, session.ctx())
         .with_context(|| format!("postprocessing of {}", folder.path().display()))?;
     print_decisions(&found, session);
     session.message(&format!("written to {}", folder.path().join("postprocessing.pkl").display()));

@@ -44,7 +44,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let output = Path::new(matches.required("-o")?);
     writable::check_folder(output)?;
     let save = matches.has("--save_npz");
-    let cases = ensemble_folders(&folders, output, save, &session.display, &session.cancel)?;
+    let cases = ensemble_folders(&folders, output, save, session.ctx())?;
     session.message(&format!(
         "{cases} cases from {} folders, written to {}",
         folders.len(),

@@ -60,12 +60,11 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     writable::check_file(&output)?;
     let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
     let ignore = matches.parsed("-il", "a label (whole number)")?;
-    let (display, cancel) = (&session.display, &session.cancel);
     let summary = match (matches.path("-djfile"), matches.path("-pfile"), labels.is_empty()) {
         (Some(json), Some(plans), true) if ignore.is_none() => {
-            evaluate_folder(&request, &json, &plans, display, cancel)
+            evaluate_folder(&request, &json, &plans, session.ctx())
         }
-        (None, None, false) => evaluate_simple(&request, &labels, ignore, display, cancel),
+        (None, None, false) => evaluate_simple(&request, &labels, ignore, session.ctx()),
         _ => {
             let text = "give either -djfile and -pfile, or -l (and -il where a label is to be left out)";
             return Err(UsageError(text.to_owned()).into());

@@ -62,7 +62,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         crossval_predictions: matches.has("--exp_cv_preds"),
     };
     let results = session.folders.results()?;
-    let packed = export_model(&request, results, output, &session.display, &session.cancel)
+    let packed = export_model(&request, results, output, session.ctx())
         .with_context(|| format!("export of {}", request.dataset))?;
     session.message(&format!("{} files packed into {}", packed.len(), output.display()));
     Ok(())

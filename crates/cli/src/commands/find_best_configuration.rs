@@ -81,7 +81,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         overwrite: !matches.has("--no_overwrite"),
     };
     writable::check_folder(&session.folders.results()?.join(request.dataset.as_str()))?;
-    let selection = find_best(&request, &session.folders, &session.display, &session.cancel)
+    let selection = find_best(&request, &session.folders, session.ctx())
         .with_context(|| format!("choice of a model for {}", request.dataset))?;
     session.result(&format!("{:<12}{}", "mean Dice", "model or ensemble"));
     for candidate in &selection.candidates {

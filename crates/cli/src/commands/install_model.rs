@@ -62,7 +62,7 @@ fn install(zip: &Path, results: &Path, matches: &Matches, session: &Session) -> 
     if let Some(expected) = matches.text("--sha256") {
         verify(zip, expected)?;
     }
-    let installed = install_model(zip, results, matches.has("--force"), &session.display, &session.cancel)
+    let installed = install_model(zip, results, matches.has("--force"), session.ctx())
         .with_context(|| format!("installation of {}", zip.display()))?;
     for kept in &installed.kept {
         session.message(&format!("{kept} is there already and stays (--force replaces it)"));

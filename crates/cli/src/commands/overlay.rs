@@ -51,15 +51,14 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         intensity: intensity(matches)?,
     };
     let dataset = session.folders.find(matches.required("-d")?)?;
-    let (display, cancel) = (&session.display, &session.cancel);
     let drawn = if matches.has("--use_raw") {
-        raw_overlays(&session.folders.raw()?.join(dataset.as_str()), &request, display, cancel)?
+        raw_overlays(&session.folders.raw()?.join(dataset.as_str()), &request, session.ctx())?
     } else {
         let folder = session.folders.preprocessed()?.join(dataset.as_str());
         let plans = Plans::of_dataset(&folder, matches.text("-p").unwrap_or("nnUNetPlans"))?;
         let default = if plans.has_configuration("3d_fullres") { "3d_fullres" } else { "2d" };
         let configuration = plans.configuration(matches.text("-c").unwrap_or(default))?;
-        preprocessed_overlays(&folder.join(&configuration.data_identifier), &request, display, cancel)?
+        preprocessed_overlays(&folder.join(&configuration.data_identifier), &request, session.ctx())?
     };
     session.message(&format!("{drawn} cases drawn into {}", output.display()));
     Ok(())

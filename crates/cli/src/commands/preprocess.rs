@@ -91,8 +91,7 @@ pub(super) fn preprocess_configurations(
         &plans,
         configurations,
         options,
-        &session.display,
-        &session.cancel,
+        session.ctx(),
     )
     .with_context(|| format!("preprocessing of {dataset}"))?;
     Ok(())

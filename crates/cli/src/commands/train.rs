@@ -149,7 +149,7 @@ fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageErro
 }
 
 fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let (display, cancel) = (&session.display, &session.cancel);
+    let ctx = session.ctx();
     let what = format!("training of {} {} fold {}", request.dataset, request.configuration, request.fold);
     let (only_validation, best) = (matches.has("--val"), matches.has("--val_best"));
     let folder = RunFolder::new(
@@ -166,18 +166,19 @@ fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> any
     }
     let mut best_request = request.clone();
     if !(only_validation && best) {
-        let mut training = Training::prepare(request, &session.folders, display).context(what.clone())?;
+        let mut training =
+            Training::prepare(request, &session.folders, ctx.progress).context(what.clone())?;
         if !only_validation {
-            training.run(display, cancel).context(what.clone())?;
+            training.run(ctx).context(what.clone())?;
         }
         if !best {
-            training.validate(matches.has("--npz"), display, cancel).context(what)?;
+            training.validate(matches.has("--npz"), ctx).context(what)?;
             return Ok(());
         }
     }
     best_request.start = Start::From(folder.best_checkpoint());
-    Training::prepare(best_request, &session.folders, display)
-        .and_then(|mut training| training.validate(matches.has("--npz"), display, cancel))
+    Training::prepare(best_request, &session.folders, ctx.progress)
+        .and_then(|mut training| training.validate(matches.has("--npz"), ctx))
         .context(what)?;
     Ok(())
 }

@@ -70,7 +70,7 @@ fn repair(folder: &Path, session: &Session) -> anyhow::Result<()> {
 }
 
 fn list(folder: &Path, session: &Session) -> anyhow::Result<Report> {
-    let report = verify(folder, path_variable, &session.display, &session.cancel);
+    let report = verify(folder, path_variable, session.ctx());
     if report.interrupted {
         bail!("{}: interrupted before all cases were checked", folder.display());
     }

@@ -16,7 +16,8 @@ pub use error::ConvertError;
 pub use msd::convert_msd;
 pub use version_1::convert_version_1;
 
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::Ctx;
+use nnunet_base::progress::Event;
 
 /// What is done with one file of the source.
 struct Step {
@@ -29,26 +30,25 @@ struct Step {
 fn run_steps(
     steps: &[Step],
     work: impl Fn(&Step) -> Result<(), ConvertError> + Sync,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<(), ConvertError> {
-    progress.event(Event::Started { stage: "convert", total: steps.len() as u64 });
+    ctx.event(Event::Started { stage: "convert", total: steps.len() as u64 });
     let done = std::sync::atomic::AtomicU64::new(0);
     let faults: Vec<Option<String>> = steps
         .par_iter()
         .map(|step| {
-            if cancel.is_cancelled() {
+            if ctx.is_cancelled() {
                 return None;
             }
             let result = work(step);
             let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
             let name = step.source.file_name().unwrap_or_default().to_string_lossy();
-            progress.event(Event::Advanced { done, detail: &name });
+            ctx.event(Event::Advanced { done, detail: &name });
             result.err().map(|fault| fault.to_string())
         })
         .collect();
-    progress.event(Event::Finished);
-    if cancel.is_cancelled() {
+    ctx.event(Event::Finished);
+    if ctx.is_cancelled() {
         return Err(ConvertError::Interrupted);
     }
     let faults: Vec<String> = faults.into_iter().flatten().collect();

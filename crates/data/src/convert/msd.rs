@@ -7,8 +7,8 @@ use nnunet_image_io::nifti;
 use super::error::ConvertError;
 use super::{Step, check_source, copy, entries, make_folder, old_json, run_steps};
 use crate::dataset::{DatasetName, Folders};
+use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
-use nnunet_base::progress::{Cancel, Progress};
 
 const ENDING: &str = ".nii.gz";
 
@@ -26,8 +26,7 @@ pub fn convert_msd(
     source: &Path,
     id: Option<u32>,
     folders: &Folders,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<PathBuf, ConvertError> {
     check_source(source, &["imagesTr", "labelsTr"])?;
     let (task, name) = task_of(source)?;
@@ -59,7 +58,7 @@ pub fn convert_msd(
     }
     let labels = unfinished.path().join("labelsTr");
     let convert = |step: &Step| if step.folder == labels { copy(step) } else { split(step) };
-    run_steps(&steps, convert, progress, cancel)?;
+    run_steps(&steps, convert, ctx)?;
     old_json::save(&json, unfinished.path())?;
     unfinished.replace(&target).map_err(|e| ConvertError::io(&target, "put it in place", e))?;
     Ok(target)

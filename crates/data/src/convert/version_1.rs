@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use super::error::ConvertError;
 use super::{Step, check_source, copy, entries, make_folder, old_json, run_steps};
 use crate::dataset::{DatasetName, Folders};
+use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
-use nnunet_base::progress::{Cancel, Progress};
 
 /// The folders of a dataset. Only the first two must be there.
 const PARTS: [&str; 6] = ["imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"];
@@ -21,8 +21,7 @@ pub fn convert_version_1(
     source: &Path,
     name: &str,
     folders: &Folders,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<PathBuf, ConvertError> {
     check_source(source, &PARTS[..2])?;
     let name = DatasetName::new(name)?;
@@ -48,7 +47,7 @@ pub fn convert_version_1(
             plan_copies(&source.join(part), &unfinished.path().join(part), &mut steps)?;
         }
     }
-    run_steps(&steps, copy, progress, cancel)?;
+    run_steps(&steps, copy, ctx)?;
     old_json::save(&json, unfinished.path())?;
     unfinished.replace(&target).map_err(|e| ConvertError::io(&target, "put it in place", e))?;
     Ok(target)

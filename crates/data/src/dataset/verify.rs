@@ -21,40 +21,30 @@ use super::patients::Patients;
 use super::placement::{Displacement, displacements};
 use super::reader::{ImageReader, ReadImage, image_ending};
 use super::{DatasetJson, LabelManager};
+use nnunet_base::Ctx;
 use nnunet_base::one_case::{Panicked, one_case};
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::Event;
 
 /// How many differing values or names a message lists.
 const SHOWN: usize = 10;
 
 /// Checks the raw dataset in `folder`: dataset.json, the files of all training cases, their content.
 /// `variables` are those of the environment, for the paths in dataset.json.
-pub fn verify(
-    folder: &Path,
-    variables: impl Fn(&str) -> Option<String>,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Report {
+pub fn verify(folder: &Path, variables: impl Fn(&str) -> Option<String>, ctx: Ctx<'_>) -> Report {
     let mut report = Report::default();
     let path = folder.join("dataset.json");
     match DatasetJson::load(&path) {
         Err(error) => report.add(path, Problem::Dataset(error)),
         Ok(mut json) => {
             json.expand_variables(variables);
-            verify_dataset(folder, &json, &mut report, progress, cancel);
+            verify_dataset(folder, &json, &mut report, ctx);
             report.json = Some(json);
         }
     }
     report
 }
 
-fn verify_dataset(
-    folder: &Path,
-    json: &DatasetJson,
-    report: &mut Report,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) {
+fn verify_dataset(folder: &Path, json: &DatasetJson, report: &mut Report, ctx: Ctx<'_>) {
     if (0..json.num_channels()).any(|c| !json.channel_names.contains_key(&c.to_string())) {
         let keys: Vec<_> = json.channel_names.keys().map(|key| format!("{key:?}")).collect();
         report.add(json.path(), Problem::ChannelNames { found: keys.join(", ") });
@@ -103,12 +93,12 @@ fn verify_dataset(
     }
     let Some(reader) = reader else { return };
 
-    progress.event(Event::Started { stage: "verify", total: cases.len() as u64 });
+    ctx.event(Event::Started { stage: "verify", total: cases.len() as u64 });
     let done = AtomicU64::new(0);
     let faults: Vec<Option<Vec<Fault>>> = cases
         .par_iter()
         .map(|case| {
-            if cancel.is_cancelled() {
+            if ctx.is_cancelled() {
                 return None;
             }
             let mut check = CaseCheck { case, faults: Vec::new() };
@@ -121,11 +111,11 @@ fn verify_dataset(
                 check.add(path, Problem::Panicked(panicked));
             }
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            progress.event(Event::Advanced { done, detail: &case.identifier });
+            ctx.event(Event::Advanced { done, detail: &case.identifier });
             Some(check.faults)
         })
         .collect();
-    progress.event(Event::Finished);
+    ctx.event(Event::Finished);
     for faults in faults {
         match faults {
             Some(faults) => report.faults.extend(faults),

@@ -12,8 +12,9 @@ use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
 use crate::dataset::{Case, DatasetJson, ImageReader, LabelledImage, Part, channels_fault};
+use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Event, Progress};
 use nnunet_base::workers::Workers;
 
 /// How the cases are gone through.
@@ -52,13 +53,8 @@ pub(super) struct PartialFingerprint {
 /// # Errors
 /// No cases; cases that cannot be read or whose files do not fit together, all of them named; no
 /// foreground anywhere; interrupted.
-pub fn extract(
-    cases: &[Case],
-    json: &DatasetJson,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Fingerprint, FingerprintError> {
-    merge(vec![extract_partial(cases, json, &ExtractOptions::default(), progress, cancel)?])
+pub fn extract(cases: &[Case], json: &DatasetJson, ctx: Ctx<'_>) -> Result<Fingerprint, FingerprintError> {
+    merge(vec![extract_partial(cases, json, &ExtractOptions::default(), ctx)?])
 }
 
 /// Looks at the cases of a part of `cases`.
@@ -66,8 +62,7 @@ pub(super) fn extract_partial(
     cases: &[Case],
     json: &DatasetJson,
     options: &ExtractOptions,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<PartialFingerprint, FingerprintError> {
     if cases.is_empty() {
         return Err(FingerprintError::NoCases);
@@ -79,8 +74,8 @@ pub(super) fn extract_partial(
     let cases: Vec<&Case> = options.part.share(cases).collect();
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, reader, channels))).collect();
-    let workers = Workers::plan(&needs, None, options.max_ram, progress)?;
-    progress.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
+    let workers = Workers::plan(&needs, None, options.max_ram, ctx.progress)?;
+    ctx.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
     let gathered = Mutex::new(Gathered {
         done: 0,
         pools: (0..channels).map(|_| Pool::default()).collect(),
@@ -88,19 +83,19 @@ pub(super) fn extract_partial(
     });
     let work = |number: usize| {
         let case = cases[number];
-        let result = one_case(|| extract_case(case, reader, channels, samples, progress))
+        let result = one_case(|| extract_case(case, reader, channels, samples, ctx.progress))
             .map_err(|fault| format!("case {}: {fault}", case.identifier));
         // A worker that panicked has left this whole: additions happen after its work.
         let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
         gathered.done += 1;
-        progress.event(Event::Advanced { done: gathered.done, detail: &case.identifier });
+        ctx.event(Event::Advanced { done: gathered.done, detail: &case.identifier });
         gathered.results[number] = Some(result.map(|(facts, samples)| {
             gathered.pools.iter_mut().zip(samples).for_each(|(pool, samples)| pool.add(samples));
             facts
         }));
     };
-    workers.run(work, cancel);
-    progress.event(Event::Finished);
+    workers.run(work, ctx.cancel);
+    ctx.event(Event::Finished);
 
     let Gathered { pools, results, .. } = gathered.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut facts = Vec::with_capacity(cases.len());
@@ -227,14 +222,14 @@ fn median(mut values: Vec<f64>) -> f64 {
 mod tests {
     use super::*;
     use crate::dataset::cases::training_cases;
-    use nnunet_base::progress::Silent;
+    use nnunet_base::progress::{Cancel, Silent};
     use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
     use nnunet_testkit::shared::shared_path;
     use std::path::Path;
 
     fn take(folder: &Path) -> Result<Fingerprint, FingerprintError> {
         let json = DatasetJson::load(&folder.join("dataset.json"))?;
-        extract(&training_cases(folder, &json)?, &json, &Silent, &Cancel::new())
+        extract(&training_cases(folder, &json)?, &json, Ctx::new(&Silent, &Cancel::new()))
     }
 
     #[test]
@@ -298,7 +293,7 @@ mod tests {
         let json = DatasetJson::load(&folder.join("dataset.json")).unwrap();
         let cancel = Cancel::new();
         cancel.cancel();
-        let result = extract(&training_cases(&folder, &json).unwrap(), &json, &Silent, &cancel);
+        let result = extract(&training_cases(&folder, &json).unwrap(), &json, Ctx::new(&Silent, &cancel));
         assert!(matches!(result, Err(FingerprintError::Interrupted)));
     }
 

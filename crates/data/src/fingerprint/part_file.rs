@@ -15,8 +15,8 @@ use super::extract::{CaseFacts, ExtractOptions, PartialFingerprint, extract_part
 use super::intensity::Samples;
 use super::{Fingerprint, FingerprintError};
 use crate::dataset::{Case, DatasetJson, Part};
+use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic_with;
-use nnunet_base::progress::{Cancel, Progress};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// First line of a part.
@@ -43,13 +43,11 @@ pub fn extract_part(
     json: &DatasetJson,
     options: &ExtractOptions,
     anew: bool,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Parts, FingerprintError> {
     let of = options.part.of();
     if of == 1 {
-        merge(vec![extract_partial(cases, json, options, progress, cancel)?])?
-            .save(&Fingerprint::path(folder))?;
+        merge(vec![extract_partial(cases, json, options, ctx)?])?.save(&Fingerprint::path(folder))?;
         return Ok(Parts::Merged);
     }
     let channels = json.num_channels();
@@ -57,7 +55,7 @@ pub fn extract_part(
     if anew || read(&own, options.part, cases, channels).is_none() {
         // As they are before they are read: a file that changes meanwhile makes the part outdated.
         let files = stamps(options.part, cases);
-        write(&own, &extract_partial(cases, json, options, progress, cancel)?, files)?;
+        write(&own, &extract_partial(cases, json, options, ctx)?, files)?;
     }
     let mut parts = Vec::new();
     let mut missing = Vec::new();
@@ -177,7 +175,7 @@ mod tests {
     use super::*;
     use crate::dataset::cases::training_cases;
     use crate::fingerprint::extract;
-    use nnunet_base::progress::Silent;
+    use nnunet_base::progress::{Cancel, Silent};
     use nnunet_testkit::phantom::PhantomDataset;
 
     struct Place {
@@ -203,15 +201,22 @@ mod tests {
 
         fn part(&self, number: usize, of: usize, anew: bool) -> Parts {
             let options = ExtractOptions { part: Part::new(number, of).unwrap(), ..Default::default() };
-            extract_part(&self.folder(), &self.cases, &self.json, &options, anew, &Silent, &Cancel::new())
-                .unwrap()
+            extract_part(
+                &self.folder(),
+                &self.cases,
+                &self.json,
+                &options,
+                anew,
+                Ctx::new(&Silent, &Cancel::new()),
+            )
+            .unwrap()
         }
     }
 
     #[test]
     fn parts_in_any_order_make_the_whole_to_the_bit() {
         let place = Place::new();
-        let whole = extract(&place.cases, &place.json, &Silent, &Cancel::new()).unwrap();
+        let whole = extract(&place.cases, &place.json, Ctx::new(&Silent, &Cancel::new())).unwrap();
         let expected = place.root.path().join("whole.json");
         whole.save(&expected).unwrap();
         // More parts than cases: two are empty.
@@ -260,7 +265,7 @@ mod tests {
         std::fs::write(&first, &bytes).unwrap();
         assert_eq!(place.part(1, 2, false), Parts::Missing(vec![0]));
         assert_eq!(place.part(0, 2, false), Parts::Merged);
-        let whole = extract(&place.cases, &place.json, &Silent, &Cancel::new()).unwrap();
+        let whole = extract(&place.cases, &place.json, Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert_eq!(Fingerprint::load(&Fingerprint::path(&place.folder())).unwrap(), whole);
     }
 }

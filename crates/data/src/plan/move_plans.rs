@@ -6,10 +6,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::PlanError;
 use super::plans_json::Plans;
 use super::run::reader_name;
 use crate::dataset::DatasetJson;
+use crate::planner::{PlanError, check_plans_name};
 use nnunet_pyformats::json::Json;
 
 /// Which plans go where.
@@ -42,10 +42,7 @@ pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
         });
     }
     let name = request.target_plans.unwrap_or(request.source_plans);
-    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
-        let problem = format!("is {name:?}; expected a name that can be a file name");
-        return Err(PlanError::Option { option: "name of the plans", problem });
-    }
+    check_plans_name(name)?;
     let mut document = Plans::read(&path)?.document().clone();
     let dataset = DatasetJson::load(&request.target_raw.join("dataset.json"))?;
     let reader = reader_name(request.target_raw, &dataset)?;

@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::configuration::Configuration;
-use super::error::PlanError;
 use super::values::{Document, shown, whole};
 use crate::dataset::LabelManager;
 use crate::fingerprint::IntensityStatistics;
+use crate::planner::PlanError;
 use nnunet_base::spelling::closest;
 use nnunet_pyformats::json::{Json, KeyOrder};
 

@@ -17,10 +17,11 @@ use super::store::write_case;
 use crate::dataset::cases::{training_cases, training_cases_with_warnings};
 use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part};
 use crate::plan::{Configuration, Plans, transposed};
+use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
 use nnunet_base::lock::{FolderLock, Hold, LockError, LockRequest, lock_beside};
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::Event;
 use nnunet_base::workers::Workers;
 
 /// What happens to cases that are preprocessed already.
@@ -76,8 +77,7 @@ pub fn preprocess_configuration(
     plans: &Plans,
     configuration: &Configuration,
     options: &PreprocessOptions,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Preprocessed, PreprocessError> {
     let labels = LabelManager::new(dataset)?;
     let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, dataset.path())?;
@@ -89,9 +89,9 @@ pub fn preprocess_configuration(
         labels,
         reader,
         folder: folders.preprocessed.join(&configuration.data_identifier),
-        progress,
+        ctx,
     };
-    let all = training_cases_with_warnings(folders.raw, dataset, progress)?;
+    let all = training_cases_with_warnings(folders.raw, dataset, ctx.progress)?;
     std::fs::create_dir_all(&job.folder).map_err(|e| PreprocessError::io(&job.folder, "create it", e))?;
     let share: Vec<&Case> = options.part.share(&all).collect();
     let total = share.len();
@@ -104,7 +104,7 @@ pub fn preprocess_configuration(
     let kept = total - cases.len();
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), job.memory_of(case))).collect();
-    let workers = Workers::plan(&needs, options.workers, options.max_ram, progress)?;
+    let workers = Workers::plan(&needs, options.workers, options.max_ram, ctx.progress)?;
     let belongs: BTreeSet<&str> = all.iter().map(|case| case.identifier.as_str()).collect();
     let remade: BTreeSet<&str> = cases.iter().map(|case| case.identifier.as_str()).collect();
     // Where nothing is to be made, whoever uses the folder is left alone.
@@ -119,10 +119,10 @@ pub fn preprocess_configuration(
 
     if kept > 0 {
         let finished = format!("preprocess {}: {kept} finished cases are kept", configuration.name);
-        progress.event(Event::Message(&finished));
+        ctx.event(Event::Message(&finished));
     }
     let stage = format!("preprocess {}", configuration.name);
-    progress.event(Event::Started { stage: &stage, total: cases.len() as u64 });
+    ctx.event(Event::Started { stage: &stage, total: cases.len() as u64 });
     let done = Mutex::new(0u64);
     let faults = Mutex::new(Vec::new());
     let work = |number: usize| {
@@ -131,7 +131,7 @@ pub fn preprocess_configuration(
             Ok(()) => {
                 let mut done = done.lock().unwrap_or_else(PoisonError::into_inner);
                 *done += 1;
-                progress.event(Event::Advanced { done: *done, detail: &case.identifier });
+                ctx.event(Event::Advanced { done: *done, detail: &case.identifier });
             }
             Err(fault) => {
                 let fault = format!("case {}: {fault}", case.identifier);
@@ -139,8 +139,8 @@ pub fn preprocess_configuration(
             }
         }
     };
-    workers.run(work, cancel);
-    progress.event(Event::Finished);
+    workers.run(work, ctx.cancel);
+    ctx.event(Event::Finished);
 
     let made = done.into_inner().unwrap_or_else(PoisonError::into_inner) as usize;
     let mut faults = faults.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -189,22 +189,20 @@ pub fn preprocess_dataset(
     plans: &Plans,
     configurations: &[&str],
     options: &PreprocessOptions,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Vec<(String, Preprocessed)>, PreprocessError> {
     let mut all = Vec::new();
     let (there, missing) = plans.choose(configurations)?;
     let known = plans.configuration_names().join(", ");
     for name in missing {
-        progress.event(Event::Message(&format!(
+        ctx.event(Event::Message(&format!(
             "configuration {name} is not in {}; it has: {known}. Skipped",
             plans.plans_name()
         )));
     }
     for name in there {
         let configuration = plans.configuration(name)?;
-        let result =
-            preprocess_configuration(folders, dataset, plans, &configuration, options, progress, cancel)?;
+        let result = preprocess_configuration(folders, dataset, plans, &configuration, options, ctx)?;
         all.push((name.to_owned(), result));
     }
     copy_segmentations(folders, dataset, options.part)?;
@@ -219,7 +217,7 @@ struct Job<'a> {
     labels: LabelManager,
     reader: ImageReader,
     folder: PathBuf,
-    progress: &'a dyn Progress,
+    ctx: Ctx<'a>,
 }
 
 impl Job<'_> {
@@ -232,13 +230,13 @@ impl Job<'_> {
             what: &format!("preprocessing of {}", self.configuration.name),
             advice: "cases must not be replaced meanwhile: wait for it to end or stop it",
         };
-        request.take(self.progress)
+        request.take(self.ctx.progress)
     }
 
     fn run(&self, case: &Case) -> Result<(), PreprocessError> {
         // As they are before they are read: a file that changes meanwhile makes the case outdated.
         let files = case.stamps();
-        let raw = read_case(self.reader, case, self.progress)?;
+        let raw = read_case(self.reader, case, self.ctx.progress)?;
         let run = self.preprocessor.run(raw, Some(&self.labels));
         let preprocessed = run.map_err(|error| error.naming(&case.images))?;
         write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)?;

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::convert::{ConvertError, convert_msd, convert_version_1};
 use nnunet_data::dataset::Folders;
@@ -55,11 +56,11 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 fn msd(source: &Path, folders: &Folders) -> Result<PathBuf, ConvertError> {
-    convert_msd(source, None, folders, &Silent, &Cancel::new())
+    convert_msd(source, None, folders, Ctx::new(&Silent, &Cancel::new()))
 }
 
 fn version_1(source: &Path, name: &str, folders: &Folders) -> Result<PathBuf, ConvertError> {
-    convert_version_1(source, name, folders, &Silent, &Cancel::new())
+    convert_version_1(source, name, folders, Ctx::new(&Silent, &Cancel::new()))
 }
 
 #[test]
@@ -103,7 +104,8 @@ fn what_is_there_stays_and_taken_ids_are_refused() {
     let before = files(root.path());
     let said = msd(&golden("Task07_Scene"), &folders).unwrap_err().to_string();
     assert!(said.contains("Dataset007_Scene") && said.contains("-overwrite_id"), "{said}");
-    let other = convert_msd(&golden("Task07_Scene"), Some(70), &folders, &Silent, &Cancel::new()).unwrap();
+    let other =
+        convert_msd(&golden("Task07_Scene"), Some(70), &folders, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_eq!(other.file_name().unwrap(), "Dataset070_Scene");
     fs::remove_dir_all(other).unwrap();
 
@@ -131,7 +133,7 @@ fn a_conversion_that_fails_leaves_nothing() {
     let cancel = Cancel::new();
     cancel.cancel();
     let old = golden("Task031_Old");
-    let result = convert_version_1(&old, "Dataset031_Old", &folders, &Silent, &cancel);
+    let result = convert_version_1(&old, "Dataset031_Old", &folders, Ctx::new(&Silent, &cancel));
     assert!(matches!(result, Err(ConvertError::Interrupted)));
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
 }

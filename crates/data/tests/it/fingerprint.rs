@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::cases::training_cases;
 use nnunet_data::dataset::verify::verify;
@@ -18,7 +19,9 @@ fn cropped_channels_and_flat_images_equal_the_reference() {
     for name in ["Dataset001_Cropped", "Dataset002_Flat"] {
         let folder = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/fingerprint")).join(name);
         let json = DatasetJson::load(&folder.join("dataset.json")).unwrap();
-        let ours = extract(&training_cases(&folder, &json).unwrap(), &json, &Silent, &Cancel::new()).unwrap();
+        let ours =
+            extract(&training_cases(&folder, &json).unwrap(), &json, Ctx::new(&Silent, &Cancel::new()))
+                .unwrap();
         let reference = Fingerprint::load(&folder.join("dataset_fingerprint.json")).unwrap();
         assert_eq!(ours.spacings, reference.spacings, "{name}");
         assert_eq!(ours.shapes_after_crop, reference.shapes_after_crop, "{name}");
@@ -45,7 +48,7 @@ fn the_format_of_the_files_makes_no_difference() {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/fingerprint/Dataset001_Cropped"));
     let take = |folder: &Path| {
         let json = DatasetJson::load(&folder.join("dataset.json")).unwrap();
-        extract(&training_cases(folder, &json).unwrap(), &json, &Silent, &Cancel::new())
+        extract(&training_cases(folder, &json).unwrap(), &json, Ctx::new(&Silent, &Cancel::new()))
             .map_err(|e| e.to_string())
     };
     let expected = take(golden).unwrap();
@@ -66,7 +69,7 @@ fn the_format_of_the_files_makes_no_difference() {
         }
         std::fs::write(root.path().join("dataset.json"), text.replace(".nii.gz", ending)).unwrap();
         assert_eq!(take(root.path()).unwrap(), expected, "{ending}");
-        let report = verify(root.path(), |_| None, &Silent, &Cancel::new());
+        let report = verify(root.path(), |_| None, Ctx::new(&Silent, &Cancel::new()));
         assert!(report.is_usable());
 
         // Kept with a warning, as SimpleITK keeps it in these formats; for the dataset it is a fault.
@@ -75,7 +78,7 @@ fn the_format_of_the_files_makes_no_difference() {
         image.volume.data_mut()[3] = f32::NAN;
         write(&path, &image);
         assert!(ImageReader::SimpleItk.read(&path).unwrap().volume.data()[3].is_nan());
-        let report = verify(root.path(), |_| None, &Silent, &Cancel::new());
+        let report = verify(root.path(), |_| None, Ctx::new(&Silent, &Cancel::new()));
         assert!(
             report.faults.iter().any(|f| f.to_string().contains("1 voxels are NaN")),
             "{:?}",

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::Instant;
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::training_cases;
 use nnunet_data::dataset::{DatasetJson, LabelOrRegion, Part};
 use nnunet_data::fingerprint::extract;
@@ -52,10 +54,16 @@ impl Phantom {
         }
         let dataset = phantom.dataset();
         let cases = training_cases(&phantom.raw, &dataset).unwrap();
-        let fingerprint = extract(&cases, &dataset, &Silent, &Cancel::new()).unwrap();
+        let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
         fingerprint.save(&phantom.preprocessed.join("dataset_fingerprint.json")).unwrap();
-        plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &PlannerOptions::default())
-            .unwrap();
+        plan_dataset(
+            "Dataset900_Phantom",
+            &phantom.raw,
+            &phantom.preprocessed,
+            &PlannerOptions::default(),
+            &Parts::default(),
+        )
+        .unwrap();
         phantom
     }
 
@@ -107,18 +115,9 @@ impl Phantom {
     fn preprocess(
         &self,
         options: &PreprocessOptions,
-        progress: &dyn Progress,
-        cancel: &Cancel,
+        ctx: Ctx<'_>,
     ) -> Result<Vec<(String, Preprocessed)>, PreprocessError> {
-        preprocess_dataset(
-            self.folders(),
-            &self.dataset(),
-            &self.plans(),
-            &["3d_fullres"],
-            options,
-            progress,
-            cancel,
-        )
+        preprocess_dataset(self.folders(), &self.dataset(), &self.plans(), &["3d_fullres"], options, ctx)
     }
 
     fn folder(&self) -> PathBuf {
@@ -146,7 +145,8 @@ fn made(result: &[(String, Preprocessed)]) -> (usize, usize) {
 #[test]
 fn cases_are_stored_and_read_back() {
     let phantom = Phantom::new(3);
-    let result = phantom.preprocess(&PreprocessOptions::default(), &Silent, &Cancel::new()).unwrap();
+    let result =
+        phantom.preprocess(&PreprocessOptions::default(), Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_eq!(made(&result), (3, 0));
     assert_eq!(stored_cases(&phantom.folder()).unwrap(), ["case_0", "case_1", "case_2"]);
     assert!(phantom.preprocessed.join("gt_segmentations/case_2.nii.gz").exists());
@@ -187,7 +187,7 @@ fn results_do_not_depend_on_the_number_of_workers() {
     let phantom = Phantom::new(5);
     let run = |workers| {
         let options = PreprocessOptions { workers: Some(workers), ..Default::default() };
-        phantom.preprocess(&options, &Silent, &Cancel::new()).unwrap();
+        phantom.preprocess(&options, Ctx::new(&Silent, &Cancel::new())).unwrap();
         phantom.files()
     };
     let alone = run(1);
@@ -195,10 +195,10 @@ fn results_do_not_depend_on_the_number_of_workers() {
     assert!(alone == run(4), "files differ");
     // Room for one case, then for none.
     let narrow = PreprocessOptions { max_ram: Some(300_000), ..Default::default() };
-    phantom.preprocess(&narrow, &Silent, &Cancel::new()).unwrap();
+    phantom.preprocess(&narrow, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert!(alone == phantom.files(), "files differ");
     let none = PreprocessOptions { max_ram: Some(100_000), ..Default::default() };
-    let error = phantom.preprocess(&none, &Silent, &Cancel::new()).unwrap_err().to_string();
+    let error = phantom.preprocess(&none, Ctx::new(&Silent, &Cancel::new())).unwrap_err().to_string();
     assert!(error.contains("limit of 0 MB: case_0 needs "), "{error}");
     assert!(alone == phantom.files(), "a run that is refused changes nothing");
 }
@@ -206,14 +206,14 @@ fn results_do_not_depend_on_the_number_of_workers() {
 #[test]
 fn parts_make_the_whole_between_them() {
     let phantom = Phantom::new(5);
-    phantom.preprocess(&PreprocessOptions::default(), &Silent, &Cancel::new()).unwrap();
+    phantom.preprocess(&PreprocessOptions::default(), Ctx::new(&Silent, &Cancel::new())).unwrap();
     let whole = phantom.files();
     for existing in [Existing::Replace, Existing::Keep] {
         std::fs::remove_dir_all(phantom.folder()).unwrap();
         for number in [2, 0, 1] {
             let part = Part::new(number, 3).unwrap();
             let options = PreprocessOptions { part, existing, ..Default::default() };
-            let result = phantom.preprocess(&options, &Silent, &Cancel::new()).unwrap();
+            let result = phantom.preprocess(&options, Ctx::new(&Silent, &Cancel::new())).unwrap();
             assert_eq!(made(&result), (if number == 2 { 1 } else { 2 }, 0));
         }
         assert!(whole == phantom.files(), "files differ");
@@ -224,7 +224,7 @@ fn parts_make_the_whole_between_them() {
 fn finished_cases_are_kept_on_request() {
     let phantom = Phantom::new(3);
     let keep = PreprocessOptions { existing: Existing::Keep, ..Default::default() };
-    let run = || made(&phantom.preprocess(&keep, &Silent, &Cancel::new()).unwrap());
+    let run = || made(&phantom.preprocess(&keep, Ctx::new(&Silent, &Cancel::new())).unwrap());
     assert_eq!(run(), (3, 0));
     assert_eq!(run(), (0, 3));
     // A case that was interrupted has no properties yet.
@@ -241,7 +241,8 @@ fn finished_cases_are_kept_on_request() {
     assert_eq!(run(), (1, 2));
     // The same plans made again; other plans of the same name.
     let plan = |options: &PlannerOptions| {
-        plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, options).unwrap();
+        plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, options, &Parts::default())
+            .unwrap();
     };
     plan(&PlannerOptions::default());
     assert_eq!(run(), (0, 3));
@@ -259,7 +260,7 @@ fn finished_cases_are_kept_on_request() {
 #[test]
 fn cases_made_with_other_plans_are_told() {
     let phantom = Phantom::new(2);
-    phantom.preprocess(&PreprocessOptions::default(), &Silent, &Cancel::new()).unwrap();
+    phantom.preprocess(&PreprocessOptions::default(), Ctx::new(&Silent, &Cancel::new())).unwrap();
     let cases = stored_cases(&phantom.folder()).unwrap();
     let dataset = DatasetJson::load(&phantom.raw.join("dataset.json")).unwrap();
     let check = |plans: &Plans| {
@@ -268,7 +269,8 @@ fn cases_made_with_other_plans_are_told() {
     };
     check(&phantom.plans()).unwrap();
     let options = PlannerOptions { overwrite_target_spacing: Some([2.0; 3]), ..Default::default() };
-    plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &options).unwrap();
+    plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &options, &Parts::default())
+        .unwrap();
     let error = check(&phantom.plans()).unwrap_err().to_string();
     assert!(error.contains("case case_0 was preprocessed with other plans"), "{error}");
     assert!(error.contains("different: spacing"), "{error}");
@@ -301,12 +303,12 @@ fn an_interrupted_run_can_be_continued() {
     let watcher = Watcher { cancel: Cancel::new(), lines: Mutex::default() };
     let options =
         PreprocessOptions { existing: Existing::Keep, workers: Some(1), ..PreprocessOptions::default() };
-    let error = phantom.preprocess(&options, &watcher, &watcher.cancel).unwrap_err();
+    let error = phantom.preprocess(&options, Ctx::new(&watcher, &watcher.cancel)).unwrap_err();
     assert!(matches!(error, PreprocessError::Interrupted { done: 1, total: 4 }), "{error}");
     let lines = watcher.lines.lock().unwrap();
     assert!(lines[0].starts_with("memory: at most about ") && lines[0].contains("for 1 cases at once"));
     assert_eq!(lines[1..], ["preprocess 3d_fullres 4"]);
-    let result = phantom.preprocess(&options, &Silent, &Cancel::new()).unwrap();
+    let result = phantom.preprocess(&options, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_eq!(made(&result), (3, 1));
 }
 
@@ -317,7 +319,8 @@ fn all_faulty_cases_are_reported_and_the_others_made() {
     nifti::write(phantom.label(1), &Volume::filled([15, 24, 22], 0.5f32), &geometry).unwrap();
     nifti::write(phantom.label(2), &Volume::filled([3, 24, 22], 1u8), &geometry).unwrap();
     std::fs::write(phantom.image(3), b"no image").unwrap();
-    let error = phantom.preprocess(&PreprocessOptions::default(), &Silent, &Cancel::new()).unwrap_err();
+    let error =
+        phantom.preprocess(&PreprocessOptions::default(), Ctx::new(&Silent, &Cancel::new())).unwrap_err();
     let text = error.to_string();
     assert!(text.starts_with("3 of 4 cases"), "{text}");
     for part in ["has value 0.5", "shape [3, 24, 22]", "case_3_0000.nii.gz", "case_1.nii.gz"] {
@@ -337,8 +340,7 @@ fn a_configuration_that_is_not_planned_is_skipped_with_a_message() {
             &phantom.plans(),
             configurations,
             &PreprocessOptions::default(),
-            &watcher,
-            &Cancel::new(),
+            Ctx::new(&watcher, &Cancel::new()),
         )
     };
     let made = run(&["3d_fullres", "3d_lowres", "of_other_plans"]).unwrap();
@@ -434,8 +436,8 @@ fn labels_that_lie_elsewhere_or_are_no_numbers_are_a_warning_each() {
     let (taken, made) = (Warnings::default(), Warnings::default());
     let dataset = phantom.dataset();
     let cases = training_cases(&phantom.raw, &dataset).unwrap();
-    extract(&cases, &dataset, &taken, &Cancel::new()).unwrap();
-    phantom.preprocess(&PreprocessOptions::default(), &made, &Cancel::new()).unwrap();
+    extract(&cases, &dataset, Ctx::new(&taken, &Cancel::new())).unwrap();
+    phantom.preprocess(&PreprocessOptions::default(), Ctx::new(&made, &Cancel::new())).unwrap();
     for warnings in [taken, made] {
         let about = |case: usize| match warnings.about(&phantom.label(case)).as_slice() {
             [text] => text.clone(),
@@ -469,11 +471,17 @@ fn hippocampus_from_raw_to_preprocessed() {
     let dataset = DatasetJson::load(&raw.join("dataset.json")).unwrap();
     let start = Instant::now();
     let cases = training_cases(&raw, &dataset).unwrap();
-    let fingerprint = extract(&cases, &dataset, &Silent, &Cancel::new()).unwrap();
+    let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
     fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
     let extracted = start.elapsed();
-    let plans =
-        plan_dataset("Dataset004_Hippocampus", &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    let plans = plan_dataset(
+        "Dataset004_Hippocampus",
+        &raw,
+        &preprocessed,
+        &PlannerOptions::default(),
+        &Parts::default(),
+    )
+    .unwrap();
     let planned = start.elapsed();
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
     let options = PreprocessOptions::default();
@@ -485,8 +493,7 @@ fn hippocampus_from_raw_to_preprocessed() {
             &plans,
             &[configuration],
             &options,
-            &Silent,
-            &Cancel::new(),
+            Ctx::new(&Silent, &Cancel::new()),
         );
         assert_eq!(made(&result.unwrap()), (cases.len(), 0));
         eprintln!("preprocess {configuration}: {:.2} s", start.elapsed().as_secs_f64());

@@ -4,6 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::repair::{Outcome, repair};
 use nnunet_data::dataset::verify::{Problem, Report, verify};
@@ -14,7 +15,7 @@ use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
 const SHAPE: [usize; 3] = [4, 5, 6];
 
 fn check(folder: &Path) -> Report {
-    verify(folder, |_| None, &Silent, &Cancel::new())
+    verify(folder, |_| None, Ctx::new(&Silent, &Cancel::new()))
 }
 
 /// A sound dataset of three cases on one grid.

@@ -138,7 +138,7 @@ fn targets_that_do_not_fit_are_errors() {
     let loss = DeepSupervision::new(DiceAndCrossEntropy { batch_dice: true, ignore_label: None }, 2);
     let shape = [1, 3, 2, 3, 4];
     let good = Target::Labels(labels(shape, 3));
-    let run = |logits: &[Tensor], scales: Vec<Target>| loss.value(logits, &Targets { scales }).unwrap_err();
+    let run = |logits: &[Tensor], scales: Vec<Target>| loss.value(logits, &Targets::new(scales)).unwrap_err();
     assert!(matches!(run(&[logits(shape)], vec![good.clone()]), LossError::Outputs { weights: 2, .. }));
     let pair = [logits(shape), logits(shape)];
     let stray = run(&pair, vec![Target::Labels(labels(shape, 5)), good.clone()]);
@@ -212,7 +212,7 @@ fn whole_training_steps() {
             let loss = DiceAndCrossEntropy { batch_dice, ignore_label };
             let loss = DeepSupervision::new(loss, weights.len());
             assert_eq!(loss.weights, weights, "{name}");
-            let (value, gradients) = loss.value_and_gradient(&logits, &Targets { scales }).unwrap();
+            let (value, gradients) = loss.value_and_gradient(&logits, &Targets::new(scales)).unwrap();
             assert!((value.total / step["loss"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{name}: {value:?}");
             assert!(gradients[0].is_some() && gradients.last().unwrap().is_none(), "{name}");
         }

@@ -32,7 +32,7 @@ fn batch(case: &common::Case) -> (Graph, Tensor, Targets) {
         Target::Labels(LabelBatch { shape: [n, z, y, x], data })
     };
     let scales = graph.outputs().iter().map(target).collect();
-    (graph, image, Targets { scales })
+    (graph, image, Targets::new(scales))
 }
 
 fn built_in(outputs: usize) -> LossSpec {
@@ -46,7 +46,7 @@ fn session(graph: &Graph, seed: u64, loss: LossSpec, optimiser: OptimiserSpec) -
 }
 
 fn steps(session: &mut dyn TrainingSession, batch: BatchRef<'_>, count: usize) -> Vec<StepReport> {
-    (0..count).map(|_| session.step(batch, 0.01).unwrap()).collect()
+    (0..count).map(|_| session.step(batch, 0.01.into()).unwrap()).collect()
 }
 
 #[test]
@@ -169,7 +169,7 @@ fn an_input_that_is_not_a_number_stops_the_step_before_the_weights_change() {
     let before = session.export().unwrap();
     image.data[3] = f32::NAN;
     let batch = BatchRef { image: &image, targets: &targets };
-    for error in [session.step(batch, 0.01).unwrap_err(), session.evaluate(batch).unwrap_err()] {
+    for error in [session.step(batch, 0.01.into()).unwrap_err(), session.evaluate(batch).unwrap_err()] {
         assert!(matches!(error, StepError::NotFinite { what: "loss", value } if value.is_nan()), "{error}");
     }
     assert!(session.export().unwrap() == before);

@@ -9,7 +9,7 @@ mod targets;
 use std::sync::Arc;
 
 pub use overlap_counts::OverlapCounts;
-pub use targets::{LabelBatch, RegionBatch, Target, Targets};
+pub use targets::{LabelBatch, RegionBatch, Target, Targets, Validity};
 
 use crate::tensor::Tensor;
 

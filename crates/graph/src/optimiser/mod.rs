@@ -6,12 +6,14 @@
 
 mod adam;
 mod clip;
+mod rates;
 mod sgd;
 
 use indexmap::IndexMap;
 
 pub use adam::{Adam, AdamOptions, Decay};
 pub use clip::clip_gradient_norm;
+pub use rates::Rates;
 pub use sgd::{Sgd, SgdOptions};
 
 use crate::error::NetworkError;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::error::EnsembleError;
 use super::merge::{MergeJob, Merger};
-use nnunet_base::progress::{Cancel, Progress};
+use nnunet_base::Ctx;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::prediction_folder::PredictionFolder;
 
@@ -18,8 +18,7 @@ pub fn ensemble_folders(
     folders: &[PathBuf],
     output: &Path,
     save_probabilities: bool,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<usize, EnsembleError> {
     let Some(first) = folders.first() else { return Ok(0) };
     let cases =
@@ -46,7 +45,7 @@ pub fn ensemble_folders(
         output,
         save_probabilities,
     };
-    merger.merge_all(&jobs, progress, cancel)?;
+    merger.merge_all(&jobs, ctx)?;
     Ok(jobs.len())
 }
 

@@ -11,8 +11,9 @@ use rayon::prelude::*;
 use super::error::EnsembleError;
 use super::npz::{Npz, Probabilities};
 use crate::predict::write_probabilities;
+use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::Event;
 use nnunet_data::dataset::{ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::preprocess::Properties;
 
@@ -48,27 +49,22 @@ impl Merger<'_> {
     ///
     /// # Errors
     /// Cases that cannot be read or written (all are named, the others are done); interrupted.
-    pub fn merge_all(
-        &self,
-        jobs: &[MergeJob],
-        progress: &dyn Progress,
-        cancel: &Cancel,
-    ) -> Result<(), EnsembleError> {
-        progress.event(Event::Started { stage: "ensemble", total: jobs.len() as u64 });
+    pub fn merge_all(&self, jobs: &[MergeJob], ctx: Ctx<'_>) -> Result<(), EnsembleError> {
+        ctx.event(Event::Started { stage: "ensemble", total: jobs.len() as u64 });
         let done = AtomicU64::new(0);
         let results: Vec<Option<Result<(), String>>> = jobs
             .par_iter()
             .map(|job| {
-                if cancel.is_cancelled() {
+                if ctx.is_cancelled() {
                     return None;
                 }
                 let result = named_case(&job.identifier, || self.merge(job));
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                progress.event(Event::Advanced { done, detail: &job.identifier });
+                ctx.event(Event::Advanced { done, detail: &job.identifier });
                 Some(result)
             })
             .collect();
-        progress.event(Event::Finished);
+        ctx.event(Event::Finished);
         let mut faults = Vec::new();
         for result in results {
             faults.extend(result.ok_or(EnsembleError::Interrupted)?.err());

@@ -3,10 +3,12 @@
 
 mod name;
 mod recipe;
+mod spec;
 
 pub use name::ModelName;
 pub(crate) use name::models_in;
 pub use recipe::{Recipe, UnknownTrainer};
+pub use spec::ModelSpec;
 
 use nnunet_graph::{Graph, NetworkError};
 

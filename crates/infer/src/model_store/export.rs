@@ -9,8 +9,9 @@ use zip::write::SimpleFileOptions;
 
 use super::error::StoreError;
 use crate::model::{ModelName, models_in};
+use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic_with;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Cancel, Event};
 use nnunet_data::dataset::DatasetName;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::splits::Fold;
@@ -47,8 +48,7 @@ pub fn export_model(
     request: &ExportRequest,
     results: &Path,
     output: &Path,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Vec<String>, StoreError> {
     let dataset = results.join(request.dataset.as_str());
     let mut files = Vec::new();
@@ -71,7 +71,7 @@ pub fn export_model(
     files.extend(ensemble_files(request, &dataset)?);
     let about = ["inference_information.json", "inference_instructions.txt"];
     files.extend(about.map(|name| dataset.join(name)).into_iter().filter(|file| file.is_file()));
-    pack(&files, results, output, progress, cancel)
+    pack(&files, results, output, ctx)
 }
 
 /// The files of one model.
@@ -178,13 +178,7 @@ fn models_of(dataset: &Path) -> String {
     if names.is_empty() { "no model".to_owned() } else { names.join(", ") }
 }
 
-fn pack(
-    files: &[PathBuf],
-    results: &Path,
-    output: &Path,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Vec<String>, StoreError> {
+fn pack(files: &[PathBuf], results: &Path, output: &Path, ctx: Ctx<'_>) -> Result<Vec<String>, StoreError> {
     let names: Vec<String> = files
         .iter()
         .map(|file| {
@@ -192,19 +186,19 @@ fn pack(
             parts.map(|part| part.as_os_str().to_string_lossy()).collect::<Vec<_>>().join("/")
         })
         .collect();
-    progress.event(Event::Started { stage: "export", total: files.len() as u64 });
+    ctx.event(Event::Started { stage: "export", total: files.len() as u64 });
     let result = write_atomic_with(output, |file| {
         let mut archive = ZipWriter::new(file);
         for (i, (path, name)) in files.iter().zip(&names).enumerate() {
-            let add = |archive: &mut ZipWriter<_>| add_file(archive, path, name, cancel);
+            let add = |archive: &mut ZipWriter<_>| add_file(archive, path, name, ctx.cancel);
             add(&mut archive)
                 .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
-            progress.event(Event::Advanced { done: i as u64 + 1, detail: name });
+            ctx.event(Event::Advanced { done: i as u64 + 1, detail: name });
         }
         archive.finish()?.flush()
     });
-    progress.event(Event::Finished);
-    if cancel.is_cancelled() {
+    ctx.event(Event::Finished);
+    if ctx.is_cancelled() {
         return Err(StoreError::Interrupted);
     }
     result.map_err(StoreError::io(output))?;

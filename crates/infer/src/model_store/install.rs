@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use super::archive::{Item, ModelArchive};
 use super::error::StoreError;
+use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::progress::{Event, Progress};
 
 /// File in the temporary folder that is locked while its installation runs.
 const LOCK: &str = "lock";
@@ -31,13 +32,7 @@ pub struct Installed {
 /// # Errors
 /// An archive that is damaged, hostile or no model; models that exist; files that cannot be written;
 /// interrupted. The results folder is then as it was.
-pub fn install_model(
-    zip: &Path,
-    results: &Path,
-    force: bool,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Installed, StoreError> {
+pub fn install_model(zip: &Path, results: &Path, force: bool, ctx: Ctx<'_>) -> Result<Installed, StoreError> {
     let mut archive = ModelArchive::open(zip)?;
     let items = archive.items()?;
     let (existing, new): (Vec<Item>, Vec<Item>) =
@@ -49,15 +44,15 @@ pub fn install_model(
     if !conflicts.is_empty() {
         return Err(StoreError::Exists { models: conflicts.join(", "), results: results.to_owned() });
     }
-    remove_leftovers(results, progress);
+    remove_leftovers(results, ctx.progress);
     let temporary = TemporaryFolder::beside(&results.join("install")).map_err(StoreError::io(results))?;
     let _lock = lock(temporary.path()).map_err(StoreError::io(temporary.path()))?;
-    progress.event(Event::Started { stage: "install", total: archive.len() as u64 });
+    ctx.event(Event::Started { stage: "install", total: archive.len() as u64 });
     let unpacked = temporary.path().join("new");
-    archive.unpack(&unpacked, cancel, |done, name| {
-        progress.event(Event::Advanced { done: done as u64, detail: name });
+    archive.unpack(&unpacked, ctx.cancel, |done, name| {
+        ctx.event(Event::Advanced { done: done as u64, detail: name });
     })?;
-    progress.event(Event::Finished);
+    ctx.event(Event::Finished);
     let mut moves = Moves { results, replaced: temporary.path().join(REPLACED), done: Vec::new() };
     for item in &new {
         if let Err(error) = moves.put(&unpacked.join(&item.path), &item.path) {

@@ -46,7 +46,7 @@
 //! };
 //! // `cancel.cancel()` in another thread ends the prediction with `PredictError::Interrupted`.
 //! let cancel = Cancel::new();
-//! let labels = predictor.predict_image(case, &Percent, &cancel)?;
+//! let labels = predictor.predict_image(case, Ctx::new(&Percent, &cancel))?;
 //! assert_eq!(labels.shape(), [20, 24, 22]);
 //! assert_eq!(labels.data()[labels.index(10, 12, 11)], 2);
 //! assert_eq!(labels.data()[labels.index(1, 1, 1)], 0);
@@ -66,6 +66,7 @@ mod in_memory;
 mod memory;
 pub mod mirror;
 mod model_folder;
+mod pipeline;
 mod predictor;
 mod probabilities;
 mod run;
@@ -79,6 +80,7 @@ pub use error::PredictError;
 pub use export::{ExportError, Exporter, LabelsOfSlices};
 pub use memory::MemoryNeed;
 pub use model_folder::{Model, present_folds};
-pub use predictor::{Predictor, WindowOptions, window_for};
+pub use pipeline::{CaseSize, Cases, NextStage, Pipeline, PreparedCase, TooLarge};
+pub use predictor::{Predictor, WindowOptions};
 pub use probabilities::write_probabilities;
-pub use run::{PredictRequest, Predicted, predict_cases, write_prediction};
+pub use run::{PredictRequest, Predicted, predict_cases};

@@ -5,47 +5,32 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nnunet_checkpoint::Checkpoint;
 use nnunet_graph::{Graph, Parameters};
 use nnunet_pyformats::pickle::Value;
 
 use super::error::PredictError;
-use super::export::Exporter;
-use crate::model::{models_in, network_graph};
+use crate::model::{ModelSpec, models_in};
 use nnunet_base::spelling::closest;
+use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::splits::Fold;
-use nnunet_data::dataset::{DatasetJson, LabelManager};
-use nnunet_data::plan::{Configuration, Plans};
+use nnunet_data::plan::Plans;
 
-/// A model ready to predict: its configuration and the weights of its folds.
+/// A model as its folder has it.
 pub struct Model {
     /// Its folder.
     pub folder: PathBuf,
-    /// The plans it was trained with.
-    pub plans: Plans,
-    /// The configuration it was trained for.
-    pub configuration: Configuration,
-    /// The dataset it was trained on.
-    pub dataset: DatasetJson,
-    /// The labels it predicts.
-    pub labels: LabelManager,
-    /// The network, with the full-resolution output only.
-    pub graph: Graph,
-    /// Weights of each fold; a predictor takes them.
-    pub folds: Vec<Parameters>,
-    /// Axes of the patch along which predictions may be mirrored.
-    pub mirroring_axes: Vec<usize>,
+    /// What it is.
+    pub spec: Arc<ModelSpec>,
+    /// Its weights, for each fold.
+    pub weights: Vec<Parameters>,
     /// What the user should know about the model.
     pub remarks: Vec<String>,
 }
 
 impl Model {
-    /// The way from its logits to the original grid.
-    pub fn exporter(&self) -> Exporter<'_> {
-        Exporter::new(&self.plans, &self.configuration, &self.labels)
-    }
-
     /// Reads `folds` of the model in `folder`, each from the file `checkpoint`. No folds: those that
     /// are there.
     ///
@@ -60,7 +45,6 @@ impl Model {
         }
         let plans = Plans::read(folder.join("plans.json"))?;
         let dataset = DatasetJson::load(&folder.join("dataset.json"))?;
-        let labels = LabelManager::new(&dataset)?;
         let folds = if folds.is_empty() { present_folds(folder, checkpoint) } else { folds.to_vec() };
         let no_folds = || PredictError::NoFolds {
             path: folder.to_owned(),
@@ -70,39 +54,32 @@ impl Model {
         if folds.is_empty() {
             return Err(no_folds());
         }
-        let mut model: Option<Self> = None;
+        let mut spec: Option<(ModelSpec, Graph)> = None;
+        let mut weights = Vec::with_capacity(folds.len());
         for fold in folds {
             let path = folder.join(format!("fold_{fold}")).join(checkpoint);
             if !path.is_file() {
                 return Err(PredictError::NoCheckpoint { path, there: present_files(folder) });
             }
             let file = Checkpoint::read_for_inference(&path)?;
-            let model = match &mut model {
-                Some(model) => model,
+            let (_, graph) = match &mut spec {
+                Some(spec) => spec,
                 None => {
                     let name = configuration_name(&file.init_args, folder);
                     let configuration = plans.configuration(&name)?;
-                    let graph = network_graph(&configuration, &dataset, &labels, false)?;
-                    model.insert(Self {
-                        folder: folder.to_owned(),
-                        plans: plans.clone(),
-                        configuration,
-                        dataset: dataset.clone(),
-                        labels: labels.clone(),
-                        graph,
-                        folds: Vec::new(),
-                        mirroring_axes: file.mirroring_axes.clone().unwrap_or_default(),
-                        remarks: remarks(&file.trainer_name),
-                    })
+                    let axes = file.mirroring_axes.clone().unwrap_or_default();
+                    let trainer = file.trainer_name.clone();
+                    let made = ModelSpec::new(plans.clone(), configuration, dataset.clone(), trainer, axes)?;
+                    let graph = made.graph()?;
+                    spec.insert((made, graph))
                 }
             };
-            let parameters = file
-                .weights
-                .into_parameters(&model.graph)
-                .map_err(|source| PredictError::Weights { path, source })?;
-            model.folds.push(parameters);
+            let parameters = file.weights.into_parameters(graph);
+            weights.push(parameters.map_err(|source| PredictError::Weights { path, source })?);
         }
-        model.ok_or_else(no_folds)
+        let (spec, _) = spec.ok_or_else(no_folds)?;
+        let remarks = remarks(&spec.trainer);
+        Ok(Self { folder: folder.to_owned(), spec: Arc::new(spec), weights, remarks })
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::DatasetName;
 use nnunet_data::dataset::splits::Fold;
@@ -76,11 +77,11 @@ fn request() -> ExportRequest {
 }
 
 fn export(request: &ExportRequest, results: &Path, zip: &Path) -> Result<Vec<String>, String> {
-    export_model(request, results, zip, &Silent, &Cancel::new()).map_err(|error| error.to_string())
+    export_model(request, results, zip, Ctx::new(&Silent, &Cancel::new())).map_err(|error| error.to_string())
 }
 
 fn install(zip: &Path, results: &Path, force: bool) -> Result<Installed, String> {
-    install_model(zip, results, force, &Silent, &Cancel::new()).map_err(|error| error.to_string())
+    install_model(zip, results, force, Ctx::new(&Silent, &Cancel::new())).map_err(|error| error.to_string())
 }
 
 #[test]
@@ -253,7 +254,7 @@ fn a_failed_or_stopped_installation_changes_nothing() {
     archive(&zip, true, &[]);
     let cancel = Cancel::new();
     cancel.cancel();
-    let stopped = install_model(&zip, &to, false, &Silent, &cancel).unwrap_err();
+    let stopped = install_model(&zip, &to, false, Ctx::new(&Silent, &cancel)).unwrap_err();
     assert!(stopped.to_string().contains("interrupted"));
     assert_eq!(fs::read_dir(&to).unwrap().count(), 0);
 

@@ -10,6 +10,7 @@
 
 use std::path::Path;
 
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::cases::prediction_cases;
 use nnunet_data::preprocess::Properties;
@@ -50,13 +51,13 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
     for (expected, mirroring) in [("pred_notta", false), ("pred_tta", true)] {
         let folder = tempfile::tempdir().unwrap();
         let model = Model::load(&root.join("model"), &[], "checkpoint_final.pth").unwrap();
-        let mut cases = prediction_cases(&root.join("input"), &model.dataset).unwrap();
-        let ending = model.dataset.file_ending.clone();
+        let mut cases = prediction_cases(&root.join("input"), &model.spec.dataset).unwrap();
+        let ending = model.spec.file_ending().to_owned();
         cases.retain(|case| root.join(expected).join(format!("{}{ending}", case.identifier)).exists());
         assert!(!cases.is_empty());
         let options = WindowOptions { step_fraction: 0.5, mirroring };
         let cpu = CpuBackend::new(CpuOptions { threads: 2, precision, ..CpuOptions::default() });
-        let mut predictor = Predictor::new(model, &cpu, options).unwrap();
+        let mut predictor = Predictor::new(model.spec, model.weights, &cpu, options).unwrap();
         let request = PredictRequest {
             previous_stage: previous_stage.map(|folder| root.join(folder)),
             save_probabilities: true,
@@ -64,7 +65,8 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
             export_threads: 2,
             ..PredictRequest::new(&root.join("input"), folder.path())
         };
-        let made = predict_cases(&mut predictor, &cases, &request, &Silent, &Cancel::new()).unwrap();
+        let made =
+            predict_cases(&mut predictor, &cases, &request, Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert_eq!(made.made, cases.len());
         for case in &cases {
             compare(&root.join(expected), folder.path(), &case.identifier, &ending, limits(precision));

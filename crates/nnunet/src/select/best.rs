@@ -9,7 +9,8 @@ use super::crossval::{
 use super::error::SelectError;
 use nnunet_assess::evaluate::Summary;
 use nnunet_assess::postprocess::{Determined, determine};
-use nnunet_base::progress::{Cancel, Event, Progress};
+use nnunet_base::Ctx;
+use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::{DatasetName, Folders};
 use nnunet_data::plan::Plans;
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -68,21 +69,15 @@ impl Selection {
 ///
 /// # Errors
 /// Models or folds that are not trained, missing probabilities, what evaluation and postprocessing report.
-pub fn find_best(
-    request: &SelectRequest,
-    folders: &Folders,
-    progress: &dyn Progress,
-    cancel: &Cancel,
-) -> Result<Selection, SelectError> {
+pub fn find_best(request: &SelectRequest, folders: &Folders, ctx: Ctx<'_>) -> Result<Selection, SelectError> {
     let results = folders.results()?.join(request.dataset.as_str());
     let references = reference_folder(folders, &request.dataset)?;
-    let considered = available(request, folders, &results, progress)?;
+    let considered = available(request, folders, &results, ctx.progress)?;
     let mut candidates = Vec::new();
     for model in &considered {
         let folder = results.join(model.to_string());
         let output = folder.join(crossval_folder_name(&request.folds));
-        let summary =
-            accumulate(&folder, &request.folds, &output, &references, request.overwrite, progress, cancel)?;
+        let summary = accumulate(&folder, &request.folds, &output, &references, request.overwrite, ctx)?;
         candidates.push(Candidate {
             identifier: model.to_string(),
             members: vec![model.clone()],
@@ -97,7 +92,7 @@ pub fn find_best(
                 let output = results.join("ensembles").join(&identifier);
                 let members = vec![first.clone(), second.clone()];
                 let models: Vec<_> = members.iter().map(|member| results.join(member.to_string())).collect();
-                let summary = ensemble(request, &models, &output, &references, progress, cancel)?;
+                let summary = ensemble(request, &models, &output, &references, ctx)?;
                 let dice = summary.foreground_mean.dice;
                 candidates.push(Candidate { identifier, members, folder: output, dice });
             }
@@ -110,7 +105,7 @@ pub fn find_best(
         }
     }
     let folder = PredictionFolder::open(&candidates[best].folder, None, None)?;
-    let postprocessing = determine(&folder, &references, true, progress, cancel)?;
+    let postprocessing = determine(&folder, &references, true, ctx)?;
     Ok(Selection { considered, candidates, best, postprocessing })
 }
 
@@ -169,8 +164,7 @@ fn ensemble(
     models: &[PathBuf],
     output: &Path,
     references: &Path,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, SelectError> {
     let files = models
         .iter()
@@ -183,7 +177,7 @@ fn ensemble(
     let about = PredictionFolder::open(&models[0], None, None)?;
     let ending = &about.dataset.file_ending;
     let names = all.iter().map(|case| format!("{case}{ending}")).collect();
-    let evaluation = Evaluation { about: &about, names, references, progress, cancel };
+    let evaluation = Evaluation { about: &about, names, references, ctx };
     fill(output, request.overwrite, |folder| {
         about.write_companions(folder).map_err(SelectError::io(folder))?;
         let jobs: Vec<MergeJob> = all
@@ -201,7 +195,7 @@ fn ensemble(
             output: folder,
             save_probabilities: false,
         };
-        merger.merge_all(&jobs, progress, cancel)?;
+        merger.merge_all(&jobs, ctx)?;
         evaluation.of(folder, output, jobs.is_empty())
     })
 }

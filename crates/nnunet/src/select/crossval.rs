@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::error::SelectError;
 use nnunet_assess::evaluate::Summary;
 use nnunet_assess::evaluate::folder::evaluate_pairs;
+use nnunet_base::Ctx;
 use nnunet_base::files::{TemporaryFolder, write_atomic};
-use nnunet_base::progress::{Cancel, Progress};
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::{DatasetName, Folders};
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -90,14 +90,13 @@ pub fn accumulate(
     output: &Path,
     references: &Path,
     overwrite: bool,
-    progress: &dyn Progress,
-    cancel: &Cancel,
+    ctx: Ctx<'_>,
 ) -> Result<Summary, SelectError> {
     let about = PredictionFolder::open(model, None, None)?;
     let ending = &about.dataset.file_ending;
     let predictions = validation_files(model, folds, ending)?;
     let names = predictions.keys().map(|case| format!("{case}{ending}")).collect();
-    let evaluation = Evaluation { about: &about, names, references, progress, cancel };
+    let evaluation = Evaluation { about: &about, names, references, ctx };
     fill(output, overwrite, |folder| {
         about.write_companions(folder).map_err(SelectError::io(folder))?;
         let mut complete = true;
@@ -136,8 +135,7 @@ pub(super) struct Evaluation<'a> {
     /// Names of the segmentations.
     pub(super) names: Vec<String>,
     pub(super) references: &'a Path,
-    pub(super) progress: &'a dyn Progress,
-    pub(super) cancel: &'a Cancel,
+    pub(super) ctx: Ctx<'a>,
 }
 
 impl Evaluation<'_> {
@@ -150,15 +148,9 @@ impl Evaluation<'_> {
         let pairs: Vec<_> =
             self.names.iter().map(|name| (self.references.join(name), folder.join(name))).collect();
         let labels = &self.about.labels;
-        let summary = evaluate_pairs(
-            &pairs,
-            self.about.reader,
-            &labels.foreground(),
-            labels.ignore_label(),
-            self.progress,
-            self.cancel,
-        )?
-        .with_predictions_in(name);
+        let summary =
+            evaluate_pairs(&pairs, self.about.reader, &labels.foreground(), labels.ignore_label(), self.ctx)?
+                .with_predictions_in(name);
         summary.save(&file)?;
         Ok(summary)
     }

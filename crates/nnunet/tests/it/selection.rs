@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use nnunet::select::{SelectRequest, Selection, accumulate, find_best, information, instructions};
 use nnunet_assess::postprocess::{Classes, KeepLargest, Postprocessing, apply_to_folder, determine};
+use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::{DatasetName, Folders, LabelOrRegion};
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -106,7 +107,7 @@ fn postprocessing_is_found_as_the_reference_finds_it() {
             Some(&root.join("plans.json")),
         )
         .unwrap();
-        let found = determine(&folder, &root.join("gt"), true, &Silent, &Cancel::new()).unwrap();
+        let found = determine(&folder, &root.join("gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert_eq!(found.decisions.len(), 3);
         assert_eq!(found.postprocessing.steps.len(), 2, "{name}: {:?}", found.decisions);
         assert_same_results(out.path(), &root.join("pp"));
@@ -115,7 +116,8 @@ fn postprocessing_is_found_as_the_reference_finds_it() {
         let foreground = folder.labels.foreground_labels().into_iter().map(LabelOrRegion::Label).collect();
         let forced = tempfile::tempdir().unwrap();
         let all = Postprocessing { steps: vec![KeepLargest::new(Classes::Together(foreground))] };
-        let removed = apply_to_folder(&all, &folder, forced.path(), &Silent, &Cancel::new()).unwrap();
+        let removed =
+            apply_to_folder(&all, &folder, forced.path(), Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert!(removed > 0);
         assert_same_results(forced.path(), &root.join("pp_forced"));
     }
@@ -127,7 +129,7 @@ fn ensembles_equal_the_references() {
         let Some(root) = shared_path(&format!("reference/eval/{name}")) else { return };
         let out = tempfile::tempdir().unwrap();
         let members = [0, 1, 2].map(|i| root.join(format!("in{i}")));
-        let cases = ensemble_folders(&members, out.path(), true, &Silent, &Cancel::new()).unwrap();
+        let cases = ensemble_folders(&members, out.path(), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert_eq!(cases, 2);
         assert_same_results(out.path(), &root.join("out"));
     }
@@ -137,13 +139,14 @@ fn ensembles_equal_the_references() {
 fn regions_are_merged_and_postprocessed_as_by_the_reference() {
     let out = tempfile::tempdir().unwrap();
     let members = [golden("regions/in0"), golden("regions/in1")];
-    ensemble_folders(&members, out.path(), true, &Silent, &Cancel::new()).unwrap();
-    determine(&open(out.path()), &golden("regions/gt"), true, &Silent, &Cancel::new()).unwrap();
+    ensemble_folders(&members, out.path(), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
+    determine(&open(out.path()), &golden("regions/gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_same_results(out.path(), &golden("expected/regions"));
 
     // Once more without leaving the changed segmentations.
     fs::remove_dir_all(out.path().join("postprocessed")).unwrap();
-    let found = determine(&open(out.path()), &golden("regions/gt"), false, &Silent, &Cancel::new()).unwrap();
+    let found = determine(&open(out.path()), &golden("regions/gt"), false, Ctx::new(&Silent, &Cancel::new()))
+        .unwrap();
     assert!(!found.postprocessing.steps.is_empty());
     assert!(!out.path().join("postprocessed").exists());
 }
@@ -157,7 +160,7 @@ fn ensembles_of_unlike_folders_are_refused() {
     let merge = || {
         let members = [first.clone(), second.clone()];
         let out = root.path().join("out");
-        ensemble_folders(&members, &out, false, &Silent, &Cancel::new()).unwrap_err().to_string()
+        ensemble_folders(&members, &out, false, Ctx::new(&Silent, &Cancel::new())).unwrap_err().to_string()
     };
     fs::rename(second.join("r1.npz"), second.join("other.npz")).unwrap();
     let message = merge();
@@ -218,7 +221,7 @@ impl CrossValidation {
     }
 
     fn choose(&self) -> Result<Selection, String> {
-        find_best(&self.request, &self.folders, &Silent, &Cancel::new()).map_err(|e| e.to_string())
+        find_best(&self.request, &self.folders, Ctx::new(&Silent, &Cancel::new())).map_err(|e| e.to_string())
     }
 
     fn model(&self, configuration: &str) -> PathBuf {
@@ -312,7 +315,8 @@ fn incomplete_cross_validations_are_explained() {
     let references = golden("labels/preprocessed/Dataset811_Tiny/gt_segmentations");
     let accumulate = |folds: &[u32]| {
         let out = crossval.results.join("out");
-        accumulate(&model, folds, &out, &references, true, &Silent, &Cancel::new()).map_err(|e| e.to_string())
+        accumulate(&model, folds, &out, &references, true, Ctx::new(&Silent, &Cancel::new()))
+            .map_err(|e| e.to_string())
     };
     assert_eq!(accumulate(&[0, 1]).unwrap().metric_per_case.len(), 6);
     let message = accumulate(&[0, 2]).unwrap_err();

@@ -9,7 +9,7 @@ use crate::augment::{
 };
 use nnunet_graph::Tensor;
 use nnunet_graph::backend::BatchRef;
-use nnunet_graph::loss::{LabelBatch, RegionBatch, Target, Targets};
+use nnunet_graph::loss::{LabelBatch, RegionBatch, Target, Targets, Validity};
 use rand::RngExt;
 use std::sync::Arc;
 
@@ -88,6 +88,18 @@ pub enum BatchError {
         /// Its channels.
         expected: usize,
     },
+    /// Sources disagree on the number of classes.
+    #[error(
+        "case {case} says for {found} classes whether they are annotated, another case of the batch for {expected}"
+    )]
+    Classes {
+        /// Name of the case.
+        case: String,
+        /// Its number of classes.
+        found: usize,
+        /// That of another case of the batch.
+        expected: usize,
+    },
     /// Somebody asked to stop.
     #[error("interrupted")]
     Interrupted,
@@ -164,7 +176,7 @@ impl BatchComposer {
         iteration: u64,
         sample: usize,
         scratch: &mut Scratch,
-    ) -> Result<(&str, AugmentedSample), BatchError> {
+    ) -> Result<Drawn<'_>, BatchError> {
         let address = SampleAddress { purpose: self.purpose(), epoch, iteration, sample: sample as u64 };
         let mut rng = address.stream(self.seed);
         let case = &self.cases[rng.random_range(0..self.cases.len())];
@@ -180,12 +192,15 @@ impl BatchComposer {
             Preparation::Validation { finish, .. } => finish.apply(crop),
         };
         let made = made.map_err(|source| BatchError::Augment { case: name.to_owned(), source })?;
-        Ok((name, made))
+        Ok((&**case, made))
     }
 }
 
+/// A sample with its case.
+type Drawn<'a> = (&'a dyn CaseSource, AugmentedSample);
+
 /// Samples of one policy as one batch.
-fn stack(samples: &[(&str, AugmentedSample)]) -> Result<Batch, BatchError> {
+fn stack(samples: &[Drawn<'_>]) -> Result<Batch, BatchError> {
     let Some((first_case, first)) = samples.first() else { return Err(BatchError::EmptyBatch) };
     let [z, y, x] = first.image.shape();
     let expected = first.image.channels();
@@ -193,7 +208,7 @@ fn stack(samples: &[(&str, AugmentedSample)]) -> Result<Batch, BatchError> {
     for (case, sample) in samples {
         let found = sample.image.channels();
         if found != expected {
-            let (case, other) = ((*case).to_owned(), (*first_case).to_owned());
+            let (case, other) = (case.identifier().to_owned(), first_case.identifier().to_owned());
             return Err(BatchError::Channels { case, found, other, expected });
         }
         image.extend_from_slice(sample.image.data());
@@ -201,13 +216,29 @@ fn stack(samples: &[(&str, AugmentedSample)]) -> Result<Batch, BatchError> {
     let scales = (0..first.targets.len()).map(|k| stack_targets(samples, k)).collect();
     Ok(Batch {
         image: Tensor { shape: [samples.len(), expected, z, y, x], data: image },
-        targets: Targets { scales },
-        cases: samples.iter().map(|(case, _)| (*case).to_owned()).collect(),
+        targets: Targets { validity: validity(samples)?, ..Targets::new(scales) },
+        cases: samples.iter().map(|(case, _)| case.identifier().to_owned()).collect(),
     })
 }
 
+/// What counts of the targets; nothing is left out where every case has all annotations.
+fn validity(samples: &[Drawn<'_>]) -> Result<Option<Validity>, BatchError> {
+    let rows: Vec<Option<Vec<bool>>> = samples.iter().map(|(case, _)| case.annotated_classes()).collect();
+    let Some(classes) = rows.iter().flatten().map(Vec::len).next() else { return Ok(None) };
+    let mut data = Vec::with_capacity(rows.len() * classes);
+    for (row, (case, _)) in rows.into_iter().zip(samples) {
+        let row = row.unwrap_or_else(|| vec![true; classes]);
+        if row.len() != classes {
+            let (case, found) = (case.identifier().to_owned(), row.len());
+            return Err(BatchError::Classes { case, found, expected: classes });
+        }
+        data.extend(row);
+    }
+    Ok(Some(Validity { shape: [samples.len(), classes], data }))
+}
+
 /// The targets at scale `k`; all have the kind and shape of the first, as one policy made them.
-fn stack_targets(samples: &[(&str, AugmentedSample)], k: usize) -> Target {
+fn stack_targets(samples: &[Drawn<'_>], k: usize) -> Target {
     let n = samples.len();
     let (mut labels, mut regions) = (Vec::new(), Vec::new());
     let mut shape = [n, 0, 0, 0, 0];

@@ -7,6 +7,7 @@ use nnunet_graph::NetworkError;
 use nnunet_graph::backend::StepError;
 
 use super::batch::BatchError;
+use super::hook::HookError;
 use super::loader::LoaderError;
 use crate::augment::AugmentError;
 use nnunet_assess::evaluate::EvaluateError;
@@ -16,6 +17,7 @@ use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
 use nnunet_infer::model::UnknownTrainer;
+use nnunet_infer::predict::PredictError;
 
 /// Errors of the training stage.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +59,36 @@ pub enum TrainError {
         /// What happened.
         source: StepError,
     },
+    /// A hook ended the training.
+    #[error("epoch {epoch}, iteration {iteration}: {source}")]
+    Hook {
+        /// Epoch, from 0.
+        epoch: usize,
+        /// Iteration of the epoch, from 0.
+        iteration: usize,
+        /// What the hook says.
+        source: HookError,
+    },
+    /// A group of parameters that this network does not have, or that cannot learn at this rate.
+    #[error("group of parameters: {problem}")]
+    ParameterGroup {
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// There is no epoch left.
+    #[error("all {epochs} epochs are done: finish the training, or train with more epochs")]
+    Complete {
+        /// Number of epochs.
+        epochs: usize,
+    },
+    /// A training was to be finished before its end.
+    #[error("{done} of {epochs} epochs are done: train the others before the training is finished")]
+    Incomplete {
+        /// Epochs that are done.
+        done: usize,
+        /// Number of epochs.
+        epochs: usize,
+    },
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -84,6 +116,9 @@ pub enum TrainError {
         /// Number of cases.
         total: usize,
     },
+    /// The final validation could not predict at all.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// The final validation could not be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),

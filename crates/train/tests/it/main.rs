@@ -5,6 +5,8 @@
 
 mod augment_goldens;
 mod augment_streams;
+mod common;
+mod driven;
 mod other_backend;
 mod train_steps;
 mod transform_goldens;

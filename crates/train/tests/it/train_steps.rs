@@ -112,13 +112,13 @@ fn check_precision(name: &str, precision: Precision) {
         .collect();
     let batch = Batch {
         image: Tensor { shape: five(&data.shape), data: data.f32() },
-        targets: Targets { scales },
+        targets: Targets::new(scales),
         cases: vec![name.to_owned()],
     };
     let rate = info["lr"].as_f64().unwrap();
     let tolerances = tolerances(precision);
     for (i, step) in info["steps"].as_array().unwrap().iter().enumerate() {
-        let found = session.step(batch.view(), rate).unwrap();
+        let found = session.step(batch.view(), rate.into()).unwrap();
         let (loss, norm) = (step["loss"].as_f64().unwrap(), step["grad_norm_before_clip"].as_f64().unwrap());
         assert!(
             (found.loss - loss).abs() < tolerances.loss * loss.abs().max(1.0),

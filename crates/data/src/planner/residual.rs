@@ -1,10 +1,11 @@
 //! The residual-encoder planners: the base and its presets for about 8, 24 and 40 GB (M, L, XL), L also with
 //! other ways of resampling.
 
-use super::preset::{NetworkFamily, PlannerPreset, ResamplingFamily};
+use super::preset::{NetworkFamily, PlannerPreset};
+use super::resampling_family::ResamplingFamily;
 
 /// `ResEncUNetPlanner`: memory as M, batches of at most 5 % of the dataset.
-pub static RESENC: PlannerPreset = PlannerPreset {
+pub const RESENC: PlannerPreset = PlannerPreset {
     name: "ResEncUNetPlanner",
     plans_name: "nnUNetResEncUNetPlans",
     family: NetworkFamily::ResidualEncoderUNet,
@@ -21,7 +22,7 @@ pub static RESENC: PlannerPreset = PlannerPreset {
 };
 
 /// `nnUNetPlannerResEncM`: about as much memory as the default planner.
-pub static RESENC_M: PlannerPreset = PlannerPreset {
+pub const RESENC_M: PlannerPreset = PlannerPreset {
     name: "nnUNetPlannerResEncM",
     plans_name: "nnUNetResEncUNetMPlans",
     max_dataset_covered: 1.0,
@@ -29,7 +30,7 @@ pub static RESENC_M: PlannerPreset = PlannerPreset {
 };
 
 /// `nnUNetPlannerResEncL`: GPUs of 24 GB.
-pub static RESENC_L: PlannerPreset = PlannerPreset {
+pub const RESENC_L: PlannerPreset = PlannerPreset {
     name: "nnUNetPlannerResEncL",
     plans_name: "nnUNetResEncUNetLPlans",
     memory_target_gb: 24.0,
@@ -40,7 +41,7 @@ pub static RESENC_L: PlannerPreset = PlannerPreset {
 };
 
 /// `nnUNetPlannerResEncXL`: GPUs of 40 GB.
-pub static RESENC_XL: PlannerPreset = PlannerPreset {
+pub const RESENC_XL: PlannerPreset = PlannerPreset {
     name: "nnUNetPlannerResEncXL",
     plans_name: "nnUNetResEncUNetXLPlans",
     memory_target_gb: 40.0,
@@ -51,7 +52,7 @@ pub static RESENC_XL: PlannerPreset = PlannerPreset {
 };
 
 /// `nnUNetPlannerResEncL_torchres`: L with PyTorch's resampling.
-pub static RESENC_L_TORCHRES: PlannerPreset = PlannerPreset {
+pub const RESENC_L_TORCHRES: PlannerPreset = PlannerPreset {
     name: "nnUNetPlannerResEncL_torchres",
     plans_name: "nnUNetResEncUNetLPlans_torchres",
     shares_default_data: false,
@@ -60,7 +61,7 @@ pub static RESENC_L_TORCHRES: PlannerPreset = PlannerPreset {
 };
 
 /// `nnUNetPlannerResEncL_torchres_sepz`: the same, a coarse axis treated on its own.
-pub static RESENC_L_TORCHRES_SEPZ: PlannerPreset = PlannerPreset {
+pub const RESENC_L_TORCHRES_SEPZ: PlannerPreset = PlannerPreset {
     name: "nnUNetPlannerResEncL_torchres_sepz",
     plans_name: "nnUNetResEncUNetLPlans_torchres_sepz",
     resampling: ResamplingFamily::TorchSeparateAxis,
@@ -68,7 +69,7 @@ pub static RESENC_L_TORCHRES_SEPZ: PlannerPreset = PlannerPreset {
 };
 
 /// `nnUNetPlannerResEncL_noResampling`: L, and every image keeps its grid whatever the planned spacing.
-pub static RESENC_L_NO_RESAMPLING: PlannerPreset = PlannerPreset {
+pub const RESENC_L_NO_RESAMPLING: PlannerPreset = PlannerPreset {
     name: "nnUNetPlannerResEncL_noResampling",
     plans_name: "nnUNetResEncUNetLPlans_noResampling",
     resampling: ResamplingFamily::Unchanged,

@@ -5,18 +5,19 @@
 //! the median shape, until the network fits the memory; what is left over raises the batch size.
 //! Source: the reference's behaviour, exact.
 
+use super::decided::Decided;
 use super::memory::{EncoderBlocks, NetworkShape, feature_map_elements};
 use super::preset::{NetworkFamily, PlannerPreset};
 use super::topology::{MINIMAL_EDGE, Topology, topology};
 
 /// Features of the first stage.
-pub(super) const BASE_FEATURES: usize = 32;
+const BASE_FEATURES: usize = 32;
 /// Most features of a stage, 2D.
-pub(super) const MAX_FEATURES_2D: usize = 512;
+const MAX_FEATURES_2D: usize = 512;
 /// Most features of a stage, 3D.
-pub(super) const MAX_FEATURES_3D: usize = 320;
+const MAX_FEATURES_3D: usize = 320;
 /// Smallest batch.
-pub(super) const MINIMAL_BATCH_SIZE: u64 = 2;
+const MINIMAL_BATCH_SIZE: u64 = 2;
 
 /// What limits patch and batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -27,6 +28,8 @@ pub struct Limits<'a> {
     pub memory_gb: f64,
     /// Entries of the dataset's labels, background, regions and ignore included.
     pub output_channels: usize,
+    /// Number of training cases.
+    pub training_cases: usize,
 }
 
 /// Patch, network and batch of one configuration.
@@ -48,12 +51,46 @@ pub struct PatchPlan {
     pub elements: u64,
     /// Elements of feature maps that fit.
     pub budget: f64,
-    /// Batch size that the memory allows.
-    pub batch_size_of_memory: u64,
-    /// Batch size that covers as much of the dataset as is allowed.
-    pub batch_size_of_coverage: u64,
     /// The batch size.
-    pub batch_size: u64,
+    pub batch_size: Decided<u64>,
+    /// GPU memory in GB that a batch may need.
+    pub memory_gb: f64,
+}
+
+impl PatchPlan {
+    /// The patch size in voxels with the reason for it.
+    pub fn decided_patch_size(&self) -> Decided<Vec<usize>> {
+        let Self { spacing, median_shape, topology, memory_gb: memory, .. } = self;
+        let cut = match self.reductions {
+            0 => format!("fits {memory} GB as it is"),
+            n => format!(
+                "cut {n} times along the axis largest relative to the median image until {:.0} million feature map \
+                 elements fit {memory} GB",
+                self.elements as f64 / 1e6
+            ),
+        };
+        Decided::new(
+            topology.patch_size.clone(),
+            format!("spacing {spacing:?} mm, median image {median_shape:?} voxels"),
+            format!(
+                "begins at {:?} voxels: the aspect ratio of the spacing, at most the median image; {cut}; a multiple of \
+                 {:?} because of the poolings",
+                self.initial_patch_size, topology.divisible_by
+            ),
+        )
+    }
+
+    /// Features per stage with the reason for them.
+    pub fn decided_features(&self) -> Decided<Vec<usize>> {
+        Decided::new(
+            self.features.clone(),
+            format!("n_stages {}", self.topology.stages()),
+            format!(
+                "{BASE_FEATURES}, doubled with each stage, at most {}",
+                most_features(self.spacing.len())
+            ),
+        )
+    }
 }
 
 /// Plans patch and batch for `spacing` (mm) and `median_shape` (voxels), two or three axes each, of
@@ -102,7 +139,6 @@ pub fn plan_patch(
     let batch_size_of_memory = (budget / elements as f64 * reference_batch_size).round_ties_even() as u64;
     let batch_size_of_coverage =
         (dataset_voxels * limits.preset.max_dataset_covered / patch_voxels).round_ties_even() as u64;
-    let batch_size = batch_size_of_memory.min(batch_size_of_coverage).max(MINIMAL_BATCH_SIZE);
     PatchPlan {
         spacing: spacing.to_vec(),
         median_shape: median_shape.to_vec(),
@@ -112,10 +148,30 @@ pub fn plan_patch(
         reductions,
         elements,
         budget,
-        batch_size_of_memory,
-        batch_size_of_coverage,
-        batch_size,
+        batch_size: batch_size(limits, batch_size_of_memory, batch_size_of_coverage),
+        memory_gb: limits.memory_gb,
     }
+}
+
+/// The batch size of which memory and the dataset allow so much.
+fn batch_size(limits: &Limits<'_>, of_memory: u64, of_coverage: u64) -> Decided<u64> {
+    let Limits { memory_gb: memory, training_cases: cases, .. } = limits;
+    let part = 100.0 * limits.preset.max_dataset_covered;
+    let allowed = of_memory.min(of_coverage);
+    let rule = if allowed < MINIMAL_BATCH_SIZE {
+        format!(
+            "the smallest there is: the memory allows {of_memory}, {part} % of all voxels {of_coverage}, the least is \
+             {MINIMAL_BATCH_SIZE}"
+        )
+    } else if of_memory <= of_coverage {
+        format!("the memory allows {of_memory}")
+    } else {
+        format!(
+            "the memory allows {of_memory}, but {of_coverage} patches are {part} % of the voxels of all {cases} cases"
+        )
+    };
+    let source = format!("patch_size, {memory} GB, dataset.json: numTraining {cases}");
+    Decided::new(allowed.max(MINIMAL_BATCH_SIZE), source, rule)
 }
 
 fn initial_patch_size(spacing: &[f64], median_shape: &[f64]) -> Vec<f64> {
@@ -136,8 +192,12 @@ fn axis_to_reduce(patch_size: &[usize], median_shape: &[f64]) -> usize {
 }
 
 fn features(stages: usize, dimensions: usize) -> Vec<usize> {
-    let maximum = if dimensions == 2 { MAX_FEATURES_2D } else { MAX_FEATURES_3D };
-    (0..stages).map(|stage| maximum.min(BASE_FEATURES << stage.min(8))).collect()
+    let most = most_features(dimensions);
+    (0..stages).map(|stage| most.min(BASE_FEATURES << stage.min(8))).collect()
+}
+
+fn most_features(dimensions: usize) -> usize {
+    if dimensions == 2 { MAX_FEATURES_2D } else { MAX_FEATURES_3D }
 }
 
 fn estimate(limits: &Limits<'_>, topology: &Topology) -> u64 {
@@ -163,18 +223,19 @@ fn as_f64(values: &[usize]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::preset::{DEFAULT, PLANNERS};
+    use crate::planner::preset::{DEFAULT, TORCHRES};
+    use crate::planner::residual::{RESENC, RESENC_L, RESENC_M, RESENC_XL};
     use proptest::prelude::*;
 
     fn limits(preset: &PlannerPreset) -> Limits<'_> {
-        Limits { preset, memory_gb: preset.memory_target_gb, output_channels: 3 }
+        Limits { preset, memory_gb: preset.memory_target_gb, output_channels: 3, training_cases: 20 }
     }
 
     #[test]
     fn a_large_isotropic_dataset_gets_the_known_patch() {
         let plan = plan_patch(&limits(&DEFAULT), &[1.0; 3], &[500.0; 3], 1e12);
         assert_eq!(plan.topology.patch_size, [128, 128, 128]);
-        assert_eq!(plan.batch_size, 2);
+        assert_eq!(plan.batch_size.value, 2);
         assert_eq!(plan.features, [32, 64, 128, 256, 320, 320]);
     }
 
@@ -182,7 +243,7 @@ mod tests {
     fn a_tiny_budget_ends() {
         let tiny = Limits { memory_gb: 1e-6, ..limits(&DEFAULT) };
         let plan = plan_patch(&tiny, &[1.0; 3], &[500.0; 3], 1e12);
-        assert_eq!(plan.batch_size, 2);
+        assert_eq!(plan.batch_size.value, 2);
         assert!(plan.topology.patch_size.iter().all(|&edge| edge > 0));
     }
 
@@ -191,15 +252,15 @@ mod tests {
         fn patches_fit_memory_and_divide(
             spacing in prop::array::uniform3(0.2f64..8.0),
             shape in prop::array::uniform3(8f64..600.0),
-            planner in 0..PLANNERS.len(),
+            planner in prop::sample::select(&[DEFAULT, TORCHRES, RESENC, RESENC_M, RESENC_L, RESENC_XL]),
         ) {
-            let limits = limits(PLANNERS[planner]);
+            let limits = limits(&planner);
             let plan = plan_patch(&limits, &spacing, &shape.map(f64::round), 1e10);
             for (edge, by) in plan.topology.patch_size.iter().zip(&plan.topology.divisible_by) {
                 prop_assert_eq!(edge % by, 0);
             }
             prop_assert!(plan.elements as f64 <= plan.budget);
-            prop_assert!(plan.batch_size >= 2);
+            prop_assert!(plan.batch_size.value >= 2);
         }
     }
 }

@@ -1,9 +1,6 @@
 //! A planner as data: which network it plans for and how much memory and data a batch may take.
-//! A new planner is one more [`PlannerPreset`] and one line in [`PLANNERS`].
 
-use super::error::PlanError;
-use super::residual;
-use nnunet_base::spelling::closest;
+use super::resampling_family::ResamplingFamily;
 
 /// The family of networks a planner plans for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,28 +11,19 @@ pub enum NetworkFamily {
     ResidualEncoderUNet,
 }
 
-/// Which resampling functions a planner writes into its plans.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ResamplingFamily {
-    /// Cubic splines for images, linear for labels and probabilities; a coarse axis is treated on its own.
-    Spline,
-    /// PyTorch's linear interpolation in all three axes at once.
-    Torch,
-    /// PyTorch's linear interpolation, a coarse axis treated on its own.
-    TorchSeparateAxis,
-    /// Everything keeps its grid.
-    Unchanged,
-}
-
-/// A planner by its numbers. All planners share one procedure.
+/// A planner by its numbers. All of them share one procedure; what goes beyond these numbers is a
+/// [`Planner`](super::Planner) of its own.
 ///
-/// A program that uses this library plans with its own the same way:
+/// A program that uses this library registers its own:
 ///
 /// ```
-/// use nnunet_data::plan::{PlannerOptions, PlannerPreset, RESENC_L, ResamplingFamily};
+/// use std::sync::Arc;
+///
+/// use nnunet_data::Parts;
+/// use nnunet_data::plan::{PlannerPreset, RESENC_L, ResamplingFamily};
 ///
 /// /// As L, for GPUs of 80 GB and with PyTorch's resampling.
-/// static RESENC_80: PlannerPreset = PlannerPreset {
+/// const RESENC_80: PlannerPreset = PlannerPreset {
 ///     name: "PlannerResEnc80",
 ///     plans_name: "ResEnc80Plans",
 ///     memory_target_gb: 80.0,
@@ -44,12 +32,12 @@ pub enum ResamplingFamily {
 ///     ..RESENC_L
 /// };
 ///
-/// // For make_plans or plan_dataset.
-/// let options = PlannerOptions { preset: &RESENC_80, ..PlannerOptions::default() };
-/// assert_eq!(options.plans_name(), "ResEnc80Plans");
+/// let mut parts = Parts::default();
+/// parts.planners.register(RESENC_80.name, "L for GPUs of 80 GB", Arc::new(RESENC_80))?;
+/// // For options of plan_dataset that name the planner PlannerResEnc80.
+/// assert_eq!(parts.planners.get("PlannerResEnc80")?.plans_name(), "ResEnc80Plans");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-///
-/// What goes beyond these numbers is done on the plans it made: [`Plans::set_configuration`](super::Plans::set_configuration).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PlannerPreset {
     /// Name of the class in the reference; written into the plans.
@@ -82,7 +70,7 @@ pub struct PlannerPreset {
 }
 
 /// The default planner of the reference.
-pub static DEFAULT: PlannerPreset = PlannerPreset {
+pub const DEFAULT: PlannerPreset = PlannerPreset {
     name: "ExperimentPlanner",
     plans_name: "nnUNetPlans",
     family: NetworkFamily::PlainConvUNet,
@@ -99,37 +87,14 @@ pub static DEFAULT: PlannerPreset = PlannerPreset {
 };
 
 /// `nnUNetPlanner_torchres`: the default planner with PyTorch's resampling.
-pub static TORCHRES: PlannerPreset = PlannerPreset {
+pub const TORCHRES: PlannerPreset = PlannerPreset {
     name: "nnUNetPlanner_torchres",
     plans_name: "nnUNetPlans_torchres",
     resampling: ResamplingFamily::Torch,
     ..DEFAULT
 };
 
-/// Every planner there is.
-pub static PLANNERS: [&PlannerPreset; 9] = [
-    &DEFAULT,
-    &residual::RESENC_M,
-    &residual::RESENC_L,
-    &residual::RESENC_XL,
-    &residual::RESENC,
-    &TORCHRES,
-    &residual::RESENC_L_TORCHRES,
-    &residual::RESENC_L_TORCHRES_SEPZ,
-    &residual::RESENC_L_NO_RESAMPLING,
-];
-
 impl PlannerPreset {
-    /// The planner whose class in the reference is called `name`.
-    pub fn by_name(name: &str) -> Result<&'static Self, PlanError> {
-        PLANNERS.into_iter().find(|preset| preset.name == name).ok_or_else(|| PlanError::UnknownPlanner {
-            name: name.to_owned(),
-            known: PLANNERS.map(|preset| preset.name).join(", "),
-            hint: closest(name, PLANNERS.map(|preset| preset.name))
-                .map_or_else(String::new, |planner| format!("; did you mean {planner}?")),
-        })
-    }
-
     /// Folder of the preprocessed data of `configuration` under plans called `plans_name`.
     pub fn data_identifier(&self, plans_name: &str, configuration: &str) -> String {
         let shared = self.shares_default_data && matches!(configuration, "2d" | "3d_fullres");
@@ -160,30 +125,4 @@ impl PlannerPreset {
 fn extended(values: &[usize], length: usize) -> Vec<usize> {
     let last = values.last().copied().unwrap_or(1);
     (0..length).map(|i| values.get(i).copied().unwrap_or(last)).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn planners_are_found_by_name() {
-        for preset in PLANNERS {
-            assert_eq!(PlannerPreset::by_name(preset.name).unwrap(), preset);
-        }
-        let text = PlannerPreset::by_name("nnUNetPlannerResencL").unwrap_err().to_string();
-        assert!(
-            text.contains("did you mean nnUNetPlannerResEncL?") && text.contains("ExperimentPlanner,"),
-            "{text}"
-        );
-        assert!(!PlannerPreset::by_name("x").unwrap_err().to_string().contains("did you mean"));
-    }
-
-    #[test]
-    fn data_is_shared_only_where_it_is_equal() {
-        let folder = |name| PlannerPreset::by_name(name).unwrap().data_identifier("own", "3d_fullres");
-        assert_eq!(folder("nnUNetPlannerResEncL"), "nnUNetPlans_3d_fullres");
-        assert_eq!(folder("nnUNetPlannerResEncL_torchres"), "own_3d_fullres");
-        assert_eq!(folder("nnUNetPlannerResEncL_noResampling"), "own_3d_fullres");
-    }
 }

@@ -5,6 +5,8 @@
 //! from 1 to 3 along an axis as soon as its spacing is within a factor of two of the finest one.
 //! Source: the reference's behaviour (`reference/plans_public` of the goldens), exact.
 
+use super::decided::Decided;
+
 /// Smallest edge of a feature map in the bottleneck, in voxels.
 pub const MINIMAL_EDGE: usize = 4;
 
@@ -25,6 +27,20 @@ impl Topology {
     /// Number of stages of the encoder, bottleneck included.
     pub fn stages(&self) -> usize {
         self.strides.len()
+    }
+
+    /// The topology with the reason for its stages, strides and kernels; `spacing` is that of the patch, in mm.
+    pub fn decided(&self, spacing: &[f64]) -> Decided<&Self> {
+        let poolings: Vec<u32> = self.divisible_by.iter().map(|by| by.trailing_zeros()).collect();
+        Decided::new(
+            self,
+            format!("patch_size {:?}, spacing {spacing:?} mm", self.patch_size),
+            format!(
+                "{} stages with {poolings:?} poolings per axis: down to feature maps of {MINIMAL_EDGE} voxels; an axis is \
+                 pooled, and has kernels of 3 instead of 1, once its spacing is within a factor of 2 of the finest",
+                self.stages()
+            ),
+        )
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which normalisation each channel gets, from its name in dataset.json.
 
+use super::decided::Decided;
+
 /// Below this median ratio of the cropped to the original size, normalisation uses the nonzero mask.
-pub(super) const MASK_THRESHOLD: f64 = 3.0 / 4.0;
+const MASK_THRESHOLD: f64 = 3.0 / 4.0;
 
 /// Name of the reference's normalisation class for a channel called `channel_name` (case does not matter).
 pub fn normalization_scheme(channel_name: &str) -> &'static str {
@@ -12,6 +14,26 @@ pub fn normalization_scheme(channel_name: &str) -> &'static str {
         "rgb_to_0_1" => "RGBTo01Normalization",
         _ => "ZScoreNormalization",
     }
+}
+
+/// The schemes of all channels with the reason for them.
+pub(super) fn decided_schemes(channel_names: &[String]) -> Decided<Vec<&'static str>> {
+    Decided::new(
+        channel_names.iter().map(|name| normalization_scheme(name)).collect(),
+        format!("dataset.json: channel_names {channel_names:?}"),
+        "the scheme that the channel's name asks for (CT, noNorm, rescale_to_0_1, rgb_to_0_1), else z-score",
+    )
+}
+
+/// For each of `schemes` whether the mask limits it, with the reason.
+pub(super) fn decided_mask(schemes: &[&str], median_relative_size_after_cropping: f64) -> Decided<Vec<bool>> {
+    let size = median_relative_size_after_cropping;
+    let comparison = if size < MASK_THRESHOLD { "less than" } else { "at least" };
+    Decided::new(
+        schemes.iter().map(|scheme| uses_mask(scheme, size)).collect(),
+        format!("fingerprint: median_relative_size_after_cropping {size:.3}"),
+        format!("{comparison} {MASK_THRESHOLD}; only z-score uses the nonzero mask, and only below that"),
+    )
 }
 
 /// Whether the nonzero mask limits normalisation with `scheme`: only z-score can leave the outside

@@ -2,6 +2,7 @@
 //!
 //! Spacings in mm, arrays (z, y, x). Source: the reference's behaviour, exact to rounding.
 
+use super::decided::Decided;
 use super::statistics::percentile;
 
 /// Ratio above which an axis counts as anisotropic.
@@ -31,6 +32,29 @@ pub enum SpacingRule {
     },
     /// Given by the user.
     Given,
+}
+
+impl TargetSpacing {
+    /// The spacing with the reason for it; `cases` is the number of training cases.
+    pub fn decided(self, cases: usize) -> Decided<[f64; 3]> {
+        let source = match self.rule {
+            SpacingRule::Given => "option overwrite_target_spacing".to_owned(),
+            _ => format!("fingerprint: spacings and shapes_after_crop of {cases} cases"),
+        };
+        let rule = match self.rule {
+            SpacingRule::Given => "given by the user".to_owned(),
+            SpacingRule::Median => "median of each axis, axes in the order of transpose_forward".to_owned(),
+            SpacingRule::AnisotropicAxis { axis, raised } => {
+                let end = if raised { ", raised to just above that of the other axes" } else { "" };
+                format!(
+                    "median of each axis; axis {axis} of the images is more than {ANISOTROPY_THRESHOLD} times coarser than \
+                     the others and has less than a third of their voxels, so it takes the 10th percentile of its \
+                     spacings{end}"
+                )
+            }
+        };
+        Decided::new(self.spacing, source, rule)
+    }
 }
 
 /// Target spacing of a dataset with one spacing (mm) and one shape after cropping (voxels) per case.

@@ -71,16 +71,9 @@ pub enum PlanError {
         /// The way round, with arrows.
         chain: String,
     },
-    /// The plans use a planner this program does not have.
-    #[error("planner `{name}` is not known; known planners: {known}{hint}")]
-    UnknownPlanner {
-        /// What was asked for.
-        name: String,
-        /// What there is.
-        known: String,
-        /// `; did you mean ...?` or empty.
-        hint: String,
-    },
+    /// A planner that there is not.
+    #[error(transparent)]
+    UnknownPlanner(#[from] nnunet_base::parts::UnknownName),
     /// The fingerprint cannot be read.
     #[error(transparent)]
     Fingerprint(#[from] crate::fingerprint::FingerprintError),
