@@ -33,7 +33,7 @@ impl TopK {
         let taken = ((values.len() as f64 * spec.percent / 100.0) as usize).clamp(1, values.len().max(1));
         let threshold = kth_largest(&values, taken);
         // What is not a number is above every threshold.
-        let above = |value: f32| !(value <= threshold);
+        let above = |value: f32| value > threshold || value.is_nan();
         let of_chunk = |chunk: &[f32]| {
             let (mut sum, mut over, mut equal) = (0.0f64, 0usize, 0usize);
             for &value in chunk {
