@@ -265,7 +265,10 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     place.succeed(&train);
     let folder = fold(&place, "my_recipe");
     let written = std::fs::read_to_string(folder.join("recipe.toml")).unwrap();
-    assert!(written.contains("iterations_per_epoch = 2\n") && written.contains("norm = \"batch\""), "{written}");
+    assert!(
+        written.contains("iterations_per_epoch = 2\n") && written.contains("norm = \"batch\""),
+        "{written}"
+    );
     let checkpoint = Checkpoint::read(&folder.join("checkpoint_best.pth")).unwrap();
     assert_eq!(checkpoint.trainer_name, "nnUNetTrainerBN");
     assert_eq!(checkpoint.other.get("nnunet_recipe").unwrap().as_str(), Some(&*written));
@@ -282,11 +285,12 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     place.succeed(&format!("predict -i {} -o out {predict}", images.display()));
     assert!(place.path("out/ball_000.nii.gz").is_file());
 
-    // What trainers prints is the recipe in full.
-    let printed = place.succeed("trainers my_recipe.toml");
-    assert_eq!(printed.trim_end(), written.trim_end());
-    std::fs::write(place.path("full.toml"), &printed).unwrap();
-    assert_eq!(place.succeed("trainers full.toml"), printed);
+    // What is written is the recipe in full, and a recipe itself.
+    std::fs::write(place.path("full.toml"), &written).unwrap();
+    assert_eq!(place.succeed("trainers full.toml").trim_end(), written.trim_end());
+    assert!(written.contains("kind = \"gaussian_noise\"\nprobability = 0.1\n"), "{written}");
+    let short = place.succeed("trainers my_recipe.toml");
+    assert!(short.contains("norm = \"batch\"") && !short.contains("gaussian_noise"), "{short}");
     assert!(place.succeed("trainers nnUNetTrainerBN").contains("norm = \"batch\""));
     let listed = place.succeed("trainers");
     let line = listed.lines().find(|line| line.starts_with("nnUNetTrainerBN ")).unwrap();

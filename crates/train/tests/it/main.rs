@@ -9,3 +9,4 @@ mod common;
 mod driven;
 mod other_backend;
 mod train_steps;
+mod trainers;
