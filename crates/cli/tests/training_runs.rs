@@ -303,3 +303,27 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     let said = refused(&place, &format!("{TRAIN} -tr wrong.toml"), 1);
     assert!(said.contains("loss \"dice_cf\" is not known (did you mean dice_ce?)"), "{said}");
 }
+
+#[test]
+fn benchmarks_leave_times_and_nothing_else() {
+    let place = Place::new();
+    place.prepare();
+    for trainer in ["nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"] {
+        place.succeed(&format!("{TRAIN} -tr {trainer} --iterations-per-epoch 1"));
+        let folder = fold(&place, trainer);
+        let results: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("benchmark_result.json")).unwrap()).unwrap();
+        let results: Vec<&Value> = results.as_object().unwrap().values().collect();
+        assert_eq!(results.len(), 1, "{results:?}");
+        assert!(results[0]["fastest_epoch"].as_f64().unwrap() > 0.0 && results[0]["device"] == "cpu");
+        assert!(!folder.join("checkpoint_final.pth").exists() && !folder.join("validation").exists());
+        // A second run on the same machine replaces its entry.
+        if trainer.ends_with("noDataLoading") {
+            place.succeed(&format!("{TRAIN} -tr {trainer} --iterations-per-epoch 1"));
+            let text = std::fs::read_to_string(folder.join("benchmark_result.json")).unwrap();
+            assert_eq!(text.matches("fastest_epoch").count(), 1, "{text}");
+        }
+    }
+    let said = refused(&place, "train 7 3d_fullres 1 -p tiny -tr nnUNetTrainerBenchmark_5epochs", 1);
+    assert!(said.contains("fold 1: benchmarks are trained on fold 0 only"), "{said}");
+}

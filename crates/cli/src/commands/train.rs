@@ -172,6 +172,12 @@ fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> any
         request.fold,
     );
     writable::check_folder(folder.fold())?;
+    if request.recipe.benchmark {
+        let mut training = Training::prepare(request, &session.folders, display).context(what.clone())?;
+        training.run(ctx).context(what)?;
+        session.message(&format!("times are in {}", folder.fold().join("benchmark_result.json").display()));
+        return Ok(());
+    }
     if only_validation && !best {
         request.start = Start::From(folder.final_checkpoint());
     }

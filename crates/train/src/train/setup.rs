@@ -19,6 +19,7 @@ use nnunet_pyformats::json::Json;
 use nnunet_pyformats::pickle::Value;
 use nnunet_recipe::Recipe;
 
+use super::benchmark;
 use super::error::TrainError;
 use super::parts::Parts;
 use super::request::TrainRequest;
@@ -137,6 +138,10 @@ impl Setup {
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
         request.recipe.batch_size = request.batch_size.or(request.recipe.batch_size);
+        if request.recipe.benchmark {
+            benchmark::check_fold(request.fold)?;
+            request.checkpointing = false;
+        }
         let documents = Documents::read(&request, folders)?;
         let configuration = &documents.configuration;
         let cases_folder = documents.preprocessed.join(&configuration.data_identifier);
