@@ -114,11 +114,12 @@ fn a_fold_that_is_trained_again_goes_on_where_the_new_training_stopped() {
     assert!(read("checkpoint_final.pth") != old);
     assert!(!folder.join("checkpoint_final_previous.pth").exists());
 
-    let old = read("checkpoint_final.pth");
+    let (old, old_best) = (read("checkpoint_final.pth"), read("checkpoint_best.pth"));
     let many = "--epochs 2 --seed 3 --iterations-per-epoch 100";
     let said = interrupt(long(&place, many, 3));
     assert!(said.contains("the state is saved in") && said.contains("checkpoint_latest.pth"), "{said}");
     assert!(read("checkpoint_final_previous.pth") == old, "complete trainings are kept until the next is");
+    assert!(read("checkpoint_best_previous.pth") == old_best, "with their best state");
     assert!(!folder.join("checkpoint_final.pth").exists());
     // What changes a training makes it another one.
     let latest = std::fs::read(folder.join("checkpoint_latest.pth")).unwrap();
@@ -326,4 +327,68 @@ fn benchmarks_leave_times_and_nothing_else() {
     }
     let said = refused(&place, "train 7 3d_fullres 1 -p tiny -tr nnUNetTrainerBenchmark_5epochs", 1);
     assert!(said.contains("fold 1: benchmarks are trained on fold 0 only"), "{said}");
+}
+
+/// Everything below the folder of results, and the locks of the cases.
+fn traces(place: &Place) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let mut folders = vec![place.path("res"), place.path("pre").join(DATASET)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && path.starts_with(place.path("res")) {
+                folders.push(path.clone());
+            }
+            // The folds are the dataset's, whoever makes them.
+            if !path.ends_with("splits_final.json") {
+                all.push(path);
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_training_that_cannot_start_leaves_nothing_behind() {
+    let place = Place::new();
+    place.prepare();
+    let before = traces(&place);
+    // Too much memory, no cases, no such checkpoint.
+    refused(&place, &format!("{TRAIN} --epochs 2 --max-ram 0.001"), 1);
+    refused(&place, "train 7 2d 0 --epochs 2", 1);
+    refused(&place, &format!("{TRAIN} --epochs 2 --val"), 1);
+    refused(&place, &format!("{TRAIN} --epochs 2 -pretrained_weights nowhere.pth"), 1);
+    assert_eq!(traces(&place), before);
+    // Also a folder of an earlier version's failed start is no model.
+    std::fs::create_dir_all(fold(&place, "nnUNetTrainer_2epochs")).unwrap();
+    std::fs::write(fold(&place, "nnUNetTrainer_2epochs").join(".training.lock"), "").unwrap();
+    let said = text(&place.run("models").stderr);
+    assert!(!said.contains("warning") && said.contains("no models in"), "{said}");
+}
+
+#[test]
+fn plans_in_use_are_not_replaced() {
+    let place = Place::new();
+    place.prepare();
+    let file = place.path("pre").join(DATASET).join("nnUNetPlans.json");
+    let plans = std::fs::read(&file).unwrap();
+    // Its network is tiny, its cases are those of nnUNetPlans.
+    let mut training = endless(&place, "--epochs 2", 1);
+    place.succeed("plan -d 7");
+    assert!(std::fs::read(&file).unwrap() == plans, "the same plans change nothing");
+    for verb in ["plan", "plan-and-preprocess"] {
+        let said = refused(
+            &place,
+            &format!("{verb} -d 7 -overwrite_target_spacing 3 3 3 -overwrite_plans_name nnUNetPlans"),
+            1,
+        );
+        assert!(said.contains("in use by a training") && said.contains("-overwrite_plans_name"), "{said}");
+        assert!(std::fs::read(&file).unwrap() == plans);
+    }
+    place.succeed("plan -d 7 -overwrite_target_spacing 3 3 3 -overwrite_plans_name other");
+    training.kill().unwrap();
+    training.wait().unwrap();
+    place.succeed("plan -d 7 -overwrite_target_spacing 3 3 3 -overwrite_plans_name nnUNetPlans");
+    assert!(std::fs::read(&file).unwrap() != plans);
 }

@@ -88,7 +88,7 @@ pub(crate) fn by_reference_name(name: &str) -> Option<&'static Entry> {
 pub(crate) fn closest_name(asked: &str) -> Option<&'static str> {
     let verbs = ENTRIES.iter().map(|entry| entry.spec.verb);
     let names = ENTRIES.iter().flat_map(|entry| entry.spec.reference_names.iter().copied());
-    closest(asked, verbs.chain(names))
+    closest(asked, verbs.chain(names).chain(["--help", "--version"]))
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ use super::export::ExportError;
 use super::sliding_window::SlidingWindowError;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::one_case::Panicked;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
@@ -182,7 +183,7 @@ pub enum PredictError {
     },
     /// The user asked to stop.
     #[error("interrupted; predictions that are complete stay")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 impl PredictError {
@@ -198,7 +199,7 @@ impl PredictError {
 impl From<SlidingWindowError> for PredictError {
     fn from(error: SlidingWindowError) -> Self {
         match error {
-            SlidingWindowError::Interrupted => Self::Interrupted,
+            SlidingWindowError::Interrupted(source) => Self::Interrupted(source),
             SlidingWindowError::Export(error) => Self::Export(error),
             other => Self::Window(other),
         }

@@ -148,7 +148,7 @@ fn models_near(folder: &Path) -> String {
     let names = models_in(searched);
     let wanted = folder.file_name().unwrap_or_default().to_string_lossy();
     let meant = closest(&wanted, names.iter().map(String::as_str));
-    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
     match names.as_slice() {
         [] => format!("{} has no models", searched.display()),
         names => format!("{} has the models {}{hint}", searched.display(), names.join(", ")),
@@ -185,7 +185,7 @@ mod tests {
         std::fs::create_dir(dataset.path().join("nnUNetTrainer__nnUNetPlans__3d_fullres")).unwrap();
         std::fs::create_dir(dataset.path().join("ensembles")).unwrap();
         let message = load("nnUNetTrainer__nnUNetPlans__3d-fullres");
-        let expected = "has the models nnUNetTrainer__nnUNetPlans__3d_fullres; did you mean nnUNetTrainer__nnUNetPlans__3d_fullres?";
+        let expected = "has the models nnUNetTrainer__nnUNetPlans__3d_fullres (did you mean nnUNetTrainer__nnUNetPlans__3d_fullres?). A model";
         assert!(message.contains(expected), "{message}");
         // The folder of the dataset in place of a model's.
         let message = load(".");

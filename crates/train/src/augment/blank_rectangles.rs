@@ -41,7 +41,7 @@ impl BlankRectangles {
     pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let value = Distribution::optional(options, "value")?;
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             size: read_size(options, context)?,
             count: CountRange::read(options, "count", CountRange::new(1, 4), 0)?,
             value: value.map_or(BlankValue::Mean, BlankValue::Drawn),

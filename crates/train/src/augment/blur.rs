@@ -25,10 +25,10 @@ pub struct GaussianBlur {
 
 impl GaussianBlur {
     /// Options: `sigma`, `synchronised_axes`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let default = Distribution::uniform(0.5, 1.0);
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             sigma: Distribution::read_within(options, "sigma", default, [0.0, 100.0])?,
             synchronised_axes: options.switch("synchronised_axes", false)?,
         })))

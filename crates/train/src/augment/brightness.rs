@@ -20,9 +20,9 @@ pub struct Brightness {
 
 impl Brightness {
     /// Options: `factor`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             factor: Distribution::read(options, "factor", Distribution::around(0.75, 1.0, 1.25))?,
         })))
     }
@@ -61,10 +61,10 @@ pub struct BrightnessShift {
 
 impl BrightnessShift {
     /// Options: `mean`, `deviation`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let deviation = |d: f64| d >= 0.0;
         let shift = Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             mean: options.number("mean", 0.0)?,
             deviation: options.number_where("deviation", 0.5, "a number of at least 0", deviation)?,
         };

@@ -11,7 +11,7 @@ use nnunet_volume::ChannelVolume;
 use rand::RngExt;
 
 use super::crop::crop;
-use super::distribution::Distribution;
+use super::distribution::{Distribution, image_channels};
 use super::error::AugmentError;
 use super::labels::check_image_channels;
 use super::pipeline::Sample;
@@ -52,7 +52,7 @@ impl ChannelMisalignment {
             return Err(options.invalid("squeeze", "numbers below 1").into());
         }
         Ok(Some(Arc::new(Self {
-            channels: options.optional_counts("channels")?.unwrap_or_else(|| vec![0]),
+            channels: image_channels(options, context)?.unwrap_or_else(|| vec![0]),
             rotation_probability: options.probability("rotation_probability", 0.0)?,
             rotation,
             squeeze_probability: options.probability("squeeze_probability", 0.0)?,

@@ -22,9 +22,9 @@ pub struct Contrast {
 
 impl Contrast {
     /// Options: `factor`, `preserve_range`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             factor: Distribution::read(options, "factor", Distribution::around(0.75, 1.0, 1.25))?,
             preserve_range: options.switch("preserve_range", true)?,
         })))

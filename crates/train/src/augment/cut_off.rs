@@ -28,10 +28,10 @@ pub struct CutOff {
 
 impl CutOff {
     /// Options: `lower`, `upper`, `retain_probability`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let percent = [0.0, 100.0];
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             lower: Distribution::read_within(options, "lower", Distribution::Fixed(0.2), percent)?,
             upper: Distribution::read_within(options, "upper", Distribution::Fixed(99.8), percent)?,
             retain_probability: options.probability("retain_probability", 1.0)?,

@@ -4,6 +4,7 @@ use nnunet_base::parts::{OptionError, Options};
 use serde_json::Value;
 
 use super::random::{SampleRng, UniformRange, decide};
+use super::transform::BuildContext;
 use rand::RngExt;
 
 /// How a parameter of a transform is drawn.
@@ -192,12 +193,16 @@ impl ChannelChoice {
     /// Reads the options `channel_probability` (1 unless given), `synchronised_channels` and `channels`.
     ///
     /// # Errors
-    /// Options of another kind.
-    pub fn read(options: &mut Options<'_>, synchronised: bool) -> Result<Self, OptionError> {
+    /// Options of another kind, and channels that the configuration's images do not have.
+    pub fn read(
+        options: &mut Options<'_>,
+        context: &BuildContext<'_>,
+        synchronised: bool,
+    ) -> Result<Self, OptionError> {
         Ok(Self {
             probability: options.probability("channel_probability", 1.0)?,
             synchronised: options.switch("synchronised_channels", synchronised)?,
-            channels: options.optional_counts("channels")?,
+            channels: image_channels(options, context)?,
         })
     }
 
@@ -221,6 +226,22 @@ impl ChannelChoice {
                 (true, false) => Some(parameters(rng)),
             })
             .collect()
+    }
+}
+
+/// The option `channels`, channels of the image.
+pub(super) fn image_channels(
+    options: &mut Options<'_>,
+    context: &BuildContext<'_>,
+) -> Result<Option<Vec<usize>>, OptionError> {
+    let channels = options.optional_counts("channels")?;
+    let known = context.facts.use_mask_for_norm.len();
+    match &channels {
+        // Facts without masks say nothing about the number of channels.
+        Some(given) if known > 0 && given.iter().any(|channel| *channel >= known) => {
+            Err(options.invalid("channels", format!("channels of the image, from 0 to {}", known - 1)))
+        }
+        _ => Ok(channels),
     }
 }
 

@@ -28,10 +28,10 @@ pub struct Gamma {
 
 impl Gamma {
     /// Options: `gamma`, `invert_probability`, `retain_probability`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let default = Distribution::around(0.7, 1.0, 1.5);
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             gamma: Distribution::read_within(options, "gamma", default, [0.0, f64::INFINITY])?,
             invert_probability: options.probability("invert_probability", 0.0)?,
             retain_probability: options.probability("retain_probability", 1.0)?,

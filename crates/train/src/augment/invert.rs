@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use nnunet_base::parts::Options;
 
-use super::distribution::ChannelChoice;
+use super::distribution::{ChannelChoice, image_channels};
 use super::pipeline::Sample;
 use super::random::decide;
 use super::statistics::mean;
@@ -21,12 +21,12 @@ pub struct Invert {
 
 impl Invert {
     /// Options: `synchronised_probability`, `channel_probability` and `channels`.
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         Ok(Some(Arc::new(Self {
             channels: ChannelChoice {
                 probability: options.probability("channel_probability", 1.0)?,
                 synchronised: false,
-                channels: options.optional_counts("channels")?,
+                channels: image_channels(options, context)?,
             },
             synchronised_probability: options.probability("synchronised_probability", 1.0)?,
         })))

@@ -7,6 +7,7 @@ use nnunet_base::parts::Options;
 use nnunet_data::preprocess::append_one_hot;
 use nnunet_volume::ChannelVolume;
 
+use super::distribution::image_channels;
 use super::error::AugmentError;
 use super::pipeline::Sample;
 use super::targets::{mask_outside, replace_label};
@@ -26,7 +27,7 @@ impl MaskOutside {
             let flags = context.facts.use_mask_for_norm.iter().enumerate();
             flags.filter(|(_, masked)| **masked).map(|(c, _)| c).collect()
         };
-        let channels = options.optional_counts("channels")?.unwrap_or_else(masked);
+        let channels = image_channels(options, context)?.unwrap_or_else(masked);
         Ok(if channels.is_empty() { None } else { Some(Arc::new(Self { channels })) })
     }
 }

@@ -33,7 +33,7 @@ impl LowResolution {
         let default = Distribution::uniform(0.5, 1.0);
         let by_slices = context.geometry.mode == SpatialMode::Slices;
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             scale: Distribution::read_within(options, "scale", default, [0.0, 1.0])?,
             synchronised_axes: options.switch("synchronised_axes", true)?,
             axes: context.geometry.axes_option(options, "axes")?.unwrap_or([!by_slices, true, true]),

@@ -30,9 +30,9 @@ const LARGEST: usize = 32;
 
 impl MedianFilter {
     /// Options: `size`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let filter = Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             size: CountRange::read(options, "size", CountRange::new(2, 7), 1)?,
         };
         if filter.size.high > LARGEST {

@@ -23,10 +23,10 @@ pub struct GaussianNoise {
 
 impl GaussianNoise {
     /// Options: `deviation`, and those of [`ChannelChoice`] (synchronised).
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let default = Distribution::uniform(0.0, 0.1);
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, true)?,
+            channels: ChannelChoice::read(options, context, true)?,
             deviation: Distribution::read_within(options, "deviation", default, [0.0, f64::INFINITY])?,
         })))
     }

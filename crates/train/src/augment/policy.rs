@@ -179,6 +179,11 @@ mod tests {
         let option = error(Choice::new("gaussian_noise").with("deviaton", 0.1));
         assert!(option.contains("transform gaussian_noise: there is no option \"deviaton\""), "{option}");
         assert!(option.contains("known: probability, channel_probability"), "{option}");
+        let channels = Choice::new("gamma").with("channels", vec![0, 2]);
+        let two = ConfigurationFacts { use_mask_for_norm: vec![false; 2], ..facts(&[16, 16]) };
+        let built = AugmentationPolicy::from_choices(&[channels], &two, &transforms());
+        let expected = "transform gamma: channels is [0,2], expected channels of the image, from 0 to 1";
+        assert_eq!(built.unwrap_err().to_string(), expected);
         let nested = serde_json::json!([{"kind": "mirror", "axes": [2]}]);
         let axis = error(Choice::new("one_of").with("of", nested));
         assert_eq!(axis, "transform mirror: axes is [2], expected axes of the patch, from 0 to 1");

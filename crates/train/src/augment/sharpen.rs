@@ -26,9 +26,9 @@ pub struct Sharpen {
 
 impl Sharpen {
     /// Options: `strength`, `clamp_probability`, and those of [`ChannelChoice`].
-    pub(super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             strength: Distribution::read(options, "strength", Distribution::uniform(0.1, 1.0))?,
             clamp_probability: options.probability("clamp_probability", 0.0)?,
         })))

@@ -8,6 +8,7 @@ use crate::augment::{
     AugmentError, AugmentationPolicy, AugmentedSample, FinishPolicy, Purpose, SampleAddress, SampleTarget,
     Scratch,
 };
+use nnunet_base::progress::Interrupted;
 use nnunet_graph::Tensor;
 use nnunet_graph::backend::BatchRef;
 use nnunet_graph::loss::{LabelBatch, RegionBatch, Target, Targets, Validity};
@@ -103,7 +104,7 @@ pub enum BatchError {
     },
     /// Somebody asked to stop.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 /// Draws batches from a set of cases.
@@ -163,7 +164,7 @@ impl BatchComposer {
         let mut samples = Vec::with_capacity(self.batch_size);
         for sample in 0..self.batch_size {
             if stop() {
-                return Err(BatchError::Interrupted);
+                return Err(Interrupted.into());
             }
             samples.push(self.sample(epoch, iteration, sample, scratch)?);
         }

@@ -14,6 +14,7 @@ use nnunet_assess::evaluate::EvaluateError;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::parts::{OptionError, UnknownName};
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
@@ -218,6 +219,8 @@ pub enum TrainError {
     Interrupted {
         /// The checkpoint with the state, if one was written.
         path: Option<PathBuf>,
+        /// Why.
+        source: Interrupted,
     },
     /// The user asked to stop in the final validation.
     #[error(
@@ -227,6 +230,8 @@ pub enum TrainError {
     ValidationInterrupted {
         /// Whether there is a checkpoint to do it again with.
         checkpoint: bool,
+        /// Why.
+        source: Interrupted,
     },
 }
 

@@ -251,7 +251,7 @@ mod tests {
         take(&mut loader, 1);
         cancel.cancel();
         let error = (0..100).find_map(|_| loader.next_batch().err()).unwrap();
-        assert!(matches!(error, LoaderError::Batch(BatchError::Interrupted)), "{error}");
+        assert!(matches!(error, LoaderError::Batch(BatchError::Interrupted(_))), "{error}");
         drop(loader);
         let waiting = super::tests::loader(composer(training(), None, 1), 2, 0, &Cancel::new());
         std::thread::sleep(std::time::Duration::from_millis(20));

@@ -6,6 +6,7 @@ pub mod case_source;
 mod data;
 mod epoch;
 mod error;
+mod fresh;
 mod groups;
 pub mod history;
 mod hook;

@@ -21,6 +21,7 @@ use nnunet_recipe::Recipe;
 
 use super::benchmark;
 use super::error::TrainError;
+use super::fresh::Fresh;
 use super::parts::Parts;
 use super::request::TrainRequest;
 use super::run_folder::RunFolder;
@@ -51,7 +52,15 @@ pub(super) struct Setup {
     pub identity: Identity,
     /// Where the split comes from, and what is odd about it.
     pub remarks: SplitRemarks,
-    /// Held for the whole run: nobody else trains this fold, and nobody preprocesses its cases.
+    /// Held for the whole run.
+    pub held: Held,
+}
+
+/// What a training holds. The fields are dropped in this order.
+pub(super) struct Held {
+    /// What was made for it.
+    pub fresh: Fresh,
+    /// Nobody else trains this fold, and nobody preprocesses its cases.
     _locks: [Option<FolderLock>; 2],
 }
 
@@ -130,7 +139,7 @@ impl Setup {
     ///
     /// # Errors
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an
-    /// earlier run is changed then.
+    /// earlier run is changed then, and nothing new is left.
     pub(super) fn new(
         mut request: TrainRequest,
         parts: &Parts,
@@ -146,7 +155,7 @@ impl Setup {
         let configuration = &documents.configuration;
         let cases_folder = documents.preprocessed.join(&configuration.data_identifier);
         let folder = documents.run_folder(&request, folders, &configuration.name)?;
-        let locks = take_locks(&folder, &cases_folder, &request, progress)?;
+        let held = take_locks(&folder, &cases_folder, &request, progress)?;
         folder
             .check_writable(&configuration.next_stage)
             .map_err(|(path, source)| TrainError::Io { path, source })?;
@@ -168,7 +177,7 @@ impl Setup {
             previous_stage,
             split,
             SplitRemarks { origin, warnings },
-            locks,
+            held,
         )
     }
 
@@ -180,7 +189,7 @@ impl Setup {
         previous_stage: Option<PathBuf>,
         split: Split,
         remarks: SplitRemarks,
-        locks: [Option<FolderLock>; 2],
+        held: Held,
     ) -> Result<Self, TrainError> {
         let Documents { preprocessed, plans, configuration, dataset, labels } = documents;
         let recipe = &request.recipe;
@@ -215,7 +224,7 @@ impl Setup {
             identity,
             remarks,
             request,
-            _locks: locks,
+            held,
         })
     }
 
@@ -236,8 +245,10 @@ fn take_locks(
     cases: &Path,
     request: &TrainRequest,
     progress: &dyn Progress,
-) -> Result<[Option<FolderLock>; 2], TrainError> {
-    std::fs::create_dir_all(folder.fold())
+) -> Result<Held, TrainError> {
+    let mut fresh = Fresh::default();
+    fresh
+        .make_folder(folder.fold())
         .map_err(|source| TrainError::Io { path: folder.fold().to_owned(), source })?;
     let what = format!("a training of {} {} fold {}", request.dataset, request.configuration, request.fold);
     let fold = LockRequest {
@@ -247,14 +258,19 @@ fn take_locks(
         what: &what,
         advice: "wait for it to end or stop it; other folds, trainers and plans can be trained at the same time",
     };
+    let lock_of_cases = lock_beside(cases);
     let cases = LockRequest {
         folder: cases,
-        file: &lock_beside(cases),
+        file: &lock_of_cases,
         hold: Hold::Together,
         what: &what,
         advice: "train when it has ended",
     };
-    Ok([fold.take(progress)?, cases.take(progress)?])
+    fresh.note(&folder.lock());
+    let mut held = Held { fresh, _locks: [fold.take(progress)?, None] };
+    held.fresh.note(&lock_of_cases);
+    held._locks[1] = cases.take(progress)?;
+    Ok(held)
 }
 
 /// Every case of a cascade's training needs the previous stage's segmentation.

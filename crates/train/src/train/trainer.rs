@@ -72,14 +72,14 @@ impl Training {
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
-        let setup = Setup::new(request, parts, folders, progress)?;
+        let mut setup = Setup::new(request, parts, folders, progress)?;
         let request = &setup.request;
         let parameters = init::initialise(&setup.graph, request.seed);
         let mut session = request.backend.training(&setup.graph, parameters, &setup.step)?;
         let (start, recipe) = (&request.start, &setup.identity.recipe);
         let state = starting_state(start, &setup.folder, recipe, &setup.graph, &mut *session, progress)?;
         let training = Self {
-            records: FoldRecords::create(setup.folder.fold())?,
+            records: FoldRecords::create(setup.folder.fold(), &mut setup.held.fresh)?,
             session,
             unsaved: state == state::Progress::default(),
             state,
@@ -187,6 +187,7 @@ impl Training {
     /// What goes wrong; [`TrainError::Interrupted`] after a cancellation, which says whether the state is saved.
     pub fn run(&mut self, ctx: Ctx<'_>) -> Result<(), TrainError> {
         if self.is_complete() {
+            self.setup.held.fresh.keep();
             return self.say("all epochs are done already", ctx.progress);
         }
         let trained = self.train_epochs(ctx);
@@ -208,6 +209,7 @@ impl Training {
     /// # Errors
     /// A case that cannot be predicted; an output that cannot be written; a cancellation.
     pub fn validate(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
+        self.setup.held.fresh.keep();
         let setup = &self.setup;
         let summary = Validation {
             spec: &setup.spec()?,

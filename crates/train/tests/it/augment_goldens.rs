@@ -254,10 +254,9 @@ fn initial_patch_sizes() {
     };
     for case in cases {
         let angle = case["deg"].as_f64().unwrap().to_radians();
-        let scale = case["smallest_scale"].as_f64().unwrap_or(0.85);
         let found = match *sizes(&case["patch"]) {
-            [z, y, x] => initial_volume([z, y, x], angle, scale).to_vec(),
-            [y, x] => initial_slice([y, x], angle, scale).to_vec(),
+            [z, y, x] => initial_volume([z, y, x], angle, 0.85).to_vec(),
+            [y, x] => initial_slice([y, x], angle, 0.85).to_vec(),
             _ => panic!("{case}"),
         };
         assert_eq!(found, sizes(&case["out"]), "{case}");

@@ -10,3 +10,4 @@ mod driven;
 mod other_backend;
 mod train_steps;
 mod trainers;
+mod transform_goldens;

@@ -27,9 +27,9 @@ pub struct BrightnessGradient {
 
 impl BrightnessGradient {
     /// Options: `strength`, `mean_centred`, `preserve_range`, those of [`BumpOptions`] and of [`ChannelChoice`].
-    pub(in super::super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(in super::super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             bump: BumpOptions::read(options)?,
             strength: Distribution::read(options, "strength", Distribution::Fixed(1.0))?,
             mean_centred: options.switch("mean_centred", false)?,

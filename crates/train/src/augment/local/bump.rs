@@ -57,7 +57,7 @@ pub struct Bump {
 }
 
 impl Bump {
-    /// The bump with `centre` and standard `deviation` (voxels per axis, the first voxel's centre at 0.5) on a patch of
+    /// The bump with `centre` and standard `deviation` (voxels per axis, the first voxel at 0) on a patch of
     /// `shape`. It does not vary along axes before `first_axis`.
     pub fn new(shape: [usize; 3], first_axis: usize, centre: [f64; 3], deviation: [f64; 3]) -> Self {
         let shares: [Vec<f32>; 3] = std::array::from_fn(|d| match d < first_axis {
@@ -81,14 +81,12 @@ impl Bump {
     }
 
     /// Calls `change` for every row of `channel` with the row and its weights.
-    pub fn for_each_row<'a>(
-        &'a self,
-        channel: &mut [f32],
-        mut change: impl FnMut(&mut [f32], &mut dyn Iterator<Item = f32>),
-    ) {
+    pub fn for_each_row(&self, channel: &mut [f32], mut change: impl FnMut(&mut [f32], &[f32])) {
         let [_, height, width] = self.shares.each_ref().map(Vec::len);
+        let mut weights = vec![0.0; width];
         for (i, row) in channel.chunks_exact_mut(width.max(1)).enumerate() {
-            change(row, &mut self.row(i / height, i % height));
+            weights.iter_mut().zip(self.row(i / height, i % height)).for_each(|(to, weight)| *to = weight);
+            change(row, &weights);
         }
     }
 

@@ -22,9 +22,9 @@ pub struct LocalContrast {
 
 impl LocalContrast {
     /// Options: `factor`, those of [`BumpOptions`] and of [`ChannelChoice`].
-    pub(in super::super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(in super::super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, true)?,
+            channels: ChannelChoice::read(options, context, true)?,
             bump: BumpOptions::read(options)?,
             factor: Distribution::read(options, "factor", Distribution::uniform(0.5, 1.5))?,
         })))
@@ -52,7 +52,7 @@ pub fn scale_contrast_locally(channel: &mut [f32], bump: &Bump, factor: f32) {
     bump.for_each_row(channel, |row, weights| {
         for (value, weight) in row.iter().zip(weights) {
             sum += f64::from(*value * weight);
-            total += f64::from(weight);
+            total += f64::from(*weight);
         }
     });
     let mean = (sum / (total + 1e-8)) as f32;

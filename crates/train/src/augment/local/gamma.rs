@@ -23,10 +23,10 @@ pub struct LocalGamma {
 
 impl LocalGamma {
     /// Options: `gamma`, those of [`BumpOptions`] and of [`ChannelChoice`].
-    pub(in super::super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(in super::super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let default = Distribution::uniform(0.5, 1.0);
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, false)?,
+            channels: ChannelChoice::read(options, context, false)?,
             bump: BumpOptions::read(options)?,
             gamma: Distribution::read_within(options, "gamma", default, [0.0, f64::INFINITY])?,
         })))

@@ -28,10 +28,10 @@ pub struct LocalSmoothing {
 
 impl LocalSmoothing {
     /// Options: `strength`, `sigma`, those of [`BumpOptions`] and of [`ChannelChoice`].
-    pub(in super::super) fn build(options: &mut Options<'_>, _: &BuildContext<'_>) -> BuiltTransform {
+    pub(in super::super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
         let (strength, sigma) = (Distribution::uniform(0.5, 1.0), Distribution::uniform(0.5, 1.5));
         Ok(Some(Arc::new(Self {
-            channels: ChannelChoice::read(options, true)?,
+            channels: ChannelChoice::read(options, context, true)?,
             bump: BumpOptions::read(options)?,
             strength: Distribution::read_within(options, "strength", strength, [0.0, 1.0])?,
             sigma: Distribution::read_within(options, "sigma", sigma, [0.0, 100.0])?,

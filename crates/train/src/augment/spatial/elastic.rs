@@ -53,6 +53,13 @@ impl Displacement {
         self.components.each_ref().map(|component| component.get(index).copied().unwrap_or(0.0))
     }
 
+    /// Largest absolute displacement along each axis.
+    pub fn largest(&self) -> [f64; 3] {
+        self.components
+            .each_ref()
+            .map(|component| f64::from(component.iter().fold(0.0f32, |largest, v| largest.max(v.abs()))))
+    }
+
     /// Mean displacement.
     pub fn mean(&self) -> [f32; 3] {
         self.components.each_ref().map(|component| {

@@ -13,7 +13,6 @@
 use half::f16;
 use nnunet_volume::ChannelVolume;
 
-use super::super::crop::copy_box;
 use super::affine::Affine;
 use super::elastic::Displacement;
 
@@ -82,8 +81,7 @@ pub fn resample_with(
 ) -> (ChannelVolume<f32>, ChannelVolume<i16>) {
     let shape = image.shape();
     let grid = Grid::new(sampling, shape, patch);
-    let padded = grid.padded;
-    let padded_len: usize = padded.iter().product();
+    let padded_len: usize = grid.kept.iter().product();
     pad_into(image, &grid, 0.0, &mut scratch.image);
     pad_into(segmentation, &grid, OUTSIDE_LABEL, &mut scratch.labels);
     let mut patch_image = ChannelVolume::filled(image.channels(), patch, 0.0f32);
@@ -118,15 +116,31 @@ pub fn resample_with(
     (patch_image, patch_labels)
 }
 
-/// Copies every channel with one voxel of `outside` before and two after each sampled axis: clamped
-/// coordinates then read the outside there, without a test per voxel.
+/// Copies the part of every channel that the patch may read. The crop is padded with one voxel of `outside` before and
+/// two after each sampled axis: clamped coordinates then read the outside there, without a test per voxel.
 fn pad_into<T: Copy>(volume: &ChannelVolume<T>, grid: &Grid, outside: T, padded: &mut Vec<T>) {
-    let len: usize = grid.padded.iter().product();
-    padded.clear();
+    let (shape, kept) = (volume.shape(), grid.kept);
+    let len: usize = kept.iter().product();
     padded.resize(len * volume.channels(), outside);
-    let start = grid.before.map(|b| -(b as isize));
+    // The place in the crop of a place in the kept part, where it is inside.
+    let inside =
+        |d: usize, i: usize| (grid.start[d] + i).checked_sub(grid.before[d]).filter(|i| *i < shape[d]);
+    let row_start = grid.start[2].saturating_sub(grid.before[2]).min(shape[2]);
+    let left = grid.before[2].saturating_sub(grid.start[2]).min(kept[2]);
+    let width = (shape[2] - row_start).min(kept[2] - left);
     for (c, target) in padded.chunks_exact_mut(len.max(1)).enumerate() {
-        copy_box(volume.channel(c), volume.shape(), start, target, grid.padded);
+        let channel = volume.channel(c);
+        for (i, row) in target.chunks_exact_mut(kept[2]).enumerate() {
+            match (inside(0, i / kept[1]), inside(1, i % kept[1])) {
+                (Some(z), Some(y)) => {
+                    let source = (z * shape[1] + y) * shape[2] + row_start;
+                    row[..left].fill(outside);
+                    row[left..left + width].copy_from_slice(&channel[source..source + width]);
+                    row[left + width..].fill(outside);
+                }
+                _ => row.fill(outside),
+            }
+        }
     }
 }
 
@@ -148,8 +162,11 @@ struct Grid {
     first: usize,
     shape: [usize; 3],
     patch: [usize; 3],
+    /// Voxels of padding before the crop.
     before: [usize; 3],
-    padded: [usize; 3],
+    /// First index of the padded crop that the patch may read, and the number of those that it may.
+    start: [usize; 3],
+    kept: [usize; 3],
     strides: [usize; 3],
 }
 
@@ -162,8 +179,6 @@ impl Grid {
                 ([[1.0, 0.0, 0.0], [0.0, m[0][0], m[0][1]], [0.0, m[1][0], m[1][1]]], 1)
             }
         };
-        let sampled = |d: usize| d >= first;
-        let padded: [usize; 3] = std::array::from_fn(|d| shape[d] + if sampled(d) { 3 } else { 0 });
         let mut shift = sampling.shift;
         if let Some(displacement) = &sampling.displacement
             && displacement.centred
@@ -174,15 +189,28 @@ impl Grid {
                 shift[d] -= (first..3).map(|k| matrix[d][k] * mean[k]).sum::<f32>();
             }
         }
+        let farthest = sampling.displacement.as_ref().map_or([0.0; 3], Displacement::largest);
+        let (mut start, mut kept) = ([0; 3], shape);
+        for d in first..3 {
+            let half: f64 = (first..3)
+                .map(|k| f64::from(matrix[d][k].abs()) * ((patch[k] as f64 - 1.0) / 2.0 + farthest[k]))
+                .sum();
+            let (size, middle) = (shape[d] as f64, f64::from(shift[d]) + (shape[d] as f64 - 1.0) / 2.0);
+            // One voxel more on either side, for what f32 rounds.
+            start[d] = (middle - half).clamp(-1.0, size).floor().max(0.0) as usize;
+            let last = (middle + half).clamp(-1.0, size).floor() as isize + 3;
+            kept[d] = last.min(shape[d] as isize + 2) as usize + 1 - start[d];
+        }
         Self {
             matrix,
             shift,
             first,
             shape,
             patch,
-            before: std::array::from_fn(|d| usize::from(sampled(d))),
-            padded,
-            strides: [padded[1] * padded[2], padded[2], 1],
+            before: std::array::from_fn(|d| usize::from(d >= first)),
+            start,
+            kept,
+            strides: [kept[1] * kept[2], kept[2], 1],
         }
     }
 
@@ -201,7 +229,7 @@ impl Grid {
             let size = self.shape[d] as f32;
             let half = size / 2.0;
             let shift = self.shift[d];
-            let stride = self.strides[d] as u32;
+            let (start, stride) = (self.start[d] as u32, self.strides[d] as u32);
             row.fraction[d].resize(width, 0.0);
             let fractions = row.fraction[d][..width].iter_mut();
             let cells = fractions.zip(&mut row.offset).zip(&mut row.odd);
@@ -209,7 +237,7 @@ impl Grid {
                 let position = across + m[2] * centred(2, x) + shift;
                 let (padded_index, rest) = corner(position, half, size);
                 *fraction = rest;
-                *offset += padded_index * stride;
+                *offset += (padded_index - start) * stride;
                 *odd |= ((padded_index & 1 ^ 1) as u8) << d;
             }
         }
@@ -233,7 +261,7 @@ impl Grid {
                 let size = self.shape[d] as f32;
                 let (padded_index, rest) = corner(position, size / 2.0, size);
                 row.fraction[d][x] = rest;
-                row.offset[x] += padded_index * self.strides[d] as u32;
+                row.offset[x] += (padded_index - self.start[d] as u32) * self.strides[d] as u32;
                 row.odd[x] |= ((padded_index & 1 ^ 1) as u8) << d;
             }
         }
@@ -376,6 +404,20 @@ mod tests {
         assert_eq!(vote([3, 5, 2, 5], [0.4, 0.1, 0.4, 0.1], 1), 2);
         // Differences below the spacing of half precision are ties.
         assert_eq!(vote([1, 2, 1, 2], [0.25, 0.25002, 0.25, 0.25], 0), 1);
+    }
+
+    #[test]
+    fn patches_far_outside_of_the_crop_read_nothing() {
+        let image = ChannelVolume::filled(1, [4, 5, 6], 7.0f32);
+        let labels = ChannelVolume::filled(1, [4, 5, 6], 2i16);
+        for shift in [[90.0, 0.0, 0.0], [0.0, -90.0, 0.0], [0.0, 0.0, 90.0], [-7.0, 9.0, 0.0]] {
+            let affine = Affine::Volume(volume_matrix([0.2, 0.1, 0.3], [1.0; 3]));
+            let sampling = Sampling { shift, ..Sampling::affine(affine) };
+            let scratch = &mut SpatialScratch::default();
+            let (patch, patch_labels) = resample_with(&image, &labels, &sampling, [3, 3, 3], scratch);
+            assert!(patch.data().iter().all(|v| *v == 0.0));
+            assert!(patch_labels.data().iter().all(|v| *v == OUTSIDE_LABEL));
+        }
     }
 
     #[test]
