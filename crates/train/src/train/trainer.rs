@@ -191,7 +191,8 @@ impl Training {
             return self.say("all epochs are done already", ctx.progress);
         }
         let trained = self.train_epochs(ctx);
-        if self.setup.request.recipe.benchmark && !matches!(trained, Err(TrainError::Interrupted { .. })) {
+        let is_timed = self.setup.request.recipe.benchmark && self.begun;
+        if is_timed && !matches!(trained, Err(TrainError::Interrupted { .. })) {
             benchmark::write_result(&self.setup, trained.is_ok().then_some(&self.state.history))?;
         }
         trained
