@@ -280,6 +280,10 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     for (name, state) in learned.zip(momentum) {
         assert!(state.is_none() || !name.starts_with("encoder"), "{name} is frozen");
     }
+    let plans: Value =
+        serde_json::from_slice(&std::fs::read(folder.with_file_name("plans.json")).unwrap()).unwrap();
+    let norm = &plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["norm_op"];
+    assert_eq!(norm, "torch.nn.modules.batchnorm.BatchNorm3d", "Python builds what the plans say");
 
     let images = place.path("raw").join(DATASET).join("imagesTr");
     let predict = "-d 7 -c 3d_fullres -p tiny -tr my_recipe -f 0 --disable_tta -chk checkpoint_best.pth";
