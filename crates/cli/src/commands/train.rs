@@ -173,7 +173,8 @@ fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> any
     );
     writable::check_folder(folder.fold())?;
     if request.recipe.benchmark {
-        let mut training = Training::prepare(request, &session.folders, display).context(what.clone())?;
+        let mut training =
+            Training::prepare(request, &session.folders, ctx.progress).context(what.clone())?;
         training.run(ctx).context(what)?;
         session.message(&format!("times are in {}", folder.fold().join("benchmark_result.json").display()));
         return Ok(());

@@ -14,7 +14,7 @@ pub(super) fn random_batch(setup: &Setup) -> Batch {
     let n = setup.configuration.batch_size;
     let [z, y, x] = setup.policy.geometry.patch;
     let shape = [n, setup.graph.input_channels(), z, y, x];
-    let data = (0..shape.iter().product()).map(|_| rng.random::<f32>()).collect();
+    let data = (0..shape.iter().product::<usize>()).map(|_| rng.random::<f32>()).collect();
     let heads = setup.labels.num_segmentation_heads();
     let targets = &setup.policy.finish.targets;
     let regions = targets.regions.as_ref().map(Vec::len);
@@ -38,14 +38,17 @@ fn target(
     match regions {
         Some(regions) => {
             let shape = [n, regions, z, y, x];
-            let data = (0..shape.iter().product()).map(|_| rng.random()).collect();
+            let data = (0..shape.iter().product::<usize>()).map(|_| rng.random()).collect();
             Target::Regions(RegionBatch { shape, data })
         }
         None => {
             let shape = [n, z, y, x];
             let largest = heads.saturating_sub(1) as f64;
             let label = |_| (rng.random::<f64>() * largest).round() as i16;
-            Target::Labels(LabelBatch { shape, data: (0..shape.iter().product()).map(label).collect() })
+            Target::Labels(LabelBatch {
+                shape,
+                data: (0..shape.iter().product::<usize>()).map(label).collect(),
+            })
         }
     }
 }
