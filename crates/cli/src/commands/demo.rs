@@ -89,6 +89,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         output: None,
         missing: Missing::Refused,
         additions: Additions::default(),
+        max_ram: None,
     };
     let (json, plans) = (predictions.join("dataset.json"), predictions.join("plans.json"));
     let summary = evaluate_folder(&request, &json, &plans, session.ctx())?;
