@@ -298,7 +298,7 @@ fn cases_are_exchanged_between_epochs_and_those_without_annotations_teach_nothin
     training.add_hook(Box::new(Cases(Arc::clone(&seen))));
     let cancel = Cancel::new();
     let ctx = Ctx::new(&Silent, &cancel);
-    let mut epoch = |training: &mut Training| {
+    let epoch = |training: &mut Training| {
         let report = training.next_epoch(ctx).unwrap();
         (report, std::mem::take(&mut *seen.lock().unwrap()))
     };
