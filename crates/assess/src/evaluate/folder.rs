@@ -14,6 +14,7 @@ use super::summary::{CaseMetrics, Metrics, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::{Event, Progress};
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::reader::ImageReader;
 use nnunet_data::dataset::{DatasetJson, LabelManager, LabelOrRegion};
@@ -41,6 +42,8 @@ pub struct FolderEvaluation {
     pub missing: Missing,
     /// Metrics beyond the reference's.
     pub additions: Additions,
+    /// Image formats and label managers.
+    pub parts: Parts,
 }
 
 /// Evaluates the foreground labels or regions of a dataset and writes the summary.
@@ -54,12 +57,13 @@ pub fn evaluate_folder(
     ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
     let json = DatasetJson::load(dataset_json)?;
-    LabelManager::check_name(Json::load(plans)?.get("label_manager"), plans)?;
-    let labels = LabelManager::new(&json)?;
+    let manager = Json::load(plans)?.get("label_manager").cloned();
+    let labels = LabelManager::named(&request.parts.label_managers, manager.as_ref(), plans, &json)?;
     let references = files_with_ending(&request.reference, &json.file_ending)?;
-    let reader = ImageReader::for_example(&json, references.first().map(PathBuf::as_path))?;
+    let reader =
+        ImageReader::for_example(&request.parts.formats, &json, references.first().map(PathBuf::as_path))?;
     let classes = labels.foreground();
-    evaluate(request, &json.file_ending, reader, &classes, labels.ignore_label(), ctx)
+    evaluate(request, &json.file_ending, &reader, &classes, labels.ignore_label(), ctx)
 }
 
 /// Evaluates the given labels and writes the summary (`nnUNetv2_evaluate_simple`). The file ending is
@@ -92,14 +96,14 @@ pub fn evaluate_simple(
             file_ending: "a known ending".into(),
         });
     }
-    let reader = ImageReader::from_file_ending(&ending, &all[0])?;
-    evaluate(request, &ending, reader, &classes, ignore_label, ctx)
+    let reader = ImageReader::from_file_ending(&request.parts.formats, &ending, &all[0])?;
+    evaluate(request, &ending, &reader, &classes, ignore_label, ctx)
 }
 
 fn evaluate(
     request: &FolderEvaluation,
     file_ending: &str,
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     ctx: Ctx<'_>,
@@ -143,7 +147,7 @@ fn evaluate(
 /// No pairs or classes; files that cannot be read or differ in shape, all of them named; interrupted.
 pub fn evaluate_pairs(
     pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     ctx: Ctx<'_>,
@@ -157,7 +161,7 @@ pub fn evaluate_pairs(
 /// As [`evaluate_pairs`].
 pub fn evaluate_changed(
     pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
@@ -168,7 +172,7 @@ pub fn evaluate_changed(
 
 fn evaluate_all(
     pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     additions: Additions,
@@ -219,7 +223,7 @@ fn evaluate_all(
 fn evaluate_case(
     reference: &Path,
     prediction: &Path,
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     additions: Additions,

@@ -15,7 +15,7 @@ const LARGEST_LABEL: i16 = i16::MAX;
 /// Reads the images of a case and, if it has one, its segmentation. What is unusual about the files
 /// is reported as warnings.
 pub fn read_case(
-    reader: ImageReader,
+    reader: &ImageReader,
     case: &Case,
     progress: &dyn Progress,
 ) -> Result<RawCase, PreprocessError> {
@@ -37,7 +37,7 @@ pub fn read_case(
 
 /// Reads a segmentation of a case, whose images were read into `raw`. Warnings are as in [`read_labels`].
 pub fn read_labels_of_case(
-    reader: ImageReader,
+    reader: &ImageReader,
     path: &Path,
     case: &Case,
     raw: &RawCase,
@@ -54,7 +54,7 @@ pub fn read_labels_of_case(
 /// Reads a segmentation of `image`. Labels may be stored as floating-point numbers, but must be whole. Voxels that were
 /// no numbers and another place than the image's are warnings.
 pub fn read_labels(
-    reader: ImageReader,
+    reader: &ImageReader,
     path: &Path,
     image: LabelledImage<'_>,
     progress: &dyn Progress,

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::EnsembleError;
 use super::merge::{MergeJob, Merger};
 use nnunet_base::Ctx;
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::prediction_folder::PredictionFolder;
 
@@ -34,13 +35,13 @@ pub fn ensemble_folders(
             probabilities: folders.iter().map(|folder| folder.join(format!("{case}.npz"))).collect(),
         })
         .collect();
-    let member = PredictionFolder::open(first, None, None)?;
+    let member = PredictionFolder::open(first, None, None, &Parts::default())?;
     let io = |source| EnsembleError::Io { path: output.to_owned(), source };
     std::fs::create_dir_all(output).map_err(io)?;
     member.write_companions(output).map_err(io)?;
     let merger = Merger {
         labels: &member.labels,
-        reader: member.reader,
+        reader: &member.reader,
         file_ending: &member.dataset.file_ending,
         output,
         save_probabilities,

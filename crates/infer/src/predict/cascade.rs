@@ -68,20 +68,18 @@ impl<'a> CaseReader<'a> {
 
     /// A reader for cases that bring the previous stage's segmentation themselves, if they need one.
     pub(super) fn of_single_cases(model: &'a Model) -> Result<Self, PredictError> {
-        let name = Some(model.plans.image_reader_writer());
-        let place = model.folder.join("plans.json");
         Ok(Self {
             model,
-            reader: ImageReader::new(name, &model.dataset.file_ending, &place)?,
-            preprocessor: Preprocessor::new(&model.plans, &model.configuration)?,
+            reader: model.plans.reader(&model.dataset, &model.parts)?,
+            preprocessor: Preprocessor::new(&model.plans, &model.configuration, &model.parts)?,
             previous_stage: None,
             locate_classes: false,
         })
     }
 
     /// What reads the images.
-    pub(super) fn reader(&self) -> ImageReader {
-        self.reader
+    pub(super) fn reader(&self) -> &ImageReader {
+        &self.reader
     }
 
     /// Checks that every case has its segmentation of the previous stage.
@@ -113,10 +111,10 @@ impl<'a> CaseReader<'a> {
         case: &Case,
         progress: &dyn Progress,
     ) -> Result<PreprocessedCase, PredictError> {
-        let mut raw = read_case(self.reader, case, progress)?;
+        let mut raw = read_case(&self.reader, case, progress)?;
         if let Some(folder) = self.previous_stage {
             let path = self.segmentation_of(folder, &case.identifier);
-            raw.segmentation = Some(read_labels_of_case(self.reader, &path, case, &raw, progress)?);
+            raw.segmentation = Some(read_labels_of_case(&self.reader, &path, case, &raw, progress)?);
         }
         self.prepare(raw).map_err(|error| error.naming(&case.images))
     }

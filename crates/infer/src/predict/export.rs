@@ -9,6 +9,8 @@
 //! Source: the reference's export. Its logits are f16 before and after resampling; rounding ours the same
 //! way decides close voxels as it does.
 
+use std::path::Path;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data};
@@ -16,7 +18,8 @@ use nnunet_volume::{ChannelVolume, Volume, VolumeError};
 use rayon::prelude::*;
 
 use super::slab_stream::{Collected, SlabStream, round_to_half};
-use nnunet_data::dataset::LabelManager;
+use nnunet_data::Parts;
+use nnunet_data::dataset::{DatasetError, ImageReader, LabelManager};
 use nnunet_data::plan::{Configuration, PlanError, Plans};
 use nnunet_data::preprocess::{Properties, transpose};
 
@@ -26,6 +29,7 @@ pub struct Exporter<'a> {
     plans: &'a Plans,
     configuration: &'a Configuration,
     labels: &'a LabelManager,
+    parts: &'a Parts,
 }
 
 /// Why a prediction could not be brought back.
@@ -74,13 +78,18 @@ pub enum ExportError {
 
 impl<'a> Exporter<'a> {
     /// An exporter for the given plans.
-    pub fn new(plans: &'a Plans, configuration: &'a Configuration, labels: &'a LabelManager) -> Self {
-        Self { plans, configuration, labels }
+    pub fn new(
+        plans: &'a Plans,
+        configuration: &'a Configuration,
+        labels: &'a LabelManager,
+        parts: &'a Parts,
+    ) -> Self {
+        Self { plans, configuration, labels, parts }
     }
 
-    /// Name of the reader that the plans were made with: it writes the segmentations.
-    pub(super) fn image_reader_writer(&self) -> &'a str {
-        self.plans.image_reader_writer()
+    /// The reader that the plans were made with: it writes the segmentations, files of `file_ending` such as `path`.
+    pub(super) fn reader(&self, file_ending: &str, path: &Path) -> Result<ImageReader, DatasetError> {
+        ImageReader::new(&self.parts.formats, Some(self.plans.image_reader_writer()), file_ending, path)
     }
 
     /// The segmentation (z, y, x) on the original grid for `logits` (heads, z, y, x) on the network's.
@@ -183,7 +192,7 @@ impl<'a> Exporter<'a> {
 
     /// How logits on a network's grid of shape `from` come to `grid`.
     fn resampling(&self, from: [usize; 3], grid: Grid) -> Result<Resampled, ExportError> {
-        let Some(method) = self.configuration.resampling_probabilities.method()? else {
+        let Some(method) = self.configuration.resampling_probabilities.method(&self.parts.resampling)? else {
             if from != grid.shape {
                 return Err(ExportError::GridKept {
                     plans: self.plans.plans_name().to_owned(),

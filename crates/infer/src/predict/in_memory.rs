@@ -66,8 +66,8 @@ impl Predictor {
         ctx: Ctx<'_>,
     ) -> Result<(), PredictError> {
         let model = self.model().clone();
-        let reader = CaseReader::of_single_cases(&model)?.reader();
-        let case = read_case(reader, &case_of_files(images, &model.dataset)?, ctx.progress)?;
+        let reader = CaseReader::of_single_cases(&model)?.reader().clone();
+        let case = read_case(&reader, &case_of_files(images, &model.dataset)?, ctx.progress)?;
         let geometry = case.geometry;
         let labels = self.predict_image(case, ctx).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)

@@ -14,6 +14,7 @@ use super::error::PredictError;
 use super::export::Exporter;
 use crate::model::{models_in, network_graph};
 use nnunet_base::spelling::closest;
+use nnunet_data::Parts;
 use nnunet_data::dataset::splits::Fold;
 use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::{Configuration, Plans};
@@ -38,12 +39,14 @@ pub struct Model {
     pub mirroring_axes: Vec<usize>,
     /// What the user should know about the model.
     pub remarks: Vec<String>,
+    /// What its plans name.
+    pub parts: Parts,
 }
 
 impl Model {
     /// The way from its logits to the original grid.
     pub fn exporter(&self) -> Exporter<'_> {
-        Exporter::new(&self.plans, &self.configuration, &self.labels)
+        Exporter::new(&self.plans, &self.configuration, &self.labels, &self.parts)
     }
 
     /// Reads `folds` of the model in `folder`, each from the file `checkpoint`. No folds: those that
@@ -52,6 +55,19 @@ impl Model {
     /// # Errors
     /// Missing or damaged files, or weights that do not fit the plans.
     pub fn load(folder: &Path, folds: &[Fold], checkpoint: &str) -> Result<Self, PredictError> {
+        Self::load_with(folder, folds, checkpoint, &Parts::default())
+    }
+
+    /// The same with `parts` for what the plans name.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_with(
+        folder: &Path,
+        folds: &[Fold],
+        checkpoint: &str,
+        parts: &Parts,
+    ) -> Result<Self, PredictError> {
         if let Some(model) = model_around(folder) {
             return Err(PredictError::PartOfModel { path: folder.to_owned(), model });
         }
@@ -60,7 +76,7 @@ impl Model {
         }
         let plans = Plans::read(folder.join("plans.json"))?;
         let dataset = DatasetJson::load(&folder.join("dataset.json"))?;
-        let labels = LabelManager::new(&dataset)?;
+        let labels = plans.label_manager(&dataset, parts)?;
         let folds = if folds.is_empty() { present_folds(folder, checkpoint) } else { folds.to_vec() };
         let no_folds = || PredictError::NoFolds {
             path: folder.to_owned(),
@@ -93,6 +109,7 @@ impl Model {
                         folds: Vec::new(),
                         mirroring_axes: file.mirroring_axes.clone().unwrap_or_default(),
                         remarks: remarks(&file.trainer_name),
+                        parts: parts.clone(),
                     })
                 }
             };

@@ -24,7 +24,7 @@ use super::probabilities::write_probabilities;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::Event;
-use nnunet_data::dataset::{Case, ImageReader};
+use nnunet_data::dataset::Case;
 use nnunet_data::preprocess::{PreprocessedCase, Properties};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
@@ -286,7 +286,7 @@ impl Export<'_> {
         let ending = &model.dataset.file_ending;
         match &self.output {
             Output::Labels(labels) => {
-                write_labels(model.plans.image_reader_writer(), labels, &self.properties, &stem, ending)
+                write_labels(&model.exporter(), labels, &self.properties, &stem, ending)
             }
             Output::Logits(logits) => {
                 write_prediction(&model.exporter(), logits, &self.properties, &stem, ending, true)
@@ -317,19 +317,19 @@ pub fn write_prediction(
     } else {
         exporter.segmentation(logits, properties)?
     };
-    write_labels(exporter.image_reader_writer(), &segmentation, properties, stem, file_ending)
+    write_labels(exporter, &segmentation, properties, stem, file_ending)
 }
 
 /// Writes a segmentation on the original grid to `<stem><file_ending>`, with the reader that the plans name.
 fn write_labels(
-    reader: &str,
+    exporter: &super::Exporter<'_>,
     segmentation: &Volume<u16>,
     properties: &Properties,
     stem: &Path,
     file_ending: &str,
 ) -> Result<(), PredictError> {
     let path = with_ending(stem, file_ending);
-    let reader = ImageReader::new(Some(reader), file_ending, &path)?;
+    let reader = exporter.reader(file_ending, &path)?;
     Ok(reader.write_labels(&path, segmentation, &properties.geometry)?)
 }
 

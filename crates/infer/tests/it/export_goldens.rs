@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use half::f16;
+use nnunet_data::Parts;
 use nnunet_data::dataset::ImageReader;
 use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::Plans;
@@ -22,7 +23,8 @@ fn check(case: &str, configurations: &[&str]) {
     let dataset = DatasetJson::load(&root.join("dataset.json")).unwrap();
     let plans = Plans::read(root.join("plans.json")).unwrap();
     let labels = LabelManager::new(&dataset).unwrap();
-    let reader = ImageReader::for_dataset(&dataset).unwrap();
+    let parts = Parts::default();
+    let reader = ImageReader::for_dataset(&parts.formats, &dataset).unwrap();
     for name in configurations {
         let configuration = plans.configuration(name).unwrap();
         let mut paths: Vec<_> = std::fs::read_dir(&root)
@@ -42,12 +44,12 @@ fn check(case: &str, configurations: &[&str]) {
             segmentation: None,
         };
         let properties: Properties =
-            Preprocessor::new(&plans, &configuration).unwrap().run(raw, None).unwrap().properties;
+            Preprocessor::new(&plans, &configuration, &parts).unwrap().run(raw, None).unwrap().properties;
         let logits = read_npy(root.join(format!("{name}_export_logits_f16.npy")));
         let [c, z, y, x] = logits.shape[..] else { panic!("{:?}", logits.shape) };
         let logits = logits.data.iter().map(|v| f16::from_f64(*v)).collect();
         let logits = ChannelVolume::new(c, [z, y, x], logits).unwrap();
-        let exporter = Exporter::new(&plans, &configuration, &labels);
+        let exporter = Exporter::new(&plans, &configuration, &labels, &parts);
         let (segmentation, probabilities) =
             exporter.segmentation_and_probabilities(&logits, &properties).unwrap();
         let plain = exporter.segmentation(&logits, &properties).unwrap();

@@ -86,7 +86,7 @@ impl Training {
             configuration = configuration.with_batch_size(batch_size);
         }
         let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
-        let labels = LabelManager::new(&dataset)?;
+        let labels = plans.label_manager(&dataset, &request.data_parts)?;
         let cases_folder = preprocessed.join(&configuration.data_identifier);
         let folder = RunFolder::new(
             folders.results()?,
@@ -101,7 +101,7 @@ impl Training {
             .check_writable(&configuration.next_stage)
             .map_err(|(path, source)| TrainError::Io { path, source })?;
         let identifiers = stored_cases(&cases_folder)?;
-        check_made_from(&cases_folder, &identifiers, &plans, &configuration, &dataset)?;
+        check_made_from(&cases_folder, &identifiers, &plans, &configuration, &dataset, &request.data_parts)?;
         let patients = Patients::load(&preprocessed)?;
         let splits = preprocessed.join("splits_final.json");
         let chosen = split_for_fold(&splits, &identifiers, patients.as_ref(), request.fold)?;
@@ -261,6 +261,7 @@ impl Training {
     pub fn validate(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
         let summary = Validation {
             plans: &self.plans,
+            parts: &self.request.data_parts,
             configuration: &self.configuration,
             dataset: &self.dataset,
             labels: &self.labels,

@@ -16,7 +16,8 @@ use nnunet_base::Ctx;
 use nnunet_base::memory::{MemoryLimit, gigabytes};
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::{Event, Progress};
-use nnunet_data::dataset::{DatasetJson, ImageReader, LabelManager};
+use nnunet_data::Parts;
+use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::{Configuration, Plans};
 use nnunet_data::preprocess::{
     CaseFiles, PreviousStage, Properties, StoredCase, append_one_hot, write_previous_stage,
@@ -29,6 +30,8 @@ use nnunet_infer::predict::{Exporter, PredictError, WindowOptions, window_for, w
 pub(super) struct Validation<'a> {
     /// The plans.
     pub plans: &'a Plans,
+    /// What they name.
+    pub parts: &'a Parts,
     /// The configuration.
     pub configuration: &'a Configuration,
     /// The dataset.
@@ -104,10 +107,9 @@ impl Validation<'_> {
             .map(|case| format!("{case}{ending}"))
             .map(|name| (self.references.join(&name), output.join(&name)))
             .collect();
-        let name = self.plans.image_reader_writer();
-        let reader = ImageReader::new(Some(name), ending, self.dataset.path())?;
+        let reader = self.plans.reader(self.dataset, self.parts)?;
         let (classes, ignore) = (self.labels.foreground(), self.labels.ignore_label());
-        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, ctx);
+        let summary = evaluate_pairs(&pairs, &reader, &classes, ignore, ctx);
         let summary = match summary {
             Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
             other => other?,
@@ -147,7 +149,7 @@ impl Validation<'_> {
             image = append_one_hot(image, &segmentation, &previous_stage_labels(self.labels)?);
         }
         let logits = window.whole(&mut Single(session), &image, ctx.cancel, &mut |_| ())?;
-        let exporter = Exporter::new(self.plans, self.configuration, self.labels);
+        let exporter = Exporter::new(self.plans, self.configuration, self.labels, self.parts);
         let properties = stored.properties()?;
         write_prediction(
             &exporter,
