@@ -224,7 +224,13 @@ fn of_twenty_cases_fifteen_are_predicted() {
     let load = || {
         let model = Model::load_with(&model, &[], "checkpoint_final.pth", &own_parts()).unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
-        Predictor::new(model, &cpu, WindowOptions { mirroring: false, ..Default::default() }).unwrap()
+        Predictor::new(
+            model.spec,
+            model.weights,
+            &cpu,
+            WindowOptions { mirroring: false, ..Default::default() },
+        )
+        .unwrap()
     };
     let made = |folder: &Path| -> Vec<PathBuf> {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -235,7 +241,7 @@ fn of_twenty_cases_fifteen_are_predicted() {
 
     let good = root.path().join("good");
     let mut predictor = load();
-    let dataset = predictor.model().dataset.clone();
+    let dataset = predictor.spec().dataset.clone();
     let cases = prediction_cases(&images, &dataset).unwrap();
     let request = PredictRequest::new(&images, &good);
     predict_cases(&mut predictor, &cases, &request, Ctx::new(&Silent, &Cancel::new())).unwrap();

@@ -88,6 +88,6 @@ fn what_cannot_be_drawn_is_named() {
         &request,
         Ctx::new(&Silent, &cancel),
     );
-    assert!(matches!(stopped, Err(OverlayError::Interrupted)));
+    assert!(matches!(stopped, Err(OverlayError::Interrupted(_))));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

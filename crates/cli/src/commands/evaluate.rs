@@ -5,7 +5,7 @@ use nnunet::evaluate::{
     Additions, FolderEvaluation, Metrics, Missing, Summary, evaluate_folder, evaluate_simple,
 };
 
-use super::dataset_flags::THREADS;
+use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
 use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -20,6 +20,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json beside the predictions)"),
     Flag::switch(&["--chill"], "do not fail if predictions are missing; evaluate what is there"),
     THREADS,
+    MAX_RAM,
     Flag::switch(
         &["--surface"],
         "add HD95 and ASSD (mm) and NSD at 1 mm, between the voxels of the surfaces; empty against not: inf, inf, 0",
@@ -56,6 +57,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         output: matches.path("-o"),
         missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
         additions: Additions { surface: matches.has("--surface"), volumetry: matches.has("--volumetry") },
+        max_ram: max_ram(matches)?,
     };
     let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
     writable::check_file(&output)?;

@@ -6,10 +6,11 @@
 
 use half::f16;
 use nnunet_data::Parts;
+use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::ImageReader;
-use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::Plans;
 use nnunet_data::preprocess::{Preprocessor, Properties, RawCase};
+use nnunet_infer::model::ModelSpec;
 use nnunet_infer::predict::Exporter;
 use nnunet_testkit::npy::{read_npy, read_npz};
 use nnunet_testkit::shared::shared_path;
@@ -22,9 +23,7 @@ fn check(case: &str, configurations: &[&str]) {
     let Some(root) = shared_path(&format!("reference/preprocess_public/{case}")) else { return };
     let dataset = DatasetJson::load(&root.join("dataset.json")).unwrap();
     let plans = Plans::read(root.join("plans.json")).unwrap();
-    let labels = LabelManager::new(&dataset).unwrap();
-    let parts = Parts::default();
-    let reader = ImageReader::for_dataset(&parts.formats, &dataset).unwrap();
+    let reader = ImageReader::for_dataset(&Parts::default().formats, &dataset).unwrap();
     for name in configurations {
         let configuration = plans.configuration(name).unwrap();
         let mut paths: Vec<_> = std::fs::read_dir(&root)
@@ -43,13 +42,18 @@ fn check(case: &str, configurations: &[&str]) {
             geometry: images.geometry,
             segmentation: None,
         };
-        let properties: Properties =
-            Preprocessor::new(&plans, &configuration, &parts).unwrap().run(raw, None).unwrap().properties;
+        let properties: Properties = Preprocessor::new(&plans, &configuration, &Parts::default())
+            .unwrap()
+            .run(raw, None)
+            .unwrap()
+            .properties;
         let logits = read_npy(root.join(format!("{name}_export_logits_f16.npy")));
         let [c, z, y, x] = logits.shape[..] else { panic!("{:?}", logits.shape) };
         let logits = logits.data.iter().map(|v| f16::from_f64(*v)).collect();
         let logits = ChannelVolume::new(c, [z, y, x], logits).unwrap();
-        let exporter = Exporter::new(&plans, &configuration, &labels, &parts);
+        let spec = ModelSpec::new(plans.clone(), configuration, dataset.clone(), String::new(), Vec::new());
+        let spec = spec.unwrap();
+        let exporter = Exporter::new(&spec);
         let (segmentation, probabilities) =
             exporter.segmentation_and_probabilities(&logits, &properties).unwrap();
         let plain = exporter.segmentation(&logits, &properties).unwrap();

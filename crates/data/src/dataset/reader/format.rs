@@ -7,6 +7,7 @@ use nnunet_image_io::{ImageWarning, StoredLabels, VoxelType};
 use nnunet_volume::{ChannelVolume, Volume, VolumeError};
 
 use crate::dataset::image_geometry::ImageGeometry;
+use crate::dataset::placement::{Displacement, displacements};
 
 /// Reads and writes files of images, with its own conventions on geometry and on what a file may hold.
 pub trait ImageFormat: Debug + Send + Sync {
@@ -37,6 +38,11 @@ pub trait ImageFormat: Debug + Send + Sync {
     /// looked through once more.
     fn counts_non_finite(&self) -> bool {
         false
+    }
+
+    /// The warning for an image `path` whose spacing belongs in a file of its own that is not there.
+    fn missing_spacing(&self, _path: &Path) -> Option<ImageWarning> {
+        None
     }
 
     /// Channels, shape (z, y, x) and spacing (z, y, x) in mm of the image in `path`, from its header.
@@ -103,6 +109,23 @@ impl ReadImage {
                     | ImageWarning::LossyCompression { .. }
             )
         })
+    }
+
+    /// How this image lies elsewhere than `other`; in no way where one of the files does not say where it lies.
+    pub fn displacements_from(&self, other: &Self) -> Vec<Displacement> {
+        if self.is_placed() && other.is_placed() {
+            displacements(&self.geometry, &other.geometry)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether the spacing was read and not taken to be 1 mm.
+    pub(crate) fn is_placed(&self) -> bool {
+        let unknown = |warning: &ImageWarning| {
+            matches!(warning, ImageWarning::NoSpacing | ImageWarning::NoSpacingFile { .. })
+        };
+        !self.warnings.iter().any(unknown)
     }
 }
 

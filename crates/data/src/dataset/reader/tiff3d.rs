@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use nnunet_image_io::StoredLabels;
 use nnunet_image_io::tiff3d::{self, Naming};
+use nnunet_image_io::{ImageWarning, StoredLabels};
 use nnunet_volume::VolumeError;
 
 use super::format::{ImageFormat, ReadChannels, ReadImage};
@@ -24,6 +24,10 @@ impl ImageFormat for Tiff3d {
 
     fn counts_non_finite(&self) -> bool {
         true
+    }
+
+    fn missing_spacing(&self, path: &Path) -> Option<ImageWarning> {
+        tiff3d::missing_spacing_file(path, Naming::Channel)
     }
 
     fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError> {
