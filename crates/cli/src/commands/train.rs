@@ -115,6 +115,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         (false, None) => Start::New,
     };
     Ok(TrainRequest {
+        data_parts: nnunet::Parts::default(),
         dataset: session.folders.find(matches.required("DATASET")?)?,
         configuration: matches.required("CONFIGURATION")?.to_owned(),
         fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,

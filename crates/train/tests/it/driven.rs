@@ -25,6 +25,7 @@ use crate::common::{NAME, prepare};
 
 fn request(fold: u32, epochs: usize) -> TrainRequest {
     TrainRequest {
+        data_parts: nnunet_data::Parts::default(),
         dataset: nnunet_data::dataset::DatasetName::new(NAME).unwrap(),
         configuration: "3d_fullres".to_owned(),
         fold: nnunet_data::dataset::splits::Fold::Number(fold),
