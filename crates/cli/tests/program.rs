@@ -77,7 +77,7 @@ fn failures_end_with_1_and_say_what_to_do() {
         ("ensemble -i raw nowhere -o out", "no .npz files"),
         ("find-best-configuration 7", "no such model"),
         ("accumulate-crossval-results 7 -c 3d_fullres", "the folder of a trained model"),
-        ("determine-postprocessing -i raw -ref raw", "raw/dataset.json"),
+        ("determine-postprocessing -i raw -ref raw", "raw: no dataset.json in this folder"),
         ("convert-msd -i raw", "imagesTr, labelsTr, dataset.json missing"),
         ("convert-v1 raw Dataset010_X", "imagesTr, labelsTr, dataset.json missing"),
         ("install-model nowhere.zip", "nowhere.zip"),

@@ -280,17 +280,22 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     for (name, state) in learned.zip(momentum) {
         assert!(state.is_none() || !name.starts_with("encoder"), "{name} is frozen");
     }
+    let plans: Value =
+        serde_json::from_slice(&std::fs::read(folder.with_file_name("plans.json")).unwrap()).unwrap();
+    let norm = &plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["norm_op"];
+    assert_eq!(norm, "torch.nn.modules.batchnorm.BatchNorm3d", "Python builds what the plans say");
 
     let images = place.path("raw").join(DATASET).join("imagesTr");
     let predict = "-d 7 -c 3d_fullres -p tiny -tr my_recipe -f 0 --disable_tta -chk checkpoint_best.pth";
     place.succeed(&format!("predict -i {} -o out {predict}", images.display()));
     assert!(place.path("out/ball_000.nii.gz").is_file());
 
-    // What trainers prints is the recipe in full.
-    let printed = place.succeed("trainers my_recipe.toml");
-    assert_eq!(printed.trim_end(), written.trim_end());
-    std::fs::write(place.path("full.toml"), &printed).unwrap();
-    assert_eq!(place.succeed("trainers full.toml"), printed);
+    // What is written is the recipe in full, and a recipe itself.
+    std::fs::write(place.path("full.toml"), &written).unwrap();
+    assert_eq!(place.succeed("trainers full.toml").trim_end(), written.trim_end());
+    assert!(written.contains("kind = \"gaussian_noise\"\nprobability = 0.1\n"), "{written}");
+    let short = place.succeed("trainers my_recipe.toml");
+    assert!(short.contains("norm = \"batch\"") && !short.contains("gaussian_noise"), "{short}");
     assert!(place.succeed("trainers nnUNetTrainerBN").contains("norm = \"batch\""));
     let listed = place.succeed("trainers");
     let line = listed.lines().find(|line| line.starts_with("nnUNetTrainerBN ")).unwrap();
@@ -302,6 +307,30 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     std::fs::write(place.path("wrong.toml"), "loss = \"dice_cf\"\n").unwrap();
     let said = refused(&place, &format!("{TRAIN} -tr wrong.toml"), 1);
     assert!(said.contains("loss \"dice_cf\" is not known (did you mean dice_ce?)"), "{said}");
+}
+
+#[test]
+fn benchmarks_leave_times_and_nothing_else() {
+    let place = Place::new();
+    place.prepare();
+    for trainer in ["nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"] {
+        place.succeed(&format!("{TRAIN} -tr {trainer} --iterations-per-epoch 1"));
+        let folder = fold(&place, trainer);
+        let results: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("benchmark_result.json")).unwrap()).unwrap();
+        let results: Vec<&Value> = results.as_object().unwrap().values().collect();
+        assert_eq!(results.len(), 1, "{results:?}");
+        assert!(results[0]["fastest_epoch"].as_f64().unwrap() > 0.0 && results[0]["device"] == "cpu");
+        assert!(!folder.join("checkpoint_final.pth").exists() && !folder.join("validation").exists());
+        // A second run on the same machine replaces its entry.
+        if trainer.ends_with("noDataLoading") {
+            place.succeed(&format!("{TRAIN} -tr {trainer} --iterations-per-epoch 1"));
+            let text = std::fs::read_to_string(folder.join("benchmark_result.json")).unwrap();
+            assert_eq!(text.matches("fastest_epoch").count(), 1, "{text}");
+        }
+    }
+    let said = refused(&place, "train 7 3d_fullres 1 -p tiny -tr nnUNetTrainerBenchmark_5epochs", 1);
+    assert!(said.contains("fold 1: benchmarks are trained on fold 0 only"), "{said}");
 }
 
 /// Everything below the folder of results, and the locks of the cases.

@@ -7,10 +7,12 @@
 pub mod convert;
 pub mod dataset;
 pub mod fingerprint;
+pub mod normalization;
 mod parts;
 pub mod plan;
 mod planner;
 pub mod prediction_folder;
 pub mod preprocess;
+pub mod resampling;
 
 pub use parts::Parts;

@@ -4,11 +4,22 @@ use std::sync::Arc;
 
 use nnunet_base::parts::Named;
 
+use crate::dataset::{ImageFormats, LabelManagers, image_formats, label_managers};
+use crate::normalization::{Normalizations, normalizations};
 use crate::planner::{Planner, planners};
+use crate::resampling::{ResamplingFunctions, resampling_functions};
 
 /// The parts that the stages choose by name, those that are built in and those that a caller registers.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Parts {
+    /// Image formats by the names of their readers, for dataset.json and plans.
+    pub formats: ImageFormats,
+    /// Label managers, for plans.
+    pub label_managers: LabelManagers,
+    /// Normalisation schemes, for plans; planning chooses among them by the names of channels.
+    pub normalizations: Normalizations,
+    /// Resampling functions, for plans.
+    pub resampling: ResamplingFunctions,
     /// Planners, for options of planning and for plans that are explained.
     pub planners: Named<Arc<dyn Planner>>,
 }
@@ -16,6 +27,25 @@ pub struct Parts {
 impl Default for Parts {
     /// Those that are built in.
     fn default() -> Self {
-        Self { planners: planners() }
+        Self {
+            formats: image_formats(),
+            label_managers: label_managers(),
+            normalizations: normalizations(),
+            resampling: resampling_functions(),
+            planners: planners(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Parts {
+    /// The names.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts")
+            .field("formats", &self.formats.names().collect::<Vec<_>>())
+            .field("label_managers", &self.label_managers.names().collect::<Vec<_>>())
+            .field("normalizations", &self.normalizations.names().collect::<Vec<_>>())
+            .field("resampling", &self.resampling.names().collect::<Vec<_>>())
+            .field("planners", &self.planners.names().collect::<Vec<_>>())
+            .finish()
     }
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dataset::cases::files_with_ending;
 use crate::dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
+use crate::parts::Parts;
 use nnunet_base::files::write_atomic;
 use nnunet_pyformats::json::Json;
 
@@ -24,7 +25,7 @@ pub struct PredictionFolder {
 
 impl PredictionFolder {
     /// Looks at `path`. `dataset_json` and `plans_json` are looked for in the folder where they are not
-    /// given; plans only decide the reader, so that a folder may be without.
+    /// given; plans only decide the reader and the label manager, so that a folder may be without.
     ///
     /// # Errors
     /// No dataset.json, or one that cannot be used.
@@ -32,6 +33,7 @@ impl PredictionFolder {
         path: &Path,
         dataset_json: Option<&Path>,
         plans_json: Option<&Path>,
+        parts: &Parts,
     ) -> Result<Self, DatasetError> {
         if !path.is_dir() {
             let problem = if path.exists() { "not a folder" } else { "no such folder" };
@@ -46,16 +48,17 @@ impl PredictionFolder {
         let dataset = DatasetJson::load(&dataset_json)?;
         let beside = path.join("plans.json");
         let plans_json = plans_json.map(Path::to_owned).or_else(|| beside.is_file().then_some(beside));
-        let reader = match &plans_json {
-            None => ImageReader::for_dataset(&dataset)?,
-            Some(file) => {
-                let plans = Json::load(file)?;
-                LabelManager::check_name(plans.get("label_manager"), file)?;
-                let name = plans.get("image_reader_writer").and_then(Json::as_str);
-                ImageReader::new(name, &dataset.file_ending, file)?
+        let plans = plans_json.as_deref().map(Json::load).transpose()?;
+        let named = |key: &str| plans.as_ref().and_then(|plans| plans.get(key));
+        let place = plans_json.as_deref().unwrap_or(&dataset_json);
+        let reader = match &plans {
+            None => ImageReader::for_dataset(&parts.formats, &dataset)?,
+            Some(_) => {
+                let name = named("image_reader_writer").and_then(Json::as_str);
+                ImageReader::new(&parts.formats, name, &dataset.file_ending, place)?
             }
         };
-        let labels = LabelManager::new(&dataset)?;
+        let labels = LabelManager::named(&parts.label_managers, named("label_manager"), place, &dataset)?;
         let companions = [Some(dataset_json), plans_json].into_iter().flatten().collect();
         Ok(Self { path: path.to_owned(), companions, dataset, labels, reader })
     }

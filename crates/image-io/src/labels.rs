@@ -2,37 +2,41 @@
 
 use std::path::Path;
 
-use super::voxels::StoredVoxel;
 use nnunet_volume::Volume;
 use nnunet_volume::error::{Result, VolumeError};
 
-/// Writes a volume of any of the two types.
-pub(super) trait WriteVolume {
-    /// Writes `volume`.
-    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()>;
+/// Labels (z, y, x) in the smaller type that holds them: as files store them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoredLabels {
+    /// Every label is below 255.
+    U8(Volume<u8>),
+    /// Others up to 65535.
+    U16(Volume<u16>),
 }
 
-/// Hands `labels` to `writer` in the smaller type that holds them.
-pub(super) fn write_labels<L: Copy + Into<u32>>(
-    path: &Path,
-    labels: &Volume<L>,
-    writer: &impl WriteVolume,
-) -> Result<()> {
-    let largest: u32 = labels.data().iter().map(|&v| v.into()).max().unwrap_or(0);
-    let unfit = || VolumeError::Unsupported {
-        path: path.to_owned(),
-        found: format!("label {largest}"),
-        expected: "labels up to 65535",
-        advice: "Renumber the labels.",
-    };
-    if largest < 255 {
-        let bytes = labels.data().iter().map(|&v| v.into() as u8).collect();
-        writer.write(&Volume::new(labels.shape(), bytes).ok_or_else(unfit)?)
-    } else if largest <= u32::from(u16::MAX) {
-        let words = labels.data().iter().map(|&v| v.into() as u16).collect();
-        writer.write(&Volume::new(labels.shape(), words).ok_or_else(unfit)?)
-    } else {
-        Err(unfit())
+impl StoredLabels {
+    /// `labels` as they are stored in `path`, which errors name.
+    ///
+    /// # Errors
+    /// A label above 65535.
+    pub fn new<L: Copy + Into<u32>>(path: &Path, labels: &Volume<L>) -> Result<Self> {
+        let largest: u32 = labels.data().iter().map(|&v| v.into()).max().unwrap_or(0);
+        let unfit = || VolumeError::Unsupported {
+            path: path.to_owned(),
+            found: format!("label {largest}"),
+            expected: "labels up to 65535",
+            advice: "Renumber the labels.",
+        };
+        let shape = labels.shape();
+        if largest < 255 {
+            let bytes = labels.data().iter().map(|&v| v.into() as u8).collect();
+            Volume::new(shape, bytes).map(Self::U8).ok_or_else(unfit)
+        } else if largest <= u32::from(u16::MAX) {
+            let words = labels.data().iter().map(|&v| v.into() as u16).collect();
+            Volume::new(shape, words).map(Self::U16).ok_or_else(unfit)
+        } else {
+            Err(unfit())
+        }
     }
 }
 

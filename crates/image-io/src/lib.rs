@@ -4,6 +4,7 @@
 
 pub mod b2nd;
 pub mod image;
+pub mod itk;
 pub mod metaimage;
 pub mod natural_image;
 pub mod nifti;
@@ -21,6 +22,7 @@ use std::io::BufWriter;
 use std::path::Path;
 
 pub use image::{ChannelImage, Image, ImageWarning, NiftiForm, VoxelType};
+pub use labels::StoredLabels;
 pub use voxels::StoredVoxel;
 
 use nnunet_volume::error::{Result, VolumeError};

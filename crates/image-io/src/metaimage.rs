@@ -9,7 +9,8 @@ use std::path::Path;
 
 use flate2::write::ZlibEncoder;
 
-use super::labels::{self, WriteVolume, check_flat};
+use super::itk::ItkFormat;
+use super::labels::check_flat;
 use super::stream::Compression;
 use super::text_header::{Described, Fields, Skip, Start, spaced};
 use super::voxels::{Encoding, StoredVoxel, write_voxels};
@@ -35,6 +36,16 @@ const TYPES: [(&str, VoxelType); 13] = [
     ("MET_LONG", VoxelType::I32),
     ("MET_ULONG", VoxelType::U32),
 ];
+
+/// The format.
+pub(crate) const FORMAT: ItkFormat = ItkFormat {
+    endings: &[".mha"],
+    refuses_skew: false,
+    read: |path| read(path),
+    read_geometry: |path| read_geometry(path),
+    write_u8: |path, labels, geometry| write(path, labels, geometry),
+    write_u16: |path, labels, geometry| write(path, labels, geometry),
+};
 
 /// Reads the image in `path`.
 ///
@@ -255,14 +266,6 @@ pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometr
     })
 }
 
-struct Writer<'a>(&'a Path, &'a Geometry);
-
-impl WriteVolume for Writer<'_> {
-    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
-        write(self.0, volume, self.1)
-    }
-}
-
 /// Writes a label image: u8 if every label is below 255, else u16.
 ///
 /// # Errors
@@ -272,5 +275,5 @@ pub fn write_labels<L: Copy + Into<u32>>(
     labels: &Volume<L>,
     geometry: &Geometry,
 ) -> Result<()> {
-    labels::write_labels(path.as_ref(), labels, &Writer(path.as_ref(), geometry))
+    FORMAT.write_labels(path.as_ref(), labels, geometry)
 }

@@ -10,7 +10,8 @@ use std::path::Path;
 
 use flate2::{Compression as Level, GzBuilder};
 
-use super::labels::{self, WriteVolume, check_flat};
+use super::itk::ItkFormat;
+use super::labels::check_flat;
 use super::stream::Compression;
 use super::text_header::{Described, Fields, Skip, Start, spaced};
 use super::voxels::{Encoding, StoredVoxel, write_voxels};
@@ -18,6 +19,16 @@ use crate::write_file;
 use crate::{Image, ImageWarning, VoxelType};
 use nnunet_volume::error::Result;
 use nnunet_volume::{Geometry, Volume};
+
+/// The format.
+pub(crate) const FORMAT: ItkFormat = ItkFormat {
+    endings: &[".nrrd"],
+    refuses_skew: false,
+    read: |path| read(path),
+    read_geometry: |path| read_geometry(path),
+    write_u8: |path, labels, geometry| write(path, labels, geometry),
+    write_u16: |path, labels, geometry| write(path, labels, geometry),
+};
 
 /// The names of the types; the first of each is written.
 const TYPES: [(&[&str], VoxelType); 10] = [
@@ -408,14 +419,6 @@ pub fn write<T: StoredVoxel>(path: impl AsRef<Path>, volume: &Volume<T>, geometr
     })
 }
 
-struct Writer<'a>(&'a Path, &'a Geometry);
-
-impl WriteVolume for Writer<'_> {
-    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
-        write(self.0, volume, self.1)
-    }
-}
-
 /// Writes a label image: u8 if every label is below 255, else u16.
 ///
 /// # Errors
@@ -425,5 +428,5 @@ pub fn write_labels<L: Copy + Into<u32>>(
     labels: &Volume<L>,
     geometry: &Geometry,
 ) -> Result<()> {
-    labels::write_labels(path.as_ref(), labels, &Writer(path.as_ref(), geometry))
+    FORMAT.write_labels(path.as_ref(), labels, geometry)
 }

@@ -7,9 +7,8 @@
 
 use std::path::{Path, PathBuf};
 
-use super::labels::{self, WriteVolume};
+use super::labels::StoredLabels;
 use super::tiff::{self, TiffArray, TiffShape};
-use super::voxels::StoredVoxel;
 use crate::write_file;
 use crate::{Image, ImageWarning};
 use nnunet_volume::error::{Result, VolumeError};
@@ -125,14 +124,6 @@ pub fn read_shape_and_spacing(path: impl AsRef<Path>, naming: Naming) -> Result<
     Ok((volume_shape(path, tiff::read_shape(path)?)?, spacing))
 }
 
-struct Writer<'a>(&'a Path);
-
-impl WriteVolume for Writer<'_> {
-    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
-        tiff::write(self.0, volume, true)
-    }
-}
-
 /// Writes a label volume (u8 if every label is below 255, else u16), and its spacing (z, y, x) in mm beside it.
 ///
 /// # Errors
@@ -143,7 +134,18 @@ pub fn write_labels<L: Copy + Into<u32>>(
     spacing_zyx: [f64; 3],
 ) -> Result<()> {
     let path = path.as_ref();
-    labels::write_labels(path, labels, &Writer(path))?;
+    write_stored(path, &StoredLabels::new(path, labels)?, spacing_zyx)
+}
+
+/// Writes labels, and their spacing (z, y, x) in mm beside them.
+///
+/// # Errors
+/// What the operating system refuses.
+pub fn write_stored(path: &Path, labels: &StoredLabels, spacing_zyx: [f64; 3]) -> Result<()> {
+    match labels {
+        StoredLabels::U8(labels) => tiff::write(path, labels, true),
+        StoredLabels::U16(labels) => tiff::write(path, labels, true),
+    }?;
     let text = format!(
         "{{\n    \"spacing\": [\n        {:?},\n        {:?},\n        {:?}\n    ]\n}}",
         spacing_zyx[0], spacing_zyx[1], spacing_zyx[2]

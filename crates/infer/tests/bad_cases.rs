@@ -3,7 +3,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use nnunet_assess::evaluate::folder::evaluate_changed;
 use nnunet_base::Ctx;
@@ -11,12 +11,11 @@ use nnunet_base::progress::{Cancel, Event, Progress, Silent};
 use nnunet_data::Parts;
 use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::cases::{prediction_cases, training_cases};
-use nnunet_data::dataset::{ImageReader, LabelOrRegion};
+use nnunet_data::dataset::{ImageReader, LabelOrRegion, image_formats};
 use nnunet_data::fingerprint::extract;
+use nnunet_data::normalization::{Normalization, NormalizationError, NormalizationInput};
 use nnunet_data::plan::{PlannerOptions, Plans, plan_dataset};
-use nnunet_data::preprocess::{
-    DatasetFolders, NormalizationScheme, PreprocessOptions, preprocess_dataset, stored_cases,
-};
+use nnunet_data::preprocess::{DatasetFolders, PreprocessOptions, preprocess_dataset, stored_cases};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_image_io::nifti;
 use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
@@ -25,19 +24,39 @@ use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
 
 const NAME: &str = "Dataset001_Balls";
-/// A value that [`FRAGILE`] panics at.
+/// A value that [`Buggy`] panics at.
 const TRIGGER: f32 = 12_345.0;
 
-/// A scheme with a bug, and one that divides by zero.
-static FRAGILE: NormalizationScheme = NormalizationScheme::new("FragileNormalization", |voxels, _| {
-    assert!(!voxels.contains(&TRIGGER), "the bug of this test");
-    Ok(())
-});
-static DIVIDING: NormalizationScheme = NormalizationScheme::new("DividingNormalization", |voxels, _| {
-    let first = voxels[0];
-    voxels.iter_mut().for_each(|v| *v /= first - 1.0);
-    Ok(())
-});
+/// A scheme with a bug.
+#[derive(Debug)]
+struct Buggy;
+
+impl Normalization for Buggy {
+    fn run(&self, voxels: &mut [f32], _: &NormalizationInput<'_>) -> Result<(), NormalizationError> {
+        assert!(!voxels.contains(&TRIGGER), "the bug of this test");
+        Ok(())
+    }
+}
+
+/// A scheme that divides by zero.
+#[derive(Debug)]
+struct Dividing;
+
+impl Normalization for Dividing {
+    fn run(&self, voxels: &mut [f32], _: &NormalizationInput<'_>) -> Result<(), NormalizationError> {
+        let first = voxels[0];
+        voxels.iter_mut().for_each(|v| *v /= first - 1.0);
+        Ok(())
+    }
+}
+
+/// The built-in parts and these schemes.
+fn own_parts() -> Parts {
+    let mut parts = Parts::default();
+    parts.normalizations.register("FragileNormalization", "has a bug", Arc::new(Buggy)).unwrap();
+    parts.normalizations.register("DividingNormalization", "divides by zero", Arc::new(Dividing)).unwrap();
+    parts
+}
 
 /// Reads an image, changes its voxels and writes it with 32-bit floats.
 fn change(path: &Path, change: impl FnOnce(&mut [f32])) {
@@ -85,8 +104,6 @@ fn with_own_schemes(plans: &Path, scheme: &str) {
 
 #[test]
 fn of_twenty_cases_fifteen_are_preprocessed() {
-    FRAGILE.register().unwrap();
-    DIVIDING.register().unwrap();
     let root = tempfile::tempdir().unwrap();
     let phantom = PhantomDataset { cases: 20, shape: [10, 12, 11], ..Default::default() };
     let raw = phantom.write(root.path(), NAME);
@@ -98,12 +115,12 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
     plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
     let original = fs::read_to_string(&path).unwrap();
-    with_own_schemes(&path, FRAGILE.name);
+    with_own_schemes(&path, "FragileNormalization");
 
     let bad = spoil(&raw.join("imagesTr"), |case| format!("ball_{case:03}_0000.nii.gz"));
     let case = |number: u32| format!("ball_{number:03}");
     for workers in [1, 4] {
-        let options = PreprocessOptions { workers: Some(workers), ..Default::default() };
+        let options = PreprocessOptions { workers: Some(workers), parts: own_parts(), ..Default::default() };
         let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
         let plans = Plans::read(&path).unwrap();
         let result = preprocess_dataset(
@@ -124,10 +141,11 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
 
     // What normalisation makes is looked at too.
     fs::write(&path, original).unwrap();
-    with_own_schemes(&path, DIVIDING.name);
+    with_own_schemes(&path, "DividingNormalization");
     change(&raw.join("imagesTr/ball_000_0000.nii.gz"), |voxels| voxels.fill(1.0));
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
-    let (plans, options) = (Plans::read(&path).unwrap(), PreprocessOptions::default());
+    let (plans, options) =
+        (Plans::read(&path).unwrap(), PreprocessOptions { parts: own_parts(), ..Default::default() });
     let result = preprocess_dataset(
         folders,
         &dataset,
@@ -190,14 +208,13 @@ impl Progress for Fragile {
 
 #[test]
 fn of_twenty_cases_fifteen_are_predicted() {
-    FRAGILE.register().unwrap();
     let root = tempfile::tempdir().unwrap();
     let model = root.path().join("model");
     fs::create_dir_all(model.join("fold_0")).unwrap();
     for file in ["plans.json", "dataset.json", "fold_0/checkpoint_final.pth"] {
         fs::copy(ball_model().join(file), model.join(file)).unwrap();
     }
-    with_own_schemes(&model.join("plans.json"), FRAGILE.name);
+    with_own_schemes(&model.join("plans.json"), "FragileNormalization");
     let images = root.path().join("images");
     let phantom = PhantomDataset { shape: [10, 12, 11], ..Default::default() };
     let case = |number: u32| format!("new_{number:02}");
@@ -205,7 +222,7 @@ fn of_twenty_cases_fifteen_are_predicted() {
         phantom.write_case(&images, &root.path().join("labels"), &case(number), number);
     }
     let load = || {
-        let model = Model::load(&model, &[], "checkpoint_final.pth").unwrap();
+        let model = Model::load_with(&model, &[], "checkpoint_final.pth", &own_parts()).unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
         Predictor::new(
             model.spec,
@@ -274,9 +291,10 @@ fn a_panic_in_the_evaluation_of_a_case_names_it() {
         })
         .to_vec();
     let classes = [LabelOrRegion::Label(1)];
-    let reader = ImageReader::SimpleItk;
+    let reader = ImageReader::new(&image_formats(), Some("SimpleITKIO"), ".nii.gz", root.path()).unwrap();
     let change = |labels: &mut nnunet_volume::Volume<f32>| assert!(labels.data()[0] == 0.0, "first voxel");
-    let result = evaluate_changed(&pairs, reader, &classes, None, &change, Ctx::new(&Silent, &Cancel::new()));
+    let result =
+        evaluate_changed(&pairs, &reader, &classes, None, &change, Ctx::new(&Silent, &Cancel::new()));
     let message = result.unwrap_err().to_string();
     assert!(message.starts_with("1 cases cannot be evaluated"), "{message}");
     let line = format!("{}: internal error: first voxel", pairs[1].1.display());

@@ -11,7 +11,9 @@ pub use nnunet_assess::{evaluate, overlay, postprocess};
 pub use nnunet_base::{
     Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling,
 };
-pub use nnunet_data::{Parts, convert, dataset, fingerprint, plan, prediction_folder, preprocess};
+pub use nnunet_data::{
+    Parts, convert, dataset, fingerprint, normalization, plan, prediction_folder, preprocess, resampling,
+};
 pub use nnunet_infer::{ensemble, model, model_store, predict};
 pub use nnunet_pyformats::{json, numpy_random};
 pub use nnunet_train::{augment, train};

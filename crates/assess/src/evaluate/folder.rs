@@ -15,6 +15,7 @@ use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_base::workers::Workers;
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::reader::ImageReader;
 use nnunet_data::dataset::{DatasetJson, LabelManager, LabelOrRegion};
@@ -42,6 +43,8 @@ pub struct FolderEvaluation {
     pub missing: Missing,
     /// Metrics beyond the reference's.
     pub additions: Additions,
+    /// Image formats and label managers.
+    pub parts: Parts,
     /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case that needs more
     /// than this process can have is an error before the start.
     pub max_ram: Option<u64>,
@@ -58,12 +61,13 @@ pub fn evaluate_folder(
     ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
     let json = DatasetJson::load(dataset_json)?;
-    LabelManager::check_name(Json::load(plans)?.get("label_manager"), plans)?;
-    let labels = LabelManager::new(&json)?;
+    let manager = Json::load(plans)?.get("label_manager").cloned();
+    let labels = LabelManager::named(&request.parts.label_managers, manager.as_ref(), plans, &json)?;
     let references = files_with_ending(&request.reference, &json.file_ending)?;
-    let reader = ImageReader::for_example(&json, references.first().map(PathBuf::as_path))?;
+    let reader =
+        ImageReader::for_example(&request.parts.formats, &json, references.first().map(PathBuf::as_path))?;
     let classes = labels.foreground();
-    evaluate(request, &json.file_ending, reader, &classes, labels.ignore_label(), ctx)
+    evaluate(request, &json.file_ending, &reader, &classes, labels.ignore_label(), ctx)
 }
 
 /// Evaluates the given labels and writes the summary (`nnUNetv2_evaluate_simple`). The file ending is
@@ -96,14 +100,14 @@ pub fn evaluate_simple(
             file_ending: "a known ending".into(),
         });
     }
-    let reader = ImageReader::from_file_ending(&ending, &all[0])?;
-    evaluate(request, &ending, reader, &classes, ignore_label, ctx)
+    let reader = ImageReader::from_file_ending(&request.parts.formats, &ending, &all[0])?;
+    evaluate(request, &ending, &reader, &classes, ignore_label, ctx)
 }
 
 fn evaluate(
     request: &FolderEvaluation,
     file_ending: &str,
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     ctx: Ctx<'_>,
@@ -150,7 +154,7 @@ fn evaluate(
 /// No pairs or classes; files that cannot be read or differ in shape, all of them named; interrupted.
 pub fn evaluate_pairs(
     pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     ctx: Ctx<'_>,
@@ -164,7 +168,7 @@ pub fn evaluate_pairs(
 /// As [`evaluate_pairs`].
 pub fn evaluate_changed(
     pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
@@ -177,7 +181,7 @@ pub fn evaluate_changed(
 }
 
 /// Name and bytes that each pair needs at most.
-fn needs(pairs: &[(PathBuf, PathBuf)], reader: ImageReader, additions: Additions) -> Vec<(String, u64)> {
+fn needs(pairs: &[(PathBuf, PathBuf)], reader: &ImageReader, additions: Additions) -> Vec<(String, u64)> {
     // Both images, f32 each, and a decompressed file of 8 bytes per voxel. Surfaces: both masks and both surfaces (1 each),
     // the squared distances (8), and those that are kept.
     let bytes_per_voxel = 16 + if additions.surface { 20 } else { 0 };
@@ -193,7 +197,7 @@ fn needs(pairs: &[(PathBuf, PathBuf)], reader: ImageReader, additions: Additions
 
 fn evaluate_all(
     pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     additions: Additions,
@@ -243,7 +247,7 @@ fn evaluate_all(
 fn evaluate_case(
     reference: &Path,
     prediction: &Path,
-    reader: ImageReader,
+    reader: &ImageReader,
     classes: &[LabelOrRegion],
     ignore_label: Option<i32>,
     additions: Additions,

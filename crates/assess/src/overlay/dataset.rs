@@ -15,7 +15,7 @@ use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_data::dataset::cases::training_cases_with_warnings;
 use nnunet_data::dataset::reader::ReadChannels;
-use nnunet_data::dataset::{Case, DatasetJson, ImageReader, LabelledImage};
+use nnunet_data::dataset::{Case, DatasetJson, ImageFormats, ImageReader, LabelledImage};
 use nnunet_data::preprocess::{StoredCase, read_labels, stored_cases};
 
 /// What the overlays show and where they go.
@@ -29,25 +29,26 @@ pub struct OverlayRequest<'a> {
     pub intensity: f64,
 }
 
-/// Draws the training cases of the raw dataset in `folder`; returns how many.
+/// Draws the training cases of the raw dataset in `folder`, whose images have one of `formats`; returns how many.
 ///
 /// # Errors
 /// A folder that is no dataset; cases that cannot be read or drawn (all are named, the others are done);
 /// interrupted.
 pub fn raw_overlays(
     folder: &Path,
+    formats: &ImageFormats,
     request: &OverlayRequest<'_>,
     ctx: Ctx<'_>,
 ) -> Result<usize, OverlayError> {
     let json = DatasetJson::load(&folder.join("dataset.json"))?;
     let cases = training_cases_with_warnings(folder, &json, ctx.progress)?;
     let example = cases.first().and_then(|case| case.images.first());
-    let reader = ImageReader::for_example(&json, example.map(|path| path.as_path()))?;
+    let reader = ImageReader::for_example(formats, &json, example.map(|path| path.as_path()))?;
     draw_all(
         request,
         &cases,
         |case| &case.identifier,
-        |case| raw_case(case, reader, request, ctx.progress),
+        |case| raw_case(case, &reader, request, ctx.progress),
         ctx,
     )
 }
@@ -115,7 +116,7 @@ fn draw(slice: &Slice, name: &str, request: &OverlayRequest<'_>) -> Result<(), S
 
 fn raw_case(
     case: &Case,
-    reader: ImageReader,
+    reader: &ImageReader,
     request: &OverlayRequest<'_>,
     progress: &dyn Progress,
 ) -> Result<Slice, String> {

@@ -38,7 +38,7 @@ pub fn apply_to_folder(
             }
             let name = file.file_name().unwrap_or_default();
             let removed = named_case(file.display(), || {
-                apply_to_file(postprocessing, input.reader, file, &output.join(name), ctx.progress)
+                apply_to_file(postprocessing, &input.reader, file, &output.join(name), ctx.progress)
             });
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             ctx.event(Event::Advanced { done, detail: &name.to_string_lossy() });
@@ -60,7 +60,7 @@ pub fn apply_to_folder(
 /// Reads, changes and writes one segmentation; the error is a line that names the file.
 fn apply_to_file(
     postprocessing: &Postprocessing,
-    reader: ImageReader,
+    reader: &ImageReader,
     input: &Path,
     output: &Path,
     progress: &dyn Progress,

@@ -144,7 +144,7 @@ impl Trial<'_> {
         let PredictionFolder { labels, reader, .. } = self.predictions;
         Ok(evaluate_changed(
             &self.pairs,
-            *reader,
+            reader,
             &labels.foreground(),
             labels.ignore_label(),
             &|segmentation| {

@@ -16,6 +16,7 @@ use nnunet_testkit::shared::shared_path;
 
 fn request(folder: &Path, output: &Path) -> FolderEvaluation {
     FolderEvaluation {
+        parts: nnunet_data::Parts::default(),
         reference: folder.join("gt"),
         prediction: folder.join("pred"),
         output: Some(output.to_owned()),

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use nnunet_assess::overlay::{OverlayError, OverlayRequest, preprocessed_overlays, raw_overlays};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
+use nnunet_data::dataset::image_formats;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/overlay").join(name)
@@ -42,7 +43,10 @@ fn raw_datasets() {
         let output = folder.path().join(expected);
         let request = OverlayRequest { output: &output, channel, intensity };
         let raw = golden("raw").join(dataset);
-        assert_eq!(raw_overlays(&raw, &request, Ctx::new(&Silent, &Cancel::new())).unwrap(), cases.len());
+        assert_eq!(
+            raw_overlays(&raw, &image_formats(), &request, Ctx::new(&Silent, &Cancel::new())).unwrap(),
+            cases.len()
+        );
         same(&output, expected, cases);
     }
 }
@@ -62,7 +66,12 @@ fn what_cannot_be_drawn_is_named() {
     let request = OverlayRequest { output: folder.path(), channel: 2, intensity: 0.6 };
     let cancel = Cancel::new();
     let message = |result: Result<usize, OverlayError>| result.unwrap_err().to_string();
-    let raw = message(raw_overlays(&golden("raw/Dataset821_Volumes"), &request, Ctx::new(&Silent, &cancel)));
+    let raw = message(raw_overlays(
+        &golden("raw/Dataset821_Volumes"),
+        &image_formats(),
+        &request,
+        Ctx::new(&Silent, &cancel),
+    ));
     assert!(
         raw.contains("4 of 4 cases") && raw.contains("case v0: channel 2 was asked for, there are 2"),
         "{raw}"
@@ -73,7 +82,12 @@ fn what_cannot_be_drawn_is_named() {
     let empty = message(preprocessed_overlays(folder.path(), &request, Ctx::new(&Silent, &cancel)));
     assert!(empty.contains("no preprocessed cases"), "{empty}");
     cancel.cancel();
-    let stopped = raw_overlays(&golden("raw/Dataset821_Volumes"), &request, Ctx::new(&Silent, &cancel));
+    let stopped = raw_overlays(
+        &golden("raw/Dataset821_Volumes"),
+        &image_formats(),
+        &request,
+        Ctx::new(&Silent, &cancel),
+    );
     assert!(matches!(stopped, Err(OverlayError::Interrupted(_))));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -118,6 +118,27 @@ impl<'a> Options<'a> {
         Ok(self.read(name, "true or false", Value::as_bool)?.unwrap_or(default))
     }
 
+    /// The switch `name` where null has a meaning of its own: `default` if it is not given, `None` for null.
+    ///
+    /// # Errors
+    /// Anything but true, false or null.
+    pub fn switch_or_null(
+        &mut self,
+        name: &'static str,
+        default: Option<bool>,
+    ) -> Result<Option<bool>, OptionError> {
+        let read = |value: &Value| match value {
+            Value::Null => Some(None),
+            _ => value.as_bool().map(Some),
+        };
+        Ok(self.read(name, "true, false or null", read)?.unwrap_or(default))
+    }
+
+    /// Accepts the option `name` with whatever value: it means something elsewhere and changes nothing here.
+    pub fn ignore(&mut self, name: &'static str) {
+        self.asked.push(name);
+    }
+
     /// The text `name` if it is given.
     ///
     /// # Errors
@@ -275,6 +296,18 @@ mod tests {
         assert_eq!(options.optional_counts("axes"), Ok(Some(vec![0, 2])));
         assert_eq!(options.switch("per_class", false), Ok(true));
         assert_eq!(options.word("mode", &["mean", "sum"]), Ok("sum"));
+        assert_eq!(options.finish(), Ok(()));
+    }
+
+    #[test]
+    fn null_may_differ_from_absent() {
+        let choice = Choice::new("x").with("separate", json!(null)).with("device", "cuda").with("n", 1);
+        let mut options = choice.reader("x");
+        options.ignore("device");
+        assert_eq!(options.switch_or_null("separate", Some(false)), Ok(None));
+        assert_eq!(options.switch_or_null("absent", Some(false)), Ok(Some(false)));
+        let error = options.switch_or_null("n", None).unwrap_err().to_string();
+        assert_eq!(error, "x: n is 1, expected true, false or null");
         assert_eq!(options.finish(), Ok(()));
     }
 

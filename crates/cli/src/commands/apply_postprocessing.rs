@@ -62,5 +62,10 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
 /// The folder `path` with the companions that the flags name.
 pub(super) fn prediction_folder(matches: &Matches, path: &str) -> anyhow::Result<PredictionFolder> {
     let (dataset, plans) = (matches.path("-dataset_json"), matches.path("-plans_json"));
-    Ok(PredictionFolder::open(Path::new(path), dataset.as_deref(), plans.as_deref())?)
+    Ok(PredictionFolder::open(
+        Path::new(path),
+        dataset.as_deref(),
+        plans.as_deref(),
+        &nnunet::Parts::default(),
+    )?)
 }

@@ -84,6 +84,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     predict(&model, &raw.join("imagesTs"), &predictions, matches, session)?;
 
     let request = FolderEvaluation {
+        parts: nnunet::Parts::default(),
         reference: raw.join("labelsTs"),
         prediction: predictions.clone(),
         output: None,
@@ -167,6 +168,7 @@ fn train(
 ) -> anyhow::Result<PathBuf> {
     let (epochs, iterations) = if short { (1, 4) } else { (6, 40) };
     let request = TrainRequest {
+        data_parts: nnunet::Parts::default(),
         dataset,
         configuration: CONFIGURATION.to_owned(),
         fold: Fold::Number(0),

@@ -51,6 +51,7 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let request = FolderEvaluation {
+        parts: nnunet::Parts::default(),
         reference: matches.required("GT")?.into(),
         prediction: matches.required("PRED")?.into(),
         output: matches.path("-o"),

@@ -34,7 +34,8 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     check_extractor(matches)?;
     apply_verbose(matches, session);
-    let options = ExtractOptions { max_ram: max_ram(matches)?, part: part(matches)? };
+    let options =
+        ExtractOptions { max_ram: max_ram(matches)?, part: part(matches)?, ..ExtractOptions::default() };
     for dataset in datasets(matches, session)? {
         let verify = matches.has("--verify_dataset_integrity");
         dataset_flags::fingerprint(&dataset, verify, matches.has("--clean"), &options, session)?;

@@ -37,14 +37,18 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let source = session.folders.find(matches.required("-s")?)?;
     let target = session.folders.find(matches.required("-t")?)?;
     let preprocessed = session.folders.preprocessed()?;
-    let written = move_plans(&MoveRequest {
-        source: &preprocessed.join(source.as_str()),
+    let source_folder = preprocessed.join(source.as_str());
+    let (raw, target_folder) =
+        (session.folders.raw()?.join(target.as_str()), preprocessed.join(target.as_str()));
+    let request = MoveRequest {
+        source: &source_folder,
         source_plans: matches.required("-sp")?,
         target_name: target.as_str(),
-        target_raw: &session.folders.raw()?.join(target.as_str()),
-        target: &preprocessed.join(target.as_str()),
+        target_raw: &raw,
+        target: &target_folder,
         target_plans: matches.text("-tp"),
-    })?;
+    };
+    let written = move_plans(&request, &nnunet::Parts::default())?;
     session.message(&format!("wrote {}", written.display()));
     Ok(())
 }

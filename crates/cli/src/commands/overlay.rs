@@ -52,7 +52,10 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     };
     let dataset = session.folders.find(matches.required("-d")?)?;
     let drawn = if matches.has("--use_raw") {
-        raw_overlays(&session.folders.raw()?.join(dataset.as_str()), &request, session.ctx())?
+        {
+            let raw = session.folders.raw()?.join(dataset.as_str());
+            raw_overlays(&raw, &nnunet::Parts::default().formats, &request, session.ctx())?
+        }
     } else {
         let folder = session.folders.preprocessed()?.join(dataset.as_str());
         let plans = Plans::of_dataset(&folder, matches.text("-p").unwrap_or("nnUNetPlans"))?;

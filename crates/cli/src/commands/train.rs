@@ -115,6 +115,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         (false, None) => Start::New,
     };
     Ok(TrainRequest {
+        data_parts: nnunet::Parts::default(),
         dataset: session.folders.find(matches.required("DATASET")?)?,
         configuration: matches.required("CONFIGURATION")?.to_owned(),
         fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,
@@ -172,6 +173,13 @@ fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> any
         request.fold,
     );
     writable::check_folder(folder.fold())?;
+    if request.recipe.benchmark {
+        let mut training =
+            Training::prepare(request, &session.folders, ctx.progress).context(what.clone())?;
+        training.run(ctx).context(what)?;
+        session.message(&format!("times are in {}", folder.fold().join("benchmark_result.json").display()));
+        return Ok(());
+    }
     if only_validation && !best {
         request.start = Start::From(folder.final_checkpoint());
     }

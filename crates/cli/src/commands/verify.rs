@@ -65,13 +65,13 @@ pub(super) fn check(folder: &Path, session: &Session) -> anyhow::Result<()> {
 /// Repairs what can be repaired and prints all faults; an error if one is left that forbids the use.
 fn repair(folder: &Path, session: &Session) -> anyhow::Result<()> {
     let report = list(folder, session)?;
-    let outcomes = nnunet::dataset::repair::repair(folder, &report);
+    let outcomes = nnunet::dataset::repair::repair(folder, &report, &nnunet::Parts::default().formats);
     show(folder, &report, &outcomes, session);
     conclude(folder, &report, &outcomes, session)
 }
 
 fn list(folder: &Path, session: &Session) -> anyhow::Result<Report> {
-    let report = verify(folder, path_variable, session.ctx());
+    let report = verify(folder, path_variable, &nnunet::Parts::default().formats, session.ctx());
     if report.interrupted {
         let what = format!("{}: interrupted before all cases were checked", folder.display());
         return Err(anyhow::Error::new(Interrupted).context(what));

@@ -8,8 +8,8 @@ use nnunet_volume::{ChannelVolume, VolumeError};
 
 use super::image_geometry::ImageGeometry;
 use super::non_finite::NonFinite;
-use super::placement::{Displacement, displacements};
-use super::reader::{ImageReader, ReadChannels, ReadImage, close};
+use super::placement::{Displacement, close, displacements};
+use super::reader::{ImageReader, ReadChannels, ReadImage};
 
 /// All channels of a case.
 #[derive(Debug, Clone)]
@@ -250,10 +250,13 @@ impl First<'_> {
 }
 
 /// Refuses what nothing can be computed with: voxels that are no numbers, and spacings that are no lengths.
-fn check_values(path: &Path, image: &ReadChannels) -> Result<(), ReadError> {
+fn check_values(reader: &ImageReader, path: &Path, image: &ReadChannels) -> Result<(), ReadError> {
     let found = image.geometry.spacing_zyx();
     if !found.iter().all(|s| s.is_finite() && *s > 0.0) {
         return Err(ReadError::Spacing { path: path.to_owned(), found });
+    }
+    if !reader.may_have_non_finite(&image.warnings) {
+        return Ok(());
     }
     let (data, shape) = (&image.data, image.data.shape());
     for channel in 0..data.channels() {
@@ -271,13 +274,13 @@ impl ImageReader {
     ///
     /// # Errors
     /// Files that cannot be read or do not fit together; voxels that are NaN or infinite.
-    pub fn read_images(self, case: &str, paths: &[PathBuf]) -> Result<CaseImages, ReadError> {
+    pub fn read_images(&self, case: &str, paths: &[PathBuf]) -> Result<CaseImages, ReadError> {
         let no_images = || ReadError::NoImages { case: case.to_owned() };
         let (first_path, others) = paths.split_first().ok_or_else(no_images)?;
         let mut warnings = Vec::new();
         let mut read = |path: &Path| -> Result<ReadChannels, ReadError> {
             let mut image = self.read_channels(path)?;
-            check_values(path, &image)?;
+            check_values(self, path, &image)?;
             let noted = std::mem::take(&mut image.warnings).into_iter();
             warnings.extend(noted.map(|warning| CaseWarning::File { path: path.to_owned(), warning }));
             Ok(image)

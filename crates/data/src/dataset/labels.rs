@@ -3,10 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::sync::Arc;
 
 use super::DatasetError;
 use super::json::{DatasetJson, LabelValue};
-use nnunet_base::spelling::closest_first;
+use nnunet_base::parts::Named;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// The dataset's labels, sorted out. Same rules as the reference's label manager.
@@ -68,8 +69,38 @@ impl LabelOrRegion {
     }
 }
 
-/// Label managers that there are, by their names in the reference.
-const LABEL_MANAGERS: [&str; 1] = ["LabelManager"];
+/// Sorts out the labels of a dataset.json.
+pub type LabelManagerBuilder = Arc<dyn Fn(&DatasetJson) -> Result<LabelManager, DatasetError> + Send + Sync>;
+
+/// Label managers by their names in the reference.
+pub type LabelManagers = Named<LabelManagerBuilder>;
+
+/// Label manager of plans that name none.
+const DEFAULT: &str = "LabelManager";
+
+/// The label managers that are built in.
+///
+/// One from outside sorts out a dataset.json with other labels:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use nnunet_data::Parts;
+/// use nnunet_data::dataset::{DatasetJson, LabelManager};
+///
+/// let mut parts = Parts::default();
+/// let without_edema = |dataset: &DatasetJson| {
+///     let mut dataset = dataset.clone();
+///     dataset.labels.shift_remove("edema");
+///     LabelManager::new(&dataset)
+/// };
+/// parts.label_managers.register("WithoutEdema", "edema is not learnt", Arc::new(without_edema))?;
+/// # Ok::<(), nnunet_base::parts::AlreadyRegistered>(())
+/// ```
+pub fn label_managers() -> LabelManagers {
+    let none: LabelManagers = Named::new("label manager");
+    none.with(DEFAULT, "labels and regions as dataset.json has them", Arc::new(LabelManager::new))
+}
 
 /// A label in the 16 bits in which segmentations are preprocessed and trained on.
 ///
@@ -86,27 +117,29 @@ pub fn stored_label(label: i32) -> Result<i16, DatasetError> {
 }
 
 impl LabelManager {
-    /// Refuses plans that ask for another label manager than there is. `name` is their entry `label_manager`, which older
-    /// ones do not have, `path` their file.
+    /// Sorts out the labels of `dataset` by the label manager that plans ask for. `name` is their entry `label_manager`,
+    /// which older ones do not have, `path` their file.
     ///
     /// # Errors
-    /// A name that is not known.
-    pub fn check_name(name: Option<&Json>, path: &Path) -> Result<(), DatasetError> {
-        let found = match name {
-            None | Some(Json::Null) => return Ok(()),
+    /// A name that is not among `managers`; labels that contradict each other.
+    pub fn named(
+        managers: &LabelManagers,
+        name: Option<&Json>,
+        path: &Path,
+        dataset: &DatasetJson,
+    ) -> Result<Self, DatasetError> {
+        let name = match name {
+            None | Some(Json::Null) => DEFAULT.to_owned(),
             Some(Json::String(name)) => name.clone(),
             Some(other) => other.to_python(KeyOrder::Kept),
         };
-        if LABEL_MANAGERS.contains(&found.as_str()) {
-            return Ok(());
-        }
-        let known = closest_first(&found, LABEL_MANAGERS).join(", ");
-        Err(DatasetError::BadValue {
+        let manager = managers.get(&name).map_err(|unknown| DatasetError::BadValue {
             path: path.to_owned(),
             key: "label_manager".to_owned(),
-            found,
-            expected: format!("one that is known: {known}"),
-        })
+            found: unknown.name,
+            expected: format!("one that is known: {}", unknown.known.join(", ")),
+        })?;
+        manager(dataset)
     }
 
     /// Sorts out the labels; regions are used where dataset.json declares any.

@@ -4,7 +4,6 @@
 use nnunet_image_io::nifti::nibabel::Affine;
 
 use super::image_geometry::ImageGeometry;
-use super::reader::close;
 
 /// One way in which an image lies elsewhere than another.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
@@ -67,4 +66,10 @@ pub(super) fn displacements(found: &ImageGeometry, expected: &ImageGeometry) -> 
         _ => {}
     }
     all
+}
+
+/// NumPy's `allclose(found, expected)`: within 1e-8 + 1e-5 |expected|.
+pub(super) fn close(found: &[f64], expected: &[f64]) -> bool {
+    found.len() == expected.len()
+        && found.iter().zip(expected).all(|(f, e)| (f - e).abs() <= 1e-8 + 1e-5 * e.abs())
 }

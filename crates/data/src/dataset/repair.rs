@@ -15,7 +15,7 @@ use rayon::prelude::*;
 
 use super::cases::training_cases;
 use super::fault::{Problem, Report, Severity};
-use super::{DatasetJson, ImageGeometry, ImageReader};
+use super::{DatasetJson, ImageFormats, ImageGeometry, ImageReader};
 use nnunet_base::files::write_atomic;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
@@ -35,8 +35,9 @@ pub enum Outcome {
     Failed(String),
 }
 
-/// Repairs the faults that `verify` found in the raw dataset in `folder`; one outcome for each, in their order.
-pub fn repair(folder: &Path, report: &Report) -> Vec<Outcome> {
+/// Repairs the faults that `verify` found in the raw dataset in `folder`, whose images have one of `formats`; one outcome
+/// for each, in their order.
+pub fn repair(folder: &Path, report: &Report, formats: &ImageFormats) -> Vec<Outcome> {
     let mut outcomes = vec![Outcome::Left; report.faults.len()];
     let Some(json) = &report.json else { return outcomes };
     let cases_may_be_missing = report
@@ -52,7 +53,9 @@ pub fn repair(folder: &Path, report: &Report) -> Vec<Outcome> {
     }
     let cases = training_cases(folder, json).unwrap_or_default();
     let example = cases.first().and_then(|case| case.images.first());
-    let Ok(reader) = ImageReader::for_example(json, example.map(PathBuf::as_path)) else { return outcomes };
+    let Ok(reader) = ImageReader::for_example(formats, json, example.map(PathBuf::as_path)) else {
+        return outcomes;
+    };
     let mut labels: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
     for (i, fault) in report.faults.iter().enumerate() {
         if cases.iter().any(|case| case.label.as_deref() == Some(&fault.path)) {
@@ -63,7 +66,7 @@ pub fn repair(folder: &Path, report: &Report) -> Vec<Outcome> {
         .into_par_iter()
         .flat_map_iter(|(path, faults)| {
             let problems: Vec<&Problem> = faults.iter().map(|&i| &report.faults[i].problem).collect();
-            faults.into_iter().zip(repair_label(reader, path, &problems))
+            faults.into_iter().zip(repair_label(&reader, path, &problems))
         })
         .collect();
     for (i, outcome) in done {
@@ -102,7 +105,7 @@ fn image_of(problem: &Problem) -> Option<&Path> {
 }
 
 /// Repairs the label map at `path`, which has `problems`; one outcome for each.
-fn repair_label(reader: ImageReader, path: &Path, problems: &[&Problem]) -> Vec<Outcome> {
+fn repair_label(reader: &ImageReader, path: &Path, problems: &[&Problem]) -> Vec<Outcome> {
     let left = || vec![Outcome::Left; problems.len()];
     let hopeless = |problem: &&Problem| {
         problem.severity() == Severity::Error
@@ -110,7 +113,7 @@ fn repair_label(reader: ImageReader, path: &Path, problems: &[&Problem]) -> Vec<
             && !matches!(problem, Problem::UnexpectedLabels { .. })
     };
     // Formats without a place know nothing of rounding, and pictures are integers always.
-    if problems.iter().any(hopeless) || matches!(reader, ImageReader::NaturalImage2d | ImageReader::Tiff3d) {
+    if problems.iter().any(hopeless) || !reader.format().knows_place() {
         return left();
     }
     let Ok(label) = reader.read(path) else { return left() };
@@ -130,7 +133,7 @@ fn repair_label(reader: ImageReader, path: &Path, problems: &[&Problem]) -> Vec<
 
 /// Writes the labels again, as integers, with a geometry.
 fn rewrite(
-    reader: ImageReader,
+    reader: &ImageReader,
     path: &Path,
     labels: &Volume<f32>,
     geometry: &ImageGeometry,

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use nnunet_image_io::ImageWarning;
-use nnunet_image_io::tiff3d::{self, Naming};
 
 use super::{Case, CaseWarning, ImageReader};
 use nnunet_base::progress::{Event, Progress};
@@ -14,19 +13,14 @@ const FEW: usize = 3;
 /// Warns of images of `cases` whose spacing was taken to be 1 mm because there is no file that says it: one line for each of
 /// a few, else one for all. Reading the images does not warn of it again.
 pub fn warn_of_missing_spacing_files<'a>(
-    reader: ImageReader,
+    reader: &ImageReader,
     cases: impl IntoIterator<Item = &'a Case>,
     progress: &dyn Progress,
 ) {
-    if reader != ImageReader::Tiff3d {
-        return;
-    }
     let images: Vec<&Path> =
         cases.into_iter().flat_map(|case| &case.images).map(|path| path.as_path()).collect();
-    let missing: Vec<(&Path, ImageWarning)> = images
-        .iter()
-        .filter_map(|path| Some((*path, tiff3d::missing_spacing_file(path, Naming::Channel)?)))
-        .collect();
+    let missing: Vec<(&Path, ImageWarning)> =
+        images.iter().filter_map(|path| Some((*path, reader.format().missing_spacing(path)?))).collect();
     if missing.len() <= FEW {
         for (path, warning) in missing {
             let warning = CaseWarning::File { path: path.to_owned(), warning };
@@ -64,6 +58,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
+    use crate::dataset::image_formats;
 
     #[derive(Default)]
     struct Warnings(Mutex<Vec<String>>);
@@ -77,14 +72,15 @@ mod tests {
     }
 
     /// The warnings about `count` cases of two channels each in `folder`.
-    fn said(folder: &Path, count: usize, reader: ImageReader) -> Vec<String> {
+    fn said(folder: &Path, count: usize, reader: &str) -> Vec<String> {
+        let reader = ImageReader::new(&image_formats(), Some(reader), ".tif", folder).unwrap();
         let images =
             |case: usize| [0, 1].map(|channel| folder.join(format!("c{case}_000{channel}.tif"))).to_vec();
         let cases: Vec<Case> = (0..count)
             .map(|case| Case { identifier: format!("c{case}"), images: images(case), label: None })
             .collect();
         let warnings = Warnings::default();
-        warn_of_missing_spacing_files(reader, &cases, &warnings);
+        warn_of_missing_spacing_files(&reader, &cases, &warnings);
         warnings.0.into_inner().unwrap()
     }
 
@@ -92,12 +88,12 @@ mod tests {
     fn many_missing_files_are_one_line_and_a_few_one_each() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path();
-        let few = said(folder, 1, ImageReader::Tiff3d);
+        let few = said(folder, 1, "Tiff3DIO");
         assert!(
             few.len() == 2 && few[1].contains("c0_0001.tif: there is no spacing file c0.json"),
             "{few:?}"
         );
-        let many = said(folder, 9, ImageReader::Tiff3d);
+        let many = said(folder, 9, "Tiff3DIO");
         let [line] = many.as_slice() else { panic!("{many:?}") };
         assert!(
             line.contains("18 of 18 images have no spacing file (c0.json, c1.json, c2.json, ...); their"),
@@ -106,11 +102,11 @@ mod tests {
 
         std::fs::write(folder.join("c0.json"), "").unwrap();
         std::fs::write(folder.join("c8_0001.json"), "").unwrap();
-        let many = said(folder, 9, ImageReader::Tiff3d);
+        let many = said(folder, 9, "Tiff3DIO");
         assert!(
             many[0].contains("16 of 18 images") && many[0].contains("such as c8_0001.json are not"),
             "{many:?}"
         );
-        assert!(said(folder, 9, ImageReader::NaturalImage2d).is_empty());
+        assert!(said(folder, 9, "NaturalImage2DIO").is_empty());
     }
 }

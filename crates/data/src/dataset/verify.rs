@@ -19,29 +19,40 @@ use super::image_geometry::ImageGeometry;
 use super::non_finite::NonFinite;
 use super::patients::Patients;
 use super::placement::{Displacement, displacements};
-use super::reader::{ImageReader, ReadImage, image_ending};
+use super::reader::{ImageFormats, ImageReader, ReadImage, image_ending};
 use super::{DatasetJson, LabelManager};
 use nnunet_base::Ctx;
 use nnunet_base::one_case::{Panicked, one_case};
 use nnunet_base::progress::Event;
 
 /// Checks the raw dataset in `folder`: dataset.json, the files of all training cases, their content.
-/// `variables` are those of the environment, for the paths in dataset.json.
-pub fn verify(folder: &Path, variables: impl Fn(&str) -> Option<String>, ctx: Ctx<'_>) -> Report {
+/// `variables` are those of the environment, for the paths in dataset.json; `formats` those that images may have.
+pub fn verify(
+    folder: &Path,
+    variables: impl Fn(&str) -> Option<String>,
+    formats: &ImageFormats,
+    ctx: Ctx<'_>,
+) -> Report {
     let mut report = Report::default();
     let path = folder.join("dataset.json");
     match DatasetJson::load(&path) {
         Err(error) => report.add(path, Problem::Dataset(error)),
         Ok(mut json) => {
             json.expand_variables(variables);
-            verify_dataset(folder, &json, &mut report, ctx);
+            verify_dataset(folder, &json, formats, &mut report, ctx);
             report.json = Some(json);
         }
     }
     report
 }
 
-fn verify_dataset(folder: &Path, json: &DatasetJson, report: &mut Report, ctx: Ctx<'_>) {
+fn verify_dataset(
+    folder: &Path,
+    json: &DatasetJson,
+    formats: &ImageFormats,
+    report: &mut Report,
+    ctx: Ctx<'_>,
+) {
     if (0..json.num_channels()).any(|c| !json.channel_names.contains_key(&c.to_string())) {
         let keys: Vec<_> = json.channel_names.keys().map(|key| format!("{key:?}")).collect();
         report.add(json.path(), Problem::ChannelNames { found: keys.join(", ") });
@@ -61,7 +72,7 @@ fn verify_dataset(folder: &Path, json: &DatasetJson, report: &mut Report, ctx: C
     };
     let found = training_cases(folder, json);
     let example = found.as_ref().ok().and_then(|cases| cases.first()?.images.first());
-    let reader = match ImageReader::for_example(json, example.map(PathBuf::as_path)) {
+    let reader = match ImageReader::for_example(formats, json, example.map(PathBuf::as_path)) {
         Ok(reader) => Some(reader),
         Err(error) => {
             report.add(json.path(), Problem::Dataset(error));
@@ -99,7 +110,7 @@ fn verify_dataset(folder: &Path, json: &DatasetJson, report: &mut Report, ctx: C
             }
             let mut check = CaseCheck { case, faults: Vec::new() };
             let run = one_case(|| {
-                check.run(json, reader, labels.as_deref());
+                check.run(json, &reader, labels.as_deref());
                 Ok::<_, Panicked>(())
             });
             if let Err(panicked) = run {
@@ -177,10 +188,10 @@ impl<'a> CaseCheck<'a> {
         self.faults.push(Fault { case: Some(self.case.identifier.clone()), path: path.to_owned(), problem });
     }
 
-    fn run(&mut self, json: &DatasetJson, reader: ImageReader, labels: Option<&[i32]>) {
+    fn run(&mut self, json: &DatasetJson, reader: &ImageReader, labels: Option<&[i32]>) {
         let case = self.case;
         // Colours are channels of one file.
-        let in_colour = reader == ImageReader::NaturalImage2d;
+        let in_colour = reader.format().channels_are_colours();
         if !in_colour {
             self.check_channels(json);
         }
@@ -201,8 +212,10 @@ impl<'a> CaseCheck<'a> {
             let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
             self.note(path, warnings);
             let Some(image) = self.readable(path, image) else { continue };
-            for channel in 0..image.data.channels() {
-                self.check_finite(path, image.data.channel(channel), image.data.shape());
+            if reader.may_have_non_finite(&image.warnings) {
+                for channel in 0..image.data.channels() {
+                    self.check_finite(path, image.data.channel(channel), image.data.shape());
+                }
             }
             channels += image.data.channels();
             let (shape, geometry) = (image.data.shape(), image.geometry);
@@ -225,7 +238,9 @@ impl<'a> CaseCheck<'a> {
         let warnings = image.as_ref().map(|image| image.warnings.as_slice()).unwrap_or_default();
         self.note(label, warnings);
         let Some(image) = self.readable(label, image) else { return };
-        self.check_finite(label, image.volume.data(), image.volume.shape());
+        if reader.may_have_non_finite(&image.warnings) {
+            self.check_finite(label, image.volume.data(), image.volume.shape());
+        }
         if let Some(grid) = &grid {
             self.compare(label, image.volume.shape(), &image.geometry, grid);
         }

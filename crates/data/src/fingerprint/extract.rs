@@ -12,7 +12,8 @@ use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
 use crate::dataset::{
-    Case, DatasetJson, ImageReader, LabelledImage, Part, channels_fault, warn_of_missing_spacing_files,
+    Case, DatasetJson, ImageFormats, ImageReader, LabelledImage, Part, channels_fault, image_formats,
+    warn_of_missing_spacing_files,
 };
 use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
@@ -20,7 +21,7 @@ use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_base::workers::Workers;
 
 /// How the cases are gone through.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 pub struct ExtractOptions {
     /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
     /// that needs more is worked on alone; one that needs more than this process can have is an error before the
@@ -28,6 +29,14 @@ pub struct ExtractOptions {
     pub max_ram: Option<u64>,
     /// The cases to look at; all by default.
     pub part: Part,
+    /// Formats that images may have.
+    pub formats: ImageFormats,
+}
+
+impl Default for ExtractOptions {
+    fn default() -> Self {
+        Self { max_ram: None, part: Part::default(), formats: image_formats() }
+    }
 }
 
 /// What stays of a case.
@@ -69,14 +78,15 @@ pub(super) fn extract_partial(
     if cases.is_empty() {
         return Err(FingerprintError::NoCases);
     }
-    let reader = ImageReader::for_example(json, cases[0].images.first().map(PathBuf::as_path))?;
-    warn_of_missing_spacing_files(reader, cases, ctx.progress);
+    let reader =
+        ImageReader::for_example(&options.formats, json, cases[0].images.first().map(PathBuf::as_path))?;
+    warn_of_missing_spacing_files(&reader, cases, ctx.progress);
     let channels = json.num_channels();
     // Of every case as many as if all were looked at here.
     let samples = TOTAL_SAMPLES / cases.len();
     let cases: Vec<&Case> = options.part.share(cases).collect();
     let needs: Vec<(&str, u64)> =
-        cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, reader, channels))).collect();
+        cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, &reader, channels))).collect();
     let workers = Workers::plan(&needs, None, options.max_ram, ctx.progress)?;
     ctx.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
     let gathered = Mutex::new(Gathered {
@@ -86,7 +96,7 @@ pub(super) fn extract_partial(
     });
     let work = |number: usize| {
         let case = cases[number];
-        let result = one_case(|| extract_case(case, reader, channels, samples, ctx.progress))
+        let result = one_case(|| extract_case(case, &reader, channels, samples, ctx.progress))
             .map_err(|fault| format!("case {}: {fault}", case.identifier));
         // A worker that panicked has left this whole: additions happen after its work.
         let mut gathered = gathered.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,7 +158,7 @@ pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, Finge
 }
 
 /// Bytes that a case needs at most.
-fn memory_of(case: &Case, reader: ImageReader, channels: usize) -> u64 {
+fn memory_of(case: &Case, reader: &ImageReader, channels: usize) -> u64 {
     let first = case.images.first().and_then(|path| reader.read_header(path).ok());
     // A case that cannot be read needs nothing.
     let Some((_, shape, _)) = first else { return 0 };
@@ -160,7 +170,7 @@ fn memory_of(case: &Case, reader: ImageReader, channels: usize) -> u64 {
 
 fn extract_case(
     case: &Case,
-    reader: ImageReader,
+    reader: &ImageReader,
     channels: usize,
     samples: usize,
     progress: &dyn Progress,

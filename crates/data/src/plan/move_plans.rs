@@ -10,6 +10,7 @@ use super::in_use::lock_cases;
 use super::plans_json::Plans;
 use super::run::reader_name;
 use crate::dataset::DatasetJson;
+use crate::parts::Parts;
 use crate::planner::{PlanError, check_plans_name};
 use nnunet_pyformats::json::Json;
 
@@ -35,7 +36,7 @@ pub struct MoveRequest<'a> {
 /// # Errors
 /// Plans, dataset.json or images that cannot be read; a name that cannot be a file's; other plans than those that a training
 /// or preprocessing of the dataset uses just now.
-pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
+pub fn move_plans(request: &MoveRequest<'_>, parts: &Parts) -> Result<PathBuf, PlanError> {
     let path = request.source.join(format!("{}.json", request.source_plans));
     if !path.exists() {
         return Err(PlanError::Missing {
@@ -47,7 +48,7 @@ pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
     check_plans_name(name)?;
     let mut document = Plans::read(&path)?.document().clone();
     let dataset = DatasetJson::load(&request.target_raw.join("dataset.json"))?;
-    let reader = reader_name(request.target_raw, &dataset)?;
+    let reader = reader_name(request.target_raw, &dataset, parts)?;
     document.insert("dataset_name".to_owned(), request.target_name.into());
     document.insert("image_reader_writer".to_owned(), reader.into());
     document.insert("plans_name".to_owned(), name.into());

@@ -9,8 +9,9 @@ use indexmap::IndexMap;
 
 use super::configuration::Configuration;
 use super::values::{Document, shown, whole};
-use crate::dataset::LabelManager;
+use crate::dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use crate::fingerprint::IntensityStatistics;
+use crate::parts::Parts;
 use crate::planner::PlanError;
 use nnunet_base::spelling::closest;
 use nnunet_pyformats::json::{Json, KeyOrder};
@@ -174,12 +175,29 @@ impl Plans {
     /// The configuration `name` with everything it inherits.
     ///
     /// # Errors
-    /// No such configuration, values of the wrong kind, or plans that ask for a label manager that is not known.
+    /// No such configuration, or values of the wrong kind.
     pub fn configuration(&self, name: &str) -> Result<Configuration, PlanError> {
-        LabelManager::check_name(self.document.get("label_manager"), Path::new(&self.place))?;
         let mut visited = Vec::new();
         let document = self.resolve(name, &mut visited)?;
         Configuration::from_document(name, document, &format!("{}, configuration {name}", self.place))
+    }
+
+    /// The labels of `dataset`, sorted out by the label manager that the plans name.
+    ///
+    /// # Errors
+    /// A label manager that is not among `parts`; labels that contradict each other.
+    pub fn label_manager(&self, dataset: &DatasetJson, parts: &Parts) -> Result<LabelManager, DatasetError> {
+        let name = self.document.get("label_manager");
+        LabelManager::named(&parts.label_managers, name, Path::new(&self.place), dataset)
+    }
+
+    /// The reader that the plans name, for the files of `dataset`.
+    ///
+    /// # Errors
+    /// A reader that is not among `parts` or does not read such files.
+    pub fn reader(&self, dataset: &DatasetJson, parts: &Parts) -> Result<ImageReader, DatasetError> {
+        let name = Some(self.image_reader_writer());
+        ImageReader::new(&parts.formats, name, &dataset.file_ending, Path::new(&self.place))
     }
 
     /// Adds or replaces a configuration, e.g. one that inherits from another and changes the batch size.

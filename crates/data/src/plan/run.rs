@@ -12,7 +12,7 @@ use crate::dataset::patients::PATIENTS_FILE;
 use crate::dataset::{DatasetError, DatasetJson, ImageReader, Patients};
 use crate::fingerprint::Fingerprint;
 use crate::parts::Parts;
-use crate::planner::{DatasetFacts, PlanError, PlannerOptions};
+use crate::planner::{Channel, DatasetFacts, PlanError, PlannerOptions};
 use nnunet_base::files::write_atomic;
 use nnunet_pyformats::json::Json;
 
@@ -36,7 +36,7 @@ pub fn plan_dataset(
     parts: &Parts,
 ) -> Result<Plans, PlanError> {
     let dataset = DatasetJson::load(&raw.join("dataset.json"))?;
-    let facts = read_facts(dataset_name, preprocessed, &dataset, reader_name(raw, &dataset)?)?;
+    let facts = read_facts(dataset_name, preprocessed, &dataset, reader_name(raw, &dataset, parts)?, parts)?;
     let mut plans = make_plans(&facts, options, parts)?;
     let path = preprocessed.join(format!("{}.json", plans.plans_name()));
     if path.exists() {
@@ -61,7 +61,7 @@ pub fn explain_plans(
     let plans = Plans::of_dataset(preprocessed, plans_name)?;
     let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
     let reader = plans.image_reader_writer().to_owned();
-    let facts = read_facts(plans.dataset_name(), preprocessed, &dataset, reader)?;
+    let facts = read_facts(plans.dataset_name(), preprocessed, &dataset, reader, parts)?;
     let options = options_shown_by(&plans, &facts, options, parts)?;
     explain(&plans, &facts, &options, parts)
 }
@@ -72,6 +72,7 @@ pub fn read_facts(
     preprocessed: &Path,
     dataset: &DatasetJson,
     image_reader_writer: String,
+    parts: &Parts,
 ) -> Result<DatasetFacts, PlanError> {
     let path = preprocessed.join("dataset_fingerprint.json");
     if !path.exists() {
@@ -80,7 +81,11 @@ pub fn read_facts(
     let fingerprint = Fingerprint::load(&path)?;
     Ok(DatasetFacts {
         dataset_name: dataset_name.to_owned(),
-        channel_names: dataset.channel_names.values().cloned().collect(),
+        channels: dataset
+            .channel_names
+            .values()
+            .map(|name| Channel::new(name, &parts.normalizations))
+            .collect(),
         label_entries: dataset.labels.len(),
         training_cases: dataset.num_training.unwrap_or(fingerprint.spacings.len()),
         image_reader_writer,
@@ -89,8 +94,9 @@ pub fn read_facts(
 }
 
 /// Name of the reader for the images of a dataset.
-pub(super) fn reader_name(raw: &Path, dataset: &DatasetJson) -> Result<String, PlanError> {
-    Ok(ImageReader::for_example(dataset, example_image(raw, dataset).as_deref())?.name().to_owned())
+pub(super) fn reader_name(raw: &Path, dataset: &DatasetJson, parts: &Parts) -> Result<String, PlanError> {
+    let example = example_image(raw, dataset);
+    Ok(ImageReader::for_example(&parts.formats, dataset, example.as_deref())?.name().to_owned())
 }
 
 /// An image of the dataset. Planning itself needs none: without the raw images the file ending decides.

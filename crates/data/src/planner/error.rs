@@ -74,6 +74,9 @@ pub enum PlanError {
         /// The way round, with arrows.
         chain: String,
     },
+    /// An option of a resampling function that it does not take.
+    #[error(transparent)]
+    ResamplingOption(#[from] nnunet_base::parts::OptionError),
     /// A planner that there is not.
     #[error(transparent)]
     UnknownPlanner(#[from] nnunet_base::parts::UnknownName),

@@ -28,7 +28,7 @@ pub struct Experiment {
     /// Median shape of the resampled dataset in voxels, axes transposed.
     pub median_shape: [f64; 3],
     /// Normalisation scheme per channel.
-    pub normalization_schemes: Decided<Vec<&'static str>>,
+    pub normalization_schemes: Decided<Vec<String>>,
     /// Whether the nonzero mask limits the normalisation, per channel.
     pub use_mask_for_norm: Decided<Vec<bool>>,
     /// The 2D configuration.
@@ -93,8 +93,8 @@ pub fn plan_experiment(
     };
     let plan_2d = plan_patch(&limits, &spacing[1..], &median_shape[1..], dataset_voxels);
 
-    let normalization_schemes = decided_schemes(&facts.channel_names);
-    let use_mask_for_norm = decided_mask(&normalization_schemes.value, *median_relative_size_after_cropping);
+    let normalization_schemes = decided_schemes(&facts.channels);
+    let use_mask_for_norm = decided_mask(&facts.channels, *median_relative_size_after_cropping);
     Ok(Experiment {
         target_spacing: target,
         transpose_forward,

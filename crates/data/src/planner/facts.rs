@@ -2,6 +2,7 @@
 
 use super::decided::Decided;
 use super::error::PlanError;
+use super::normalization_choice::Channel;
 use super::statistics::median;
 use super::target_spacing::transposed;
 use crate::fingerprint::Fingerprint;
@@ -12,8 +13,8 @@ use nnunet_pyformats::json::Json;
 pub struct DatasetFacts {
     /// Name of the dataset, e.g. `Dataset004_Hippocampus`.
     pub dataset_name: String,
-    /// Names of the image channels, in the order of dataset.json.
-    pub channel_names: Vec<String>,
+    /// The image channels, in the order of dataset.json.
+    pub channels: Vec<Channel>,
     /// Entries of `labels` in dataset.json, background, regions and ignore included.
     pub label_entries: usize,
     /// Number of training cases that dataset.json states.
@@ -33,11 +34,11 @@ impl DatasetFacts {
     pub(crate) fn check(&self) -> Result<(), PlanError> {
         let problem = |problem: String| Err(PlanError::BadFingerprint { problem });
         let Fingerprint { spacings, shapes_after_crop, foreground_intensities, .. } = &self.fingerprint;
-        if foreground_intensities.len() != self.channel_names.len() {
+        if foreground_intensities.len() != self.channels.len() {
             return problem(format!(
                 "has intensities of {} channels, dataset.json names {}; extract the fingerprint again",
                 foreground_intensities.len(),
-                self.channel_names.len()
+                self.channels.len()
             ));
         }
         if spacings.is_empty() || spacings.len() != shapes_after_crop.len() {

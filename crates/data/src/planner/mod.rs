@@ -29,7 +29,7 @@ pub use experiment::{Experiment, plan_experiment};
 pub use facts::DatasetFacts;
 pub use lowres::plan_lowres;
 pub use memory::{EncoderBlocks, NetworkShape, feature_map_elements};
-pub use normalization_choice::{normalization_scheme, uses_mask};
+pub use normalization_choice::Channel;
 pub use options::PlannerOptions;
 pub(crate) use options::{PREPROCESSORS, check_plans_name};
 pub use patch_size::{Limits, PatchPlan, plan_patch};

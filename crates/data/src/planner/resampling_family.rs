@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::target_spacing::ANISOTROPY_THRESHOLD;
+use crate::resampling::{SPLINE, TORCH, UNCHANGED};
 use nnunet_pyformats::json::Json;
 
 /// Which resampling functions a planner writes into its plans.
@@ -57,12 +58,10 @@ impl ResamplingFamily {
             ])
         };
         match self {
-            Self::Spline => {
-                ("resample_data_or_seg_to_shape", [spline(false, 3), spline(true, 1), spline(false, 1)])
-            }
-            Self::Torch => ("resample_torch_fornnunet", [false, true, false].map(torch)),
-            Self::TorchSeparateAxis => ("resample_torch_fornnunet", [false, true, false].map(torch_separate)),
-            Self::Unchanged => ("no_resampling_hack", [(); 3].map(|()| Json::Object(IndexMap::new()))),
+            Self::Spline => (SPLINE, [spline(false, 3), spline(true, 1), spline(false, 1)]),
+            Self::Torch => (TORCH, [false, true, false].map(torch)),
+            Self::TorchSeparateAxis => (TORCH, [false, true, false].map(torch_separate)),
+            Self::Unchanged => (UNCHANGED, [(); 3].map(|()| Json::Object(IndexMap::new()))),
         }
     }
 }

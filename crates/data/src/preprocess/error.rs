@@ -6,6 +6,7 @@ use nnunet_pyformats::pickle::PickleFileError;
 use nnunet_volume::VolumeError;
 
 use crate::dataset::{DatasetError, NonFinite, ReadError, channels_fault};
+use crate::normalization::NormalizationError;
 use crate::plan::PlanError;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
@@ -46,12 +47,6 @@ pub enum PreprocessError {
         action: &'static str,
         /// What the system said.
         source: std::io::Error,
-    },
-    /// Two normalisation schemes have the same name.
-    #[error("normalisation scheme {name}: there is one of this name already; call yours differently")]
-    SchemeExists {
-        /// The name.
-        name: &'static str,
     },
     /// The work on a case has panicked.
     #[error(transparent)]
@@ -102,16 +97,9 @@ pub enum PreprocessError {
         /// What there is.
         known: String,
     },
-    /// CT normalisation needs the intensities of the dataset.
-    #[error(
-        "channel {channel}: {scheme} needs foreground intensities, which the plans do not have for it; plan again"
-    )]
-    NoIntensities {
-        /// The channel.
-        channel: usize,
-        /// The scheme.
-        scheme: &'static str,
-    },
+    /// A channel cannot be normalised.
+    #[error(transparent)]
+    Normalization(#[from] NormalizationError),
     /// Normalisation made voxels that are no numbers.
     #[error(
         "channel {channel} after {scheme}: {found}, in the image cropped to its nonzero voxels. Check the intensities of          the image and those in the plans (foreground_intensity_properties_per_channel)"
@@ -120,21 +108,9 @@ pub enum PreprocessError {
         /// The channel.
         channel: usize,
         /// The scheme.
-        scheme: &'static str,
+        scheme: String,
         /// The voxels, in the cropped image.
         found: NonFinite,
-    },
-    /// Intensities that a normalisation scheme does not allow.
-    #[error(
-        "channel {channel}: intensities from {lowest} to {highest}; RGBTo01Normalization expects 0 to 255"
-    )]
-    NotRgb {
-        /// The channel.
-        channel: usize,
-        /// Smallest value.
-        lowest: f32,
-        /// Largest value.
-        highest: f32,
     },
     /// A case would vanish or explode at the target spacing.
     #[error(

@@ -15,6 +15,7 @@ use super::error::PreprocessError;
 use super::store::CaseFiles;
 use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, LabelOrRegion};
 use crate::fingerprint::IntensityStatistics;
+use crate::parts::Parts;
 use crate::plan::{Configuration, Plans, Resampling};
 use nnunet_base::files::write_atomic;
 use nnunet_pyformats::json::{Json, KeyOrder};
@@ -36,7 +37,7 @@ impl Recipe {
         plans: &Plans,
         configuration: &Configuration,
         labels: &LabelManager,
-        reader: ImageReader,
+        reader: &ImageReader,
     ) -> Self {
         let c = configuration;
         let intensities: Vec<Option<Json>> = (0..c.channels())
@@ -139,13 +140,14 @@ pub fn check_made_from(
     plans: &Plans,
     configuration: &Configuration,
     dataset: &DatasetJson,
+    parts: &Parts,
 ) -> Result<(), PreprocessError> {
     if !folder.join(FOLDER).is_dir() {
         return Ok(());
     }
-    let labels = LabelManager::new(dataset)?;
-    let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, dataset.path())?;
-    let recipe = Recipe::new(plans, configuration, &labels, reader);
+    let labels = plans.label_manager(dataset, parts)?;
+    let reader = plans.reader(dataset, parts)?;
+    let recipe = Recipe::new(plans, configuration, &labels, &reader);
     for case in identifiers {
         let differences = recipe.differences(folder, case);
         if !differences.is_empty() {

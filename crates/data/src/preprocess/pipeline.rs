@@ -3,16 +3,19 @@
 //! Arrays (c, z, y, x), f32; spacings in mm. Source: the reference's default preprocessor. Tolerance:
 //! data within 1e-4 after normalisation, segmentations and class locations equal.
 
+use std::sync::Arc;
+
 use nnunet_volume::resample::{Method, resample_data, resample_labels};
 use nnunet_volume::{ChannelVolume, Volume};
 
 use super::class_locations::{sample_locations, sampled_classes};
 use super::crop::{mark_outside, transpose};
 use super::error::PreprocessError;
-use super::normalize::{NormalizationInput, NormalizationScheme, SCHEMES};
 use super::properties::Properties;
 use crate::dataset::{ImageGeometry, LabelManager, NonFinite};
 use crate::fingerprint::crop::{CropBox, nonzero_box};
+use crate::normalization::{Normalization, NormalizationInput};
+use crate::parts::Parts;
 use crate::plan::{Configuration, PREPROCESSORS, Plans, resampled_shape, transposed};
 use nnunet_base::spelling::closest_first;
 
@@ -48,42 +51,49 @@ pub struct PreprocessedCase {
 pub struct Preprocessor<'a> {
     plans: &'a Plans,
     configuration: &'a Configuration,
-    schemes: Vec<&'static NormalizationScheme>,
+    schemes: Vec<Arc<dyn Normalization>>,
     /// `None`: everything keeps its grid.
     data_resampling: Option<Method>,
     segmentation_resampling: Option<Method>,
 }
 
 impl<'a> Preprocessor<'a> {
-    /// Checks that everything the configuration asks for is known.
-    pub fn new(plans: &'a Plans, configuration: &'a Configuration) -> Result<Self, PreprocessError> {
-        let unknown = |key, found: &str, known: &[&str]| PreprocessError::Unknown {
+    /// Takes what the configuration asks for from `parts`.
+    ///
+    /// # Errors
+    /// A preprocessor, normalisation or resampling function that is not known.
+    pub fn new(
+        plans: &'a Plans,
+        configuration: &'a Configuration,
+        parts: &Parts,
+    ) -> Result<Self, PreprocessError> {
+        let unknown = |key, found: &str, known: String| PreprocessError::Unknown {
             place: format!("{}, configuration {}", plans.plans_name(), configuration.name),
             key,
             found: found.to_owned(),
-            known: closest_first(found, known.iter().copied()).join(", "),
+            known,
         };
         let preprocessor = configuration.preprocessor_name.as_str();
         if !PREPROCESSORS.contains(&preprocessor) {
-            return Err(unknown("preprocessor_name", preprocessor, &PREPROCESSORS));
+            let known = closest_first(preprocessor, PREPROCESSORS).join(", ");
+            return Err(unknown("preprocessor_name", preprocessor, known));
         }
         let schemes = configuration
             .normalization_schemes
             .iter()
             .map(|name| {
-                let known = SCHEMES.map(|scheme| scheme.name);
-                NormalizationScheme::by_name(name)
-                    .ok_or_else(|| unknown("normalization_schemes", name, &known))
+                let scheme = parts.normalizations.get(name).cloned();
+                scheme.map_err(|error| unknown("normalization_schemes", name, error.known.join(", ")))
             })
             .collect::<Result<_, _>>()?;
         // Better known now than after a network has run.
-        configuration.resampling_probabilities.method()?;
+        configuration.resampling_probabilities.method(&parts.resampling)?;
         Ok(Self {
             plans,
             configuration,
             schemes,
-            data_resampling: configuration.resampling_data.method()?,
-            segmentation_resampling: configuration.resampling_seg.method()?,
+            data_resampling: configuration.resampling_data.method(&parts.resampling)?,
+            segmentation_resampling: configuration.resampling_seg.method(&parts.resampling)?,
         })
     }
 
@@ -203,7 +213,8 @@ impl<'a> Preprocessor<'a> {
             };
             scheme.run(images.channel_mut(channel), &input)?;
             if let Some(found) = NonFinite::in_channel(images.channel(channel), shape) {
-                return Err(PreprocessError::NonFinite { channel, scheme: scheme.name, found });
+                let scheme = self.configuration.normalization_schemes[channel].clone();
+                return Err(PreprocessError::NonFinite { channel, scheme, found });
             }
         }
         Ok(())

@@ -16,7 +16,7 @@ const LARGEST_LABEL: i16 = i16::MAX;
 /// is reported as warnings, but for missing spacing files: see
 /// [`warn_of_missing_spacing_files`](crate::dataset::warn_of_missing_spacing_files).
 pub fn read_case(
-    reader: ImageReader,
+    reader: &ImageReader,
     case: &Case,
     progress: &dyn Progress,
 ) -> Result<RawCase, PreprocessError> {
@@ -38,7 +38,7 @@ pub fn read_case(
 
 /// Reads a segmentation of a case, whose images were read into `raw`. Warnings are as in [`read_labels`].
 pub fn read_labels_of_case(
-    reader: ImageReader,
+    reader: &ImageReader,
     path: &Path,
     case: &Case,
     raw: &RawCase,
@@ -69,7 +69,7 @@ pub fn warn_of_undeclared(
 /// Reads a segmentation of `image`. Labels may be stored as floating-point numbers, but must be whole. Voxels that were
 /// no numbers and another place than the image's are warnings.
 pub fn read_labels(
-    reader: ImageReader,
+    reader: &ImageReader,
     path: &Path,
     image: LabelledImage<'_>,
     progress: &dyn Progress,

@@ -16,6 +16,7 @@ use super::read_case::{read_case, warn_of_undeclared};
 use super::store::write_case;
 use crate::dataset::cases::{training_cases, training_cases_with_warnings};
 use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part, warn_of_missing_spacing_files};
+use crate::parts::Parts;
 use crate::plan::{Configuration, Plans, transposed};
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
@@ -36,7 +37,7 @@ pub enum Existing {
 }
 
 /// How a dataset is preprocessed.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct PreprocessOptions {
     /// Cases worked on at once; the number of threads of the rayon pool if absent.
     pub workers: Option<usize>,
@@ -47,6 +48,8 @@ pub struct PreprocessOptions {
     pub part: Part,
     /// What happens to cases that are there already.
     pub existing: Existing,
+    /// What plans may name.
+    pub parts: Parts,
 }
 
 /// What was done for one configuration.
@@ -79,13 +82,13 @@ pub fn preprocess_configuration(
     options: &PreprocessOptions,
     ctx: Ctx<'_>,
 ) -> Result<Preprocessed, PreprocessError> {
-    let labels = LabelManager::new(dataset)?;
-    let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, dataset.path())?;
+    let labels = plans.label_manager(dataset, &options.parts)?;
+    let reader = plans.reader(dataset, &options.parts)?;
     let job = Job {
-        preprocessor: Preprocessor::new(plans, configuration)?,
+        preprocessor: Preprocessor::new(plans, configuration, &options.parts)?,
         configuration,
         order: plans.transpose_forward(),
-        recipe: Recipe::new(plans, configuration, &labels, reader),
+        recipe: Recipe::new(plans, configuration, &labels, &reader),
         labels,
         reader,
         folder: folders.preprocessed.join(&configuration.data_identifier),
@@ -103,7 +106,7 @@ pub fn preprocess_configuration(
     };
     let kept = total - cases.len();
     if !cases.is_empty() {
-        warn_of_missing_spacing_files(reader, &all, ctx.progress);
+        warn_of_missing_spacing_files(&job.reader, &all, ctx.progress);
     }
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), job.memory_of(case))).collect();
@@ -239,7 +242,7 @@ impl Job<'_> {
     fn run(&self, case: &Case) -> Result<(), PreprocessError> {
         // As they are before they are read: a file that changes meanwhile makes the case outdated.
         let files = case.stamps();
-        let raw = read_case(self.reader, case, self.ctx.progress)?;
+        let raw = read_case(&self.reader, case, self.ctx.progress)?;
         if let (Some(path), Some(segmentation)) = (&case.label, &raw.segmentation) {
             warn_of_undeclared(path, segmentation, &self.labels, self.ctx.progress);
         }

@@ -7,7 +7,7 @@ use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::cases::training_cases;
 use nnunet_data::dataset::verify::verify;
-use nnunet_data::dataset::{DatasetJson, ImageGeometry, ImageReader};
+use nnunet_data::dataset::{DatasetJson, ImageGeometry, ImageReader, image_formats};
 use nnunet_data::fingerprint::{Fingerprint, extract};
 use nnunet_image_io::Image;
 use nnunet_image_io::{metaimage, natural_image, nifti, nrrd, tiff3d};
@@ -69,7 +69,7 @@ fn the_format_of_the_files_makes_no_difference() {
         }
         std::fs::write(root.path().join("dataset.json"), text.replace(".nii.gz", ending)).unwrap();
         assert_eq!(take(root.path()).unwrap(), expected, "{ending}");
-        let report = verify(root.path(), |_| None, Ctx::new(&Silent, &Cancel::new()));
+        let report = verify(root.path(), |_| None, &image_formats(), Ctx::new(&Silent, &Cancel::new()));
         assert!(report.is_usable());
 
         // Kept with a warning, as SimpleITK keeps it in these formats; for the dataset it is a fault.
@@ -77,8 +77,8 @@ fn the_format_of_the_files_makes_no_difference() {
         let mut image = if ending == ".mha" { metaimage::read(&path) } else { nrrd::read(&path) }.unwrap();
         image.volume.data_mut()[3] = f32::NAN;
         write(&path, &image);
-        assert!(ImageReader::SimpleItk.read(&path).unwrap().volume.data()[3].is_nan());
-        let report = verify(root.path(), |_| None, Ctx::new(&Silent, &Cancel::new()));
+        assert!(called("SimpleITKIO").read(&path).unwrap().volume.data()[3].is_nan());
+        let report = verify(root.path(), |_| None, &image_formats(), Ctx::new(&Silent, &Cancel::new()));
         assert!(
             report.faults.iter().any(|f| f.to_string().contains("1 voxels are NaN")),
             "{:?}",
@@ -87,34 +87,43 @@ fn the_format_of_the_files_makes_no_difference() {
     }
 }
 
+fn called(name: &str) -> ImageReader {
+    let formats = image_formats();
+    let ending = formats.get(name).unwrap().endings()[0].to_owned();
+    ImageReader::new(&formats, Some(name), &ending, Path::new("dataset.json")).unwrap()
+}
+
 #[test]
 fn readers_are_chosen_by_name_and_ending() {
-    let at = Path::new("dataset.json");
-    let reader = |name, ending| ImageReader::new(name, ending, at).map_err(|e| e.to_string());
+    fn reader(name: Option<&str>, ending: &str) -> Result<ImageReader, String> {
+        let at = Path::new("dataset.json");
+        ImageReader::new(&image_formats(), name, ending, at).map_err(|e| e.to_string())
+    }
     for (ending, expected) in [
-        (".nii.gz", ImageReader::SimpleItk),
-        (".NRRD", ImageReader::SimpleItk),
-        (".mha", ImageReader::SimpleItk),
-        (".nii", ImageReader::Nibabel),
-        (".png", ImageReader::NaturalImage2d),
-        (".bmp", ImageReader::NaturalImage2d),
-        (".tif", ImageReader::NaturalImage2d),
-        (".tiff", ImageReader::Tiff3d),
+        (".nii.gz", called("SimpleITKIO")),
+        (".NRRD", called("SimpleITKIO")),
+        (".mha", called("SimpleITKIO")),
+        (".nii", called("NibabelIO")),
+        (".png", called("NaturalImage2DIO")),
+        (".bmp", called("NaturalImage2DIO")),
+        (".tif", called("NaturalImage2DIO")),
+        (".tiff", called("Tiff3DIO")),
     ] {
-        assert_eq!(reader(None, ending), Ok(expected), "{ending}");
+        assert_eq!(reader(None, ending), Ok(expected.clone()), "{ending}");
         assert_eq!(reader(Some("None"), ending), Ok(expected), "as the reference has it");
         let unknown = reader(Some("MyOwnIO"), ending).unwrap_err();
-        assert!(unknown.contains("MyOwnIO") && unknown.contains("one of NaturalImage2DIO"), "{unknown}");
+        assert!(unknown.contains("MyOwnIO") && unknown.contains("expected one of "), "{unknown}");
+        assert!(image_formats().names().all(|name| unknown.contains(name)), "{unknown}");
     }
-    for expected in [ImageReader::SimpleItk, ImageReader::Nibabel, ImageReader::NibabelReoriented] {
-        assert_eq!(reader(Some(expected.name()), ".nii"), Ok(expected));
+    for expected in [called("SimpleITKIO"), called("NibabelIO"), called("NibabelIOWithReorient")] {
+        assert_eq!(reader(Some(expected.name()), ".nii"), Ok(expected.clone()));
     }
-    assert_eq!(reader(Some("NaturalImage2DIO"), ".tiff"), Ok(ImageReader::NaturalImage2d));
-    assert_eq!(reader(Some("Tiff3DIO"), ".tif"), Ok(ImageReader::Tiff3d));
+    assert_eq!(reader(Some("NaturalImage2DIO"), ".tiff"), Ok(called("NaturalImage2DIO")));
+    assert_eq!(reader(Some("Tiff3DIO"), ".tif"), Ok(called("Tiff3DIO")));
     assert!(reader(Some("NibabelIO"), ".mha").unwrap_err().contains("NibabelIO for .mha, expected files of"));
     assert!(reader(Some("Tiff3DIO"), ".nii.gz").unwrap_err().contains("expected files of .tif, .tiff"));
     assert!(reader(Some("SimpleITKIOWithReorient"), ".nii.gz").unwrap_err().contains("one of "));
-    assert!(reader(Some("NibablIO"), ".nii").unwrap_err().contains("expected one of NibabelIO, Natural"));
+    assert!(reader(Some("NibablIO"), ".nii").unwrap_err().contains("expected one of NibabelIO, "));
     assert!(reader(None, ".jpg").unwrap_err().contains("one of .bmp, .mha, .nii, .nii.gz, .nrrd"));
 }
 
@@ -126,7 +135,7 @@ fn an_example_decides_between_readers_of_one_ending() {
             r#"{{"channel_names": {{"0": "x"}}, "labels": {{"background": 0}}, "file_ending": "{ending}"}}"#
         );
         let json = DatasetJson::from_json(Json::parse(&text).unwrap(), Path::new("dataset.json")).unwrap();
-        ImageReader::for_example(&json, Some(example)).unwrap()
+        ImageReader::for_example(&image_formats(), &json, Some(example)).unwrap()
     };
     let image = |name: &str, slices: usize| {
         let path = root.path().join(name);
@@ -137,25 +146,25 @@ fn an_example_decides_between_readers_of_one_ending() {
         }
         path
     };
-    assert_eq!(choose(".tif", &image("flat.tif", 1)), ImageReader::NaturalImage2d);
+    assert_eq!(choose(".tif", &image("flat.tif", 1)), called("NaturalImage2DIO"));
     // A stack of three is an RGB picture to scikit-image.
-    assert_eq!(choose(".tif", &image("three.tif", 3)), ImageReader::NaturalImage2d);
-    assert_eq!(choose(".tif", &image("five.tif", 5)), ImageReader::Tiff3d);
-    assert_eq!(choose(".png", &image("flat.png", 1)), ImageReader::NaturalImage2d);
+    assert_eq!(choose(".tif", &image("three.tif", 3)), called("NaturalImage2DIO"));
+    assert_eq!(choose(".tif", &image("five.tif", 5)), called("Tiff3DIO"));
+    assert_eq!(choose(".png", &image("flat.png", 1)), called("NaturalImage2DIO"));
 
     // ITK refuses axes that are not at right angles, nibabel takes them.
     let volume = Volume::filled([2, 3, 4], 1u8);
     let skewed = root.path().join("skewed.nii.gz");
     let affine = [[1., 0.3, 0., 0.], [0., 1., 0., 0.], [0., 0., 2., 0.], [0., 0., 0., 1.]];
     nnunet_image_io::nifti::nibabel::write_labels(&skewed, &volume, &affine).unwrap();
-    assert_eq!(choose(".nii.gz", &skewed), ImageReader::Nibabel);
+    assert_eq!(choose(".nii.gz", &skewed), called("NibabelIO"));
     let straight = root.path().join("straight.nii.gz");
     nifti::write(&straight, &volume, &Geometry::with_spacing([1.0; 3])).unwrap();
-    assert_eq!(choose(".nii.gz", &straight), ImageReader::SimpleItk);
+    assert_eq!(choose(".nii.gz", &straight), called("SimpleITKIO"));
     // A file that no reader takes leaves the choice to the ending, so that the first reader names the fault.
     let damaged = root.path().join("damaged.nii.gz");
     std::fs::write(&damaged, b"no image").unwrap();
-    assert_eq!(choose(".nii.gz", &damaged), ImageReader::SimpleItk);
+    assert_eq!(choose(".nii.gz", &damaged), called("SimpleITKIO"));
 }
 
 #[test]
@@ -166,15 +175,15 @@ fn segmentations_are_written_in_the_format_of_their_reader() {
     let original = [[0., 0., 3., 1.], [-1., 0., 0., 2.], [0., 2., 0., 3.], [0., 0., 0., 1.]];
     let nibabel = ImageGeometry::Nibabel { spacing_zyx: [3., 2., 1.], original, reoriented: None };
     for (reader, ending, geometry) in [
-        (ImageReader::SimpleItk, ".nii.gz", geometry),
-        (ImageReader::SimpleItk, ".nii", geometry),
-        (ImageReader::SimpleItk, ".nrrd", geometry),
-        (ImageReader::SimpleItk, ".mha", geometry),
-        (ImageReader::Nibabel, ".nii", nibabel),
-        (ImageReader::NaturalImage2d, ".png", ImageGeometry::Spacing([999., 1., 1.])),
-        (ImageReader::NaturalImage2d, ".bmp", ImageGeometry::Spacing([999., 1., 1.])),
-        (ImageReader::NaturalImage2d, ".tif", ImageGeometry::Spacing([999., 1., 1.])),
-        (ImageReader::Tiff3d, ".tif", ImageGeometry::Spacing([3., 2., 1.])),
+        (called("SimpleITKIO"), ".nii.gz", geometry),
+        (called("SimpleITKIO"), ".nii", geometry),
+        (called("SimpleITKIO"), ".nrrd", geometry),
+        (called("SimpleITKIO"), ".mha", geometry),
+        (called("NibabelIO"), ".nii", nibabel),
+        (called("NaturalImage2DIO"), ".png", ImageGeometry::Spacing([999., 1., 1.])),
+        (called("NaturalImage2DIO"), ".bmp", ImageGeometry::Spacing([999., 1., 1.])),
+        (called("NaturalImage2DIO"), ".tif", ImageGeometry::Spacing([999., 1., 1.])),
+        (called("Tiff3DIO"), ".tif", ImageGeometry::Spacing([3., 2., 1.])),
     ] {
         let path = root.path().join(format!("case{ending}"));
         reader.write_labels(&path, &flat, &geometry).unwrap();
@@ -187,15 +196,15 @@ fn segmentations_are_written_in_the_format_of_their_reader() {
 
     // Turned on reading, turned back on writing.
     let path = root.path().join("turned.nii.gz");
-    let turned = ImageReader::NibabelReoriented.read(&root.path().join("case.nii")).unwrap();
+    let turned = called("NibabelIOWithReorient").read(&root.path().join("case.nii")).unwrap();
     assert_eq!(turned.volume.shape(), [2, 3, 1]);
     let labels = turned.volume.data().iter().map(|&v| v as u32).collect();
     let labels = Volume::new(turned.volume.shape(), labels).unwrap();
-    ImageReader::NibabelReoriented.write_labels(&path, &labels, &turned.geometry).unwrap();
-    let back = ImageReader::Nibabel.read(&path).unwrap();
+    called("NibabelIOWithReorient").write_labels(&path, &labels, &turned.geometry).unwrap();
+    let back = called("NibabelIO").read(&path).unwrap();
     assert_eq!((back.volume.shape(), back.volume.data()), ([1, 2, 3], &[0., 1., 2., 3., 4., 5.][..]));
     assert_eq!(back.geometry, nibabel);
 
-    let error = ImageReader::Nibabel.write_labels(&path, &flat, &geometry).unwrap_err().to_string();
+    let error = called("NibabelIO").write_labels(&path, &flat, &geometry).unwrap_err().to_string();
     assert!(error.contains("another reader than NibabelIO"), "{error}");
 }

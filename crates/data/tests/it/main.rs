@@ -7,6 +7,7 @@ mod convert;
 mod dataset;
 mod fingerprint;
 mod legacy;
+mod parts;
 mod plans;
 mod plans_json;
 mod preprocess;

@@ -9,8 +9,8 @@ use nnunet_data::Parts;
 use nnunet_data::dataset::ImageReader;
 use nnunet_data::fingerprint::Fingerprint;
 use nnunet_data::plan::{
-    DatasetFacts, Explanation, PlannerOptions, Plans, explain, explanations_as_json, explanations_as_text,
-    make_plans,
+    Channel, DatasetFacts, Explanation, PlannerOptions, Plans, explain, explanations_as_json,
+    explanations_as_text, make_plans,
 };
 use nnunet_graph::architectures::build;
 use nnunet_pyformats::json::Json;
@@ -30,16 +30,17 @@ fn facts(folder: &Path, dataset_name: &str) -> DatasetFacts {
     let text = |key: &str| dataset.get(key).and_then(Json::as_str);
     DatasetFacts {
         dataset_name: dataset_name.to_owned(),
-        channel_names: dataset
+        channels: dataset
             .get("channel_names")
             .and_then(Json::as_object)
             .unwrap()
             .values()
-            .map(|v| v.as_str().unwrap().to_owned())
+            .map(|v| Channel::new(v.as_str().unwrap(), &Parts::default().normalizations))
             .collect(),
         label_entries: dataset.get("labels").and_then(Json::as_object).unwrap().len(),
         training_cases: dataset.get("numTraining").and_then(Json::as_i64).unwrap() as usize,
         image_reader_writer: ImageReader::new(
+            &Parts::default().formats,
             text("overwrite_image_reader_writer"),
             text("file_ending").unwrap(),
             folder,
@@ -116,13 +117,13 @@ fn check_folder(folder: &Path) -> (usize, usize) {
             build(&architecture.network_class_name, &kwargs, inputs, outputs, true).unwrap();
             let stages = architecture.arch_kwargs["n_stages"].as_i64().unwrap() as usize;
             assert_eq!(configuration.strides().unwrap().len(), stages);
-            assert_eq!(configuration.channels(), facts.channel_names.len());
+            assert_eq!(configuration.channels(), facts.channels.len());
             for resampling in [
                 &configuration.resampling_data,
                 &configuration.resampling_seg,
                 &configuration.resampling_probabilities,
             ] {
-                let keeps = resampling.method().unwrap().is_none();
+                let keeps = resampling.method(&Parts::default().resampling).unwrap().is_none();
                 assert_eq!(keeps, read.experiment_planner_used().unwrap().ends_with("_noResampling"));
             }
         }

@@ -7,10 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nnunet_data::Parts;
+use nnunet_data::dataset::DatasetJson;
 use nnunet_data::plan::{
     DatasetFacts, Decided, Decision, Decisions, MoveRequest, PlanError, Planner, PlannerOptions,
     PlannerPreset, Plans, Resampling, explain_plans, move_plans, plan_dataset,
 };
+use nnunet_data::resampling::resampling_functions;
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_volume::resample::Interpolation;
 use tempfile::TempDir;
@@ -46,7 +48,7 @@ fn a_cascade_inherits_and_knows_its_stages() {
     assert_eq!(plans.configuration("3d_lowres").unwrap().next_stage, ["3d_cascade_fullres"]);
     assert_eq!((fullres.batch_dice, fullres.is_2d(), fullres.channels()), (true, false, 2));
     assert_eq!(fullres.normalization_schemes, ["CTNormalization", "NoNormalization"]);
-    let method = |resampling: &Resampling| resampling.method().unwrap().unwrap();
+    let method = |resampling: &Resampling| resampling.method(&resampling_functions()).unwrap().unwrap();
     assert_eq!(method(&fullres.resampling_data).together, Interpolation::Cubic);
     assert_eq!(method(&fullres.resampling_seg).together, Interpolation::Linear);
     assert_eq!(method(&fullres.resampling_probabilities).force_separate, None);
@@ -102,7 +104,7 @@ fn an_old_configuration_is_converted() {
     assert_eq!(old.architecture.class_name(), "PlainConvUNet");
     assert_eq!(old.strides().unwrap(), [[1, 1, 1], [2, 2, 2]]);
     // Without options the reference's function runs with its own defaults.
-    let method = old.resampling_seg.method().unwrap().unwrap();
+    let method = old.resampling_seg.method(&resampling_functions()).unwrap().unwrap();
     assert_eq!((method.together, method.force_separate), (Interpolation::Cubic, Some(false)));
 }
 
@@ -241,14 +243,18 @@ fn plans_are_moved_as_by_the_reference() {
         target_plans: None,
     };
     for (name, file) in [(None, "same_name.json"), (Some("moved"), "other_name.json")] {
-        let written = move_plans(&MoveRequest { target_plans: name, ..request }).unwrap();
+        let written = move_plans(&MoveRequest { target_plans: name, ..request }, &Parts::default()).unwrap();
         assert_eq!(written.file_stem().unwrap(), name.unwrap_or("nnUNetResEncUNetLPlans"));
         let expected = std::fs::read_to_string(golden.join(file)).unwrap();
         assert_eq!(std::fs::read_to_string(written).unwrap(), expected, "{file}");
     }
-    let error = move_plans(&MoveRequest { source_plans: "nothing", ..request }).unwrap_err().to_string();
+    let error = move_plans(&MoveRequest { source_plans: "nothing", ..request }, &Parts::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("nothing.json: does not exist; plan the dataset"), "{error}");
-    let error = move_plans(&MoveRequest { target_plans: Some("../x"), ..request }).unwrap_err().to_string();
+    let error = move_plans(&MoveRequest { target_plans: Some("../x"), ..request }, &Parts::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("can be a file name"), "{error}");
 }
 
@@ -305,7 +311,8 @@ fn preprocessors_and_label_managers_that_are_not_there_are_refused() {
     let with = |manager: Json| {
         let mut document = plans.document().clone();
         document.insert("label_manager".to_owned(), manager);
-        Plans::from_json(Json::Object(document), "folder/own.json").unwrap().configuration("3d_fullres")
+        let plans = Plans::from_json(Json::Object(document), "folder/own.json").unwrap();
+        plans.label_manager(&DatasetJson::load(&raw.join("dataset.json")).unwrap(), &Parts::default())
     };
     let error = with("MyLabelManager".into()).unwrap_err().to_string();
     assert!(

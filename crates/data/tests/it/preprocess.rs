@@ -7,6 +7,7 @@
 use std::path::Path;
 
 use nnunet_base::progress::Silent;
+use nnunet_data::Parts;
 use nnunet_data::dataset::{Case, DatasetJson, ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::plan::Plans;
 use nnunet_data::preprocess::{PreprocessedCase, Preprocessor, read_case};
@@ -84,7 +85,13 @@ fn check_case(folder: &Path) -> usize {
     let dataset = DatasetJson::load(&folder.join("dataset.json")).unwrap();
     let labels = LabelManager::new(&dataset).unwrap();
     let plans = Plans::read(folder.join("plans.json")).unwrap();
-    let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, folder).unwrap();
+    let reader = ImageReader::new(
+        &Parts::default().formats,
+        Some(plans.image_reader_writer()),
+        &dataset.file_ending,
+        folder,
+    )
+    .unwrap();
     let file = |name: &Json| folder.join(name.as_str().unwrap());
     let runs = info.get("runs").and_then(Json::as_array).unwrap();
     for run in runs {
@@ -96,8 +103,8 @@ fn check_case(folder: &Path) -> usize {
             label: with_seg.then(|| file(info.get("seg").unwrap())),
         };
         let configuration = plans.configuration(run.get("config").and_then(Json::as_str).unwrap()).unwrap();
-        let preprocessor = Preprocessor::new(&plans, &configuration).unwrap();
-        let ours = preprocessor.run(read_case(reader, &case, &Silent).unwrap(), Some(&labels)).unwrap();
+        let preprocessor = Preprocessor::new(&plans, &configuration, &Parts::default()).unwrap();
+        let ours = preprocessor.run(read_case(&reader, &case, &Silent).unwrap(), Some(&labels)).unwrap();
 
         let name = format!("{}/{tag}", folder.file_name().unwrap().to_string_lossy());
         let data_path = folder.join(format!("{tag}_data.npy"));

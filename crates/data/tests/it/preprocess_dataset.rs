@@ -265,7 +265,7 @@ fn cases_made_with_other_plans_are_told() {
     let dataset = DatasetJson::load(&phantom.raw.join("dataset.json")).unwrap();
     let check = |plans: &Plans| {
         let configuration = plans.configuration("3d_fullres").unwrap();
-        check_made_from(&phantom.folder(), &cases, plans, &configuration, &dataset)
+        check_made_from(&phantom.folder(), &cases, plans, &configuration, &dataset, &Parts::default())
     };
     check(&phantom.plans()).unwrap();
     let options = PlannerOptions { overwrite_target_spacing: Some([2.0; 3]), ..Default::default() };

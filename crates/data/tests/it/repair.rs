@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
+use nnunet_data::dataset::image_formats;
 use nnunet_data::dataset::repair::{Outcome, repair};
 use nnunet_data::dataset::verify::{Problem, Report, verify};
 use nnunet_image_io::VoxelType;
@@ -15,7 +16,7 @@ use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
 const SHAPE: [usize; 3] = [4, 5, 6];
 
 fn check(folder: &Path) -> Report {
-    verify(folder, |_| None, Ctx::new(&Silent, &Cancel::new()))
+    verify(folder, |_| None, &image_formats(), Ctx::new(&Silent, &Cancel::new()))
 }
 
 /// A sound dataset of three cases on one grid.
@@ -63,7 +64,7 @@ fn places_that_differ_by_rounding_become_those_of_the_images() {
     let report = check(&folder);
     assert_eq!(report.faults.len(), 4, "{report:?}");
 
-    let outcomes = repair(&folder, &report);
+    let outcomes = repair(&folder, &report, &image_formats());
     for (fault, outcome) in report.faults.iter().zip(&outcomes) {
         let expected =
             if fault.case.as_deref() == Some("ball_000") { Outcome::Repaired } else { Outcome::Left };
@@ -84,7 +85,7 @@ fn places_that_differ_by_rounding_become_those_of_the_images() {
 
     // A second repair does not take the mended file for the original.
     displaced(0.01, 1.0).write(label(&folder, 0));
-    assert_eq!(repair(&folder, &check(&folder))[0], Outcome::Repaired);
+    assert_eq!(repair(&folder, &check(&folder), &image_formats())[0], Outcome::Repaired);
     assert_eq!(fs::read(&kept).unwrap(), before);
 }
 
@@ -104,7 +105,7 @@ fn whole_numbers_become_integers_and_counts_become_right() {
     fs::write(&json, text.replace("\"numTraining\": 3", "\"numTraining\": 9, \"licence\": \"CC0\"")).unwrap();
 
     let report = check(&folder);
-    let outcomes = repair(&folder, &report);
+    let outcomes = repair(&folder, &report, &image_formats());
     let of = |wanted: &dyn Fn(&Problem) -> bool| -> Vec<&Outcome> {
         report.faults.iter().zip(&outcomes).filter(|(f, _)| wanted(&f.problem)).map(|(_, o)| o).collect()
     };
@@ -122,7 +123,7 @@ fn whole_numbers_become_integers_and_counts_become_right() {
     assert!(folder.join("dataset.json.before_repair").exists());
 
     fs::write(&json, text.replace("\"numTraining\": 3,", "")).unwrap();
-    assert_eq!(repair(&folder, &check(&folder))[0], Outcome::Repaired);
+    assert_eq!(repair(&folder, &check(&folder), &image_formats())[0], Outcome::Repaired);
     assert!(fs::read_to_string(&json).unwrap().contains("\"numTraining\": 3"));
 }
 
@@ -140,7 +141,7 @@ fn the_number_of_cases_stays_where_one_is_a_broken_link() {
     let json = folder.join("dataset.json");
     let before = fs::read(&json).unwrap();
     let report = check(&folder);
-    let outcomes = repair(&folder, &report);
+    let outcomes = repair(&folder, &report, &image_formats());
     let found: Vec<&Problem> = report.faults.iter().map(|fault| &fault.problem).collect();
     assert!(found.iter().any(|p| matches!(p, Problem::NumTraining { stated: 3, found: 2 })), "{found:?}");
     assert!(report.faults.iter().any(|f| f.path == image && matches!(f.problem, Problem::BrokenLink)));

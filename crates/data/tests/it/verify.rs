@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
+use nnunet_data::dataset::image_formats;
 use nnunet_data::dataset::verify::{Problem, Report, verify};
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, PhantomLabels, Voxels, gzip};
 use nnunet_testkit::shared::shared_path;
 
 fn check(folder: &Path) -> Report {
-    verify(folder, |_| None, Ctx::new(&Silent, &Cancel::new()))
+    verify(folder, |_| None, &image_formats(), Ctx::new(&Silent, &Cancel::new()))
 }
 
 /// A sound dataset of six cases with two channels.
@@ -232,7 +233,9 @@ fn listed_cases_are_checked_like_found_ones() {
     fs::write(folder.join("dataset.json"), text.replace("labelsTr", "${SEGMENTATIONS}/seg")).unwrap();
     assert!(!of(&check(&folder), "one").is_empty());
     let place = |name: &str| (name == "SEGMENTATIONS").then(|| elsewhere.path().display().to_string());
-    assert!(of(&verify(&folder, place, Ctx::new(&Silent, &Cancel::new())), "one").is_empty());
+    assert!(
+        of(&verify(&folder, place, &image_formats(), Ctx::new(&Silent, &Cancel::new())), "one").is_empty()
+    );
 }
 
 #[test]
@@ -240,7 +243,7 @@ fn an_interrupted_check_proves_nothing() {
     let (_root, folder) = dataset();
     let cancel = Cancel::new();
     cancel.cancel();
-    let report = verify(&folder, |_| None, Ctx::new(&Silent, &cancel));
+    let report = verify(&folder, |_| None, &image_formats(), Ctx::new(&Silent, &cancel));
     assert!(report.interrupted && !report.is_usable());
 }
 

@@ -12,7 +12,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 
-use super::labels::{self, WriteVolume};
+use super::labels::StoredLabels;
 use super::voxels::StoredVoxel;
 use crate::{ChannelImage, VoxelType};
 use nnunet_volume::error::{Result, VolumeError};
@@ -101,28 +101,23 @@ pub fn read(path: impl AsRef<Path>) -> Result<ChannelImage> {
     Ok(ChannelImage { channels, geometry, stored_type, warnings: Vec::new() })
 }
 
-struct Writer<'a>(&'a Path);
-
-impl WriteVolume for Writer<'_> {
-    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
-        let path = self.0;
-        let [slices, height, width] = volume.shape();
-        if slices != 1 {
-            return Err(VolumeError::Unsupported {
-                path: path.to_owned(),
-                found: format!("a volume of {slices} slices"),
-                expected: "a flat image",
-                advice: "Write it as .nii.gz or .tif.",
-            });
-        }
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("bmp")) {
-            return bmp::write(path, width, height, volume.data());
-        }
-        if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff")) {
-            return super::tiff::write(path, volume, false);
-        }
-        png::write(path, width, height, volume.data())
+fn write<T: StoredVoxel>(path: &Path, volume: &Volume<T>) -> Result<()> {
+    let [slices, height, width] = volume.shape();
+    if slices != 1 {
+        return Err(VolumeError::Unsupported {
+            path: path.to_owned(),
+            found: format!("a volume of {slices} slices"),
+            expected: "a flat image",
+            advice: "Write it as .nii.gz or .tif.",
+        });
     }
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("bmp")) {
+        return bmp::write(path, width, height, volume.data());
+    }
+    if path.extension().is_some_and(|e| e.eq_ignore_ascii_case("tif") || e.eq_ignore_ascii_case("tiff")) {
+        return super::tiff::write(path, volume, false);
+    }
+    png::write(path, width, height, volume.data())
 }
 
 /// Writes a flat label image as PNG, or as BMP or TIFF if the name ends so: grey of 8 bits if every label is below
@@ -131,7 +126,19 @@ impl WriteVolume for Writer<'_> {
 /// # Errors
 /// More than one slice; a label above 65535, or above 254 in a BMP; what the operating system refuses.
 pub fn write_labels<L: Copy + Into<u32>>(path: impl AsRef<Path>, labels: &Volume<L>) -> Result<()> {
-    labels::write_labels(path.as_ref(), labels, &Writer(path.as_ref()))
+    let path = path.as_ref();
+    write_stored(path, &StoredLabels::new(path, labels)?)
+}
+
+/// The same for labels in the type in which they are stored.
+///
+/// # Errors
+/// As [`write_labels`].
+pub fn write_stored(path: &Path, labels: &StoredLabels) -> Result<()> {
+    match labels {
+        StoredLabels::U8(labels) => write(path, labels),
+        StoredLabels::U16(labels) => write(path, labels),
+    }
 }
 
 /// Refuses sizes that no image has.

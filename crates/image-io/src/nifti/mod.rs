@@ -17,6 +17,7 @@ mod writer;
 pub use orientation::ORTHONORMAL_TOLERANCE;
 pub use reader::{read, read_geometry};
 pub use split::{number_of_volumes, split_volumes};
+pub(crate) use writer::FORMAT;
 pub use writer::{write, write_labels};
 
 pub use super::voxels::StoredVoxel;

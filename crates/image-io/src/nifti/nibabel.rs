@@ -13,7 +13,7 @@ use super::header::Header;
 use super::reader::{Described, Source, voxels};
 use super::writer::write_with_header;
 use crate::image::NiftiForm;
-use crate::labels::{self, WriteVolume};
+use crate::labels::StoredLabels;
 use crate::voxels::StoredVoxel;
 use crate::{ImageWarning, VoxelType};
 use nnunet_volume::error::{Result, VolumeError};
@@ -141,7 +141,19 @@ pub fn write_labels<L: Copy + Into<u32>>(
     labels: &Volume<L>,
     affine: &Affine,
 ) -> Result<()> {
-    labels::write_labels(path.as_ref(), labels, &Writer(path.as_ref(), affine))
+    let path = path.as_ref();
+    write_stored(path, &StoredLabels::new(path, labels)?, affine)
+}
+
+/// The same for labels in the type in which they are stored.
+///
+/// # Errors
+/// As [`super::write()`].
+pub fn write_stored(path: &Path, labels: &StoredLabels, affine: &Affine) -> Result<()> {
+    match labels {
+        StoredLabels::U8(labels) => write(path, labels, affine),
+        StoredLabels::U16(labels) => write(path, labels, affine),
+    }
 }
 
 /// Writes labels whose axes run to right, anterior, superior for an image that [`read_reoriented`] read: they are
@@ -154,29 +166,35 @@ pub fn write_labels_reoriented<L: Copy + Into<u32>>(
     labels: &Volume<L>,
     original_affine: &Affine,
 ) -> Result<()> {
-    let back = Turn::to_ras(original_affine).inverse();
-    write_labels(path, &back.apply(labels.clone()), original_affine)
+    let path = path.as_ref();
+    write_stored_reoriented(path, &StoredLabels::new(path, labels)?, original_affine)
 }
 
-struct Writer<'a>(&'a Path, &'a Affine);
-
-impl WriteVolume for Writer<'_> {
-    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
-        let length = |axis: usize| (0..3).map(|r| self.1[r][axis] * self.1[r][axis]).sum::<f64>().sqrt();
-        let spacing = std::array::from_fn(length);
-        write_with_header(self.0, volume, &Geometry::with_spacing(spacing), |header| {
-            // As nibabel writes an affine: the sform alone, "aligned".
-            header.pixdim = [1.0, spacing[0], spacing[1], spacing[2], 1.0, 1.0, 1.0, 1.0];
-            header.qform_code = 0;
-            header.sform_code = 2;
-            header.quaternion = [0.0; 3];
-            header.offset = [0.0; 3];
-            header.units = 0;
-            for row in 0..3 {
-                header.srow[row] = self.1[row];
-            }
-        })
+/// The same for labels in the type in which they are stored.
+///
+/// # Errors
+/// As [`write_stored`].
+pub fn write_stored_reoriented(path: &Path, labels: &StoredLabels, original_affine: &Affine) -> Result<()> {
+    let back = Turn::to_ras(original_affine).inverse();
+    match labels {
+        StoredLabels::U8(labels) => write(path, &back.apply(labels.clone()), original_affine),
+        StoredLabels::U16(labels) => write(path, &back.apply(labels.clone()), original_affine),
     }
+}
+
+fn write<T: StoredVoxel>(path: &Path, volume: &Volume<T>, affine: &Affine) -> Result<()> {
+    let length = |axis: usize| (0..3).map(|r| affine[r][axis] * affine[r][axis]).sum::<f64>().sqrt();
+    let spacing = std::array::from_fn(length);
+    write_with_header(path, volume, &Geometry::with_spacing(spacing), |header| {
+        // As nibabel writes an affine: the sform alone, "aligned".
+        header.pixdim = [1.0, spacing[0], spacing[1], spacing[2], 1.0, 1.0, 1.0, 1.0];
+        header.qform_code = 0;
+        header.sform_code = 2;
+        header.quaternion = [0.0; 3];
+        header.offset = [0.0; 3];
+        header.units = 0;
+        header.srow.copy_from_slice(&affine[..3]);
+    })
 }
 
 fn best_affine(header: &Header, shape_xyz: [usize; 3]) -> Affine {

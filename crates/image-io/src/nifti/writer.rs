@@ -9,12 +9,24 @@ use flate2::{Compression, GzBuilder};
 
 use super::header::{Header, LEN_1, LEN_2};
 use super::orientation;
+use super::reader::{read, read_geometry};
 use crate::VoxelType;
-use crate::labels::{self, WriteVolume, check_flat};
+use crate::itk::ItkFormat;
+use crate::labels::check_flat;
 use crate::voxels::{StoredVoxel, write_voxels};
 use crate::write_file;
 use nnunet_volume::error::Result;
 use nnunet_volume::{Geometry, Volume};
+
+/// The format.
+pub(crate) const FORMAT: ItkFormat = ItkFormat {
+    endings: &[".nii.gz", ".nii"],
+    refuses_skew: true,
+    read: |path| read(path),
+    read_geometry: |path| read_geometry(path),
+    write_u8: |path, labels, geometry| write(path, labels, geometry),
+    write_u16: |path, labels, geometry| write(path, labels, geometry),
+};
 
 /// Deflate level. Label maps hardly shrink further above it, and the time is a fraction of level 6.
 const LEVEL: u32 = 4;
@@ -64,14 +76,6 @@ pub(super) fn write_stream(
     })
 }
 
-struct Writer<'a>(&'a Path, &'a Geometry);
-
-impl WriteVolume for Writer<'_> {
-    fn write<T: StoredVoxel>(&self, volume: &Volume<T>) -> Result<()> {
-        write(self.0, volume, self.1)
-    }
-}
-
 /// Writes a label image as the reference does: u8 if every label is below 255, else u16.
 ///
 /// # Errors
@@ -81,7 +85,7 @@ pub fn write_labels<L: Copy + Into<u32>>(
     labels: &Volume<L>,
     geometry: &Geometry,
 ) -> Result<()> {
-    labels::write_labels(path.as_ref(), labels, &Writer(path.as_ref(), geometry))
+    FORMAT.write_labels(path.as_ref(), labels, geometry)
 }
 
 fn header_for<T: StoredVoxel>(path: &Path, shape: [usize; 3], geometry: &Geometry) -> Result<Header> {

@@ -7,6 +7,7 @@ use super::error::EnsembleError;
 use super::merge::{MergeJob, Merger};
 use nnunet_base::Ctx;
 use nnunet_base::workers::Workers;
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::prediction_folder::PredictionFolder;
 
@@ -37,11 +38,11 @@ pub fn ensemble_folders(
             probabilities: folders.iter().map(|folder| folder.join(format!("{case}.npz"))).collect(),
         })
         .collect();
-    let member = PredictionFolder::open(first, None, None)?;
+    let member = PredictionFolder::open(first, None, None, &Parts::default())?;
     let io = |source| EnsembleError::Io { path: output.to_owned(), source };
     let merger = Merger {
         labels: &member.labels,
-        reader: member.reader,
+        reader: &member.reader,
         file_ending: &member.dataset.file_ending,
         output,
         save_probabilities,

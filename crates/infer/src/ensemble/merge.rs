@@ -36,7 +36,7 @@ pub struct Merger<'a> {
     /// What the channels of the probabilities mean.
     pub labels: &'a LabelManager,
     /// Writes the segmentations.
-    pub reader: ImageReader,
+    pub reader: &'a ImageReader,
     /// Ending of the segmentations.
     pub file_ending: &'a str,
     /// Where the segmentations go.

@@ -3,6 +3,7 @@
 use nnunet_graph::{Graph, NetworkError};
 
 use super::{input_channels, network_graph, previous_stage_labels};
+use nnunet_data::Parts;
 use nnunet_data::dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use nnunet_data::plan::{Configuration, Plans};
 
@@ -22,6 +23,8 @@ pub struct ModelSpec {
     pub trainer: String,
     /// Axes of the patch along which predictions may be mirrored: for slices 0 is y.
     pub mirroring_axes: Vec<usize>,
+    /// What plans and dataset name.
+    pub parts: Parts,
 }
 
 impl ModelSpec {
@@ -36,8 +39,23 @@ impl ModelSpec {
         trainer: String,
         mirroring_axes: Vec<usize>,
     ) -> Result<Self, DatasetError> {
-        let labels = LabelManager::new(&dataset)?;
-        Ok(Self { plans, configuration, dataset, labels, trainer, mirroring_axes })
+        Self::with_parts(plans, configuration, dataset, trainer, mirroring_axes, Parts::default())
+    }
+
+    /// The same with `parts` for what plans and dataset name.
+    ///
+    /// # Errors
+    /// A label manager that is not among them; labels of the dataset that contradict each other.
+    pub fn with_parts(
+        plans: Plans,
+        configuration: Configuration,
+        dataset: DatasetJson,
+        trainer: String,
+        mirroring_axes: Vec<usize>,
+        parts: Parts,
+    ) -> Result<Self, DatasetError> {
+        let labels = plans.label_manager(&dataset, &parts)?;
+        Ok(Self { plans, configuration, dataset, labels, trainer, mirroring_axes, parts })
     }
 
     /// The network, with the full-resolution output only.
@@ -72,8 +90,7 @@ impl ModelSpec {
     /// # Errors
     /// Plans that name a reader that is not known, or one that cannot read the dataset's files.
     pub fn image_reader(&self) -> Result<ImageReader, DatasetError> {
-        let name = self.plans.image_reader_writer();
-        ImageReader::new(Some(name), &self.dataset.file_ending, self.dataset.path())
+        self.plans.reader(&self.dataset, &self.parts)
     }
 
     /// Name of the configuration.

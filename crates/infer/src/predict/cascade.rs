@@ -73,15 +73,15 @@ impl<'a> CaseReader<'a> {
         Ok(Self {
             spec,
             reader: spec.image_reader()?,
-            preprocessor: Preprocessor::new(&spec.plans, &spec.configuration)?,
+            preprocessor: Preprocessor::new(&spec.plans, &spec.configuration, &spec.parts)?,
             previous_stage: None,
             locate_classes: false,
         })
     }
 
     /// What reads the images.
-    pub(super) fn reader(&self) -> ImageReader {
-        self.reader
+    pub(super) fn reader(&self) -> &ImageReader {
+        &self.reader
     }
 
     /// Checks that every case has its segmentation of the previous stage.
@@ -113,10 +113,10 @@ impl<'a> CaseReader<'a> {
         case: &Case,
         progress: &dyn Progress,
     ) -> Result<PreprocessedCase, PredictError> {
-        let mut raw = read_case(self.reader, case, progress)?;
+        let mut raw = read_case(&self.reader, case, progress)?;
         if let Some(folder) = self.previous_stage {
             let path = self.segmentation_of(folder, &case.identifier);
-            let segmentation = read_labels_of_case(self.reader, &path, case, &raw, progress)?;
+            let segmentation = read_labels_of_case(&self.reader, &path, case, &raw, progress)?;
             warn_of_undeclared(&path, &segmentation, &self.spec.labels, progress);
             raw.segmentation = Some(segmentation);
         }

@@ -186,7 +186,9 @@ impl<'a> Exporter<'a> {
 
     /// How logits on a network's grid of shape `from` come to `grid`.
     fn resampling(&self, from: [usize; 3], grid: Grid) -> Result<Resampled, ExportError> {
-        let Some(method) = self.spec.configuration.resampling_probabilities.method()? else {
+        let Some(method) =
+            self.spec.configuration.resampling_probabilities.method(&self.spec.parts.resampling)?
+        else {
             if from != grid.shape {
                 return Err(ExportError::GridKept {
                     plans: self.spec.plans.plans_name().to_owned(),

@@ -76,10 +76,10 @@ impl Predictor<'_> {
         ctx: Ctx<'_>,
     ) -> Result<(), PredictError> {
         let spec = Arc::clone(self.spec());
-        let reader = CaseReader::of_single_cases(&spec)?.reader();
+        let reader = CaseReader::of_single_cases(&spec)?.reader().clone();
         let case = case_of_files(images, &spec.dataset)?;
-        warn_of_missing_spacing_files(reader, [&case], ctx.progress);
-        let case = read_case(reader, &case, ctx.progress)?;
+        warn_of_missing_spacing_files(&reader, [&case], ctx.progress);
+        let case = read_case(&reader, &case, ctx.progress)?;
         let geometry = case.geometry;
         let labels = self.predict_image(case, ctx).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)

@@ -14,6 +14,7 @@ use nnunet_pyformats::pickle::Value;
 use super::error::PredictError;
 use crate::model::{ModelSpec, models_in, with_network};
 use nnunet_base::spelling::closest;
+use nnunet_data::Parts;
 use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::splits::Fold;
 use nnunet_data::plan::Plans;
@@ -38,6 +39,19 @@ impl Model {
     /// # Errors
     /// Missing or damaged files, or weights that do not fit the plans.
     pub fn load(folder: &Path, folds: &[Fold], checkpoint: &str) -> Result<Self, PredictError> {
+        Self::load_with(folder, folds, checkpoint, &Parts::default())
+    }
+
+    /// The same with `parts` for what the plans name.
+    ///
+    /// # Errors
+    /// As [`Model::load`].
+    pub fn load_with(
+        folder: &Path,
+        folds: &[Fold],
+        checkpoint: &str,
+        parts: &Parts,
+    ) -> Result<Self, PredictError> {
         if let Some(model) = model_around(folder) {
             return Err(PredictError::PartOfModel { path: folder.to_owned(), model });
         }
@@ -74,7 +88,14 @@ impl Model {
                         .map_err(|source| PredictError::NetworkOverride { path: path.clone(), source })?;
                     let axes = file.mirroring_axes.clone().unwrap_or_default();
                     let trainer = file.trainer_name.clone();
-                    let made = ModelSpec::new(plans.clone(), configuration, dataset.clone(), trainer, axes)?;
+                    let made = ModelSpec::with_parts(
+                        plans.clone(),
+                        configuration,
+                        dataset.clone(),
+                        trainer,
+                        axes,
+                        parts.clone(),
+                    )?;
                     let graph = made.graph()?;
                     spec.insert((made, graph))
                 }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use half::f16;
+use nnunet_data::Parts;
 use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::ImageReader;
 use nnunet_data::plan::Plans;
@@ -22,7 +23,7 @@ fn check(case: &str, configurations: &[&str]) {
     let Some(root) = shared_path(&format!("reference/preprocess_public/{case}")) else { return };
     let dataset = DatasetJson::load(&root.join("dataset.json")).unwrap();
     let plans = Plans::read(root.join("plans.json")).unwrap();
-    let reader = ImageReader::for_dataset(&dataset).unwrap();
+    let reader = ImageReader::for_dataset(&Parts::default().formats, &dataset).unwrap();
     for name in configurations {
         let configuration = plans.configuration(name).unwrap();
         let mut paths: Vec<_> = std::fs::read_dir(&root)
@@ -41,8 +42,11 @@ fn check(case: &str, configurations: &[&str]) {
             geometry: images.geometry,
             segmentation: None,
         };
-        let properties: Properties =
-            Preprocessor::new(&plans, &configuration).unwrap().run(raw, None).unwrap().properties;
+        let properties: Properties = Preprocessor::new(&plans, &configuration, &Parts::default())
+            .unwrap()
+            .run(raw, None)
+            .unwrap()
+            .properties;
         let logits = read_npy(root.join(format!("{name}_export_logits_f16.npy")));
         let [c, z, y, x] = logits.shape[..] else { panic!("{:?}", logits.shape) };
         let logits = logits.data.iter().map(|v| f16::from_f64(*v)).collect();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use nnunet_base::progress::Silent;
+use nnunet_data::Parts;
 use nnunet_data::dataset::{Case, DatasetJson};
 use nnunet_data::plan::{Document, Plans};
 use nnunet_data::preprocess::{Preprocessor, read_case};
@@ -40,8 +41,8 @@ fn check(name: &str, phantom: &str, configuration: &str) {
             .collect(),
         label: Some(folder.join("case.nii.gz")),
     };
-    let raw = read_case(reader, &case, &Silent).unwrap();
-    let ours = Preprocessor::new(&spec.plans, &spec.configuration).unwrap();
+    let raw = read_case(&reader, &case, &Silent).unwrap();
+    let ours = Preprocessor::new(&spec.plans, &spec.configuration, &spec.parts).unwrap();
     let ours = ours.run(raw, Some(&spec.labels)).unwrap();
     let data = load("data");
     assert_eq!(data.shape[1..], ours.data.shape(), "{name}");
@@ -103,10 +104,6 @@ fn with_probabilities(function: &str) -> Plans {
 fn functions_that_are_not_known_are_named_beforehand() {
     let plans = with_probabilities("resample_my_way");
     let configuration = plans.configuration("3d_fullres").unwrap();
-    let error = Preprocessor::new(&plans, &configuration).unwrap_err().to_string();
-    assert!(
-        error
-            .contains("`resampling_fn_probabilities` is \"resample_my_way\"; known are resample_data_or_seg"),
-        "{error}"
-    );
+    let error = Preprocessor::new(&plans, &configuration, &Parts::default()).unwrap_err().to_string();
+    assert!(error.contains("`resampling_fn_probabilities` is \"resample_my_way\"; known: "), "{error}");
 }

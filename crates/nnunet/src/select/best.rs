@@ -12,6 +12,7 @@ use nnunet_assess::postprocess::{Determined, determine};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Event, Progress};
 use nnunet_base::workers::Workers;
+use nnunet_data::Parts;
 use nnunet_data::dataset::{DatasetName, Folders};
 use nnunet_data::plan::Plans;
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -105,7 +106,7 @@ pub fn find_best(request: &SelectRequest, folders: &Folders, ctx: Ctx<'_>) -> Re
             best = i;
         }
     }
-    let folder = PredictionFolder::open(&candidates[best].folder, None, None)?;
+    let folder = PredictionFolder::open(&candidates[best].folder, None, None, &Parts::default())?;
     let postprocessing = determine(&folder, &references, true, ctx)?;
     Ok(Selection { considered, candidates, best, postprocessing })
 }
@@ -175,7 +176,7 @@ fn ensemble(
     for (model, files) in models.iter().zip(&files) {
         check_complete(model, &files.keys().collect(), &all)?;
     }
-    let about = PredictionFolder::open(&models[0], None, None)?;
+    let about = PredictionFolder::open(&models[0], None, None, &Parts::default())?;
     let ending = &about.dataset.file_ending;
     let names = all.iter().map(|case| format!("{case}{ending}")).collect();
     let evaluation = Evaluation { about: &about, names, references, ctx };
@@ -191,7 +192,7 @@ fn ensemble(
             .collect();
         let merger = Merger {
             labels: &about.labels,
-            reader: about.reader,
+            reader: &about.reader,
             file_ending: ending,
             output: folder,
             save_probabilities: false,

@@ -8,6 +8,7 @@ use nnunet_assess::evaluate::Summary;
 use nnunet_assess::evaluate::folder::evaluate_pairs;
 use nnunet_base::Ctx;
 use nnunet_base::files::{TemporaryFolder, write_atomic};
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::{DatasetName, Folders};
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -92,7 +93,7 @@ pub fn accumulate(
     overwrite: bool,
     ctx: Ctx<'_>,
 ) -> Result<Summary, SelectError> {
-    let about = PredictionFolder::open(model, None, None)?;
+    let about = PredictionFolder::open(model, None, None, &Parts::default())?;
     let ending = &about.dataset.file_ending;
     let predictions = validation_files(model, folds, ending)?;
     let names = predictions.keys().map(|case| format!("{case}{ending}")).collect();
@@ -148,9 +149,14 @@ impl Evaluation<'_> {
         let pairs: Vec<_> =
             self.names.iter().map(|name| (self.references.join(name), folder.join(name))).collect();
         let labels = &self.about.labels;
-        let summary =
-            evaluate_pairs(&pairs, self.about.reader, &labels.foreground(), labels.ignore_label(), self.ctx)?
-                .with_predictions_in(name);
+        let summary = evaluate_pairs(
+            &pairs,
+            &self.about.reader,
+            &labels.foreground(),
+            labels.ignore_label(),
+            self.ctx,
+        )?
+        .with_predictions_in(name);
         summary.save(&file)?;
         Ok(summary)
     }

@@ -9,6 +9,7 @@ use nnunet::select::{SelectRequest, Selection, accumulate, find_best, informatio
 use nnunet_assess::postprocess::{Classes, KeepLargest, Postprocessing, apply_to_folder, determine};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
+use nnunet_data::Parts;
 use nnunet_data::dataset::{DatasetName, Folders, LabelOrRegion};
 use nnunet_data::prediction_folder::PredictionFolder;
 use nnunet_image_io::nifti;
@@ -92,7 +93,7 @@ fn assert_same_results(ours: &Path, theirs: &Path) {
 }
 
 fn open(folder: &Path) -> PredictionFolder {
-    PredictionFolder::open(folder, None, None).unwrap()
+    PredictionFolder::open(folder, None, None, &Parts::default()).unwrap()
 }
 
 #[test]
@@ -105,6 +106,7 @@ fn postprocessing_is_found_as_the_reference_finds_it() {
             out.path(),
             Some(&root.join("dataset.json")),
             Some(&root.join("plans.json")),
+            &Parts::default(),
         )
         .unwrap();
         let found = determine(&folder, &root.join("gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();

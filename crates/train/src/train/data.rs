@@ -10,6 +10,7 @@ use super::batch::{Batch, BatchComposer, Preparation};
 use super::case_source::{CachedCase, CaseSource, MemoryBudget};
 use super::error::TrainError;
 use super::loader::{BatchLoader, LoaderError, LoaderSettings};
+use super::random_batch::random_batch;
 use super::setup::Setup;
 use super::stored_source::StoredSource;
 
@@ -93,8 +94,13 @@ impl Loaders {
                 ahead: NonZeroUsize::MIN.saturating_add(1),
             };
             let loader = BatchLoader::start(Arc::new(composer), &settings, cancel)?;
-            Ok::<_, TrainError>(TimedLoader { loader, waited: Duration::ZERO })
+            Ok::<_, TrainError>(TimedLoader::new(Batches::Loaded(loader)))
         };
+        if recipe.random_batch {
+            let batch = random_batch(setup);
+            let validation = TimedLoader::new(Batches::Repeated(Box::new(batch.clone())));
+            return Ok(Self { training: TimedLoader::new(Batches::Repeated(Box::new(batch))), validation });
+        }
         let training = Preparation::Training(Box::new(policy.clone()));
         let validation = Preparation::Validation { finish, patch: policy.geometry.patch };
         Ok(Self {
@@ -110,16 +116,32 @@ impl Loaders {
     }
 }
 
-/// A loader that knows how long it was waited for.
+/// Batches with how long they were waited for.
 pub(super) struct TimedLoader {
-    loader: BatchLoader,
+    batches: Batches,
     waited: Duration,
 }
 
+/// Where batches come from.
+enum Batches {
+    /// From loader threads.
+    Loaded(BatchLoader),
+    /// It is always the same one.
+    Repeated(Box<Batch>),
+}
+
 impl TimedLoader {
+    fn new(batches: Batches) -> Self {
+        Self { batches, waited: Duration::ZERO }
+    }
+
+    /// The next batch in order; waits until it is made.
     pub(super) fn next_batch(&mut self) -> Result<Batch, LoaderError> {
         let asked = Instant::now();
-        let batch = self.loader.next_batch();
+        let batch = match &mut self.batches {
+            Batches::Loaded(loader) => loader.next_batch(),
+            Batches::Repeated(batch) => Ok((**batch).clone()),
+        };
         self.waited += asked.elapsed();
         batch
     }

@@ -109,6 +109,12 @@ pub enum TrainError {
         /// What the hook says.
         source: HookError,
     },
+    /// A benchmark of another fold than the first.
+    #[error("fold {found}: benchmarks are trained on fold 0 only, where their results are looked for")]
+    BenchmarkFold {
+        /// The fold.
+        found: String,
+    },
     /// A group of parameters that this network does not have, or that cannot learn at this rate.
     #[error("group of parameters: {problem}")]
     ParameterGroup {

@@ -1,6 +1,7 @@
 //! Training: sampling, the loop over epochs, state, log, validation. Steps are taken by a session of a backend.
 
 pub mod batch;
+mod benchmark;
 pub mod case_source;
 mod data;
 mod epoch;
@@ -14,6 +15,7 @@ pub mod log_file;
 mod observers;
 mod parts;
 pub mod progress_plot;
+mod random_batch;
 mod record;
 mod report;
 mod request;

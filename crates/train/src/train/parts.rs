@@ -45,7 +45,10 @@ impl Default for Parts {
 
 impl Parts {
     /// The loss over all outputs of the network.
-    pub(super) fn loss(&self, recipe: &Recipe, facts: &LossFacts) -> Result<LossSpec, TrainError> {
+    ///
+    /// # Errors
+    /// A name that is not known, options that the loss does not have, and weights of other outputs.
+    pub fn loss(&self, recipe: &Recipe, facts: &LossFacts) -> Result<LossSpec, TrainError> {
         let build = self.losses.get(&recipe.loss.kind)?;
         let mut loss = built("loss", &recipe.loss, |options| build(options, facts))?;
         if let Some(given) = &recipe.deep_supervision_weights {
@@ -60,23 +63,39 @@ impl Parts {
         Ok(loss)
     }
 
-    pub(super) fn optimiser(&self, recipe: &Recipe) -> Result<OptimiserSpec, TrainError> {
+    /// The optimiser.
+    ///
+    /// # Errors
+    /// A name that is not known, and options that the part does not have.
+    pub fn optimiser(&self, recipe: &Recipe) -> Result<OptimiserSpec, TrainError> {
         let build = self.optimisers.get(&recipe.optimiser.kind)?;
         built("optimiser", &recipe.optimiser, |options| build(options))
     }
 
-    pub(super) fn schedule(&self, recipe: &Recipe) -> Result<Arc<dyn Schedule>, TrainError> {
+    /// The learning rate of each epoch.
+    ///
+    /// # Errors
+    /// A name that is not known, and options that the part does not have.
+    pub fn schedule(&self, recipe: &Recipe) -> Result<Arc<dyn Schedule>, TrainError> {
         let build = self.schedules.get(&recipe.schedule.kind)?;
         let (initial, epochs) = (recipe.initial_learning_rate, recipe.epochs);
         built("schedule", &recipe.schedule, |options| build(options, initial, epochs))
     }
 
-    pub(super) fn sampling(&self, recipe: &Recipe) -> Result<Arc<dyn Sampling>, TrainError> {
+    /// Which samples of a batch have to show foreground.
+    ///
+    /// # Errors
+    /// A name that is not known, and options that the part does not have.
+    pub fn sampling(&self, recipe: &Recipe) -> Result<Arc<dyn Sampling>, TrainError> {
         let build = self.samplings.get(&recipe.sampling.kind)?;
         built("sampling", &recipe.sampling, |options| build(options))
     }
 
-    pub(super) fn augmentation(
+    /// The augmentation for a configuration.
+    ///
+    /// # Errors
+    /// A name that is not known, and options that the part does not have.
+    pub fn augmentation(
         &self,
         recipe: &Recipe,
         facts: &ConfigurationFacts,

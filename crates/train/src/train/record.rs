@@ -18,7 +18,14 @@ impl Training {
     pub(super) fn write_companions(&self) -> Result<(), TrainError> {
         let model = self.setup.folder.model();
         let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
-        self.setup.plans.write(model.join("plans.json"))?;
+        let plans = model.join("plans.json");
+        match self.changed_plans() {
+            None => self.setup.plans.write(&plans)?,
+            Some(changed) => {
+                write_atomic(&plans, changed.to_python(KeyOrder::Kept).as_bytes())
+                    .map_err(|e| io(&plans, e))?;
+            }
+        }
         let dataset = model.join("dataset.json");
         let text = self.setup.dataset.document().to_python(KeyOrder::Kept);
         write_atomic(&dataset, text.as_bytes()).map_err(|e| io(&dataset, e))?;
@@ -33,6 +40,27 @@ impl Training {
         let debug = self.setup.folder.fold().join("debug.json");
         let text = self.debug_information().to_python(KeyOrder::Kept);
         write_atomic(&debug, text.as_bytes()).map_err(|e| io(&debug, e))
+    }
+
+    /// The plans with the network that the recipe makes of theirs, where it is another one. Python builds the network that it
+    /// finds there, and so has it without knowing the recipe.
+    fn changed_plans(&self) -> Option<Json> {
+        let setup = &self.setup;
+        if setup.request.recipe.network.is_empty() {
+            return None;
+        }
+        let architecture = &setup.configuration.architecture;
+        let imported = architecture.requires_import.iter().map(|name| Json::String(name.clone())).collect();
+        let changed = Json::object([
+            ("network_class_name", Json::String(architecture.network_class_name.clone())),
+            ("arch_kwargs", Json::Object(architecture.arch_kwargs.clone())),
+            ("_kw_requires_import", Json::Array(imported)),
+        ]);
+        let mut plans = setup.plans.document().clone();
+        let Some(Json::Object(configurations)) = plans.get_mut("configurations") else { return None };
+        let Some(Json::Object(own)) = configurations.get_mut(&setup.configuration.name) else { return None };
+        own.insert("architecture".to_owned(), changed);
+        Some(Json::Object(plans))
     }
 
     /// Everything that decides the run, as texts, for whoever has to find out later what was done.

@@ -19,6 +19,7 @@ use nnunet_pyformats::json::Json;
 use nnunet_pyformats::pickle::Value;
 use nnunet_recipe::Recipe;
 
+use super::benchmark;
 use super::error::TrainError;
 use super::fresh::Fresh;
 use super::parts::Parts;
@@ -88,7 +89,7 @@ impl Documents {
         }
         configuration = with_network(configuration, &request.recipe.network)?;
         let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
-        let labels = LabelManager::new(&dataset)?;
+        let labels = plans.label_manager(&dataset, &request.data_parts)?;
         Ok(Self { preprocessed, plans, configuration, dataset, labels })
     }
 
@@ -110,12 +111,19 @@ impl Documents {
     }
 
     /// The fold's cases, which have to be those that were preprocessed with these plans.
-    fn split(&self, cases_folder: &Path, fold: Fold) -> Result<ChosenSplit, TrainError> {
+    fn split(&self, cases_folder: &Path, request: &TrainRequest) -> Result<ChosenSplit, TrainError> {
         let identifiers = stored_cases(cases_folder)?;
-        check_made_from(cases_folder, &identifiers, &self.plans, &self.configuration, &self.dataset)?;
+        check_made_from(
+            cases_folder,
+            &identifiers,
+            &self.plans,
+            &self.configuration,
+            &self.dataset,
+            &request.data_parts,
+        )?;
         let patients = Patients::load(&self.preprocessed)?;
         let splits = self.preprocessed.join("splits_final.json");
-        Ok(split_for_fold(&splits, &identifiers, patients.as_ref(), fold)?)
+        Ok(split_for_fold(&splits, &identifiers, patients.as_ref(), request.fold)?)
     }
 }
 
@@ -125,12 +133,13 @@ impl Setup {
     /// # Errors
     /// Labels that contradict each other.
     pub(super) fn spec(&self) -> Result<ModelSpec, TrainError> {
-        Ok(ModelSpec::new(
+        Ok(ModelSpec::with_parts(
             self.plans.clone(),
             self.configuration.clone(),
             self.dataset.clone(),
             self.request.recipe.name.clone(),
             self.identity.mirroring_axes.clone().unwrap_or_default(),
+            self.request.data_parts.clone(),
         )?)
     }
 
@@ -146,6 +155,10 @@ impl Setup {
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
         request.recipe.batch_size = request.batch_size.or(request.recipe.batch_size);
+        if request.recipe.benchmark {
+            benchmark::check_fold(request.fold)?;
+            request.checkpointing = false;
+        }
         let documents = Documents::read(&request, folders)?;
         let configuration = &documents.configuration;
         let cases_folder = documents.preprocessed.join(&configuration.data_identifier);
@@ -154,7 +167,7 @@ impl Setup {
         folder
             .check_writable(&configuration.next_stage)
             .map_err(|(path, source)| TrainError::Io { path, source })?;
-        let ChosenSplit { split, origin, warnings } = documents.split(&cases_folder, request.fold)?;
+        let ChosenSplit { split, origin, warnings } = documents.split(&cases_folder, &request)?;
         let previous_stage = match &configuration.previous_stage {
             Some(previous) => {
                 let model = documents.run_folder(&request, folders, previous)?;

@@ -12,6 +12,7 @@ use nnunet_graph::backend::{Snapshot, TrainingSession};
 use nnunet_graph::{Graph, Parameters, init};
 use nnunet_recipe::{GroupRule, Recipe};
 
+use super::benchmark;
 use super::data::{Loaders, Sources};
 use super::error::TrainError;
 use super::groups::{Members, ParameterGroup, rate_factors};
@@ -179,7 +180,8 @@ impl Training {
         Ok(())
     }
 
-    /// Trains the epochs that are left and writes the final checkpoint.
+    /// Trains the epochs that are left and writes the final checkpoint. A recipe that is a benchmark writes no checkpoint but
+    /// `benchmark_result.json`.
     ///
     /// # Errors
     /// What goes wrong; [`TrainError::Interrupted`] after a cancellation, which says whether the state is saved.
@@ -188,6 +190,15 @@ impl Training {
             self.setup.held.fresh.keep();
             return self.say("all epochs are done already", ctx.progress);
         }
+        let trained = self.train_epochs(ctx);
+        let is_timed = self.setup.request.recipe.benchmark && self.begun;
+        if is_timed && !matches!(trained, Err(TrainError::Interrupted { .. })) {
+            benchmark::write_result(&self.setup, trained.is_ok().then_some(&self.state.history))?;
+        }
+        trained
+    }
+
+    fn train_epochs(&mut self, ctx: Ctx<'_>) -> Result<(), TrainError> {
         while !self.is_complete() {
             self.next_epoch(ctx)?;
         }

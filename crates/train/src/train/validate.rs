@@ -66,7 +66,7 @@ impl Validation<'_> {
             .collect();
         let reader = self.spec.image_reader()?;
         let (classes, ignore) = (self.spec.labels.foreground(), self.spec.labels.ignore_label());
-        let summary = match evaluate_pairs(&pairs, reader, &classes, ignore, ctx) {
+        let summary = match evaluate_pairs(&pairs, &reader, &classes, ignore, ctx) {
             Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
             other => other?,
         };

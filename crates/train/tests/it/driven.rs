@@ -4,21 +4,28 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use nnunet_base::Ctx;
+use nnunet_base::parts::{Choice, Options};
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_graph::Parameters;
 use nnunet_graph::backend::Snapshot;
+use nnunet_graph::loss::{LossBuilder, LossFacts, LossSpec, losses};
 use nnunet_infer::model::Recipe;
+use nnunet_train::augment::Sample;
 use nnunet_train::train::batch::Batch;
+use nnunet_train::train::case_source::{CaseLayout, CaseSource, SourceError};
+use nnunet_train::train::sampler::ForegroundLocations;
 use nnunet_train::train::{
-    FinishedStep, HookError, Members, ParameterGroup, Start, StepAddress, StepHook, TrainError, TrainRequest,
-    Training,
+    FinishedStep, HookError, Members, ParameterGroup, Parts, Sources, Start, StepAddress, StepHook,
+    TrainError, TrainRequest, Training,
 };
+use nnunet_volume::ChannelVolume;
 
 use crate::common::{NAME, prepare};
 
 fn request(fold: u32, epochs: usize) -> TrainRequest {
     TrainRequest {
+        data_parts: nnunet_data::Parts::default(),
         dataset: nnunet_data::dataset::DatasetName::new(NAME).unwrap(),
         configuration: "3d_fullres".to_owned(),
         fold: nnunet_data::dataset::splits::Fold::Number(fold),
@@ -239,4 +246,143 @@ fn the_event_the_report_and_the_log_say_the_same() {
     let loss = (report.train_loss * 1e4).round() / 1e4;
     assert!(text.contains(&format!("train_loss {loss}\n")) && text.contains("Pseudo dice ["), "{text}");
     assert!(fold.join("progress.png").is_file());
+}
+
+/// A case that is made up, of which nothing or everything was annotated.
+struct MadeUp {
+    annotated: bool,
+}
+
+impl CaseSource for MadeUp {
+    fn identifier(&self) -> &str {
+        "made up"
+    }
+
+    fn layout(&self) -> Result<CaseLayout, SourceError> {
+        Ok(CaseLayout { shape: [20; 3], image_channels: 1, segmentation_channels: 1 })
+    }
+
+    fn foreground_locations(&self) -> Result<Arc<ForegroundLocations>, SourceError> {
+        Ok(Arc::new(ForegroundLocations { classes: vec![vec![[5, 6, 7]]], annotated: None }))
+    }
+
+    fn annotated_classes(&self) -> Option<Vec<bool>> {
+        (!self.annotated).then(|| vec![false; 3])
+    }
+
+    fn read_box(&self, _start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError> {
+        let voxels: usize = size.iter().product();
+        let image = (0..voxels).map(|i| (i % 13) as f32 / 6.0 - 1.0).collect();
+        let labels = (0..voxels).map(|i| (i / 5 % 3) as i16).collect();
+        Ok(Sample {
+            image: ChannelVolume::new(1, size, image).unwrap(),
+            segmentation: ChannelVolume::new(1, size, labels).unwrap(),
+        })
+    }
+}
+
+/// Notes the cases of each step.
+struct Cases(Arc<Mutex<Vec<String>>>);
+
+impl StepHook for Cases {
+    fn after_step(&mut self, step: &mut FinishedStep<'_>) -> Result<(), HookError> {
+        self.0.lock().unwrap().extend(step.batch.cases.iter().cloned());
+        Ok(())
+    }
+}
+
+#[test]
+fn cases_are_exchanged_between_epochs_and_those_without_annotations_teach_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    let mut training = training(&root, 0, 3);
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    training.add_hook(Box::new(Cases(Arc::clone(&seen))));
+    let cancel = Cancel::new();
+    let ctx = Ctx::new(&Silent, &cancel);
+    let epoch = |training: &mut Training| {
+        let report = training.next_epoch(ctx).unwrap();
+        (report, std::mem::take(&mut *seen.lock().unwrap()))
+    };
+    let (_, cases) = epoch(&mut training);
+    assert!(cases.len() == 6 && cases.iter().all(|case| case.starts_with("ball")), "{cases:?}");
+    for (annotated, learns) in [(true, true), (false, false)] {
+        let source: Arc<dyn CaseSource> = Arc::new(MadeUp { annotated });
+        training.set_sources(Sources { training: vec![Arc::clone(&source)], validation: vec![source] });
+        let (report, cases) = epoch(&mut training);
+        assert!(cases.len() == 6 && cases.iter().all(|case| case == "made up"), "{cases:?}");
+        assert_eq!(report.train_loss != 0.0, learns, "{report:?}");
+    }
+}
+
+#[test]
+fn a_resumed_training_is_the_undisturbed_one_with_every_optimiser() {
+    for trainer in ["nnUNetTrainer", "nnUNetTrainerAdam", "nnUNetTrainerVanillaAdam", "nnUNetTrainerAdan"] {
+        let root = tempfile::tempdir().unwrap();
+        let folders = prepare(root.path());
+        let request = |start| {
+            let recipe = Recipe::by_name(trainer).unwrap().with_epochs(3).with_iterations(2);
+            TrainRequest { recipe: Recipe { save_every: 1, ..recipe }, start, ..request(0, 3) }
+        };
+        let cancel = Cancel::new();
+        let ctx = Ctx::new(&Silent, &cancel);
+        let mut undisturbed = Training::prepare(request(Start::New), &folders, &Silent).unwrap();
+        undisturbed.run(ctx).unwrap();
+        let expected = undisturbed.snapshot().unwrap();
+        drop(undisturbed);
+        let mut killed = Training::prepare(request(Start::New), &folders, &Silent).unwrap();
+        killed.next_epoch(ctx).unwrap();
+        killed.next_epoch(ctx).unwrap();
+        drop(killed);
+        let mut resumed = Training::prepare(request(Start::Resume), &folders, &Silent).unwrap();
+        assert_eq!(resumed.completed_epochs(), 2, "{trainer}");
+        resumed.run(ctx).unwrap();
+        assert!(resumed.snapshot().unwrap() == expected, "{trainer}");
+    }
+}
+
+#[test]
+fn parts_of_ones_own_are_named_by_a_recipe() {
+    let train = |kind: &str| {
+        let root = tempfile::tempdir().unwrap();
+        let mut parts = Parts::default();
+        let build: LossBuilder = Arc::new(|options: &mut Options<'_>, facts: &LossFacts| {
+            let factor = options.number("factor", 1.0)?;
+            let LossSpec::DeepSupervision { mut loss, weights } =
+                losses().get("ce").unwrap()(options, facts)?
+            else {
+                panic!("a loss as data");
+            };
+            loss.terms.iter_mut().for_each(|term| term.weight *= factor);
+            Ok(LossSpec::DeepSupervision { loss, weights })
+        });
+        parts.losses.register("scaled_ce", "cross-entropy times a factor", build).unwrap();
+        let mut request = request(0, 1);
+        request.recipe.loss = Choice::new(kind);
+        if kind == "scaled_ce" {
+            request.recipe.loss = request.recipe.loss.with("factor", 2.0);
+        }
+        let folders = prepare(root.path());
+        let mut training = Training::prepare_with(request, &parts, &folders, &Silent).unwrap();
+        let (cancel, first) = (Cancel::new(), Arc::new(Mutex::new(None)));
+        training.add_hook(Box::new(FirstLoss(Arc::clone(&first))));
+        training.next_epoch(Ctx::new(&Silent, &cancel)).unwrap();
+        first.lock().unwrap().unwrap()
+    };
+    let (own, built_in) = (train("scaled_ce"), train("ce"));
+    assert!((own / built_in - 2.0).abs() < 1e-6, "{own} {built_in}");
+    let root = tempfile::tempdir().unwrap();
+    let mut unknown = request(0, 1);
+    unknown.recipe.loss = Choice::new("scaled_ce");
+    let error = Training::prepare(unknown, &prepare(root.path()), &Silent).err().unwrap().to_string();
+    assert!(error.starts_with("recipe: loss \"scaled_ce\" is not known"), "{error}");
+}
+
+/// Notes the loss of the first step.
+struct FirstLoss(Arc<Mutex<Option<f64>>>);
+
+impl StepHook for FirstLoss {
+    fn after_step(&mut self, step: &mut FinishedStep<'_>) -> Result<(), HookError> {
+        self.0.lock().unwrap().get_or_insert(step.report.loss);
+        Ok(())
+    }
 }

@@ -9,4 +9,5 @@ mod common;
 mod driven;
 mod other_backend;
 mod train_steps;
+mod trainers;
 mod transform_goldens;

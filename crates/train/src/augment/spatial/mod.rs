@@ -4,6 +4,7 @@
 
 mod affine;
 mod elastic;
+mod grid;
 mod resample;
 
 pub use affine::{Affine, SpatialMode, slice_matrix, volume_matrix};
