@@ -1,6 +1,6 @@
 //! `move-plans`: the plans of one dataset for another.
 
-use nnunet::plan::{MoveRequest, move_plans};
+use nnunet::MovePlansJob;
 
 use super::Entry;
 use crate::environment::FOLDER_FLAGS;
@@ -34,16 +34,11 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let source = session.folders.find(matches.required("-s")?)?;
-    let target = session.folders.find(matches.required("-t")?)?;
-    let preprocessed = session.folders.preprocessed()?;
-    let written = move_plans(&MoveRequest {
-        source: &preprocessed.join(source.as_str()),
-        source_plans: matches.required("-sp")?,
-        target_name: target.as_str(),
-        target_raw: &session.folders.raw()?.join(target.as_str()),
-        target: &preprocessed.join(target.as_str()),
-        target_plans: matches.text("-tp"),
+    let written = session.project.move_plans(&MovePlansJob {
+        source: session.project.dataset(matches.required("-s")?)?,
+        source_plans: matches.required("-sp")?.to_owned(),
+        target: session.project.dataset(matches.required("-t")?)?,
+        target_plans: matches.text("-tp").map(str::to_owned),
     })?;
     session.message(&format!("wrote {}", written.display()));
     Ok(())

@@ -1,13 +1,13 @@
 //! `train`: one fold of one configuration.
 
-use anyhow::Context;
 use nnunet::dataset::splits::Fold;
 use nnunet::model::Recipe;
-use nnunet::train::{RunFolder, Start, TrainRequest, Training};
+use nnunet::train::{Start, TrainRequest};
+use nnunet::{Phases, TrainJob, ValidatedWeights};
 
+use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
-use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -74,8 +74,14 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let request = request(matches, session)?;
-    train(request, matches, session)
+    let job = TrainJob {
+        training: request(matches, session)?,
+        phases: if matches.has("--val") { Phases::Validate } else { Phases::TrainAndValidate },
+        validate: if matches.has("--val_best") { ValidatedWeights::Best } else { ValidatedWeights::Final },
+        save_probabilities: matches.has("--npz"),
+    };
+    session.project.train(job, session.ctx())?;
+    Ok(())
 }
 
 fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest> {
@@ -114,7 +120,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         (false, None) => Start::New,
     };
     Ok(TrainRequest {
-        dataset: session.folders.find(matches.required("DATASET")?)?,
+        dataset: session.project.dataset(matches.required("DATASET")?)?,
         configuration: matches.required("CONFIGURATION")?.to_owned(),
         fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,
         plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
@@ -146,39 +152,4 @@ fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageErro
         Some(0) => Err(UsageError(format!("argument {key}: found 0, expected a number of at least 1"))),
         given => Ok(given),
     }
-}
-
-fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let ctx = session.ctx();
-    let what = format!("training of {} {} fold {}", request.dataset, request.configuration, request.fold);
-    let (only_validation, best) = (matches.has("--val"), matches.has("--val_best"));
-    let folder = RunFolder::new(
-        session.folders.results()?,
-        request.dataset.as_str(),
-        &request.recipe.trainer,
-        &request.plans,
-        &request.configuration,
-        request.fold,
-    );
-    writable::check_folder(folder.fold())?;
-    if only_validation && !best {
-        request.start = Start::From(folder.final_checkpoint());
-    }
-    let mut best_request = request.clone();
-    if !(only_validation && best) {
-        let mut training =
-            Training::prepare(request, &session.folders, ctx.progress).context(what.clone())?;
-        if !only_validation {
-            training.run(ctx).context(what.clone())?;
-        }
-        if !best {
-            training.validate(matches.has("--npz"), ctx).context(what)?;
-            return Ok(());
-        }
-    }
-    best_request.start = Start::From(folder.best_checkpoint());
-    Training::prepare(best_request, &session.folders, ctx.progress)
-        .and_then(|mut training| training.validate(matches.has("--npz"), ctx))
-        .context(what)?;
-    Ok(())
 }
