@@ -36,6 +36,7 @@ use std::process::ExitCode;
 
 use nnunet::Registry;
 use nnunet::parts::AlreadyRegistered;
+use nnunet::progress::Cancel;
 
 use messages::{Interrupted, UsageError};
 use output::Results;
@@ -69,17 +70,22 @@ impl Program {
     pub fn run(self) -> ExitCode {
         let mut words = std::env::args_os();
         let program = words.next().unwrap_or_default();
-        let results = Results::default();
+        let (results, cancel) = (Results::default(), Cancel::new());
         let outcome = match self.refused {
             Some(error) => Err(error.into()),
-            None => as_text(words)
-                .and_then(|words| run(&program.to_string_lossy(), &words, &results, self.registry)),
+            None => {
+                let run = Run { registry: self.registry, results: &results, cancel: &cancel };
+                as_text(words).and_then(|words| run.program(&program.to_string_lossy(), &words))
+            }
         };
         // What went wrong with the work matters more than what went wrong with its report.
-        match outcome.and_then(|()| results.finish()) {
-            Ok(()) => ExitCode::SUCCESS,
+        let is_complete = output::finish(|| cancel.is_cancelled());
+        match outcome.and_then(|()| results.check()) {
+            Ok(()) if is_complete => ExitCode::SUCCESS,
+            Ok(()) => ExitCode::from(interrupt::STATUS),
             Err(error) => {
                 output::remark(&messages::last_line(&error));
+                output::finish(|| cancel.is_cancelled());
                 ExitCode::from(messages::exit_status(&error))
             }
         }
@@ -100,32 +106,59 @@ fn as_text(words: impl Iterator<Item = OsString>) -> anyhow::Result<Vec<String>>
     words.map(check).collect()
 }
 
-fn run(program: &str, words: &[String], results: &Results, registry: Registry) -> anyhow::Result<()> {
-    // Called through a link named like one of the reference's programs.
-    if let Some(command) = commands::by_reference_name(program_name(program)) {
-        return run_command(command, words, results, registry);
-    }
-    let Some((verb, rest)) = words.split_first() else {
-        results.text(&flags::program_help(&commands::all()));
-        return Err(UsageError("no verb given".to_owned()).into());
-    };
-    match verb.as_str() {
-        "--help" | "-h" | "help" => {
-            results.text(&flags::program_help(&commands::all()));
-            results.line("\nenvironment:");
-            for variable in environment::VARIABLES {
-                results.line(&format!("  {:<24}{}", variable.name, variable.help));
+/// One run of the program.
+struct Run<'a> {
+    registry: Registry,
+    results: &'a Results,
+    cancel: &'a Cancel,
+}
+
+impl Run<'_> {
+    fn program(self, program: &str, words: &[String]) -> anyhow::Result<()> {
+        // Called through a link named like one of the reference's programs.
+        if let Some(command) = commands::by_reference_name(program_name(program)) {
+            return self.command(command, words);
+        }
+        let Some((verb, rest)) = words.split_first() else {
+            self.results.text(&flags::program_help(&commands::all()));
+            return Err(UsageError("no verb given".to_owned()).into());
+        };
+        match verb.as_str() {
+            "--help" | "-h" | "help" => {
+                self.results.text(&flags::program_help(&commands::all()));
+                self.results.line("\nenvironment:");
+                for variable in environment::VARIABLES {
+                    self.results.line(&format!("  {:<24}{}", variable.name, variable.help));
+                }
+                Ok(())
             }
-            Ok(())
+            "--version" | "-V" => {
+                self.results.line(&session::version(&self.registry)?);
+                Ok(())
+            }
+            verb => match commands::by_verb(verb).or_else(|| commands::by_reference_name(verb)) {
+                Some(command) => self.command(command, rest),
+                None => Err(UsageError(unknown_verb(verb)).into()),
+            },
         }
-        "--version" | "-V" => {
-            results.line(&session::version(&registry)?);
-            Ok(())
+    }
+
+    fn command(self, command: &commands::Entry, words: &[String]) -> anyhow::Result<()> {
+        if words.iter().any(|word| flags::HELP.contains(&word.as_str())) {
+            self.results.text(&flags::command_help(&command.spec));
+            return Ok(());
         }
-        verb => match commands::by_verb(verb).or_else(|| commands::by_reference_name(verb)) {
-            Some(command) => run_command(command, rest, results, registry),
-            None => Err(UsageError(unknown_verb(verb)).into()),
-        },
+        let matches = flags::parse(&command.spec, words).map_err(|e| {
+            UsageError(format!("{e} (nnunet {} --help shows the arguments)", command.spec.verb))
+        })?;
+        let session = Session::new(&matches, self.results.clone(), self.cancel.clone(), self.registry)?;
+        (command.run)(&matches, &session).map_err(|error| {
+            if session.cancel.is_cancelled() && messages::is_interruption(&error) {
+                Interrupted::new(&error, command.spec.after_interruption).into()
+            } else {
+                error
+            }
+        })
     }
 }
 
@@ -134,28 +167,6 @@ fn unknown_verb(verb: &str) -> String {
         Some(name) => format!("unknown verb {verb:?}; did you mean {name}? nnunet --help lists all verbs"),
         None => format!("unknown verb {verb:?}; nnunet --help lists them"),
     }
-}
-
-fn run_command(
-    command: &commands::Entry,
-    words: &[String],
-    results: &Results,
-    registry: Registry,
-) -> anyhow::Result<()> {
-    if words.iter().any(|word| word == "--help" || word == "-h") {
-        results.text(&flags::command_help(&command.spec));
-        return Ok(());
-    }
-    let matches = flags::parse(&command.spec, words)
-        .map_err(|e| UsageError(format!("{e} (nnunet {} --help shows the arguments)", command.spec.verb)))?;
-    let session = Session::new(&matches, results.clone(), registry)?;
-    (command.run)(&matches, &session).map_err(|error| {
-        if session.cancel.is_cancelled() && messages::is_interruption(&error) {
-            Interrupted::new(&error, command.spec.after_interruption).into()
-        } else {
-            error
-        }
-    })
 }
 
 /// The last part of a path, without `.exe`.

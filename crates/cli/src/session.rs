@@ -30,8 +30,13 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Reads the common flags and the environment, and listens to interrupts.
-    pub(crate) fn new(matches: &Matches, results: Results, registry: Registry) -> anyhow::Result<Self> {
+    /// Reads the common flags and the environment, and raises `cancel` on interrupts from now on.
+    pub(crate) fn new(
+        matches: &Matches,
+        results: Results,
+        cancel: Cancel,
+        registry: Registry,
+    ) -> anyhow::Result<Self> {
         let folders = Folders {
             raw: folder(matches, "--raw", "nnUNet_raw"),
             preprocessed: folder(matches, "--preprocessed", "nnUNet_preprocessed"),
@@ -46,7 +51,6 @@ impl Session {
             .num_threads(threads)
             .build_global()
             .context("the thread pool could not be started")?;
-        let cancel = Cancel::new();
         interrupt::listen(cancel.clone())?;
         Ok(Self { project, display: Display::new(style, results.clone()), results, cancel, threads })
     }

@@ -10,6 +10,7 @@ use nnunet_graph::loss::{Ignored, Loss, LossError, OverlapCounts, Target, Target
 use nnunet_graph::optimiser::{Optimiser, OptimiserSpec, Rates, clip_gradient_norm};
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor};
 
+use crate::loss::validity::{select, select_target, valid_samples};
 use crate::loss::{count_label_overlap, count_region_overlap, host_loss};
 use crate::{CpuExecutor, CpuLevel, CpuOptions};
 
@@ -166,17 +167,28 @@ impl TrainingSession for CpuTraining {
     }
 }
 
-/// Counts at full resolution for the pseudo-Dice.
+/// Counts at full resolution for the pseudo-Dice, over the samples that were annotated.
 fn overlap(logits: &[Tensor], targets: &Targets, ignored: Ignored) -> Result<Vec<OverlapCounts>, LossError> {
-    match (logits.first(), targets.scales.first()) {
-        (Some(logits), Some(Target::Labels(labels))) => {
+    let (Some(logits), Some(target)) = (logits.first(), targets.scales.first()) else {
+        return Ok(Vec::new());
+    };
+    match valid_samples(targets, logits.shape[0])? {
+        None => count_overlap(logits, target, ignored),
+        Some(samples) => count_overlap(&select(logits, &samples), &select_target(target, &samples), ignored),
+    }
+}
+
+fn count_overlap(
+    logits: &Tensor,
+    target: &Target,
+    ignored: Ignored,
+) -> Result<Vec<OverlapCounts>, LossError> {
+    match target {
+        Target::Labels(labels) => {
             let ignore_label = if let Ignored::Label(label) = ignored { Some(label) } else { None };
             count_label_overlap(logits, labels, ignore_label)
         }
-        (Some(logits), Some(Target::Regions(regions))) => {
-            count_region_overlap(logits, regions, ignored == Ignored::LastRegion)
-        }
-        _ => Ok(Vec::new()),
+        Target::Regions(regions) => count_region_overlap(logits, regions, ignored == Ignored::LastRegion),
     }
 }
 

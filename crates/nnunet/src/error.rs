@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_assess::overlay::OverlayError;
 use nnunet_assess::postprocess::PostprocessError;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::convert::ConvertError;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::fingerprint::FingerprintError;
@@ -71,6 +72,8 @@ pub enum Error {
     CheckInterrupted {
         /// The dataset's folder.
         folder: PathBuf,
+        /// Somebody asked to stop.
+        source: Interrupted,
     },
     /// A device that this build does not have.
     #[error(transparent)]
@@ -155,9 +158,10 @@ mod tests {
 
     #[test]
     fn errors_say_what_was_being_done_and_keep_their_type() {
-        let inner = Err::<(), _>(EvaluateError::Interrupted);
+        let inner = Err::<(), _>(EvaluateError::Interrupted(Interrupted));
         let error = inner.during(|| "evaluation of x".to_owned()).during(|| "demo".to_owned()).unwrap_err();
         assert!(error.to_string().starts_with("demo: evaluation of x: "), "{error}");
-        assert!(matches!(error.root(), Error::Evaluate(EvaluateError::Interrupted)));
+        assert!(matches!(error.root(), Error::Evaluate(EvaluateError::Interrupted(_))));
+        assert!(Interrupted::caused(&error));
     }
 }

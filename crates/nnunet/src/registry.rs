@@ -2,6 +2,7 @@
 
 use crate::backend::{DeviceBuilder, devices};
 use nnunet_base::parts::Named;
+use nnunet_recipe::{Recipe, recipes};
 
 /// The parts that verbs choose by name. [`Registry::default`] has those that are built in; a program of one's own adds
 /// to it and hands it to [`Project::with_registry`](crate::Project::with_registry).
@@ -27,11 +28,20 @@ pub struct Registry {
     pub devices: Named<DeviceBuilder>,
     /// What fingerprints, plans and preprocessing choose from: planners.
     pub data: nnunet_data::Parts,
+    /// Trainers, as `-tr` names them.
+    pub recipes: Named<Recipe>,
+    /// What recipes choose from: losses, optimisers, schedules, transforms, samplings.
+    pub train: nnunet_train::train::Parts,
 }
 
 impl Default for Registry {
     fn default() -> Self {
-        Self { devices: devices(), data: nnunet_data::Parts::default() }
+        Self {
+            devices: devices(),
+            data: nnunet_data::Parts::default(),
+            recipes: recipes(),
+            train: nnunet_train::train::Parts::default(),
+        }
     }
 }
 
@@ -40,6 +50,7 @@ impl std::fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("devices", &self.devices.names().collect::<Vec<_>>())
             .field("data", &self.data)
+            .field("recipes", &self.recipes.names().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }

@@ -2,10 +2,10 @@
 //! parallel. The result does not depend on the number of threads.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nnunet_volume::Volume;
-use rayon::prelude::*;
 
 use super::EvaluateError;
 use super::additions::{AddedMetrics, Additions};
@@ -13,7 +13,8 @@ use super::overlap::overlaps;
 use super::summary::{CaseMetrics, Metrics, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Event, Progress};
+use nnunet_base::progress::{Event, Interrupted, Progress};
+use nnunet_base::workers::Workers;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::reader::ImageReader;
 use nnunet_data::dataset::{DatasetJson, LabelManager, LabelOrRegion};
@@ -41,6 +42,9 @@ pub struct FolderEvaluation {
     pub missing: Missing,
     /// Metrics beyond the reference's.
     pub additions: Additions,
+    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case that needs more
+    /// than this process can have is an error before the start.
+    pub max_ram: Option<u64>,
 }
 
 /// Evaluates the foreground labels or regions of a dataset and writes the summary.
@@ -131,7 +135,10 @@ fn evaluate(
         .map(|prediction| (request.reference.join(prediction.file_name().unwrap_or_default()), prediction))
         .collect();
     let additions = request.additions;
-    let summary = evaluate_all(&pairs, reader, classes, ignore_label, additions, &|_| (), ctx)?;
+    let needs = needs(&pairs, reader, additions);
+    let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
+    let workers = Workers::plan(&needs, None, request.max_ram, ctx.progress)?;
+    let summary = evaluate_all(&pairs, reader, classes, ignore_label, additions, &|_| (), &workers, ctx)?;
     let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
     summary.save(&output)?;
     Ok(summary)
@@ -163,7 +170,25 @@ pub fn evaluate_changed(
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
     ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
-    evaluate_all(pairs, reader, classes, ignore_label, Additions::default(), change, ctx)
+    let needs = needs(pairs, reader, Additions::default());
+    let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
+    let workers = Workers::within_available(&needs);
+    evaluate_all(pairs, reader, classes, ignore_label, Additions::default(), change, &workers, ctx)
+}
+
+/// Name and bytes that each pair needs at most.
+fn needs(pairs: &[(PathBuf, PathBuf)], reader: ImageReader, additions: Additions) -> Vec<(String, u64)> {
+    // Both images, f32 each, and a decompressed file of 8 bytes per voxel. Surfaces: both masks and both surfaces (1 each),
+    // the squared distances (8), and those that are kept.
+    let bytes_per_voxel = 16 + if additions.surface { 20 } else { 0 };
+    let need = |prediction: &Path| match reader.read_header(prediction) {
+        Ok((_, shape, _)) => {
+            shape.iter().fold(bytes_per_voxel, |all: u64, &edge| all.saturating_mul(edge as u64))
+        }
+        // A case that cannot be read needs nothing.
+        Err(_) => 0,
+    };
+    pairs.iter().map(|(_, path)| (path.display().to_string(), need(path))).collect()
 }
 
 fn evaluate_all(
@@ -173,6 +198,7 @@ fn evaluate_all(
     ignore_label: Option<i32>,
     additions: Additions,
     change: &(dyn Fn(&mut Volume<f32>) + Sync),
+    workers: &Workers,
     ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
     if classes.is_empty() {
@@ -180,35 +206,33 @@ fn evaluate_all(
     }
     ctx.event(Event::Started { stage: "evaluate", total: pairs.len() as u64 });
     let done = AtomicU64::new(0);
-    let results: Vec<Option<Result<CaseMetrics, String>>> = pairs
-        .par_iter()
-        .map(|(reference, prediction)| {
-            if ctx.is_cancelled() {
-                return None;
-            }
-            let result = named_case(prediction.display(), || {
-                evaluate_case(
-                    reference,
-                    prediction,
-                    reader,
-                    classes,
-                    ignore_label,
-                    additions,
-                    change,
-                    ctx.progress,
-                )
-            });
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            let name = prediction.file_name().unwrap_or_default().to_string_lossy();
-            ctx.event(Event::Advanced { done, detail: &name });
-            Some(result)
-        })
-        .collect();
+    let results: Vec<OnceLock<Result<CaseMetrics, String>>> = pairs.iter().map(|_| OnceLock::new()).collect();
+    let work = |number: usize| {
+        let (reference, prediction) = &pairs[number];
+        let result = named_case(prediction.display(), || {
+            evaluate_case(
+                reference,
+                prediction,
+                reader,
+                classes,
+                ignore_label,
+                additions,
+                change,
+                ctx.progress,
+            )
+        });
+        let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+        let name = prediction.file_name().unwrap_or_default().to_string_lossy();
+        ctx.event(Event::Advanced { done, detail: &name });
+        // Each number is worked on once.
+        let _ = results[number].set(result);
+    };
+    workers.run(work, ctx.cancel);
     ctx.event(Event::Finished);
     let mut cases = Vec::new();
     let mut faults = Vec::new();
     for result in results {
-        match result.ok_or(EvaluateError::Interrupted)? {
+        match result.into_inner().ok_or(Interrupted)? {
             Ok(case) => cases.push(case),
             Err(fault) => faults.push(fault),
         }
@@ -234,8 +258,19 @@ fn evaluate_case(
         Ok::<_, String>(read)
     };
     let (mut seen, truth) = (read(prediction)?, read(reference)?);
+    let how: Vec<String> =
+        seen.displacements_from(&truth).iter().map(|displacement| displacement.to_string()).collect();
     change(&mut seen.volume);
     let (found, expected) = (seen.volume.shape(), truth.volume.shape());
+    if found == expected && !how.is_empty() {
+        progress.event(Event::Warning(&format!(
+            "{}: {}, that of the reference segmentation {}; they are compared voxel by voxel all the same: check that \
+             they overlap",
+            prediction.display(),
+            how.join(" and "),
+            reference.display()
+        )));
+    }
     let counts = match overlaps(truth.volume.data(), seen.volume.data(), classes, ignore_label) {
         Some(counts) if found == expected => counts,
         _ => {

@@ -21,6 +21,7 @@ fn request(folder: &Path, output: &Path) -> FolderEvaluation {
         output: Some(output.to_owned()),
         missing: Missing::Refused,
         additions: Additions::default(),
+        max_ram: None,
     }
 }
 

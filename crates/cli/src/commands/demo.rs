@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use nnunet::dataset::splits::Fold;
-use nnunet::model::Recipe;
+use nnunet::recipe::Recipe;
 use nnunet::train::{Start, TrainRequest};
-use nnunet::{
-    DatasetName, EvaluateJob, Folders, Phases, PlanAndPreprocessJob, PredictJob, TrainJob, ValidatedWeights,
-};
+use nnunet::{DatasetName, EvaluateJob, Folders, PlanAndPreprocessJob, PredictJob, TrainJob};
 
 use super::evaluate::print_table;
 use super::network_flags::{NETWORK_FLAGS, backend};
@@ -147,22 +145,17 @@ fn prepare_folder(out: &Path) -> anyhow::Result<()> {
 /// A short training of fold 0.
 fn training(dataset: DatasetName, short: bool, session: &Session) -> TrainJob {
     let (epochs, iterations) = if short { (1, 4) } else { (6, 40) };
-    TrainJob {
-        training: TrainRequest {
-            dataset,
-            configuration: CONFIGURATION.to_owned(),
-            fold: Fold::Number(0),
-            plans: "nnUNetPlans".to_owned(),
-            recipe: Recipe::default_trainer().with_epochs(epochs).with_iterations(iterations),
-            batch_size: Some(2),
-            seed: 0,
-            backend: session.project.backend().clone(),
-            start: Start::New,
-            checkpointing: true,
-            max_ram: None,
-        },
-        phases: Phases::TrainAndValidate,
-        validate: ValidatedWeights::Final,
-        save_probabilities: false,
-    }
+    TrainJob::new(TrainRequest {
+        dataset,
+        configuration: CONFIGURATION.to_owned(),
+        fold: Fold::Number(0),
+        plans: "nnUNetPlans".to_owned(),
+        recipe: Recipe::default_trainer().with_epochs(epochs).with_iterations(iterations),
+        batch_size: Some(2),
+        seed: 0,
+        backend: session.project.backend().clone(),
+        start: Start::New,
+        checkpointing: true,
+        max_ram: None,
+    })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nnunet::EnsembleJob;
 
 use super::Entry;
-use super::dataset_flags::THREADS;
+use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -19,6 +19,7 @@ const FLAGS: &[Flag] = &[
     ),
     Flag::one(&["-o"], "FOLDER", "folder for the segmentations, made if it does not exist"),
     THREADS,
+    MAX_RAM,
     Flag::switch(&["--save_npz"], "write the mean probabilities (.npz) and properties (.pkl) too"),
 ];
 
@@ -45,6 +46,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         folders,
         output: matches.required("-o")?.into(),
         save_probabilities: matches.has("--save_npz"),
+        max_ram: max_ram(matches)?,
     };
     let cases = session.project.ensemble(&job, session.ctx())?;
     let (count, output) = (job.folders.len(), job.output.display());

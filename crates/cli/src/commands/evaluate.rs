@@ -4,7 +4,7 @@ use nnunet::evaluate::{Additions, FolderEvaluation, Metrics, Missing, Summary};
 use nnunet::{Classes, EvaluateJob};
 
 use super::Entry;
-use super::dataset_flags::THREADS;
+use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -18,6 +18,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json beside the predictions)"),
     Flag::switch(&["--chill"], "do not fail if predictions are missing; evaluate what is there"),
     THREADS,
+    MAX_RAM,
     Flag::switch(
         &["--surface"],
         "add HD95 and ASSD (mm) and NSD at 1 mm, between the voxels of the surfaces; empty against not: inf, inf, 0",
@@ -65,6 +66,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         output: matches.path("-o"),
         missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
         additions: Additions { surface: matches.has("--surface"), volumetry: matches.has("--volumetry") },
+        max_ram: max_ram(matches)?,
     };
     let summary = session.project.evaluate(&EvaluateJob { folders, classes }, session.ctx())?;
     print_table(&summary, session);

@@ -1,9 +1,12 @@
 //! `train`: one fold of one configuration.
 
+use std::path::Path;
+
 use nnunet::dataset::splits::Fold;
-use nnunet::model::Recipe;
+use nnunet::parts::Named;
+use nnunet::recipe::{Recipe, ValidatedCheckpoint, find, is_file_name, read_file};
 use nnunet::train::{Start, TrainRequest};
-use nnunet::{Phases, TrainJob, ValidatedWeights};
+use nnunet::{Phases, TrainJob};
 
 use super::Entry;
 use super::dataset_flags::max_ram;
@@ -18,7 +21,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(
         &["-tr"],
         "TRAINER",
-        "nnUNetTrainer (default), nnUNetTrainer_Nepochs, each also with _NoMirroring, or nnUNetTrainerNoMirroring",
+        "nnUNetTrainer (default), another name that nnunet trainers lists, or the file of a recipe (.toml, .json)",
     ),
     Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)"),
     Flag::one(
@@ -74,12 +77,14 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let job = TrainJob {
-        training: request(matches, session)?,
-        phases: if matches.has("--val") { Phases::Validate } else { Phases::TrainAndValidate },
-        validate: if matches.has("--val_best") { ValidatedWeights::Best } else { ValidatedWeights::Final },
-        save_probabilities: matches.has("--npz"),
-    };
+    let mut job = TrainJob::new(request(matches, session)?);
+    if matches.has("--val") {
+        job.phases = Phases::Validate;
+    }
+    if matches.has("--val_best") {
+        job.validate = ValidatedCheckpoint::Best;
+    }
+    job.save_probabilities = matches.has("--npz");
     session.project.train(job, session.ctx())?;
     Ok(())
 }
@@ -93,15 +98,15 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         let text = format!("argument -num_gpus: found {gpus}; this build trains on the processor only");
         return Err(UsageError(text).into());
     }
-    let mut recipe = Recipe::by_name(matches.text("-tr").unwrap_or("nnUNetTrainer"))?;
+    let mut recipe =
+        recipe(matches.text("-tr").unwrap_or("nnUNetTrainer"), &session.project.registry().recipes)?;
     if let Some(epochs) = at_least_one(matches, "--epochs")? {
         recipe = recipe.with_epochs(epochs);
     }
-    if recipe.class_in_reference() != recipe.trainer {
+    if recipe.python_class != recipe.name {
         session.message(&format!(
             "the Python package has no {}: folders take this name, and checkpoints name {} for it to load",
-            recipe.trainer,
-            recipe.class_in_reference()
+            recipe.name, recipe.python_class
         ));
     }
     if let Some(iterations) = at_least_one(matches, "--iterations-per-epoch")? {
@@ -131,6 +136,14 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         start,
         checkpointing: !matches.has("--disable_checkpointing"),
         max_ram: max_ram(matches)?,
+    })
+}
+
+/// The trainer of a name, or the one that a file describes.
+fn recipe(trainer: &str, known: &Named<Recipe>) -> anyhow::Result<Recipe> {
+    Ok(match is_file_name(trainer) {
+        true => read_file(Path::new(trainer), known)?,
+        false => find(trainer, known)?,
     })
 }
 

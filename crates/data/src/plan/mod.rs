@@ -6,6 +6,7 @@
 mod architecture;
 mod configuration;
 mod explain;
+mod in_use;
 mod make;
 mod move_plans;
 mod old_format;

@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::in_use::lock_cases;
 use super::plans_json::Plans;
 use super::run::reader_name;
 use crate::dataset::DatasetJson;
@@ -32,7 +33,8 @@ pub struct MoveRequest<'a> {
 /// Writes the plans for the other dataset and returns the path of the file.
 ///
 /// # Errors
-/// Plans, dataset.json or images that cannot be read; a name that cannot be a file's.
+/// Plans, dataset.json or images that cannot be read; a name that cannot be a file's; other plans than those that a training
+/// or preprocessing of the dataset uses just now.
 pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
     let path = request.source.join(format!("{}.json", request.source_plans));
     if !path.exists() {
@@ -64,6 +66,8 @@ pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
         }
     }
     let target = request.target.join(format!("{name}.json"));
-    Plans::from_json(Json::Object(document), &target.display().to_string())?.write(&target)?;
+    let plans = Plans::from_json(Json::Object(document), &target.display().to_string())?;
+    let _locks = lock_cases(request.target, &target, &plans)?;
+    plans.write(&target)?;
     Ok(target)
 }

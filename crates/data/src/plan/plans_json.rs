@@ -289,7 +289,7 @@ fn no_plans(preprocessed: &Path, name: &str, path: PathBuf) -> PlanError {
         .collect();
     there.sort();
     let hint = closest(name, there.iter().map(String::as_str));
-    let hint = hint.map_or_else(String::new, |known| format!("; did you mean {known}?"));
+    let hint = hint.map_or_else(String::new, |known| format!(" (did you mean {known}?)"));
     let there = match there.as_slice() {
         [] if preprocessed.is_dir() => "the dataset has no plans yet".to_owned(),
         [] => format!("{} does not exist: the dataset has not been planned yet", preprocessed.display()),

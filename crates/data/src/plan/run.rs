@@ -17,12 +17,17 @@ use nnunet_base::files::write_atomic;
 use nnunet_pyformats::json::Json;
 
 use super::explain::{Explanation, explain, options_shown_by};
+use super::in_use::lock_cases;
 use super::make::make_plans;
 use super::plans_json::Plans;
 
 /// Plans the dataset whose raw and preprocessed folders are given and writes
 /// `<preprocessed>/<plans name>.json`, keeping configurations that an existing file has beyond those
 /// planned. Returns what was written.
+///
+/// # Errors
+/// Files that are missing, damaged or cannot be written; other plans than those that a training or preprocessing uses just
+/// now. Nothing is written then.
 pub fn plan_dataset(
     dataset_name: &str,
     raw: &Path,
@@ -33,13 +38,14 @@ pub fn plan_dataset(
     let dataset = DatasetJson::load(&raw.join("dataset.json"))?;
     let facts = read_facts(dataset_name, preprocessed, &dataset, reader_name(raw, &dataset)?)?;
     let mut plans = make_plans(&facts, options, parts)?;
-    copy_splits(raw, preprocessed)?;
-    copy(&raw.join("dataset.json"), &preprocessed.join("dataset.json"))?;
-    copy_patients(raw, preprocessed)?;
     let path = preprocessed.join(format!("{}.json", plans.plans_name()));
     if path.exists() {
         plans.keep_configurations_of(&Plans::read(&path)?);
     }
+    let _locks = lock_cases(preprocessed, &path, &plans)?;
+    copy_splits(raw, preprocessed)?;
+    copy(&raw.join("dataset.json"), &preprocessed.join("dataset.json"))?;
+    copy_patients(raw, preprocessed)?;
     plans.write(&path)?;
     Ok(plans)
 }

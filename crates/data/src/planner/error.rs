@@ -14,6 +14,9 @@ pub enum PlanError {
         /// The reason.
         source: std::io::Error,
     },
+    /// A run works on cases that were made with the plans.
+    #[error(transparent)]
+    InUse(#[from] nnunet_base::FolderInUse),
     /// A JSON file could not be read, written or understood.
     #[error(transparent)]
     Json(#[from] nnunet_pyformats::json::JsonError),

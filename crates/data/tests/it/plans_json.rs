@@ -328,7 +328,7 @@ fn plans_that_are_not_there_say_what_to_run() {
     assert!(message(&preprocessed, "nnUNetPlans").contains("has no plans yet"));
     plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let error = message(&preprocessed, "nnUNetPlan");
-    assert!(error.contains("has the plans nnUNetPlans; did you mean nnUNetPlans?"), "{error}");
+    assert!(error.contains("has the plans nnUNetPlans (did you mean nnUNetPlans?). Make plans"), "{error}");
     assert!(!error.contains("fingerprint"), "{error}");
 }
 

@@ -304,7 +304,7 @@ fn an_interrupted_run_can_be_continued() {
     let options =
         PreprocessOptions { existing: Existing::Keep, workers: Some(1), ..PreprocessOptions::default() };
     let error = phantom.preprocess(&options, Ctx::new(&watcher, &watcher.cancel)).unwrap_err();
-    assert!(matches!(error, PreprocessError::Interrupted { done: 1, total: 4 }), "{error}");
+    assert!(matches!(error, PreprocessError::Interrupted { done: 1, total: 4, .. }), "{error}");
     let lines = watcher.lines.lock().unwrap();
     assert!(lines[0].starts_with("memory: at most about ") && lines[0].contains("for 1 cases at once"));
     assert_eq!(lines[1..], ["preprocess 3d_fullres 4"]);

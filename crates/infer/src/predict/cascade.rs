@@ -14,6 +14,7 @@ use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::plan::transposed;
 use nnunet_data::preprocess::{
     PreprocessedCase, Preprocessor, RawCase, append_one_hot, memory_of_case, read_case, read_labels_of_case,
+    warn_of_undeclared,
 };
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
@@ -115,7 +116,9 @@ impl<'a> CaseReader<'a> {
         let mut raw = read_case(self.reader, case, progress)?;
         if let Some(folder) = self.previous_stage {
             let path = self.segmentation_of(folder, &case.identifier);
-            raw.segmentation = Some(read_labels_of_case(self.reader, &path, case, &raw, progress)?);
+            let segmentation = read_labels_of_case(self.reader, &path, case, &raw, progress)?;
+            warn_of_undeclared(&path, &segmentation, &self.spec.labels, progress);
+            raw.segmentation = Some(segmentation);
         }
         self.prepare(raw).map_err(|error| error.naming(&case.images))
     }

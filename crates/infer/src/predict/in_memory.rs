@@ -15,6 +15,7 @@ use super::predictor::{Predictor, WindowOptions};
 use nnunet_base::Ctx;
 use nnunet_base::progress::Event;
 use nnunet_data::dataset::cases::case_of_files;
+use nnunet_data::dataset::warn_of_missing_spacing_files;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
 
 impl Predictor<'_> {
@@ -76,7 +77,9 @@ impl Predictor<'_> {
     ) -> Result<(), PredictError> {
         let spec = Arc::clone(self.spec());
         let reader = CaseReader::of_single_cases(&spec)?.reader();
-        let case = read_case(reader, &case_of_files(images, &spec.dataset)?, ctx.progress)?;
+        let case = case_of_files(images, &spec.dataset)?;
+        warn_of_missing_spacing_files(reader, [&case], ctx.progress);
+        let case = read_case(reader, &case, ctx.progress)?;
         let geometry = case.geometry;
         let labels = self.predict_image(case, ctx).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)

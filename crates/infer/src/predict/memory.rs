@@ -213,7 +213,7 @@ mod tests {
     use crate::predict::WindowOptions;
     use crate::predict::cascade::CaseReader;
     use crate::predict::run::RawCases;
-    use nnunet_base::memory::Memory;
+    use nnunet_base::memory::{LimitedBy, Memory};
     use nnunet_base::progress::{Cancel, Event, Progress};
     use nnunet_data::dataset::Case;
     use nnunet_data::dataset::cases::prediction_cases;
@@ -249,7 +249,8 @@ mod tests {
             too_large: TooLarge::Refused,
         };
         let plan = |pipeline: &Pipeline, total: u64, available: u64| {
-            let limit = Memory { total: Some(total), available: Some(available), of_group: false };
+            let limit =
+                Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
             let heard = Heard(Mutex::default());
             let cancel = Cancel::new();
             let ctx = Ctx::new(&heard, &cancel);

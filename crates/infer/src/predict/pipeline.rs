@@ -24,7 +24,7 @@ use crate::model::ModelSpec;
 use nnunet_base::Ctx;
 use nnunet_base::files::temporary_stem;
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::Event;
+use nnunet_base::progress::{Event, Interrupted};
 use nnunet_data::preprocess::{Properties, StoredFormat, write_previous_stage};
 
 /// The cases of a run, counted from 0.
@@ -162,7 +162,7 @@ impl Pipeline {
             job.one_by_one(predictor);
         }
         if ctx.is_cancelled() {
-            return Err(PredictError::Interrupted);
+            return Err(Interrupted.into());
         }
         let mut faults = job.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
         if !faults.is_empty() {
@@ -300,7 +300,7 @@ impl Job<'_> {
     fn or_fault<T>(&self, case: usize, result: Result<T, PredictError>) -> Option<T> {
         match result {
             Ok(value) => Some(value),
-            Err(PredictError::Interrupted) => None,
+            Err(PredictError::Interrupted(_)) => None,
             Err(error) => {
                 let line = format!("case {}: {error}", self.cases.identifier(case));
                 self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(line);

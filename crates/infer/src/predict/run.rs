@@ -8,7 +8,7 @@ use super::pipeline::{CaseSize, Cases, Pipeline, PreparedCase, TooLarge, with_en
 use super::predictor::Predictor;
 use crate::model::ModelSpec;
 use nnunet_base::Ctx;
-use nnunet_data::dataset::Case;
+use nnunet_data::dataset::{Case, warn_of_missing_spacing_files};
 use nnunet_data::preprocess::PreprocessedCase;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
@@ -85,6 +85,9 @@ pub fn predict_cases(
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
         part.partition(|case| !request.overwrite && is_complete(&spec, request, &case.identifier));
     reader.check(&missing)?;
+    if !missing.is_empty() {
+        warn_of_missing_spacing_files(reader.reader(), cases, ctx.progress);
+    }
     let pipeline = Pipeline {
         verb: "predict",
         output: request.output.clone(),

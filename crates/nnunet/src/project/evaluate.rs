@@ -31,6 +31,7 @@ impl EvaluateJob {
                 output: None,
                 missing: Missing::Refused,
                 additions: Additions::default(),
+                max_ram: None,
             },
             classes: Classes::OfDataset {
                 dataset_json: prediction.join("dataset.json"),

@@ -48,7 +48,7 @@ pub use postprocess::{ApplyPostprocessingJob, DeterminePostprocessingJob, Postpr
 pub use predict::{ModelChoice, PredictJob, PredictOutcome, Prediction, PredictionStage};
 pub use preprocess::{PlanAndPreprocessJob, PreprocessJob};
 pub use select::{AccumulateJob, Accumulated, BestFound};
-pub use train::{Phases, TrainJob, Trained, ValidatedWeights};
+pub use train::{Phases, TrainJob, Trained};
 pub use verify::{Verification, VerifyJob};
 
 use crate::backend::{self, BackendOptions};

@@ -2,7 +2,8 @@
 
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
-use nnunet_train::train::{RunFolder, Start, TrainRequest, Training};
+use nnunet_recipe::ValidatedCheckpoint;
+use nnunet_train::train::{RunFolder, Start, TrainError, TrainRequest, Training};
 
 use super::{Project, check_writable_folder};
 use crate::error::{During, Error};
@@ -14,10 +15,18 @@ pub struct TrainJob {
     pub training: TrainRequest,
     /// What of it to do.
     pub phases: Phases,
-    /// Which weights are validated.
-    pub validate: ValidatedWeights,
+    /// Which checkpoint is validated; the recipe may ask for the best one in any case.
+    pub validate: ValidatedCheckpoint,
     /// Whether the validation writes probabilities too.
     pub save_probabilities: bool,
+}
+
+impl TrainJob {
+    /// The training and then the validation of its final weights.
+    pub fn new(training: TrainRequest) -> Self {
+        let (phases, validate) = (Phases::TrainAndValidate, ValidatedCheckpoint::Final);
+        Self { training, phases, validate, save_probabilities: false }
+    }
 }
 
 /// What of a training is done.
@@ -27,15 +36,6 @@ pub enum Phases {
     TrainAndValidate,
     /// The validation of a training that is complete.
     Validate,
-}
-
-/// Which weights are validated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ValidatedWeights {
-    /// Those at the end.
-    Final,
-    /// Those with the best moving average of the pseudo-Dice.
-    Best,
 }
 
 /// A fold that was trained and validated.
@@ -49,15 +49,15 @@ pub struct Trained {
 
 impl Project {
     /// Trains one fold of a configuration, then predicts and evaluates its validation cases. `training.backend` runs
-    /// the network.
+    /// the network; the parts that the recipe names come from the project's registry.
     ///
     /// # Errors
     /// Anything missing or contradictory; another run on the fold; results that cannot be written; interrupted, with
     /// the checkpoint to go on from.
     ///
     /// ```no_run
-    /// # use nnunet::{Ctx, Folders, Phases, Project, TrainJob, ValidatedWeights, progress::{Cancel, Silent}};
-    /// # use nnunet::{dataset::splits::Fold, model::Recipe, train::{Start, TrainRequest}};
+    /// # use nnunet::{Ctx, Folders, Project, TrainJob, progress::{Cancel, Silent}};
+    /// # use nnunet::{dataset::splits::Fold, recipe::Recipe, train::{Start, TrainRequest}};
     /// # let (project, cancel) = (Project::new(Folders::default()), Cancel::new());
     /// # let ctx = Ctx::new(&Silent, &cancel);
     /// let training = TrainRequest {
@@ -73,55 +73,42 @@ impl Project {
     ///     checkpointing: true,
     ///     max_ram: None,
     /// };
-    /// let trained = project.train(TrainJob {
-    ///     training,
-    ///     phases: Phases::TrainAndValidate,
-    ///     validate: ValidatedWeights::Final,
-    ///     save_probabilities: false,
-    /// }, ctx)?;
+    /// let trained = project.train(TrainJob::new(training), ctx)?;
     /// println!("Dice {}", trained.summary.foreground_mean.dice);
     /// # Ok::<(), nnunet::Error>(())
     /// ```
     pub fn train(&self, job: TrainJob, ctx: Ctx<'_>) -> Result<Trained, Error> {
-        let TrainJob { mut training, phases, validate, save_probabilities } = job;
+        let training = &job.training;
         let what =
             format!("training of {} {} fold {}", training.dataset, training.configuration, training.fold);
         let folder = RunFolder::new(
             self.folders.results()?,
             training.dataset.as_str(),
-            &training.recipe.trainer,
+            &training.recipe.name,
             &training.plans,
             &training.configuration,
             training.fold,
         );
         check_writable_folder(folder.fold())?;
-        let run = || {
-            let best = Start::From(folder.best_checkpoint());
-            let mut validated = training.clone();
-            let mut prepared = match (phases, validate) {
-                (Phases::TrainAndValidate, _) => {
-                    let mut training = Training::prepare(training, &self.folders, ctx.progress)?;
-                    training.run(ctx)?;
-                    Some(training)
-                }
-                (Phases::Validate, ValidatedWeights::Final) => {
-                    training.start = Start::From(folder.final_checkpoint());
-                    Some(Training::prepare(training, &self.folders, ctx.progress)?)
-                }
-                (Phases::Validate, ValidatedWeights::Best) => None,
-            };
-            if validate == ValidatedWeights::Best {
-                // Its lock on the fold goes first.
-                drop(prepared.take());
-                validated.start = best;
-            }
-            let mut training = match prepared {
-                Some(training) => training,
-                None => Training::prepare(validated, &self.folders, ctx.progress)?,
-            };
-            training.validate(save_probabilities, ctx)
-        };
-        let summary = run().during(|| what)?;
+        let summary = self.train_in(&folder, job, ctx).during(|| what)?;
         Ok(Trained { folder, summary })
+    }
+
+    fn train_in(&self, folder: &RunFolder, job: TrainJob, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
+        let TrainJob { training: request, phases, validate, save_probabilities } = job;
+        let by_recipe =
+            request.recipe.validated_checkpoint == ValidatedCheckpoint::Best && request.checkpointing;
+        let best = by_recipe || validate == ValidatedCheckpoint::Best;
+        let prepare =
+            |request| Training::prepare_with(request, &self.registry.train, &self.folders, ctx.progress);
+        if phases == Phases::TrainAndValidate {
+            let mut training = prepare(request.clone())?;
+            training.run(ctx)?;
+            if !best {
+                return training.validate(save_probabilities, ctx);
+            }
+        }
+        let checkpoint = if best { folder.best_checkpoint() } else { folder.final_checkpoint() };
+        prepare(TrainRequest { start: Start::From(checkpoint), ..request })?.validate(save_probabilities, ctx)
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use nnunet_base::Ctx;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetName;
 use nnunet_data::dataset::repair::{Outcome, repair};
 use nnunet_data::dataset::verify::{Fault, Report, Severity, verify};
@@ -94,7 +95,7 @@ impl Project {
         let folder = self.folders.raw()?.join(&job.dataset);
         let report = verify(&folder, |name| (self.variables)(name), ctx);
         if report.interrupted {
-            return Err(Error::CheckInterrupted { folder });
+            return Err(Error::CheckInterrupted { folder, source: Interrupted });
         }
         let outcomes = match job.repair {
             true => repair(&folder, &report),

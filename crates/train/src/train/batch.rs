@@ -2,11 +2,13 @@
 //! epoch, iteration) alone.
 
 use super::case_source::{CaseSource, SourceError};
-use super::sampler::{PatchSampler, content_of_sample};
+use super::sampler::PatchSampler;
+use super::sampling::Sampling;
 use crate::augment::{
     AugmentError, AugmentationPolicy, AugmentedSample, FinishPolicy, Purpose, SampleAddress, SampleTarget,
     Scratch,
 };
+use nnunet_base::progress::Interrupted;
 use nnunet_graph::Tensor;
 use nnunet_graph::backend::BatchRef;
 use nnunet_graph::loss::{LabelBatch, RegionBatch, Target, Targets, Validity};
@@ -32,7 +34,7 @@ impl Batch {
 }
 
 /// What happens to a crop.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Preparation {
     /// Random augmentation of a crop of the initial patch size.
     Training(Box<AugmentationPolicy>),
@@ -102,7 +104,7 @@ pub enum BatchError {
     },
     /// Somebody asked to stop.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 /// Draws batches from a set of cases.
@@ -111,18 +113,17 @@ pub struct BatchComposer {
     preparation: Preparation,
     sampler: PatchSampler,
     batch_size: usize,
-    foreground_fraction: f64,
+    sampling: Arc<dyn Sampling>,
     seed: u64,
 }
 
 impl BatchComposer {
-    /// Batches of `batch_size` patches of `cases`; the last `foreground_fraction` of a batch shows
-    /// foreground for certain.
+    /// Batches of `batch_size` patches of `cases`; `sampling` says which of them show foreground for certain.
     pub fn new(
         cases: Vec<Arc<dyn CaseSource>>,
         preparation: Preparation,
         batch_size: usize,
-        foreground_fraction: f64,
+        sampling: Arc<dyn Sampling>,
         has_ignore: bool,
         seed: u64,
     ) -> Result<Self, BatchError> {
@@ -131,7 +132,7 @@ impl BatchComposer {
             Preparation::Validation { patch, .. } => (*patch, *patch),
         };
         let sampler = PatchSampler { crop, patch, has_ignore };
-        let composer = Self { cases, preparation, sampler, batch_size, foreground_fraction, seed };
+        let composer = Self { cases, preparation, sampler, batch_size, sampling, seed };
         if composer.cases.is_empty() {
             let purpose = match composer.purpose() {
                 Purpose::Training => "training",
@@ -163,7 +164,7 @@ impl BatchComposer {
         let mut samples = Vec::with_capacity(self.batch_size);
         for sample in 0..self.batch_size {
             if stop() {
-                return Err(BatchError::Interrupted);
+                return Err(Interrupted.into());
             }
             samples.push(self.sample(epoch, iteration, sample, scratch)?);
         }
@@ -182,7 +183,7 @@ impl BatchComposer {
         let case = &self.cases[rng.random_range(0..self.cases.len())];
         let name = case.identifier();
         let failed = |source| BatchError::Case { case: name.to_owned(), source };
-        let content = content_of_sample(sample, self.batch_size, self.foreground_fraction);
+        let content = self.sampling.content(sample, self.batch_size, &mut rng);
         let layout = case.layout().map_err(failed)?;
         let locations = case.foreground_locations().map_err(failed)?;
         let start = self.sampler.draw_start(layout.shape, content, &locations, &mut rng);

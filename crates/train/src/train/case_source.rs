@@ -34,7 +34,7 @@ pub trait CaseSource: Send + Sync {
     fn foreground_locations(&self) -> Result<Arc<ForegroundLocations>, SourceError>;
 
     /// Which classes (background included) or regions were annotated in this case, in the order of the network's outputs;
-    /// `None` where all were. Losses leave out what was not.
+    /// `None` where all were. See [`Validity`](nnunet_graph::loss::Validity) for what losses make of it.
     fn annotated_classes(&self) -> Option<Vec<bool>> {
         None
     }

@@ -80,7 +80,7 @@ impl Loaders {
                 sources,
                 preparation,
                 setup.configuration.batch_size,
-                recipe.foreground_oversampling,
+                Arc::clone(&setup.sampling),
                 setup.labels.ignore_label().is_some(),
                 setup.request.seed,
             )?;

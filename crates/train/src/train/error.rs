@@ -13,19 +13,59 @@ use crate::augment::AugmentError;
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
+use nnunet_base::parts::{OptionError, UnknownName};
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
-use nnunet_infer::model::UnknownTrainer;
 use nnunet_infer::predict::PredictError;
+use nnunet_recipe::{NetworkOverrideError, RecipeError};
 
 /// Errors of the training stage.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The trainer's name is not known.
+    /// A part that the recipe names is not known.
+    #[error("recipe: {0}")]
+    Part(#[from] UnknownName),
+    /// A part does not have an option that the recipe gives it.
+    #[error("recipe: {0}")]
+    Option(#[from] OptionError),
+    /// The recipe weighs another number of outputs than the network has.
+    #[error(
+        "recipe: deep_supervision_weights {found:?}, expected {outputs} numbers of at least 0, one for each output of the \
+         network, full resolution first"
+    )]
+    DeepSupervisionWeights {
+        /// The weights.
+        found: Vec<f64>,
+        /// Outputs of the network.
+        outputs: usize,
+    },
+    /// The recipe changes the network in a way that does not fit the plans.
     #[error(transparent)]
-    Recipe(#[from] UnknownTrainer),
+    NetworkOverride(#[from] NetworkOverrideError),
+    /// The recipe in a checkpoint cannot be read.
+    #[error("{path}: the recipe in the checkpoint: {source}", path = path.display())]
+    Recipe {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RecipeError,
+    },
+    /// A checkpoint to go on from is of a training with other settings.
+    #[error(
+        "{path}: the training that is to go on has other settings: {}; continue with the same ones, or train anew or under \
+         another name",
+        differences.join("; "),
+        path = path.display()
+    )]
+    OtherTraining {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Each setting with its value in the checkpoint and now.
+        differences: Vec<String>,
+    },
     /// The dataset, its splits or its labels.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -173,6 +213,8 @@ pub enum TrainError {
     Interrupted {
         /// The checkpoint with the state, if one was written.
         path: Option<PathBuf>,
+        /// Why.
+        source: Interrupted,
     },
     /// The user asked to stop in the final validation.
     #[error(
@@ -182,6 +224,8 @@ pub enum TrainError {
     ValidationInterrupted {
         /// Whether there is a checkpoint to do it again with.
         checkpoint: bool,
+        /// Why.
+        source: Interrupted,
     },
 }
 

@@ -1,24 +1,26 @@
-//! Training: sampling, schedule, the loop over epochs, state, log, validation. Steps are taken by a session of a backend.
+//! Training: sampling, the loop over epochs, state, log, validation. Steps are taken by a session of a backend.
 
 pub mod batch;
 pub mod case_source;
 mod data;
 mod epoch;
 mod error;
+mod fresh;
 mod groups;
 pub mod history;
 mod hook;
 pub mod loader;
 pub mod log_file;
 mod observers;
+mod parts;
 pub mod progress_plot;
 mod record;
 mod report;
 mod request;
 mod run_folder;
 pub mod sampler;
+pub mod sampling;
 mod saving;
-pub mod schedule;
 mod setup;
 mod start;
 mod state;
@@ -31,6 +33,7 @@ pub use data::Sources;
 pub use error::TrainError;
 pub use groups::{Members, ParameterGroup};
 pub use hook::{FinishedStep, HookError, StepAddress, StepHook};
+pub use parts::Parts;
 pub use report::EpochReport;
 pub use request::{Start, TrainRequest};
 pub use run_folder::RunFolder;

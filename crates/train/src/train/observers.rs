@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nnunet_base::progress::Event;
 
 use super::error::TrainError;
+use super::fresh::Fresh;
 use super::history::History;
 use super::log_file::LogFile;
 use super::progress_plot::write_progress_plot;
@@ -17,13 +18,15 @@ pub(super) struct FoldRecords {
 }
 
 impl FoldRecords {
-    /// Begins a log in the folder `fold`.
+    /// Begins a log in the folder `fold`, which is `fresh`.
     ///
     /// # Errors
     /// When it cannot be written.
-    pub(super) fn create(fold: &Path) -> Result<Self, TrainError> {
-        let log = LogFile::create(fold, &jiff::Zoned::now())
-            .map_err(|source| TrainError::Io { path: fold.to_owned(), source })?;
+    pub(super) fn create(fold: &Path, fresh: &mut Fresh) -> Result<Self, TrainError> {
+        let now = jiff::Zoned::now();
+        fresh.note(&LogFile::path_in(fold, &now));
+        let log =
+            LogFile::create(fold, &now).map_err(|source| TrainError::Io { path: fold.to_owned(), source })?;
         Ok(Self { log, plot: fold.join("progress.png") })
     }
 

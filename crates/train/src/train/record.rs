@@ -14,7 +14,7 @@ const REMEDY: &str = "Check patch_size and batch_size of the configuration in th
                       --recompute. ";
 
 impl Training {
-    /// Plans, dataset and fingerprint beside the folds, and what was decided for this run.
+    /// Plans, dataset and fingerprint beside the folds, the recipe, and what was decided for this run.
     pub(super) fn write_companions(&self) -> Result<(), TrainError> {
         let model = self.setup.folder.model();
         let io = |path: &Path, source| TrainError::Io { path: path.to_owned(), source };
@@ -28,6 +28,8 @@ impl Training {
             let bytes = std::fs::read(&source).map_err(|e| io(&source, e))?;
             write_atomic(&target, &bytes).map_err(|e| io(&target, e))?;
         }
+        let recipe = self.setup.folder.fold().join("recipe.toml");
+        write_atomic(&recipe, self.setup.identity.recipe.to_toml().as_bytes()).map_err(|e| io(&recipe, e))?;
         let debug = self.setup.folder.fold().join("debug.json");
         let text = self.debug_information().to_python(KeyOrder::Kept);
         write_atomic(&debug, text.as_bytes()).map_err(|e| io(&debug, e))
@@ -39,7 +41,7 @@ impl Training {
         let text = |value: String| Json::String(value);
         let before = [
             ("program", text(format!("nnunet {}", env!("CARGO_PKG_VERSION")))),
-            ("trainer", text(recipe.trainer.clone())),
+            ("trainer", text(recipe.name.clone())),
             ("dataset_name", text(self.setup.request.dataset.to_string())),
             ("configuration_name", text(self.setup.configuration.name.clone())),
             ("fold", text(self.setup.request.fold.to_string())),
@@ -50,9 +52,9 @@ impl Training {
             ("num_iterations_per_epoch", text(recipe.iterations_per_epoch.to_string())),
             ("num_val_iterations_per_epoch", text(recipe.validation_iterations.to_string())),
             ("initial_lr", text(recipe.initial_learning_rate.to_string())),
-            ("weight_decay", text(recipe.weight_decay.to_string())),
-            ("momentum", text(recipe.momentum.to_string())),
-            ("oversample_foreground_percent", text(recipe.foreground_oversampling.to_string())),
+            ("optimizer", text(format!("{:?}", self.setup.step.optimiser))),
+            ("loss", text(format!("{:?}", self.setup.step.loss))),
+            ("sampling", text(format!("{:?}", self.setup.sampling))),
             ("enable_deep_supervision", text(recipe.deep_supervision.to_string())),
             ("inference_allowed_mirroring_axes", text(format!("{:?}", self.setup.identity.mirroring_axes))),
             ("parameters", text(self.setup.graph.parameter_count().to_string())),

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nnunet_base::Ctx;
-use nnunet_base::progress::{Cancel, Event};
+use nnunet_base::progress::{Cancel, Event, Interrupted};
 
 use super::batch::BatchError;
 use super::error::TrainError;
@@ -20,6 +20,7 @@ impl Training {
             return Ok(());
         }
         self.check_memory(ctx.progress)?;
+        self.setup.held.fresh.keep();
         self.write_companions()?;
         let setup = &self.setup;
         if self.unsaved
@@ -81,14 +82,14 @@ impl Training {
     ) -> Result<TrainError, TrainError> {
         if let Some(error) = error
             && !cancel.is_cancelled()
-            && !matches!(error, LoaderError::Batch(BatchError::Interrupted))
+            && !matches!(error, LoaderError::Batch(BatchError::Interrupted(_)))
         {
             return Ok(error.into());
         }
         if self.unsaved && self.state == state::Progress::default() {
             self.setup.folder.leave_as_it_was().map_err(|e| self.setup.io(e))?;
             self.records.line("Interrupted before the first iteration")?;
-            return Ok(TrainError::Interrupted { path: None });
+            return Ok(TrainError::Interrupted { path: None, source: Interrupted });
         }
         let path = self.setup.folder.latest_checkpoint();
         let path = self.save(&path, rate)?.then_some(path);
@@ -96,7 +97,7 @@ impl Training {
             Some(path) => self.records.line(&format!("Interrupted, state saved in {}", path.display()))?,
             None => self.records.line("Interrupted, no state saved")?,
         }
-        Ok(TrainError::Interrupted { path })
+        Ok(TrainError::Interrupted { path, source: Interrupted })
     }
 
     /// Saves the state, unless no checkpoints are wanted; whether it did.
@@ -107,11 +108,23 @@ impl Training {
         }
         let rates = Rates { current, initial: setup.request.recipe.initial_learning_rate };
         let snapshot = self.session.export()?;
-        state::save(path, &setup.graph, snapshot, setup.optimiser, rates, &self.state, &setup.identity)
-            .map_err(|source| TrainError::NotSaved {
-                source: Box::new(source),
-                kept: setup.folder.resumable_checkpoint(),
-            })?;
+        let aside = if self.unsaved { setup.folder.set_aside(path).map_err(|e| setup.io(e))? } else { None };
+        let saved = state::save(
+            path,
+            &setup.graph,
+            snapshot,
+            &setup.step.optimiser,
+            rates,
+            &self.state,
+            &setup.identity,
+        );
+        if let Err(source) = saved {
+            if let Some(aside) = aside {
+                aside.take_back().map_err(|e| setup.io(e))?;
+            }
+            let kept = setup.folder.resumable_checkpoint();
+            return Err(TrainError::NotSaved { source: Box::new(source), kept });
+        }
         if self.unsaved {
             setup.folder.supersede_earlier(path).map_err(|e| setup.io(e))?;
             self.unsaved = false;

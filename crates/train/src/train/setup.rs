@@ -1,6 +1,7 @@
 //! What is fixed about a training before its first step: plans, dataset, cases, augmentation, network, and how it steps.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nnunet_base::lock::{FolderLock, Hold, LockRequest, lock_beside};
 use nnunet_base::progress::Progress;
@@ -11,16 +12,19 @@ use nnunet_data::plan::{Configuration, Plans};
 use nnunet_data::preprocess::{PreviousStage, check_made_from, stored_cases};
 use nnunet_graph::Graph;
 use nnunet_graph::backend::StepSpec;
-use nnunet_graph::loss::{LossSpec, ScaleLossSpec};
-use nnunet_graph::optimiser::{OptimiserSpec, SgdOptions};
-use nnunet_infer::model::{ModelSpec, Recipe, network_graph, previous_stage_labels};
+use nnunet_graph::loss::LossFacts;
+use nnunet_graph::schedule::Schedule;
+use nnunet_infer::model::{ModelSpec, network_graph, previous_stage_labels, with_network};
 use nnunet_pyformats::json::Json;
 use nnunet_pyformats::pickle::Value;
+use nnunet_recipe::Recipe;
 
 use super::error::TrainError;
+use super::fresh::Fresh;
+use super::parts::Parts;
 use super::request::TrainRequest;
 use super::run_folder::RunFolder;
-use super::schedule::PolynomialDecay;
+use super::sampling::Sampling;
 use super::state::Identity;
 use crate::augment::policy::deep_supervision_scales;
 use crate::augment::{AugmentationPolicy, ConfigurationFacts};
@@ -41,13 +45,21 @@ pub(super) struct Setup {
     pub validation_cases: Vec<String>,
     pub policy: AugmentationPolicy,
     pub graph: Graph,
-    pub optimiser: SgdOptions,
     pub step: StepSpec,
-    pub schedule: PolynomialDecay,
+    pub schedule: Arc<dyn Schedule>,
+    pub sampling: Arc<dyn Sampling>,
     pub identity: Identity,
     /// Where the split comes from, and what is odd about it.
     pub remarks: SplitRemarks,
-    /// Held for the whole run: nobody else trains this fold, and nobody preprocesses its cases.
+    /// Held for the whole run.
+    pub held: Held,
+}
+
+/// What a training holds. The fields are dropped in this order.
+pub(super) struct Held {
+    /// What was made for it.
+    pub fresh: Fresh,
+    /// Nobody else trains this fold, and nobody preprocesses its cases.
     _locks: [Option<FolderLock>; 2],
 }
 
@@ -71,9 +83,10 @@ impl Documents {
         let preprocessed = folders.preprocessed()?.join(request.dataset.as_str());
         let plans = Plans::of_dataset(&preprocessed, &request.plans)?;
         let mut configuration = plans.configuration(&request.configuration)?;
-        if let Some(batch_size) = request.batch_size {
+        if let Some(batch_size) = request.recipe.batch_size {
             configuration = configuration.with_batch_size(batch_size);
         }
+        configuration = with_network(configuration, &request.recipe.network)?;
         let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
         let labels = LabelManager::new(&dataset)?;
         Ok(Self { preprocessed, plans, configuration, dataset, labels })
@@ -89,7 +102,7 @@ impl Documents {
         Ok(RunFolder::new(
             folders.results()?,
             request.dataset.as_str(),
-            &request.recipe.trainer,
+            &request.recipe.name,
             self.plans.plans_name(),
             configuration,
             request.fold,
@@ -116,7 +129,7 @@ impl Setup {
             self.plans.clone(),
             self.configuration.clone(),
             self.dataset.clone(),
-            self.request.recipe.trainer.clone(),
+            self.request.recipe.name.clone(),
             self.identity.mirroring_axes.clone().unwrap_or_default(),
         )?)
     }
@@ -125,17 +138,19 @@ impl Setup {
     ///
     /// # Errors
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an
-    /// earlier run is changed then.
+    /// earlier run is changed then, and nothing new is left.
     pub(super) fn new(
-        request: TrainRequest,
+        mut request: TrainRequest,
+        parts: &Parts,
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
+        request.recipe.batch_size = request.batch_size.or(request.recipe.batch_size);
         let documents = Documents::read(&request, folders)?;
         let configuration = &documents.configuration;
         let cases_folder = documents.preprocessed.join(&configuration.data_identifier);
         let folder = documents.run_folder(&request, folders, &configuration.name)?;
-        let locks = take_locks(&folder, &cases_folder, &request, progress)?;
+        let held = take_locks(&folder, &cases_folder, &request, progress)?;
         folder
             .check_writable(&configuration.next_stage)
             .map_err(|(path, source)| TrainError::Io { path, source })?;
@@ -151,45 +166,44 @@ impl Setup {
         };
         Self::decide(
             request,
+            parts,
             folder,
             documents,
             previous_stage,
             split,
             SplitRemarks { origin, warnings },
-            locks,
+            held,
         )
     }
 
     fn decide(
         request: TrainRequest,
+        parts: &Parts,
         folder: RunFolder,
         documents: Documents,
         previous_stage: Option<PathBuf>,
         split: Split,
         remarks: SplitRemarks,
-        locks: [Option<FolderLock>; 2],
+        held: Held,
     ) -> Result<Self, TrainError> {
         let Documents { preprocessed, plans, configuration, dataset, labels } = documents;
         let recipe = &request.recipe;
-        let mut policy = AugmentationPolicy::default_for(&facts(&configuration, &labels, recipe)?)?;
-        if !recipe.mirroring {
-            policy.mirror.axes = [false; 3];
-        }
+        let facts = facts(&configuration, &labels, recipe)?;
+        let policy = parts.augmentation(recipe, &facts)?;
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
-        let optimiser =
-            SgdOptions { momentum: recipe.momentum, weight_decay: recipe.weight_decay, nesterov: true };
         let step = StepSpec {
-            loss: loss(&configuration, &labels, graph.outputs().len())?,
-            optimiser: OptimiserSpec::Sgd(optimiser),
+            loss: parts.loss(recipe, &loss_facts(&configuration, &labels, &graph)?)?,
+            optimiser: parts.optimiser(recipe)?,
             gradient_norm_limit: recipe.gradient_norm_limit,
         };
         let identity = Identity {
-            trainer: recipe.class_in_reference().to_owned(),
+            recipe: parts.in_full(recipe)?,
             init_args: init_args(&plans, &request, &dataset),
-            mirroring_axes: recipe.mirroring.then(|| policy.geometry.mirror_axes()),
+            mirroring_axes: policy.mirroring_axes.clone(),
         };
         Ok(Self {
-            schedule: PolynomialDecay::new(recipe.initial_learning_rate, recipe.epochs),
+            schedule: parts.schedule(recipe)?,
+            sampling: parts.sampling(recipe)?,
             folder,
             plans,
             configuration,
@@ -201,12 +215,11 @@ impl Setup {
             validation_cases: split.val,
             policy,
             graph,
-            optimiser,
             step,
             identity,
             remarks,
             request,
-            _locks: locks,
+            held,
         })
     }
 
@@ -227,8 +240,10 @@ fn take_locks(
     cases: &Path,
     request: &TrainRequest,
     progress: &dyn Progress,
-) -> Result<[Option<FolderLock>; 2], TrainError> {
-    std::fs::create_dir_all(folder.fold())
+) -> Result<Held, TrainError> {
+    let mut fresh = Fresh::default();
+    fresh
+        .make_folder(folder.fold())
         .map_err(|source| TrainError::Io { path: folder.fold().to_owned(), source })?;
     let what = format!("a training of {} {} fold {}", request.dataset, request.configuration, request.fold);
     let fold = LockRequest {
@@ -238,14 +253,19 @@ fn take_locks(
         what: &what,
         advice: "wait for it to end or stop it; other folds, trainers and plans can be trained at the same time",
     };
+    let lock_of_cases = lock_beside(cases);
     let cases = LockRequest {
         folder: cases,
-        file: &lock_beside(cases),
+        file: &lock_of_cases,
         hold: Hold::Together,
         what: &what,
         advice: "train when it has ended",
     };
-    Ok([fold.take(progress)?, cases.take(progress)?])
+    fresh.note(&folder.lock());
+    let mut held = Held { fresh, _locks: [fold.take(progress)?, None] };
+    held.fresh.note(&lock_of_cases);
+    held._locks[1] = cases.take(progress)?;
+    Ok(held)
 }
 
 /// Every case of a cascade's training needs the previous stage's segmentation.
@@ -304,20 +324,18 @@ fn facts(
     })
 }
 
-fn loss(
+fn loss_facts(
     configuration: &Configuration,
     labels: &LabelManager,
-    outputs: usize,
-) -> Result<LossSpec, TrainError> {
-    let batch_dice = configuration.batch_dice;
-    let loss = if labels.has_regions() {
-        let has_ignore = labels.ignore_label().is_some();
-        ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
-    } else {
-        let ignore_label = labels.ignore_label().map(stored_label).transpose()?;
-        ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
-    };
-    Ok(LossSpec::deep_supervision(loss, outputs))
+    graph: &Graph,
+) -> Result<LossFacts, TrainError> {
+    Ok(LossFacts {
+        regions: labels.has_regions(),
+        ignore_label: labels.ignore_label().map(stored_label).transpose()?,
+        batch_dice: configuration.batch_dice,
+        classes: labels.num_segmentation_heads(),
+        outputs: graph.outputs().len(),
+    })
 }
 
 /// The constructor's arguments of the reference's trainer.

@@ -3,16 +3,18 @@
 use nnunet_base::progress::{Event, Progress};
 use nnunet_graph::Graph;
 use nnunet_graph::backend::TrainingSession;
+use nnunet_recipe::Recipe;
 
 use super::error::TrainError;
 use super::request::Start;
 use super::run_folder::RunFolder;
 use super::state;
 
-/// Puts the starting weights and state into `session`, which trains `graph`.
+/// Puts the starting weights and state into `session`, which trains `graph` as `recipe` says.
 pub(super) fn starting_state(
     start: &Start,
     folder: &RunFolder,
+    recipe: &Recipe,
     graph: &Graph,
     session: &mut dyn TrainingSession,
     progress: &dyn Progress,
@@ -28,10 +30,10 @@ pub(super) fn starting_state(
             advice: "validation needs it: finish the training (train ... --c), or validate with the other checkpoint \
                      (--val with or without --val_best)",
         }),
-        Start::From(path) => state::load(path, graph, session),
+        Start::From(path) => state::load(path, graph, session, None),
         Start::Resume => match folder.resumable_checkpoint() {
             Some(path) => {
-                let state = state::load(&path, graph, session)?;
+                let state = state::load(&path, graph, session, Some(recipe))?;
                 let line = format!("continuing from {}, epoch {}", path.display(), state.epoch);
                 progress.event(Event::Message(&line));
                 Ok(state)

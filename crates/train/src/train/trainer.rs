@@ -10,12 +10,14 @@ use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::Folders;
 use nnunet_graph::backend::{Snapshot, TrainingSession};
 use nnunet_graph::{Graph, Parameters, init};
+use nnunet_recipe::{GroupRule, Recipe};
 
 use super::data::{Loaders, Sources};
 use super::error::TrainError;
-use super::groups::{ParameterGroup, rate_factors};
+use super::groups::{Members, ParameterGroup, rate_factors};
 use super::hook::StepHook;
 use super::observers::FoldRecords;
+use super::parts::Parts;
 use super::request::TrainRequest;
 use super::run_folder::RunFolder;
 use super::setup::Setup;
@@ -45,7 +47,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// Reads plans, dataset and splits, builds the network and puts the starting state into it.
+    /// Reads plans, dataset and splits, builds the network and puts the starting state into it. The recipe names built-in
+    /// parts.
     ///
     /// # Errors
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an earlier run
@@ -55,20 +58,34 @@ impl Training {
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
-        let setup = Setup::new(request, folders, progress)?;
+        Self::prepare_with(request, &Parts::default(), folders, progress)
+    }
+
+    /// The same with the parts that the recipe may name.
+    ///
+    /// # Errors
+    /// See [`Training::prepare`].
+    pub fn prepare_with(
+        request: TrainRequest,
+        parts: &Parts,
+        folders: &Folders,
+        progress: &dyn Progress,
+    ) -> Result<Self, TrainError> {
+        let mut setup = Setup::new(request, parts, folders, progress)?;
         let request = &setup.request;
         let parameters = init::initialise(&setup.graph, request.seed);
         let mut session = request.backend.training(&setup.graph, parameters, &setup.step)?;
-        let state = starting_state(&request.start, &setup.folder, &setup.graph, &mut *session, progress)?;
+        let (start, recipe) = (&request.start, &setup.identity.recipe);
+        let state = starting_state(start, &setup.folder, recipe, &setup.graph, &mut *session, progress)?;
         let training = Self {
-            records: FoldRecords::create(setup.folder.fold())?,
+            records: FoldRecords::create(setup.folder.fold(), &mut setup.held.fresh)?,
             session,
             unsaved: state == state::Progress::default(),
             state,
             begun: false,
             sources: None,
             loaders: None,
-            rate_factors: Vec::new(),
+            rate_factors: rate_factors(&setup.graph, &groups(&setup.request.recipe))?,
             hooks: Vec::new(),
             teacher: None,
             setup,
@@ -130,7 +147,7 @@ impl Training {
     }
 
     /// Lets groups of parameters learn at other rates, or freezes them, from the next step on. A parameter belongs to the first
-    /// group that contains it; those in none learn at the rate of the schedule.
+    /// group that contains it; those in none learn at the rate of the schedule. The groups of the recipe are replaced.
     ///
     /// # Errors
     /// A prefix that no parameter's name begins with; a factor below 0.
@@ -168,6 +185,7 @@ impl Training {
     /// What goes wrong; [`TrainError::Interrupted`] after a cancellation, which says whether the state is saved.
     pub fn run(&mut self, ctx: Ctx<'_>) -> Result<(), TrainError> {
         if self.is_complete() {
+            self.setup.held.fresh.keep();
             return self.say("all epochs are done already", ctx.progress);
         }
         while !self.is_complete() {
@@ -181,6 +199,7 @@ impl Training {
     /// # Errors
     /// A case that cannot be predicted; an output that cannot be written; a cancellation.
     pub fn validate(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
+        self.setup.held.fresh.keep();
         let setup = &self.setup;
         let summary = Validation {
             spec: &setup.spec()?,
@@ -210,4 +229,13 @@ impl Training {
         progress.event(Event::Warning(warning));
         self.records.line(&format!("WARNING: {warning}"))
     }
+}
+
+/// The groups of parameters that the recipe names.
+fn groups(recipe: &Recipe) -> Vec<ParameterGroup> {
+    let group = |rule: &GroupRule| ParameterGroup {
+        members: Members::Prefixes(rule.prefixes.clone()),
+        rate_factor: rule.rate_factor,
+    };
+    recipe.parameter_groups.iter().map(group).collect()
 }

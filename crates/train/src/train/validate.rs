@@ -14,6 +14,7 @@ use super::run_folder::RunFolder;
 use nnunet_assess::evaluate::Summary;
 use nnunet_assess::evaluate::folder::evaluate_pairs;
 use nnunet_base::Ctx;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::plan::Configuration;
 use nnunet_data::preprocess::{CaseFiles, PreprocessError, PreviousStage, StoredCase, append_one_hot};
 use nnunet_infer::model::ModelSpec;
@@ -100,14 +101,14 @@ impl Validation<'_> {
         let mut predictor = Predictor::borrowing(spec, session, WindowOptions::default());
         match pipeline.run(&mut predictor, &cases, ctx) {
             Ok(_) => Ok(()),
-            Err(PredictError::Interrupted) => Err(self.interrupted()),
+            Err(PredictError::Interrupted(_)) => Err(self.interrupted()),
             Err(PredictError::Cases { faults, total }) => Err(TrainError::Validation { faults, total }),
             Err(error) => Err(error.into()),
         }
     }
 
     fn interrupted(&self) -> TrainError {
-        TrainError::ValidationInterrupted { checkpoint: self.has_checkpoint }
+        TrainError::ValidationInterrupted { checkpoint: self.has_checkpoint, source: Interrupted }
     }
 
     /// The stages of a cascade that take these segmentations as input.

@@ -92,10 +92,10 @@ fn check_precision(name: &str, precision: Precision) {
     let outputs = graph.outputs().len();
     let loss = if labels.has_regions() {
         let has_ignore = labels.ignore_label().is_some();
-        ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
+        ScaleLossSpec::dice_and_binary_cross_entropy(batch_dice, has_ignore)
     } else {
         let ignore_label = labels.ignore_label().map(|l| l as i16);
-        ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
+        ScaleLossSpec::dice_and_cross_entropy(batch_dice, ignore_label)
     };
     let before = weights(name, "weights0.npz", &graph);
     let cpu = CpuOptions { threads: 2, precision, ..CpuOptions::default() };

@@ -1,6 +1,8 @@
-//! Learning-rate schedules: the rate is set once per epoch, before it.
+//! Polynomial decay.
 
-/// Polynomial decay, nnU-Net's default: `initial * (1 - epoch / epochs)^exponent`.
+use super::Schedule;
+
+/// nnU-Net's default: `initial * (1 - epoch / epochs)^exponent`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PolynomialDecay {
     /// Rate of epoch 0.
@@ -12,13 +14,18 @@ pub struct PolynomialDecay {
 }
 
 impl PolynomialDecay {
-    /// nnU-Net's default: exponent 0.9.
-    pub fn new(initial: f64, epochs: usize) -> Self {
-        Self { initial, epochs, exponent: 0.9 }
-    }
+    /// nnU-Net's exponent.
+    pub const EXPONENT: f64 = 0.9;
 
-    /// Learning rate of `epoch`, counted from 0; 0 after the last one.
-    pub fn rate(&self, epoch: usize) -> f64 {
+    /// nnU-Net's default, with exponent 0.9.
+    pub fn new(initial: f64, epochs: usize) -> Self {
+        Self { initial, epochs, exponent: Self::EXPONENT }
+    }
+}
+
+impl Schedule for PolynomialDecay {
+    /// 0 after the last epoch.
+    fn rate(&self, epoch: usize) -> f64 {
         let left = 1.0 - epoch as f64 / self.epochs as f64;
         self.initial * left.max(0.0).powf(self.exponent)
     }

@@ -1,99 +1,23 @@
-//! Rotation and scaling of image and segmentation about the centre of a crop, resampled onto a patch.
+//! A crop resampled onto a patch that is displaced, rotated, scaled and shifted.
 //!
-//! Output voxel v (relative to the patch centre) reads the input at A v (relative to the crop
-//! centre), with A = Rz Ry Rx S for volumes and R S within slices; factors above one make objects
+//! Output voxel v (relative to the patch centre) reads the input at A (v + u(v)) + c (relative to the crop centre), with
+//! A = Rz Ry Rx S for volumes and R S within slices, the displacement u and the shift c; factors above one make objects
 //! smaller. Images: linear interpolation, 0 outside. Segmentations: every label's indicator is
 //! interpolated linearly, scaled by 1000 and rounded to half precision, and the largest wins; -1
 //! takes part as the label of the outside. Ties go to the nearest voxel's label if it is among the
-//! tied, else to the smallest label. Axis order (z, y, x); angles in radians.
+//! tied, else to the smallest label. Either may take the nearest voxel instead. Axis order (z, y, x).
 //!
 //! Coordinates are computed in f32 in the reference's order of operations. Images agree with the
 //! reference to 1e-5 of the intensity range, segmentations exactly but for rounding of exact ties.
 
-use super::random::{UniformRange, happens};
 use half::f16;
 use nnunet_volume::ChannelVolume;
-use rand::Rng;
+
+use super::affine::Affine;
+use super::elastic::Displacement;
 
 /// Label of voxels outside of the crop.
 pub const OUTSIDE_LABEL: i16 = -1;
-
-/// Whether patches are rotated in space or slice by slice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SpatialMode {
-    /// All three axes.
-    Volume,
-    /// The last two axes, the same for every slice of a patch.
-    Slices,
-}
-
-/// How often and how far patches are rotated and scaled.
-#[derive(Debug, Clone, PartialEq)]
-pub struct SpatialPolicy {
-    /// In space or slice by slice.
-    pub mode: SpatialMode,
-    /// Probability of rotating a sample.
-    pub rotation_probability: f64,
-    /// Angle in radians, drawn for each axis.
-    pub rotation: UniformRange,
-    /// Probability of scaling a sample.
-    pub scaling_probability: f64,
-    /// Factor of the sampling grid, one for all axes.
-    pub scaling: UniformRange,
-}
-
-/// The linear map from patch coordinates to crop coordinates.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Affine {
-    /// Of (z, y, x).
-    Volume([[f64; 3]; 3]),
-    /// Of (y, x), the same in every slice.
-    Slices([[f64; 2]; 2]),
-}
-
-impl SpatialPolicy {
-    /// The map for one sample; `None` for a plain crop without interpolation.
-    pub fn draw(&self, rng: &mut impl Rng) -> Option<Affine> {
-        let rotate = happens(self.rotation_probability, rng);
-        let scale = happens(self.scaling_probability, rng);
-        if !rotate && !scale {
-            return None;
-        }
-        let mut angle = || if rotate { self.rotation.sample(rng) } else { 0.0 };
-        match self.mode {
-            SpatialMode::Volume => {
-                let angles = [angle(), angle(), angle()];
-                let factor = if scale { self.scaling.sample(rng) } else { 1.0 };
-                Some(Affine::Volume(volume_matrix(angles, [factor; 3])))
-            }
-            SpatialMode::Slices => {
-                let angle = angle();
-                let factor = if scale { self.scaling.sample(rng) } else { 1.0 };
-                Some(Affine::Slices(slice_matrix(angle, [factor; 2])))
-            }
-        }
-    }
-}
-
-/// Rz Ry Rx S for `angles` about the axes (first, second, third) in radians and `factors` per axis.
-pub fn volume_matrix(angles: [f64; 3], factors: [f64; 3]) -> [[f64; 3]; 3] {
-    let [(sa, ca), (sb, cb), (sc, cc)] = angles.map(f64::sin_cos);
-    let first = [[1.0, 0.0, 0.0], [0.0, ca, -sa], [0.0, sa, ca]];
-    let second = [[cb, 0.0, sb], [0.0, 1.0, 0.0], [-sb, 0.0, cb]];
-    let third = [[cc, -sc, 0.0], [sc, cc, 0.0], [0.0, 0.0, 1.0]];
-    let rotation = product(product(third, second), first);
-    rotation.map(|row| std::array::from_fn(|d| row[d] * factors[d]))
-}
-
-/// R S for `angle` in radians and `factors` per axis.
-pub fn slice_matrix(angle: f64, factors: [f64; 2]) -> [[f64; 2]; 2] {
-    let (sine, cosine) = angle.sin_cos();
-    [[cosine * factors[0], -sine * factors[1]], [sine * factors[0], cosine * factors[1]]]
-}
-
-fn product(a: [[f64; 3]; 3], b: [[f64; 3]; 3]) -> [[f64; 3]; 3] {
-    std::array::from_fn(|i| std::array::from_fn(|j| (0..3).map(|k| a[i][k] * b[k][j]).sum()))
-}
 
 /// Buffers that [`resample`] reuses from sample to sample.
 #[derive(Debug, Default)]
@@ -103,8 +27,39 @@ pub struct SpatialScratch {
     row: Row,
 }
 
-/// Resamples a crop (image and segmentation of one shape) onto a patch of `patch` (z, y, x) voxels.
-/// With [`Affine::Slices`] the crop and the patch must have the same number of slices.
+/// How values between voxels are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interpolation {
+    /// Linear for images, the label with the largest linear share for segmentations.
+    Linear,
+    /// The nearest voxel; halves go to the even index.
+    Nearest,
+}
+
+/// Where the voxels of a patch are read, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Rotation and scaling.
+    pub affine: Affine,
+    /// Displacement of every voxel before rotation and scaling.
+    pub displacement: Option<Displacement>,
+    /// Shift (z, y, x) in voxels of the crop after them.
+    pub shift: [f32; 3],
+    /// For the image.
+    pub image: Interpolation,
+    /// For the segmentation.
+    pub segmentation: Interpolation,
+}
+
+impl Sampling {
+    /// Rotation and scaling only, linear.
+    pub fn affine(affine: Affine) -> Self {
+        let (image, segmentation) = (Interpolation::Linear, Interpolation::Linear);
+        Self { affine, displacement: None, shift: [0.0; 3], image, segmentation }
+    }
+}
+
+/// Rotates and scales a crop onto a patch, linearly; see [`resample_with`].
 pub fn resample(
     image: &ChannelVolume<f32>,
     segmentation: &ChannelVolume<i16>,
@@ -112,10 +67,21 @@ pub fn resample(
     patch: [usize; 3],
     scratch: &mut SpatialScratch,
 ) -> (ChannelVolume<f32>, ChannelVolume<i16>) {
+    resample_with(image, segmentation, &Sampling::affine(*affine), patch, scratch)
+}
+
+/// Resamples a crop (image and segmentation of one shape) onto a patch of `patch` (z, y, x) voxels.
+/// With [`Affine::Slices`] the crop and the patch must have the same number of slices.
+pub fn resample_with(
+    image: &ChannelVolume<f32>,
+    segmentation: &ChannelVolume<i16>,
+    sampling: &Sampling,
+    patch: [usize; 3],
+    scratch: &mut SpatialScratch,
+) -> (ChannelVolume<f32>, ChannelVolume<i16>) {
     let shape = image.shape();
-    let grid = Grid::new(affine, shape, patch);
-    let padded = grid.padded;
-    let padded_len: usize = padded.iter().product();
+    let grid = Grid::new(sampling, shape, patch);
+    let padded_len: usize = grid.kept.iter().product();
     pad_into(image, &grid, 0.0, &mut scratch.image);
     pad_into(segmentation, &grid, OUTSIDE_LABEL, &mut scratch.labels);
     let mut patch_image = ChannelVolume::filled(image.channels(), patch, 0.0f32);
@@ -123,21 +89,26 @@ pub fn resample(
     let strides = grid.strides;
     for z in 0..patch[0] {
         for y in 0..patch[1] {
-            grid.locate_row(z, y, &mut scratch.row);
+            match &sampling.displacement {
+                None => grid.locate_row(z, y, &mut scratch.row),
+                Some(displacement) => grid.locate_displaced_row(z, y, displacement, &mut scratch.row),
+            }
             let row = &scratch.row;
             let span = (z * patch[1] + y) * patch[2]..(z * patch[1] + y + 1) * patch[2];
             for (c, source) in scratch.image.chunks_exact(padded_len).enumerate() {
                 let target = &mut patch_image.channel_mut(c)[span.clone()];
-                match affine {
-                    Affine::Volume(_) => interpolate_volume(source, strides, row, target),
-                    Affine::Slices(_) => interpolate_slice(source, strides, row, target),
+                match (sampling.image, grid.first) {
+                    (Interpolation::Nearest, first) => take_nearest(source, strides, first, row, target),
+                    (Interpolation::Linear, 0) => interpolate_volume(source, strides, row, target),
+                    (Interpolation::Linear, _) => interpolate_slice(source, strides, row, target),
                 }
             }
             for (c, source) in scratch.labels.chunks_exact(padded_len).enumerate() {
                 let target = &mut patch_labels.channel_mut(c)[span.clone()];
-                match affine {
-                    Affine::Volume(_) => vote_volume(source, strides, row, target),
-                    Affine::Slices(_) => vote_slice(source, strides, row, target),
+                match (sampling.segmentation, grid.first) {
+                    (Interpolation::Nearest, first) => take_nearest(source, strides, first, row, target),
+                    (Interpolation::Linear, 0) => vote_volume(source, strides, row, target),
+                    (Interpolation::Linear, _) => vote_slice(source, strides, row, target),
                 }
             }
         }
@@ -145,15 +116,31 @@ pub fn resample(
     (patch_image, patch_labels)
 }
 
-/// Copies every channel with one voxel of `outside` before and two after each sampled axis: clamped
-/// coordinates then read the outside there, without a test per voxel.
+/// Copies the part of every channel that the patch may read. The crop is padded with one voxel of `outside` before and
+/// two after each sampled axis: clamped coordinates then read the outside there, without a test per voxel.
 fn pad_into<T: Copy>(volume: &ChannelVolume<T>, grid: &Grid, outside: T, padded: &mut Vec<T>) {
-    let len: usize = grid.padded.iter().product();
-    padded.clear();
+    let (shape, kept) = (volume.shape(), grid.kept);
+    let len: usize = kept.iter().product();
     padded.resize(len * volume.channels(), outside);
-    let start = grid.before.map(|b| -(b as isize));
+    // The place in the crop of a place in the kept part, where it is inside.
+    let inside =
+        |d: usize, i: usize| (grid.start[d] + i).checked_sub(grid.before[d]).filter(|i| *i < shape[d]);
+    let row_start = grid.start[2].saturating_sub(grid.before[2]).min(shape[2]);
+    let left = grid.before[2].saturating_sub(grid.start[2]).min(kept[2]);
+    let width = (shape[2] - row_start).min(kept[2] - left);
     for (c, target) in padded.chunks_exact_mut(len.max(1)).enumerate() {
-        super::crop::copy_box(volume.channel(c), volume.shape(), start, target, grid.padded);
+        let channel = volume.channel(c);
+        for (i, row) in target.chunks_exact_mut(kept[2]).enumerate() {
+            match (inside(0, i / kept[1]), inside(1, i % kept[1])) {
+                (Some(z), Some(y)) => {
+                    let source = (z * shape[1] + y) * shape[2] + row_start;
+                    row[..left].fill(outside);
+                    row[left..left + width].copy_from_slice(&channel[source..source + width]);
+                    row[left + width..].fill(outside);
+                }
+                _ => row.fill(outside),
+            }
+        }
     }
 }
 
@@ -170,34 +157,60 @@ struct Row {
 
 struct Grid {
     matrix: [[f32; 3]; 3],
+    shift: [f32; 3],
     /// First axis that is interpolated.
     first: usize,
     shape: [usize; 3],
     patch: [usize; 3],
+    /// Voxels of padding before the crop.
     before: [usize; 3],
-    padded: [usize; 3],
+    /// First index of the padded crop that the patch may read, and the number of those that it may.
+    start: [usize; 3],
+    kept: [usize; 3],
     strides: [usize; 3],
 }
 
 impl Grid {
-    fn new(affine: &Affine, shape: [usize; 3], patch: [usize; 3]) -> Self {
-        let (matrix, first) = match affine {
+    fn new(sampling: &Sampling, shape: [usize; 3], patch: [usize; 3]) -> Self {
+        let (matrix, first) = match sampling.affine {
             Affine::Volume(m) => (m.map(|row| row.map(|v| v as f32)), 0),
             Affine::Slices(m) => {
                 let m = m.map(|row| row.map(|v| v as f32));
                 ([[1.0, 0.0, 0.0], [0.0, m[0][0], m[0][1]], [0.0, m[1][0], m[1][1]]], 1)
             }
         };
-        let sampled = |d: usize| d >= first;
-        let padded: [usize; 3] = std::array::from_fn(|d| shape[d] + if sampled(d) { 3 } else { 0 });
+        let mut shift = sampling.shift;
+        if let Some(displacement) = &sampling.displacement
+            && displacement.centred
+        {
+            // The displaced patch as a whole stays where it is: the mean of A (v + u) is A's of the mean of u.
+            let mean = displacement.mean();
+            for d in first..3 {
+                shift[d] -= (first..3).map(|k| matrix[d][k] * mean[k]).sum::<f32>();
+            }
+        }
+        let farthest = sampling.displacement.as_ref().map_or([0.0; 3], Displacement::largest);
+        let (mut start, mut kept) = ([0; 3], shape);
+        for d in first..3 {
+            let half: f64 = (first..3)
+                .map(|k| f64::from(matrix[d][k].abs()) * ((patch[k] as f64 - 1.0) / 2.0 + farthest[k]))
+                .sum();
+            let (size, middle) = (shape[d] as f64, f64::from(shift[d]) + (shape[d] as f64 - 1.0) / 2.0);
+            // One voxel more on either side, for what f32 rounds.
+            start[d] = (middle - half).clamp(-1.0, size).floor().max(0.0) as usize;
+            let last = (middle + half).clamp(-1.0, size).floor() as isize + 3;
+            kept[d] = last.min(shape[d] as isize + 2) as usize + 1 - start[d];
+        }
         Self {
             matrix,
+            shift,
             first,
             shape,
             patch,
-            before: std::array::from_fn(|d| usize::from(sampled(d))),
-            padded,
-            strides: [padded[1] * padded[2], padded[2], 1],
+            before: std::array::from_fn(|d| usize::from(d >= first)),
+            start,
+            kept,
+            strides: [kept[1] * kept[2], kept[2], 1],
         }
     }
 
@@ -215,21 +228,54 @@ impl Grid {
             let across = if self.first == 0 { m[0] * centred(0, z) } else { 0.0 } + m[1] * centred(1, y);
             let size = self.shape[d] as f32;
             let half = size / 2.0;
-            let stride = self.strides[d] as u32;
+            let shift = self.shift[d];
+            let (start, stride) = (self.start[d] as u32, self.strides[d] as u32);
             row.fraction[d].resize(width, 0.0);
             let fractions = row.fraction[d][..width].iter_mut();
             let cells = fractions.zip(&mut row.offset).zip(&mut row.odd);
             for (x, ((fraction, offset), odd)) in cells.enumerate() {
-                let position = across + m[2] * centred(2, x);
-                let index = ((position / half + 1.0) * size - 1.0) / 2.0;
-                let index = index.max(-1.0).min(size);
-                let padded_index = (index + 1.0) as u32;
-                *fraction = index - (padded_index as f32 - 1.0);
-                *offset += padded_index * stride;
+                let position = across + m[2] * centred(2, x) + shift;
+                let (padded_index, rest) = corner(position, half, size);
+                *fraction = rest;
+                *offset += (padded_index - start) * stride;
                 *odd |= ((padded_index & 1 ^ 1) as u8) << d;
             }
         }
     }
+
+    /// Locates the voxels (z, y, 0..) of the patch, displaced.
+    fn locate_displaced_row(&self, z: usize, y: usize, displacement: &Displacement, row: &mut Row) {
+        let width = self.patch[2];
+        let centred = |d: usize, i: usize| (1.0 - self.patch[d] as f32) / 2.0 + i as f32;
+        row.offset.clear();
+        row.offset.resize(width, if self.first == 0 { 0 } else { (z * self.strides[0]) as u32 });
+        row.odd.clear();
+        row.odd.resize(width, 0);
+        row.fraction.iter_mut().for_each(|fraction| fraction.resize(width, 0.0));
+        for x in 0..width {
+            let moved = displacement.at(z, y, x);
+            let at = [centred(0, z) + moved[0], centred(1, y) + moved[1], centred(2, x) + moved[2]];
+            for d in self.first..3 {
+                let m = self.matrix[d];
+                let position = (self.first..3).map(|k| m[k] * at[k]).sum::<f32>() + self.shift[d];
+                let size = self.shape[d] as f32;
+                let (padded_index, rest) = corner(position, size / 2.0, size);
+                row.fraction[d][x] = rest;
+                row.offset[x] += (padded_index - self.start[d] as u32) * self.strides[d] as u32;
+                row.odd[x] |= ((padded_index & 1 ^ 1) as u8) << d;
+            }
+        }
+    }
+}
+
+/// The padded index below `position`, which is relative to the centre of an axis of `size` voxels, and the distance from
+/// it. `half` is size / 2.
+#[inline(always)]
+fn corner(position: f32, half: f32, size: f32) -> (u32, f32) {
+    let index = ((position / half + 1.0) * size - 1.0) / 2.0;
+    let index = index.max(-1.0).min(size);
+    let padded_index = (index + 1.0) as u32;
+    (padded_index, index - (padded_index as f32 - 1.0))
 }
 
 fn mix(a: f32, b: f32, weight: f32) -> f32 {
@@ -257,6 +303,16 @@ fn interpolate_slice(source: &[f32], strides: [usize; 3], row: &Row, target: &mu
         let offset = row.offset[i] as usize;
         let s = &source[offset..offset + sy + 2];
         *value = mix(mix(s[0], s[1], fx[i]), mix(s[sy], s[sy + 1], fx[i]), fy[i]);
+    }
+}
+
+fn take_nearest<T: Copy>(source: &[T], strides: [usize; 3], first: usize, row: &Row, target: &mut [T]) {
+    for (i, value) in target.iter_mut().enumerate() {
+        let up = (first..3).map(|d| {
+            let upper = nearest_is_upper(row.fraction[d][i], (row.odd[i] >> d) & 1 == 1);
+            usize::from(upper) * strides[d]
+        });
+        *value = source[row.offset[i] as usize + up.sum::<usize>()];
     }
 }
 
@@ -338,6 +394,7 @@ fn vote<const N: usize>(corners: [i16; N], weights: [f32; N], nearest: usize) ->
 
 #[cfg(test)]
 mod tests {
+    use super::super::affine::{slice_matrix, volume_matrix};
     use super::*;
 
     #[test]
@@ -347,6 +404,20 @@ mod tests {
         assert_eq!(vote([3, 5, 2, 5], [0.4, 0.1, 0.4, 0.1], 1), 2);
         // Differences below the spacing of half precision are ties.
         assert_eq!(vote([1, 2, 1, 2], [0.25, 0.25002, 0.25, 0.25], 0), 1);
+    }
+
+    #[test]
+    fn patches_far_outside_of_the_crop_read_nothing() {
+        let image = ChannelVolume::filled(1, [4, 5, 6], 7.0f32);
+        let labels = ChannelVolume::filled(1, [4, 5, 6], 2i16);
+        for shift in [[90.0, 0.0, 0.0], [0.0, -90.0, 0.0], [0.0, 0.0, 90.0], [-7.0, 9.0, 0.0]] {
+            let affine = Affine::Volume(volume_matrix([0.2, 0.1, 0.3], [1.0; 3]));
+            let sampling = Sampling { shift, ..Sampling::affine(affine) };
+            let scratch = &mut SpatialScratch::default();
+            let (patch, patch_labels) = resample_with(&image, &labels, &sampling, [3, 3, 3], scratch);
+            assert!(patch.data().iter().all(|v| *v == 0.0));
+            assert!(patch_labels.data().iter().all(|v| *v == OUTSIDE_LABEL));
+        }
     }
 
     #[test]
