@@ -11,7 +11,9 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use nnunet::backend::{self, BackendOptions};
-use nnunet::predict::{Model, Predictor, WindowOptions};
+use nnunet::predict::{Predictor, WindowOptions};
+use nnunet::progress::{Cancel, Silent};
+use nnunet::{Ctx, Folders, Project};
 
 pub use error::nnunet_last_error;
 use error::{Failure, guarded};
@@ -94,8 +96,18 @@ fn load(folder: &Path, options: Options) -> Result<LoadedModel, Failure> {
         let text = format!("step_size is {step_fraction}, expected above 0 and at most 1");
         return Err(Failure::Failed(text));
     }
-    let model = Model::load(folder, &[], "checkpoint_final.pth").map_err(Failure::of)?;
-    if let Some(previous) = &model.spec.configuration.previous_stage {
+    let mut backend_options = BackendOptions::default();
+    if options.threads > 0 {
+        backend_options.threads = options.threads as usize;
+    }
+    let project = Project::new(Folders::default()).with_backend(backend::cpu(&backend_options));
+    let window = WindowOptions { step_fraction, mirroring: options.mirroring != 0 };
+    let cancel = Cancel::new();
+    let predictor = project
+        .open_model(folder, window, Ctx::new(&Silent, &cancel))
+        .map_err(|error| Failure::Failed(error.to_string()))?;
+    let configuration = &predictor.spec().configuration;
+    if let Some(previous) = &configuration.previous_stage {
         let text = format!(
             "{}: this is the second stage of a cascade, which needs the segmentations of {previous}; predict it \
              with the program (nnunet predict)",
@@ -103,14 +115,7 @@ fn load(folder: &Path, options: Options) -> Result<LoadedModel, Failure> {
         );
         return Err(Failure::Failed(text));
     }
-    let mut backend_options = BackendOptions::default();
-    if options.threads > 0 {
-        backend_options.threads = options.threads as usize;
-    }
-    let backend = backend::cpu(&backend_options);
-    let window = WindowOptions { step_fraction, mirroring: options.mirroring != 0 };
-    let channels = model.spec.configuration.channels();
-    let predictor = Predictor::new(model.spec, model.weights, &*backend, window).map_err(Failure::of)?;
+    let channels = configuration.channels();
     Ok(LoadedModel { channels, predictor: Mutex::new(predictor) })
 }
 

@@ -28,7 +28,8 @@ impl Interrupted {
     pub(crate) fn new(error: &anyhow::Error, advice: &str) -> Self {
         let text = describe(error);
         let of_training = |cause: &(dyn std::error::Error + 'static)| {
-            matches!(cause.downcast_ref(), Some(TrainError::Interrupted { .. }))
+            let error = cause.downcast_ref().map(nnunet::Error::root);
+            matches!(error, Some(nnunet::Error::Train(TrainError::Interrupted { .. })))
         };
         // Only the training knows whether and where it has saved its state.
         Self(if error.chain().any(of_training) { text } else { format!("{text}; {advice}") })
@@ -104,7 +105,8 @@ mod tests {
         assert!(text.ends_with(&format!("; {advice}")), "{text}");
 
         let path = std::path::PathBuf::from("fold_0/checkpoint_latest.pth");
-        let error = anyhow!(TrainError::Interrupted { path: Some(path), source }).context("training");
+        let error = anyhow!(nnunet::Error::from(TrainError::Interrupted { path: Some(path), source }))
+            .context("training");
         assert!(!Interrupted::new(&error, advice).0.contains(advice));
         // An error of another stage within it.
         assert!(is_interruption(&anyhow!(TrainError::Evaluate(EvaluateError::Interrupted(source)))));

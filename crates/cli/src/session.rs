@@ -1,10 +1,10 @@
 //! What every verb needs: folders, threads, progress and the request to stop.
 
 use anyhow::Context;
-use nnunet::Ctx;
 use nnunet::progress::{Cancel, Event, Progress};
+use nnunet::{Ctx, Folders, Project, Registry};
 
-use crate::environment::{folder, variable};
+use crate::environment::{folder, path_variable, variable};
 use crate::flags::{Flag, Matches};
 use crate::interrupt;
 use crate::messages::UsageError;
@@ -17,8 +17,8 @@ pub(crate) const THREAD_FLAGS: &[Flag] =
 
 /// The surroundings of one run.
 pub(crate) struct Session {
-    /// The three folders.
-    pub(crate) folders: nnunet::dataset::Folders,
+    /// The folders with the parts to choose from. Networks run on the default device until a verb has read its flags.
+    pub(crate) project: Project,
     /// Where progress goes.
     pub(crate) display: Display,
     /// Where results go.
@@ -31,12 +31,18 @@ pub(crate) struct Session {
 
 impl Session {
     /// Reads the common flags and the environment, and raises `cancel` on interrupts from now on.
-    pub(crate) fn new(matches: &Matches, results: Results, cancel: Cancel) -> anyhow::Result<Self> {
-        let folders = nnunet::dataset::Folders {
+    pub(crate) fn new(
+        matches: &Matches,
+        results: Results,
+        cancel: Cancel,
+        registry: Registry,
+    ) -> anyhow::Result<Self> {
+        let folders = Folders {
             raw: folder(matches, "--raw", "nnUNet_raw"),
             preprocessed: folder(matches, "--preprocessed", "nnUNet_preprocessed"),
             results: folder(matches, "--results", "nnUNet_results"),
         };
+        let project = Project::new(folders).with_registry(registry).with_variables(path_variable);
         let style = matches.parsed("--progress", "bar, plain, json or none")?;
         let quiet = ["--no_pbar", "--disable_progress_bar"].iter().any(|flag| matches.has(flag));
         let style = style.unwrap_or(if quiet { Style::None } else { Style::default_for_terminal() });
@@ -46,13 +52,13 @@ impl Session {
             .build_global()
             .context("the thread pool could not be started")?;
         interrupt::listen(cancel.clone())?;
-        Ok(Self { folders, display: Display::new(style, results.clone()), results, cancel, threads })
+        Ok(Self { project, display: Display::new(style, results.clone()), results, cancel, threads })
     }
 
-    /// The same session in other folders.
-    pub(crate) fn with_folders(&self, folders: nnunet::dataset::Folders) -> Self {
+    /// The same session with another project.
+    pub(crate) fn with_project(&self, project: Project) -> Self {
         Self {
-            folders,
+            project,
             display: self.display.clone(),
             results: self.results.clone(),
             cancel: self.cancel.clone(),
@@ -111,12 +117,12 @@ fn threads(matches: &Matches) -> Result<usize, UsageError> {
 }
 
 /// The line of `--version`.
-pub(crate) fn version() -> anyhow::Result<String> {
+pub(crate) fn version(registry: &Registry) -> anyhow::Result<String> {
     let level = crate::commands::network_flags::cpu_level()?;
     Ok(format!(
         "nnunet {} (commit {}, cpu level {level:?}, devices: {})",
         env!("CARGO_PKG_VERSION"),
         env!("NNUNET_COMMIT"),
-        nnunet::backend::names().join(", ")
+        registry.devices.names().collect::<Vec<_>>().join(", ")
     ))
 }

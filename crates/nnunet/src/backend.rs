@@ -1,19 +1,23 @@
 //! Which device runs the networks: the one place that knows the backends of this build.
 //!
 //! ```
-//! use nnunet::backend::{self, BackendOptions};
+//! use nnunet::{Registry, backend::BackendOptions};
 //!
+//! let registry = Registry::default();
 //! let options = BackendOptions { threads: 2, ..BackendOptions::default() };
-//! assert_eq!(backend::by_name("cpu", &options)?.host_threads(), 2);
-//! assert!(backend::by_name("abacus", &options).is_err());
-//! # Ok::<(), backend::UnknownDevice>(())
+//! assert_eq!(registry.device("cpu", &options)?.host_threads(), 2);
+//! assert!(registry.device("abacus", &options).is_err());
+//! # Ok::<(), nnunet::Error>(())
 //! ```
 
 use std::sync::Arc;
 
+use nnunet_base::parts::{Named, UnknownName};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 pub use nnunet_exec_cpu::{CpuLevel, Precision};
 pub use nnunet_graph::backend::Backend;
+
+use crate::registry::Registry;
 
 /// The name that stands for the best device of this build and machine.
 pub const AUTO: &str = "auto";
@@ -42,25 +46,33 @@ impl Default for BackendOptions {
 
 /// A device that this build does not have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("this build has no {name}; it has: {}", names().join(", "))]
-pub struct UnknownDevice {
-    /// What was asked for.
-    pub name: String,
-}
+#[error(
+    "this build has no {}{}; it has: {}",
+    .0.name,
+    .0.closest.as_ref().map_or_else(String::new, |name| format!(" (did you mean {name}?)")),
+    .0.known.join(", ")
+)]
+pub struct UnknownDevice(pub UnknownName);
+
+/// Makes the backend of a device.
+pub type DeviceBuilder = Arc<dyn Fn(&BackendOptions) -> Arc<dyn Backend> + Send + Sync>;
 
 /// The devices of this build, the best first.
-pub fn names() -> &'static [&'static str] {
-    &["cpu"]
+pub fn devices() -> Named<DeviceBuilder> {
+    Named::new("device").with("cpu", "the CPU", Arc::new(cpu))
 }
 
-/// The backend for the device `name`: one of [`names`], or [`AUTO`] for the best.
-///
-/// # Errors
-/// Any other name.
-pub fn by_name(name: &str, options: &BackendOptions) -> Result<Arc<dyn Backend>, UnknownDevice> {
-    match name {
-        "cpu" | AUTO => Ok(cpu(options)),
-        _ => Err(UnknownDevice { name: name.to_owned() }),
+impl Registry {
+    /// The backend for the device `name`: one of the registered ones, or [`AUTO`] for the best.
+    ///
+    /// # Errors
+    /// Any other name.
+    pub fn device(&self, name: &str, options: &BackendOptions) -> Result<Arc<dyn Backend>, UnknownDevice> {
+        let builder = match self.devices.iter().next() {
+            Some((_, _, best)) if name == AUTO => best,
+            _ => self.devices.get(name).map_err(UnknownDevice)?,
+        };
+        Ok(builder(options))
     }
 }
 
@@ -77,12 +89,13 @@ mod tests {
     #[test]
     fn every_device_has_its_name_and_others_are_refused() {
         let options = BackendOptions { threads: 3, ..BackendOptions::default() };
-        for name in names() {
-            assert_eq!(by_name(name, &options).unwrap().name(), *name);
+        let registry = Registry::default();
+        for name in registry.devices.names() {
+            assert_eq!(registry.device(name, &options).unwrap().name(), name);
         }
-        let best = by_name(AUTO, &options).unwrap();
-        assert_eq!((best.name(), best.host_threads()), (names()[0], 3));
-        let error = by_name("cuda", &options).unwrap_err();
+        let best = registry.device(AUTO, &options).unwrap();
+        assert_eq!((Some(best.name()), best.host_threads()), (registry.devices.names().next(), 3));
+        let error = registry.device("cuda", &options).unwrap_err();
         assert_eq!(error.to_string(), "this build has no cuda; it has: cpu");
     }
 

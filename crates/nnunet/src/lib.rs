@@ -1,16 +1,25 @@
-//! nnU-Net v2 as a library: every stage of the pipeline under one roof, in the order in which data flows.
+//! nnU-Net v2 as a library: every verb of the program as a function of a [`Project`], from a typed request to a typed
+//! outcome, with progress as events and cancellation from another thread.
 //!
-//! dataset, fingerprint, plan, preprocess, augment, train, predict, ensemble, evaluate, postprocess, select, model_store.
-//! The stages live in crates of their own; this one joins them and is what programs use.
+//! This crate is the interface: programs, bindings and servers are thin faces of it. The modules below are the stages that
+//! the verbs are made of, in the order in which data flows; they live in crates of their own, whose interfaces may change.
 #![forbid(unsafe_code)]
 
 pub mod backend;
+mod error;
+mod project;
+mod registry;
 pub mod select;
+
+pub use error::Error;
+pub use project::*;
+pub use registry::Registry;
 
 pub use nnunet_assess::{evaluate, overlay, postprocess};
 pub use nnunet_base::{
     Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling,
 };
+pub use nnunet_data::dataset::{DatasetName, Folders};
 pub use nnunet_data::{
     Parts, convert, dataset, fingerprint, normalization, plan, prediction_folder, preprocess, resampling,
 };

@@ -1,15 +1,12 @@
 //! `accumulate-crossval-results`: the validation predictions of all folds in one folder, evaluated.
 
-use std::path::{Path, PathBuf};
-
-use anyhow::Context;
+use nnunet::AccumulateJob;
 use nnunet::model::ModelName;
-use nnunet::select::{SelectError, accumulate, crossval_folder_name, reference_folder};
 
+use super::Entry;
 use super::dataset_flags::THREADS;
 use super::evaluate::print_table;
-use super::find_best_configuration::{FOLDS, folds, model_folder};
-use super::{Entry, writable};
+use super::find_best_configuration::{FOLDS, folds};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::progress::PROGRESS_FLAGS;
@@ -43,31 +40,18 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let dataset = session.folders.find(matches.required("DATASET")?)?;
-    let name = ModelName {
-        trainer: matches.text("-tr").unwrap_or("nnUNetTrainer").to_owned(),
-        plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
-        configuration: matches.required("-c")?.to_owned(),
+    let job = AccumulateJob {
+        dataset: session.project.dataset(matches.required("DATASET")?)?,
+        model: ModelName {
+            trainer: matches.text("-tr").unwrap_or("nnUNetTrainer").to_owned(),
+            plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
+            configuration: matches.required("-c")?.to_owned(),
+        },
+        folds: folds(matches)?,
+        output: matches.path("-o"),
     };
-    let folds = folds(matches)?;
-    let model = model_folder(session, dataset.as_str(), &name)?;
-    let output = match matches.path("-o") {
-        Some(folder) if !is_empty(&folder) => return Err(SelectError::NotEmpty { folder }.into()),
-        Some(folder) => folder,
-        None => model.join(crossval_folder_name(&folds)),
-    };
-    writable::check_folder(&output)?;
-    let references = reference_folder(&session.folders, &dataset)?;
-    let summary = accumulate(&model, &folds, &output, &references, true, session.ctx())
-        .with_context(|| format!("cross-validation of {name}"))?;
-    print_table(&summary, session);
-    session.message(&format!("written to {}", output.display()));
+    let whole = session.project.accumulate(&job, session.ctx())?;
+    print_table(&whole.summary, session);
+    session.message(&format!("written to {}", whole.folder.display()));
     Ok(())
-}
-
-/// Whether a folder does not exist or has nothing in it.
-fn is_empty(folder: &Path) -> bool {
-    let first: Option<PathBuf> =
-        std::fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).next();
-    first.is_none()
 }

@@ -1,14 +1,11 @@
 //! `apply-postprocessing`: remove what a postprocessing.pkl says from predicted segmentations.
 
-use std::path::Path;
+use nnunet::{ApplyPostprocessingJob, Predictions};
 
-use anyhow::Context;
-use nnunet::postprocess::{Postprocessing, apply_to_folder};
-use nnunet::prediction_folder::PredictionFolder;
-
+use super::Entry;
 use super::dataset_flags::THREADS;
-use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches};
+use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
@@ -44,28 +41,26 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let output = Path::new(matches.required("-o")?);
-    let file = Path::new(matches.required("-pp_pkl_file")?);
-    let folder = prediction_folder(matches, matches.required("-i")?)?;
-    writable::check_folder(output)?;
-    let postprocessing = Postprocessing::read(file)?;
-    let removed = apply_to_folder(&postprocessing, &folder, output, session.ctx())
-        .with_context(|| format!("postprocessing of {}", folder.path().display()))?;
+    let job = ApplyPostprocessingJob {
+        predictions: predictions(matches)?,
+        output: matches.required("-o")?.into(),
+        postprocessing: matches.required("-pp_pkl_file")?.into(),
+    };
+    let done = session.project.apply_postprocessing(&job, session.ctx())?;
     session.message(&format!(
-        "{} steps, {removed} voxels removed; written to {}",
-        postprocessing.steps.len(),
-        output.display()
+        "{} steps, {} voxels removed; written to {}",
+        done.steps,
+        done.removed,
+        job.output.display()
     ));
     Ok(())
 }
 
-/// The folder `path` with the companions that the flags name.
-pub(super) fn prediction_folder(matches: &Matches, path: &str) -> anyhow::Result<PredictionFolder> {
-    let (dataset, plans) = (matches.path("-dataset_json"), matches.path("-plans_json"));
-    Ok(PredictionFolder::open(
-        Path::new(path),
-        dataset.as_deref(),
-        plans.as_deref(),
-        &nnunet::Parts::default(),
-    )?)
+/// The folder of `-i` with the companions that the flags name.
+pub(super) fn predictions(matches: &Matches) -> Result<Predictions, UsageError> {
+    Ok(Predictions {
+        folder: matches.required("-i")?.into(),
+        dataset_json: matches.path("-dataset_json"),
+        plans_json: matches.path("-plans_json"),
+    })
 }

@@ -1,11 +1,9 @@
 //! `convert-msd`: tasks of the Medical Segmentation Decathlon.
 
-use std::path::Path;
+use nnunet::ConvertMsdJob;
 
-use nnunet::convert::convert_msd;
-
+use super::Entry;
 use super::dataset_flags::THREADS;
-use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
@@ -33,10 +31,9 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let source = Path::new(matches.required("-i")?);
-    let id = matches.parsed("-overwrite_id", "a number")?;
-    writable::check_folder(session.folders.raw()?)?;
-    let made = convert_msd(source, id, &session.folders, session.ctx())?;
+    let source = matches.required("-i")?.into();
+    let job = ConvertMsdJob { source, id: matches.parsed("-overwrite_id", "a number")? };
+    let made = session.project.convert_msd(&job, session.ctx())?;
     session.message(&format!("made {}", made.display()));
     Ok(())
 }

@@ -1,10 +1,8 @@
 //! `convert-v1`: raw datasets of nnU-Net v1.
 
-use std::path::Path;
+use nnunet::ConvertVersion1Job;
 
-use nnunet::convert::convert_version_1;
-
-use super::{Entry, writable};
+use super::Entry;
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Matches, Positional};
 use crate::progress::PROGRESS_FLAGS;
@@ -28,10 +26,11 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let source = Path::new(matches.required("FOLDER")?);
-    let name = matches.required("NAME")?;
-    writable::check_folder(session.folders.raw()?)?;
-    let made = convert_version_1(source, name, &session.folders, session.ctx())?;
+    let job = ConvertVersion1Job {
+        source: matches.required("FOLDER")?.into(),
+        name: matches.required("NAME")?.to_owned(),
+    };
+    let made = session.project.convert_version_1(&job, session.ctx())?;
     session.message(&format!("made {}", made.display()));
     Ok(())
 }

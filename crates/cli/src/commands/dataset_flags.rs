@@ -1,14 +1,9 @@
-//! Flags that the verbs on raw and preprocessed datasets share, and the requests they turn into.
+//! Flags that the verbs on raw and preprocessed datasets share, and what they turn into.
 
-use std::path::Path;
+use nnunet::dataset::Part;
+use nnunet::plan::PlannerOptions;
+use nnunet::{DatasetName, FingerprintJob, FingerprintState, PlanJob};
 
-use anyhow::Context;
-use nnunet::dataset::{DatasetJson, DatasetName, Part, cases};
-use nnunet::fingerprint::{ExtractOptions, Fingerprint, Parts, extract_part};
-use nnunet::plan::{PlannerOptions, plan_dataset};
-
-use super::writable;
-use crate::environment::path_variable;
 use crate::flags::{Flag, Matches};
 use crate::messages::UsageError;
 use crate::session::Session;
@@ -128,7 +123,7 @@ pub(super) fn datasets(matches: &Matches, session: &Session) -> anyhow::Result<V
     if asked.is_empty() {
         return Err(UsageError("the argument -d is required".to_owned()).into());
     }
-    asked.iter().map(|text| Ok(session.folders.find(text)?)).collect()
+    asked.iter().map(|text| Ok(session.project.dataset(text)?)).collect()
 }
 
 /// The memory to plan for, if it is given.
@@ -137,7 +132,7 @@ pub(super) fn gpu_memory_target(matches: &Matches) -> Result<Option<f64>, UsageE
 }
 
 /// The planner's options.
-pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOptions> {
+pub(super) fn planner_options(matches: &Matches, session: &Session) -> anyhow::Result<PlannerOptions> {
     let mut options = PlannerOptions::default();
     if let Some(name) = matches.text("-pl") {
         options.planner = name.to_owned();
@@ -163,62 +158,27 @@ pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOption
         options.overwrite_target_spacing = Some(spacing);
     }
     options.overwrite_plans_name = matches.text("-overwrite_plans_name").map(str::to_owned);
-    options.check(&nnunet::Parts::default().planners)?;
+    options.check(&session.project.registry().data.planners)?;
     Ok(options)
 }
 
-/// Reads dataset.json in the folder of a raw dataset, with the variables in its paths replaced.
-pub(super) fn raw_dataset_json(raw: &Path) -> anyhow::Result<DatasetJson> {
-    let mut json = DatasetJson::load(&raw.join("dataset.json"))?;
-    json.expand_variables(path_variable);
-    Ok(json)
-}
-
-/// Takes the fingerprint of a dataset, unless there is one and `clean` is not set.
-pub(super) fn fingerprint(
-    dataset: &DatasetName,
-    verify: bool,
-    clean: bool,
-    options: &ExtractOptions,
-    session: &Session,
-) -> anyhow::Result<()> {
-    let raw = session.folders.raw()?.join(dataset.as_str());
-    if verify {
-        super::verify::check(&raw, session)?;
-    }
-    let folder = session.folders.preprocessed()?.join(dataset.as_str());
-    let path = Fingerprint::path(&folder);
-    if path.exists() && !clean {
-        session.message(&format!("{}: kept (--clean takes it anew)", path.display()));
-        return Ok(());
-    }
-    writable::check_folder(&folder)?;
-    let json = raw_dataset_json(&raw)?;
-    let cases = cases::training_cases_with_warnings(&raw, &json, &session.display)?;
-    let parts = extract_part(&folder, &cases, &json, options, clean, session.ctx())
-        .with_context(|| format!("fingerprint of {dataset}"))?;
-    session.message(&match parts {
-        Parts::Merged => format!("wrote {}", path.display()),
-        Parts::Missing(missing) => format!(
-            "part {} is done, missing: {missing:?}; the last one writes {}",
-            options.part.number(),
-            path.display()
-        ),
+/// Takes the fingerprint of a dataset and says what became of it.
+pub(super) fn fingerprint(job: &FingerprintJob, session: &Session) -> anyhow::Result<()> {
+    let taken = session.project.fingerprint(job, session.ctx())?;
+    let path = taken.path.display();
+    session.message(&match taken.state {
+        FingerprintState::Kept => format!("{path}: kept (--clean takes it anew)"),
+        FingerprintState::Written => format!("wrote {path}"),
+        FingerprintState::PartTaken { part, missing } => {
+            format!("part {part} is done, missing: {missing:?}; the last one writes {path}")
+        }
     });
     Ok(())
 }
 
 /// Plans a dataset; returns the name of its plans.
-pub(super) fn plan(
-    dataset: &DatasetName,
-    options: &PlannerOptions,
-    session: &Session,
-) -> anyhow::Result<String> {
-    let raw = session.folders.raw()?.join(dataset.as_str());
-    let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
-    let plans = plan_dataset(dataset.as_str(), &raw, &preprocessed, options, &nnunet::Parts::default())
-        .with_context(|| format!("plans of {dataset}"))?;
-    let name = plans.plans_name().to_owned();
-    session.message(&format!("wrote {}", preprocessed.join(format!("{name}.json")).display()));
-    Ok(name)
+pub(super) fn plan(job: &PlanJob, session: &Session) -> anyhow::Result<String> {
+    let planned = session.project.plan(job)?;
+    session.message(&format!("wrote {}", planned.path.display()));
+    Ok(planned.plans.plans_name().to_owned())
 }

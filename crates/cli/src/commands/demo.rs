@@ -3,22 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use nnunet::dataset::cases::prediction_cases;
 use nnunet::dataset::splits::Fold;
-use nnunet::dataset::{DatasetName, Folders};
-use nnunet::evaluate::{Additions, FolderEvaluation, Missing, evaluate_folder};
-use nnunet::fingerprint::ExtractOptions;
-use nnunet::model::Recipe;
-use nnunet::plan::PlannerOptions;
-use nnunet::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
-use nnunet::preprocess::PreprocessOptions;
-use nnunet::train::{Start, TrainRequest, Training};
+use nnunet::recipe::Recipe;
+use nnunet::train::{Start, TrainRequest};
+use nnunet::{DatasetName, EvaluateJob, Folders, PlanAndPreprocessJob, PredictJob, TrainJob};
 
-use super::Entry;
-use super::dataset_flags;
 use super::evaluate::print_table;
 use super::network_flags::{NETWORK_FLAGS, backend};
-use super::preprocess::preprocess_configurations;
+use super::{Entry, verify};
 use crate::demo::{CaseCounts, DATASET, write_dataset};
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
@@ -63,7 +55,8 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         preprocessed: Some(out.join("preprocessed")),
         results: Some(out.join("results")),
     };
-    let session = &session.with_folders(folders);
+    let backend = backend(matches, session, false)?;
+    let session = &session.with_project(session.project.in_folders(folders).with_backend(backend));
     let counts =
         if short { CaseCounts { training: 5, test: 1 } } else { CaseCounts { training: 20, test: 5 } };
     let raw = out.join("raw").join(DATASET);
@@ -76,24 +69,15 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     ));
 
     let dataset = DatasetName::new(DATASET)?;
-    dataset_flags::fingerprint(&dataset, true, true, &ExtractOptions::default(), session)?;
-    let plans = dataset_flags::plan(&dataset, &PlannerOptions::default(), session)?;
-    preprocess_configurations(&dataset, &plans, &[CONFIGURATION], &PreprocessOptions::default(), session)?;
-    let model = train(dataset, &plans, short, matches, session)?;
+    verify::check(&dataset, session)?;
+    let ctx = session.ctx();
+    let mut job = PlanAndPreprocessJob::new([dataset.clone()]);
+    (job.anew, job.configurations) = (true, vec![CONFIGURATION.to_owned()]);
+    session.project.plan_and_preprocess(&job, ctx)?;
+    let model = session.project.train(training(dataset, short, session), ctx)?.folder.model().to_owned();
     let predictions = out.join("predictions");
-    predict(&model, &raw.join("imagesTs"), &predictions, matches, session)?;
-
-    let request = FolderEvaluation {
-        parts: nnunet::Parts::default(),
-        reference: raw.join("labelsTs"),
-        prediction: predictions.clone(),
-        output: None,
-        missing: Missing::Refused,
-        additions: Additions::default(),
-        max_ram: None,
-    };
-    let (json, plans) = (predictions.join("dataset.json"), predictions.join("plans.json"));
-    let summary = evaluate_folder(&request, &json, &plans, session.ctx())?;
+    session.project.predict(PredictJob::new(&model, raw.join("imagesTs"), &predictions), ctx)?;
+    let summary = session.project.evaluate(&EvaluateJob::new(raw.join("labelsTs"), &predictions), ctx)?;
     print_table(&summary, session);
     session.result(&format!("model:       {}", model.display()));
     session.result(&format!("predictions: {} (summary.json beside them)", predictions.display()));
@@ -158,47 +142,21 @@ fn prepare_folder(out: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{}: cannot be written", marker.display()))
 }
 
-/// Trains fold 0 and returns the model's folder.
-fn train(
-    dataset: DatasetName,
-    plans: &str,
-    short: bool,
-    matches: &Matches,
-    session: &Session,
-) -> anyhow::Result<PathBuf> {
+/// A short training of fold 0.
+fn training(dataset: DatasetName, short: bool, session: &Session) -> TrainJob {
     let (epochs, iterations) = if short { (1, 4) } else { (6, 40) };
-    let request = TrainRequest {
-        data_parts: nnunet::Parts::default(),
+    TrainJob::new(TrainRequest {
+        data_parts: session.project.registry().data.clone(),
         dataset,
         configuration: CONFIGURATION.to_owned(),
         fold: Fold::Number(0),
-        plans: plans.to_owned(),
+        plans: "nnUNetPlans".to_owned(),
         recipe: Recipe::default_trainer().with_epochs(epochs).with_iterations(iterations),
         batch_size: Some(2),
         seed: 0,
-        backend: backend(matches, session, false)?,
+        backend: session.project.backend().clone(),
         start: Start::New,
         checkpointing: true,
         max_ram: None,
-    };
-    let mut training = Training::prepare(request, &session.folders, &session.display)?;
-    training.run(session.ctx())?;
-    training.validate(false, session.ctx())?;
-    Ok(training.folder().model().to_owned())
-}
-
-fn predict(
-    folder: &Path,
-    images: &Path,
-    output: &Path,
-    matches: &Matches,
-    session: &Session,
-) -> anyhow::Result<()> {
-    let model = Model::load(folder, &[], "checkpoint_final.pth")?;
-    let cases = prediction_cases(images, &model.spec.dataset)?;
-    let backend = backend(matches, session, false)?;
-    let mut predictor = Predictor::new(model.spec, model.weights, &*backend, WindowOptions::default())?;
-    let request = PredictRequest::new(images, output);
-    predict_cases(&mut predictor, &cases, &request, session.ctx())?;
-    Ok(())
+    })
 }

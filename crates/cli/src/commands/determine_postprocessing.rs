@@ -1,13 +1,11 @@
 //! `determine-postprocessing`: find out which postprocessing helps.
 
-use std::path::Path;
+use nnunet::DeterminePostprocessingJob;
+use nnunet::postprocess::Determined;
 
-use anyhow::Context;
-use nnunet::postprocess::{Determined, determine};
-
-use super::apply_postprocessing::{COMPANION_FLAGS, prediction_folder};
+use super::Entry;
+use super::apply_postprocessing::{COMPANION_FLAGS, predictions};
 use super::dataset_flags::THREADS;
-use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
@@ -38,14 +36,15 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let references = Path::new(matches.required("-ref")?);
-    let folder = prediction_folder(matches, matches.required("-i")?)?;
-    writable::check_folder(folder.path())?;
-    let keep = !matches.has("--remove_postprocessed");
-    let found = determine(&folder, references, keep, session.ctx())
-        .with_context(|| format!("postprocessing of {}", folder.path().display()))?;
+    let job = DeterminePostprocessingJob {
+        predictions: predictions(matches)?,
+        references: matches.required("-ref")?.into(),
+        keep_postprocessed: !matches.has("--remove_postprocessed"),
+    };
+    let found = session.project.determine_postprocessing(&job, session.ctx())?;
     print_decisions(&found, session);
-    session.message(&format!("written to {}", folder.path().join("postprocessing.pkl").display()));
+    let written = job.predictions.folder.join("postprocessing.pkl");
+    session.message(&format!("written to {}", written.display()));
     Ok(())
 }
 

@@ -1,11 +1,11 @@
 //! `ensemble`: average the probabilities of several predictions.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use nnunet::ensemble::ensemble_folders;
+use nnunet::EnsembleJob;
 
+use super::Entry;
 use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
-use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -42,14 +42,14 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     if folders.is_empty() {
         return Err(UsageError("the argument -i is required".to_owned()).into());
     }
-    let output = Path::new(matches.required("-o")?);
-    writable::check_folder(output)?;
-    let save = matches.has("--save_npz");
-    let cases = ensemble_folders(&folders, output, save, max_ram(matches)?, session.ctx())?;
-    session.message(&format!(
-        "{cases} cases from {} folders, written to {}",
-        folders.len(),
-        output.display()
-    ));
+    let job = EnsembleJob {
+        folders,
+        output: matches.required("-o")?.into(),
+        save_probabilities: matches.has("--save_npz"),
+        max_ram: max_ram(matches)?,
+    };
+    let cases = session.project.ensemble(&job, session.ctx())?;
+    let (count, output) = (job.folders.len(), job.output.display());
+    session.message(&format!("{cases} cases from {count} folders, written to {output}"));
     Ok(())
 }

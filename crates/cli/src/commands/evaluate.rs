@@ -1,12 +1,10 @@
 //! `evaluate`: segmentations against references.
 
-use anyhow::Context;
-use nnunet::evaluate::{
-    Additions, FolderEvaluation, Metrics, Missing, Summary, evaluate_folder, evaluate_simple,
-};
+use nnunet::evaluate::{Additions, FolderEvaluation, Metrics, Missing, Summary};
+use nnunet::{Classes, EvaluateJob};
 
+use super::Entry;
 use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
-use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -50,8 +48,20 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let request = FolderEvaluation {
-        parts: nnunet::Parts::default(),
+    let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
+    let ignore = matches.parsed("-il", "a label (whole number)")?;
+    let classes = match (matches.path("-djfile"), matches.path("-pfile"), labels.is_empty()) {
+        (Some(dataset_json), Some(plans), true) if ignore.is_none() => {
+            Classes::OfDataset { dataset_json, plans }
+        }
+        (None, None, false) => Classes::Labels { labels, ignore },
+        _ => {
+            let text = "give either -djfile and -pfile, or -l (and -il where a label is to be left out)";
+            return Err(UsageError(text.to_owned()).into());
+        }
+    };
+    let folders = FolderEvaluation {
+        parts: session.project.registry().data.clone(),
         reference: matches.required("GT")?.into(),
         prediction: matches.required("PRED")?.into(),
         output: matches.path("-o"),
@@ -59,21 +69,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         additions: Additions { surface: matches.has("--surface"), volumetry: matches.has("--volumetry") },
         max_ram: max_ram(matches)?,
     };
-    let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
-    writable::check_file(&output)?;
-    let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
-    let ignore = matches.parsed("-il", "a label (whole number)")?;
-    let summary = match (matches.path("-djfile"), matches.path("-pfile"), labels.is_empty()) {
-        (Some(json), Some(plans), true) if ignore.is_none() => {
-            evaluate_folder(&request, &json, &plans, session.ctx())
-        }
-        (None, None, false) => evaluate_simple(&request, &labels, ignore, session.ctx()),
-        _ => {
-            let text = "give either -djfile and -pfile, or -l (and -il where a label is to be left out)";
-            return Err(UsageError(text.to_owned()).into());
-        }
-    }
-    .with_context(|| format!("evaluation of {}", request.prediction.display()))?;
+    let summary = session.project.evaluate(&EvaluateJob { folders, classes }, session.ctx())?;
     print_table(&summary, session);
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `explain`: why the plans are as they are.
 
-use nnunet::plan::{PlannerOptions, explain_plans, explanations_as_json, explanations_as_text};
+use nnunet::ExplainJob;
+use nnunet::plan::{explanations_as_json, explanations_as_text};
 
 use super::Entry;
 use super::dataset_flags::{GPU_MEMORY_TARGET, gpu_memory_target};
@@ -35,12 +36,12 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let dataset = session.folders.find(matches.required("-d")?)?;
-    let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
-    let options =
-        PlannerOptions { gpu_memory_target_gb: gpu_memory_target(matches)?, ..PlannerOptions::default() };
-    let plans = matches.text("-p").unwrap_or("nnUNetPlans");
-    let explanations = explain_plans(&preprocessed, plans, options, &nnunet::Parts::default())?;
+    let job = ExplainJob {
+        dataset: session.project.dataset(matches.required("-d")?)?,
+        plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
+        gpu_memory_target_gb: gpu_memory_target(matches)?,
+    };
+    let explanations = session.project.explain(&job)?;
     if matches.has("--json") {
         session.result(&explanations_as_json(&explanations));
     } else {

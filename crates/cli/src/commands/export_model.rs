@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use nnunet::dataset::splits::Fold;
-use nnunet::model_store::{ExportRequest, export_model};
+use nnunet::model_store::ExportRequest;
 
-use super::{Entry, writable};
+use super::Entry;
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
@@ -49,10 +48,9 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         texts => texts.to_vec(),
     };
     let output = Path::new(matches.required("-o")?);
-    writable::check_file(output)?;
     let folds: Vec<String> = given("-f", &["0", "1", "2", "3", "4"]);
     let request = ExportRequest {
-        dataset: session.folders.find(matches.required("-d")?)?,
+        dataset: session.project.dataset(matches.required("-d")?)?,
         configurations: given("-c", &["3d_lowres", "3d_fullres", "2d", "3d_cascade_fullres"]),
         trainer: matches.text("-tr").unwrap_or("nnUNetTrainer").to_owned(),
         plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
@@ -61,9 +59,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         strict: !matches.has("--not_strict"),
         crossval_predictions: matches.has("--exp_cv_preds"),
     };
-    let results = session.folders.results()?;
-    let packed = export_model(&request, results, output, session.ctx())
-        .with_context(|| format!("export of {}", request.dataset))?;
+    let packed = session.project.export_model(&request, output, session.ctx())?;
     session.message(&format!("{} files packed into {}", packed.len(), output.display()));
     Ok(())
 }

@@ -1,17 +1,11 @@
 //! `find-best-configuration`: which trained model or ensemble is best in the cross-validation.
 
-use std::path::Path;
-
-use anyhow::Context;
-use nnunet::dataset::DatasetError;
-use nnunet::files::write_atomic;
-use nnunet::json::KeyOrder;
 use nnunet::model::ModelName;
-use nnunet::select::{SelectRequest, find_best, information, instructions};
+use nnunet::select::SelectRequest;
 
+use super::Entry;
 use super::dataset_flags::THREADS;
 use super::determine_postprocessing::print_decisions;
-use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -74,35 +68,21 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         }
     }
     let request = SelectRequest {
-        dataset: session.folders.find(matches.required("DATASET")?)?,
+        dataset: session.project.dataset(matches.required("DATASET")?)?,
         models,
         folds: folds(matches)?,
         ensembling: !matches.has("--disable_ensembling"),
         overwrite: !matches.has("--no_overwrite"),
     };
-    writable::check_folder(&session.folders.results()?.join(request.dataset.as_str()))?;
-    let selection = find_best(&request, &session.folders, session.ctx())
-        .with_context(|| format!("choice of a model for {}", request.dataset))?;
+    let best = session.project.find_best(&request, session.ctx())?;
+    let selection = &best.selection;
     session.result(&format!("{:<12}{}", "mean Dice", "model or ensemble"));
     for candidate in &selection.candidates {
         session.result(&format!("{:<12.5}{}", candidate.dice, candidate.identifier));
     }
     session.result(&format!("\nbest: {}", selection.winner().identifier));
     print_decisions(&selection.postprocessing, session);
-    write_results(&request, &selection, session)
-}
-
-fn write_results(
-    request: &SelectRequest,
-    selection: &nnunet::select::Selection,
-    session: &Session,
-) -> anyhow::Result<()> {
-    let results = session.folders.results()?.join(request.dataset.as_str());
-    information(request, selection).save(&results.join("inference_information.json"), KeyOrder::Sorted)?;
-    let text = instructions(request, selection, &results)?;
-    let path = results.join("inference_instructions.txt");
-    write_atomic(&path, text.as_bytes()).with_context(|| path.display().to_string())?;
-    session.result(&format!("\n{}", text.trim_end()));
+    session.result(&format!("\n{}", best.instructions.trim_end()));
     Ok(())
 }
 
@@ -110,22 +90,4 @@ fn write_results(
 pub(super) fn folds(matches: &Matches) -> Result<Vec<u32>, UsageError> {
     let folds = matches.all_parsed("-f", "the number of a fold")?;
     Ok(if folds.is_empty() { (0..5).collect() } else { folds })
-}
-
-/// The folder of the dataset's models, which has to exist.
-pub(super) fn model_folder(
-    session: &Session,
-    dataset: &str,
-    model: &ModelName,
-) -> anyhow::Result<std::path::PathBuf> {
-    let folder = session.folders.results()?.join(dataset).join(model.to_string());
-    if !Path::new(&folder).is_dir() {
-        return Err(DatasetError::Io {
-            path: folder,
-            expected: "the folder of a trained model",
-            source: std::io::ErrorKind::NotFound.into(),
-        }
-        .into());
-    }
-    Ok(folder)
 }

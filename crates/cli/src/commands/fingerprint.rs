@@ -1,12 +1,12 @@
 //! `fingerprint`: what a dataset looks like.
 
-use nnunet::fingerprint::ExtractOptions;
+use nnunet::FingerprintJob;
 
-use super::Entry;
 use super::dataset_flags::{
     self, CLEAN, DATASETS, FINGERPRINT_EXTRACTOR, MAX_RAM, NO_PROGRESS_BAR, PART_FLAGS, THREADS, VERBOSE,
     VERIFY, apply_verbose, check_extractor, datasets, max_ram, part,
 };
+use super::{Entry, verify};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
@@ -34,11 +34,13 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     check_extractor(matches)?;
     apply_verbose(matches, session);
-    let options =
-        ExtractOptions { max_ram: max_ram(matches)?, part: part(matches)?, ..ExtractOptions::default() };
+    let (max_ram, part) = (max_ram(matches)?, part(matches)?);
     for dataset in datasets(matches, session)? {
-        let verify = matches.has("--verify_dataset_integrity");
-        dataset_flags::fingerprint(&dataset, verify, matches.has("--clean"), &options, session)?;
+        if matches.has(VERIFY.key()) {
+            verify::check(&dataset, session)?;
+        }
+        let job = FingerprintJob { dataset, anew: matches.has(CLEAN.key()), part, max_ram };
+        dataset_flags::fingerprint(&job, session)?;
     }
     Ok(())
 }

@@ -2,9 +2,6 @@
 
 use std::path::Path;
 
-use anyhow::Context;
-use nnunet::model_store::install_model;
-
 use super::{Entry, writable};
 use crate::download::{discard, download, is_address, verify};
 use crate::environment::FOLDER_FLAGS;
@@ -45,7 +42,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     if checksum.is_some_and(|hex| hex.len() != 64 || !hex.bytes().all(|b| b.is_ascii_hexdigit())) {
         return Err(UsageError("argument --sha256: expected 64 hexadecimal digits".to_owned()).into());
     }
-    let results = session.folders.results()?;
+    let results = session.project.folders().results()?;
     writable::check_folder(results)?;
     if !is_address(source) {
         return install(Path::new(source), results, matches, session);
@@ -62,8 +59,7 @@ fn install(zip: &Path, results: &Path, matches: &Matches, session: &Session) -> 
     if let Some(expected) = matches.text("--sha256") {
         verify(zip, expected)?;
     }
-    let installed = install_model(zip, results, matches.has("--force"), session.ctx())
-        .with_context(|| format!("installation of {}", zip.display()))?;
+    let installed = session.project.install_model(zip, matches.has("--force"), session.ctx())?;
     for kept in &installed.kept {
         session.message(&format!("{kept} is there already and stays (--force replaces it)"));
     }

@@ -1,7 +1,5 @@
 //! `models`: what is installed.
 
-use nnunet::model_store::installed_models;
-
 use super::Entry;
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Matches};
@@ -23,9 +21,9 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(_matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let results = session.folders.results()?;
-    let models = installed_models(results)?;
+    let models = session.project.models()?;
     if models.is_empty() {
+        let results = session.project.folders().results()?;
         session.message(&format!("no models in {}", results.display()));
     }
     for model in models {

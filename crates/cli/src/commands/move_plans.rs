@@ -1,6 +1,6 @@
 //! `move-plans`: the plans of one dataset for another.
 
-use nnunet::plan::{MoveRequest, move_plans};
+use nnunet::MovePlansJob;
 
 use super::Entry;
 use crate::environment::FOLDER_FLAGS;
@@ -34,21 +34,12 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let source = session.folders.find(matches.required("-s")?)?;
-    let target = session.folders.find(matches.required("-t")?)?;
-    let preprocessed = session.folders.preprocessed()?;
-    let source_folder = preprocessed.join(source.as_str());
-    let (raw, target_folder) =
-        (session.folders.raw()?.join(target.as_str()), preprocessed.join(target.as_str()));
-    let request = MoveRequest {
-        source: &source_folder,
-        source_plans: matches.required("-sp")?,
-        target_name: target.as_str(),
-        target_raw: &raw,
-        target: &target_folder,
-        target_plans: matches.text("-tp"),
-    };
-    let written = move_plans(&request, &nnunet::Parts::default())?;
+    let written = session.project.move_plans(&MovePlansJob {
+        source: session.project.dataset(matches.required("-s")?)?,
+        source_plans: matches.required("-sp")?.to_owned(),
+        target: session.project.dataset(matches.required("-t")?)?,
+        target_plans: matches.text("-tp").map(str::to_owned),
+    })?;
     session.message(&format!("wrote {}", written.display()));
     Ok(())
 }

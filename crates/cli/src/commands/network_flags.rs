@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use nnunet::backend::{self, AUTO, Backend, BackendOptions, CpuLevel, Precision};
+use nnunet::backend::{AUTO, Backend, BackendOptions, CpuLevel, Precision};
 
 use crate::environment::variable;
 use crate::flags::{Flag, Matches};
@@ -41,8 +41,9 @@ pub(super) fn backend(
     };
     let options = BackendOptions { threads: session.threads, precision, cpu_level: cpu_level()?, recompute };
     let device = matches.text("-device").unwrap_or(AUTO);
-    backend::by_name(device, &options)
-        .map_err(|error| UsageError(format!("argument -device: {error}")).into())
+    let registry = session.project.registry();
+    let device = registry.device(device, &options);
+    device.map_err(|error| UsageError(format!("argument -device: {error}")).into())
 }
 
 /// The machine's instruction set, lowered by `NNUNET_CPU_LEVEL`.

@@ -1,12 +1,9 @@
 //! `overlay`: a picture of every training case with its labels in colours.
 
-use std::path::PathBuf;
+use nnunet::{OverlayJob, Shown};
 
-use nnunet::overlay::{OverlayRequest, preprocessed_overlays, raw_overlays};
-use nnunet::plan::Plans;
-
+use super::Entry;
 use super::dataset_flags::THREADS;
-use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
@@ -43,27 +40,22 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let output = PathBuf::from(matches.required("-o")?);
-    writable::check_folder(&output)?;
-    let request = OverlayRequest {
-        output: &output,
+    let shown = match matches.has("--use_raw") {
+        true => Shown::Raw,
+        false => Shown::Preprocessed {
+            plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
+            configuration: matches.text("-c").map(str::to_owned),
+        },
+    };
+    let job = OverlayJob {
+        output: matches.required("-o")?.into(),
         channel: matches.parsed("-channel_idx", "a number of at least 0")?.unwrap_or(0),
         intensity: intensity(matches)?,
+        dataset: session.project.dataset(matches.required("-d")?)?,
+        shown,
     };
-    let dataset = session.folders.find(matches.required("-d")?)?;
-    let drawn = if matches.has("--use_raw") {
-        {
-            let raw = session.folders.raw()?.join(dataset.as_str());
-            raw_overlays(&raw, &nnunet::Parts::default().formats, &request, session.ctx())?
-        }
-    } else {
-        let folder = session.folders.preprocessed()?.join(dataset.as_str());
-        let plans = Plans::of_dataset(&folder, matches.text("-p").unwrap_or("nnUNetPlans"))?;
-        let default = if plans.has_configuration("3d_fullres") { "3d_fullres" } else { "2d" };
-        let configuration = plans.configuration(matches.text("-c").unwrap_or(default))?;
-        preprocessed_overlays(&folder.join(&configuration.data_identifier), &request, session.ctx())?
-    };
-    session.message(&format!("{drawn} cases drawn into {}", output.display()));
+    let drawn = session.project.overlay(&job, session.ctx())?;
+    session.message(&format!("{drawn} cases drawn into {}", job.output.display()));
     Ok(())
 }
 

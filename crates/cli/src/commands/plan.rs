@@ -1,5 +1,7 @@
 //! `plan`: from the fingerprint to the plans file.
 
+use nnunet::PlanJob;
+
 use super::Entry;
 use super::dataset_flags::{self, DATASETS, PLANNER_FLAGS, datasets, planner_options};
 use crate::environment::FOLDER_FLAGS;
@@ -23,9 +25,9 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let options = planner_options(matches)?;
+    let options = planner_options(matches, session)?;
     for dataset in datasets(matches, session)? {
-        dataset_flags::plan(&dataset, &options, session)?;
+        dataset_flags::plan(&PlanJob { dataset, options: options.clone() }, session)?;
     }
     Ok(())
 }

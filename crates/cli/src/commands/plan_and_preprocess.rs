@@ -1,14 +1,13 @@
 //! `plan-and-preprocess`: fingerprint, plan and preprocess in one go.
 
-use nnunet::dataset::Part;
-use nnunet::fingerprint::ExtractOptions;
+use nnunet::{FingerprintJob, PlanJob};
 
-use super::Entry;
 use super::dataset_flags::{
     self, CLEAN, CONFIGURATIONS, DATASETS, FINGERPRINT_EXTRACTOR, MAX_RAM, NO_PROGRESS_BAR, PLANNER_FLAGS,
     THREADS, VERBOSE, VERIFY, apply_verbose, check_extractor, datasets, max_ram, planner_options,
 };
-use super::preprocess::preprocess;
+use super::preprocess::job_of;
+use super::{Entry, verify};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
@@ -46,17 +45,22 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     check_extractor(matches)?;
     apply_verbose(matches, session);
-    let options = planner_options(matches)?;
-    let extract = ExtractOptions { max_ram: max_ram(matches)?, ..ExtractOptions::default() };
+    let options = planner_options(matches, session)?;
+    let max_ram = max_ram(matches)?;
     let datasets = datasets(matches, session)?;
-    let verify = matches.has("--verify_dataset_integrity");
     for dataset in &datasets {
-        dataset_flags::fingerprint(dataset, verify, matches.has("--clean"), &extract, session)?;
+        if matches.has(VERIFY.key()) {
+            verify::check(dataset, session)?;
+        }
+        let anew = matches.has(CLEAN.key());
+        let job = FingerprintJob { anew, max_ram, ..FingerprintJob::new(dataset.clone()) };
+        dataset_flags::fingerprint(&job, session)?;
     }
-    for dataset in &datasets {
-        let plans = dataset_flags::plan(dataset, &options, session)?;
+    for dataset in datasets {
+        let job = PlanJob { dataset: dataset.clone(), options: options.clone() };
+        let plans = dataset_flags::plan(&job, session)?;
         if !matches.has("--no_pp") {
-            preprocess(dataset, &plans, matches, Part::default(), session)?;
+            session.project.preprocess(&job_of(dataset, &plans, matches)?, session.ctx())?;
         }
     }
     Ok(())

@@ -1,19 +1,16 @@
 //! `predict`: segment new cases with a trained model.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use anyhow::Context;
-use nnunet::backend::Backend;
-use nnunet::dataset::cases::{case_of_files, prediction_cases_with_warnings};
+use anyhow::bail;
 use nnunet::dataset::splits::Fold;
-use nnunet::dataset::{Case, DatasetError};
-use nnunet::predict::{
-    Model, PredictRequest, Predictor, WindowOptions, predict_cases, present_folds, previous_stage_model,
-};
+use nnunet::model::ModelName;
+use nnunet::predict::{PredictRequest, WindowOptions};
+use nnunet::{ModelChoice, PredictJob, PredictionStage};
 
+use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
-use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
@@ -88,132 +85,79 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let request = request(matches)?;
-    let options = window_options(matches)?;
-    let chosen = Chosen { folds: folds(matches)?, checkpoint: matches.text("-chk").unwrap_or(FINAL) };
-    writable::check_folder(&request.output)?;
-    let folder = model_folder(matches, session)?;
-    let model = chosen.load(&folder, session)?;
-    let cases = cases(&request, &model, matches, session)?;
-    let backend = &*backend(matches, session, false)?;
-    let run = Run { cases: &cases, options, backend, matches, session };
-    let previous_stage =
-        match (matches.path("-prev_stage_predictions"), &model.spec.configuration.previous_stage) {
-            (Some(given), _) => Some(given),
-            (None, Some(previous)) => run.previous_stage(previous, &folder, &chosen, &request)?,
-            (None, None) => None,
-        };
-    run.predict(model, &PredictRequest { previous_stage, ..request })
-}
-
-/// Name of a complete training's checkpoint.
-const FINAL: &str = "checkpoint_final.pth";
-
-/// Which weights of a model.
-struct Chosen<'a> {
-    /// None: those that are there.
-    folds: Vec<Fold>,
-    checkpoint: &'a str,
-}
-
-impl Chosen<'_> {
-    fn load(&self, folder: &Path, session: &Session) -> anyhow::Result<Model> {
-        let model = Model::load(folder, &self.folds, self.checkpoint)?;
-        for remark in &model.remarks {
-            session.warning(remark);
+    let job = PredictJob {
+        files: files(matches)?,
+        window: window_options(matches)?,
+        folds: folds(matches)?,
+        checkpoint: matches.text("-chk").unwrap_or("checkpoint_final.pth").to_owned(),
+        model: model(matches, session)?,
+    };
+    let project = session.project.clone().with_backend(backend(matches, session, false)?);
+    let prediction = project.prepare_prediction(job, session.ctx())?;
+    if let Some(error) = prediction.no_cases() {
+        if matches.has("--strict") {
+            bail!("{error}");
         }
-        Ok(model)
+        session.warning(&format!("{error}; nothing was predicted (--strict makes this a failure)"));
     }
-}
-
-/// What the stages of a cascade have in common.
-struct Run<'a> {
-    cases: &'a [Case],
-    options: WindowOptions,
-    backend: &'a dyn Backend,
-    matches: &'a Matches,
-    session: &'a Session,
-}
-
-impl Run<'_> {
-    /// Predicts the previous stage of a cascade with the model that lies beside `folder`, if there is one,
-    /// and returns the folder of its segmentations.
-    fn previous_stage(
-        &self,
-        previous: &str,
-        folder: &Path,
-        chosen: &Chosen<'_>,
-        request: &PredictRequest,
-    ) -> anyhow::Result<Option<PathBuf>> {
-        let Some(beside) = previous_stage_model(folder, previous).filter(|model| model.is_dir()) else {
-            return Ok(None);
-        };
-        let there = present_folds(&beside, chosen.checkpoint);
-        let folds = if chosen.folds.iter().all(|fold| there.contains(fold)) { &chosen.folds } else { &there };
-        let output = request.output.join(format!("prediction_{previous}"));
-        self.session.message(&format!(
-            "a cascade: {previous} comes first, from {} into {} (folds {}); -prev_stage_predictions takes \
-             predictions that exist",
-            beside.display(),
-            output.display(),
-            if folds.is_empty() { &there } else { folds }
-                .iter()
-                .map(Fold::to_string)
-                .collect::<Vec<_>>()
-                .join(", ")
+    if let [first, _] = prediction.stages() {
+        session.message(&format!(
+            "a cascade: {} comes first, from {} into {} (folds {}); -prev_stage_predictions takes predictions that exist",
+            first.spec().name(),
+            first.model.display(),
+            first.output().display(),
+            first.folds.iter().map(Fold::to_string).collect::<Vec<_>>().join(", ")
         ));
-        let chosen = Chosen { folds: folds.clone(), checkpoint: chosen.checkpoint };
-        let model = chosen.load(&beside, self.session)?;
-        let request = PredictRequest { output: output.clone(), save_probabilities: false, ..request.clone() };
-        self.predict(model, &request)?;
-        Ok(Some(output))
     }
-
-    fn predict(&self, model: Model, request: &PredictRequest) -> anyhow::Result<()> {
-        let session = self.session;
-        let step_fraction = self.options.step_fraction;
-        let folds = model.weights.len();
-        let mirrored = if self.options.mirroring { 1 << model.spec.mirroring_axes.len() } else { 1 };
-        session.message(&format!("{} cases with {}", self.cases.len(), model.folder.display()));
-        let mut predictor = Predictor::new(model.spec, model.weights, self.backend, self.options)?;
-        if self.matches.has("--verbose") {
-            let configuration = &predictor.spec().configuration;
-            session.message(&format!(
-                "tiles of {:?}, step {step_fraction} of a tile, {folds} folds, {mirrored} mirrored passes per tile",
-                configuration.patch_size
-            ));
-            let pass = predictor.memory_of_pass()?;
-            let gigabytes = |bytes: usize| bytes as f64 / 1e9;
-            session.message(&format!(
-                "memory of a pass: {:.2} GB ({:.2} activations, {:.2} weights, {:.2} input and output)",
-                gigabytes(pass.total()),
-                gigabytes(pass.activations),
-                gigabytes(pass.weights),
-                gigabytes(pass.border),
-            ));
-        }
-        if mirrored > 1 {
-            session.message(&format!(
-                "{mirrored} mirrored passes per tile; --disable_tta is {mirrored}x faster"
-            ));
-        }
-        let predicted = predict_cases(&mut predictor, self.cases, request, session.ctx())
-            .with_context(|| format!("prediction of {}", shown(&request.sources)))?;
-        let kept = match predicted.kept {
+    for stage in prediction.stages() {
+        describe(stage, prediction.cases().len(), matches, session)?;
+    }
+    for stage in prediction.run(session.ctx())? {
+        let kept = match stage.predicted.kept {
             0 => String::new(),
             kept => format!(", {kept} were there already"),
         };
-        session.message(&format!(
-            "{} cases predicted into {}{kept}",
-            predicted.made,
-            request.output.display()
-        ));
-        Ok(())
+        let (made, output) = (stage.predicted.made, stage.output.display());
+        session.message(&format!("{made} cases predicted into {output}{kept}"));
     }
+    Ok(())
 }
 
-/// What was typed, but the model.
-fn request(matches: &Matches) -> Result<PredictRequest, UsageError> {
+/// Says what a stage is about to do.
+fn describe(
+    stage: &PredictionStage,
+    cases: usize,
+    matches: &Matches,
+    session: &Session,
+) -> anyhow::Result<()> {
+    session.message(&format!("{cases} cases with {}", stage.model.display()));
+    let mirrored = stage.mirrored_passes;
+    if matches.has("--verbose") {
+        let step = window_options(matches)?.step_fraction;
+        session.message(&format!(
+            "tiles of {:?}, step {step} of a tile, {} folds, {mirrored} mirrored passes per tile",
+            stage.spec().configuration.patch_size,
+            stage.folds.len()
+        ));
+        let pass = stage.predictor.memory_of_pass()?;
+        let gigabytes = |bytes: usize| bytes as f64 / 1e9;
+        session.message(&format!(
+            "memory of a pass: {:.2} GB ({:.2} activations, {:.2} weights, {:.2} input and output)",
+            gigabytes(pass.total()),
+            gigabytes(pass.activations),
+            gigabytes(pass.weights),
+            gigabytes(pass.border),
+        ));
+    }
+    if mirrored > 1 {
+        let faster = format!("--disable_tta is {mirrored}x faster");
+        session.message(&format!("{mirrored} mirrored passes per tile; {faster}"));
+    }
+    Ok(())
+}
+
+/// What to predict, and where to.
+fn files(matches: &Matches) -> Result<PredictRequest, UsageError> {
     let what = "a number of at least 1";
     let number =
         |key: &str, default: usize| Ok::<_, UsageError>(matches.parsed(key, what)?.unwrap_or(default));
@@ -221,7 +165,7 @@ fn request(matches: &Matches) -> Result<PredictRequest, UsageError> {
     let request = PredictRequest {
         sources: matches.texts("-i").iter().map(PathBuf::from).collect(),
         output: matches.required("-o")?.into(),
-        previous_stage: None,
+        previous_stage: matches.path("-prev_stage_predictions"),
         save_probabilities: matches.has("--save_probabilities"),
         overwrite: !matches.has("--continue_prediction"),
         num_parts: number("-num_parts", 1)?,
@@ -252,40 +196,18 @@ fn folds(matches: &Matches) -> Result<Vec<Fold>, UsageError> {
     matches.texts("-f").iter().map(parse).collect()
 }
 
-/// The cases of a folder, a file or a list of files. None are a warning, with `--strict` a failure.
-fn cases(
-    request: &PredictRequest,
-    model: &Model,
-    matches: &Matches,
-    session: &Session,
-) -> anyhow::Result<Vec<Case>> {
-    let found = match request.sources.as_slice() {
-        [source] => prediction_cases_with_warnings(source, &model.spec.dataset, &session.display),
-        files => case_of_files(files, &model.spec.dataset).map(|case| vec![case]),
-    };
-    match found {
-        Err(error @ DatasetError::NoCases { .. }) if !matches.has("--strict") => {
-            session.warning(&format!("{error}; nothing was predicted (--strict makes this a failure)"));
-            Ok(Vec::new())
-        }
-        other => Ok(other?),
-    }
-}
-
-fn shown(sources: &[PathBuf]) -> String {
-    sources.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
-}
-
-/// The folder of `-m`, or that of `-d`, `-tr`, `-p` and `-c` among the results.
-fn model_folder(matches: &Matches, session: &Session) -> anyhow::Result<PathBuf> {
-    if let Some(folder) = matches.text("-m") {
-        return Ok(Path::new(folder).to_owned());
+/// The folder of `-m`, or the model of `-d`, `-tr`, `-p` and `-c` among the results.
+fn model(matches: &Matches, session: &Session) -> anyhow::Result<ModelChoice> {
+    if let Some(folder) = matches.path("-m") {
+        return Ok(ModelChoice::Folder(folder));
     }
     let (Some(dataset), Some(configuration)) = (matches.text("-d"), matches.text("-c")) else {
         return Err(UsageError("name the model with -d and -c, or its folder with -m".to_owned()).into());
     };
-    let dataset = session.folders.find(dataset)?;
-    let trainer = matches.text("-tr").unwrap_or("nnUNetTrainer");
-    let plans = matches.text("-p").unwrap_or("nnUNetPlans");
-    Ok(session.folders.results()?.join(dataset.as_str()).join(format!("{trainer}__{plans}__{configuration}")))
+    let name = ModelName {
+        trainer: matches.text("-tr").unwrap_or("nnUNetTrainer").to_owned(),
+        plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
+        configuration: configuration.to_owned(),
+    };
+    Ok(ModelChoice::Trained(session.project.dataset(dataset)?, name))
 }

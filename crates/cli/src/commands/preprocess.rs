@@ -1,17 +1,15 @@
 //! `preprocess`: the cases as the network will see them.
 
-use anyhow::Context;
-use nnunet::dataset::{DatasetName, Part};
-use nnunet::plan::Plans;
-use nnunet::preprocess::{DatasetFolders, Existing, PreprocessOptions, preprocess_dataset};
+use nnunet::{DatasetName, PreprocessJob};
 
 use super::Entry;
 use super::dataset_flags::{
     CONFIGURATIONS, DATASETS, MAX_RAM, NO_PROGRESS_BAR, PART_FLAGS, THREADS, VERBOSE, apply_verbose,
-    datasets, max_ram, part, raw_dataset_json,
+    datasets, max_ram, part,
 };
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
+use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
@@ -47,52 +45,23 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let part = part(matches)?;
     for dataset in datasets(matches, session)? {
         let plans = matches.text("-plans_name").unwrap_or("nnUNetPlans");
-        preprocess(&dataset, plans, matches, part, session)?;
+        let mut job = job_of(dataset, plans, matches)?;
+        job.options.part = part;
+        session.project.preprocess(&job, session.ctx())?;
     }
     Ok(())
 }
 
-/// Preprocesses the configurations of `-c` with the plans `plans_name`.
-pub(super) fn preprocess(
-    dataset: &DatasetName,
-    plans_name: &str,
+/// The configurations of `-c` with the plans `plans`.
+pub(super) fn job_of(
+    dataset: DatasetName,
+    plans: &str,
     matches: &Matches,
-    part: Part,
-    session: &Session,
-) -> anyhow::Result<()> {
-    let configurations: Vec<&str> = match matches.texts("-c") {
-        [] => vec!["2d", "3d_fullres", "3d_lowres"],
-        given => given.iter().map(String::as_str).collect(),
-    };
-    let options = PreprocessOptions {
-        existing: Existing::Keep,
-        max_ram: max_ram(matches)?,
-        part,
-        ..PreprocessOptions::default()
-    };
-    preprocess_configurations(dataset, plans_name, &configurations, &options, session)
-}
-
-/// Preprocesses `configurations` of a dataset.
-pub(super) fn preprocess_configurations(
-    dataset: &DatasetName,
-    plans_name: &str,
-    configurations: &[&str],
-    options: &PreprocessOptions,
-    session: &Session,
-) -> anyhow::Result<()> {
-    let raw = session.folders.raw()?.join(dataset.as_str());
-    let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
-    let plans = Plans::of_dataset(&preprocessed, plans_name)?;
-    let json = raw_dataset_json(&raw)?;
-    preprocess_dataset(
-        DatasetFolders { raw: &raw, preprocessed: &preprocessed },
-        &json,
-        &plans,
-        configurations,
-        options,
-        session.ctx(),
-    )
-    .with_context(|| format!("preprocessing of {dataset}"))?;
-    Ok(())
+) -> Result<PreprocessJob, UsageError> {
+    let mut job = PreprocessJob::new(dataset, plans);
+    if matches.has(CONFIGURATIONS.key()) {
+        job.configurations = matches.texts(CONFIGURATIONS.key()).to_vec();
+    }
+    job.options.max_ram = max_ram(matches)?;
+    Ok(job)
 }

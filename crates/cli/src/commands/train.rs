@@ -2,14 +2,15 @@
 
 use std::path::Path;
 
-use anyhow::Context;
 use nnunet::dataset::splits::Fold;
-use nnunet::recipe::{Recipe, ValidatedCheckpoint, find, is_file_name, read_file, recipes};
-use nnunet::train::{RunFolder, Start, TrainRequest, Training};
+use nnunet::parts::Named;
+use nnunet::recipe::{Recipe, ValidatedCheckpoint, find, is_file_name, read_file};
+use nnunet::train::{Start, TrainRequest};
+use nnunet::{Phases, TrainJob};
 
+use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
-use super::{Entry, writable};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -76,8 +77,20 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let request = request(matches, session)?;
-    train(request, matches, session)
+    let mut job = TrainJob::new(request(matches, session)?);
+    if matches.has("--val") {
+        job.phases = Phases::Validate;
+    }
+    if matches.has("--val_best") {
+        job.validate = ValidatedCheckpoint::Best;
+    }
+    job.save_probabilities = matches.has("--npz");
+    let trained = session.project.train(job, session.ctx())?;
+    if trained.summary.is_none() {
+        let times = trained.folder.fold().join("benchmark_result.json");
+        session.message(&format!("times are in {}", times.display()));
+    }
+    Ok(())
 }
 
 fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest> {
@@ -89,7 +102,8 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         let text = format!("argument -num_gpus: found {gpus}; this build trains on the processor only");
         return Err(UsageError(text).into());
     }
-    let mut recipe = recipe(matches.text("-tr").unwrap_or("nnUNetTrainer"))?;
+    let mut recipe =
+        recipe(matches.text("-tr").unwrap_or("nnUNetTrainer"), &session.project.registry().recipes)?;
     if let Some(epochs) = at_least_one(matches, "--epochs")? {
         recipe = recipe.with_epochs(epochs);
     }
@@ -115,8 +129,8 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         (false, None) => Start::New,
     };
     Ok(TrainRequest {
-        data_parts: nnunet::Parts::default(),
-        dataset: session.folders.find(matches.required("DATASET")?)?,
+        data_parts: session.project.registry().data.clone(),
+        dataset: session.project.dataset(matches.required("DATASET")?)?,
         configuration: matches.required("CONFIGURATION")?.to_owned(),
         fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,
         plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
@@ -131,11 +145,10 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
 }
 
 /// The trainer of a name, or the one that a file describes.
-fn recipe(trainer: &str) -> anyhow::Result<Recipe> {
-    let known = recipes();
+fn recipe(trainer: &str, known: &Named<Recipe>) -> anyhow::Result<Recipe> {
     Ok(match is_file_name(trainer) {
-        true => read_file(Path::new(trainer), &known)?,
-        false => find(trainer, &known)?,
+        true => read_file(Path::new(trainer), known)?,
+        false => find(trainer, known)?,
     })
 }
 
@@ -157,47 +170,4 @@ fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageErro
         Some(0) => Err(UsageError(format!("argument {key}: found 0, expected a number of at least 1"))),
         given => Ok(given),
     }
-}
-
-fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let ctx = session.ctx();
-    let what = format!("training of {} {} fold {}", request.dataset, request.configuration, request.fold);
-    let by_recipe = request.recipe.validated_checkpoint == ValidatedCheckpoint::Best && request.checkpointing;
-    let (only_validation, best) = (matches.has("--val"), matches.has("--val_best") || by_recipe);
-    let folder = RunFolder::new(
-        session.folders.results()?,
-        request.dataset.as_str(),
-        &request.recipe.name,
-        &request.plans,
-        &request.configuration,
-        request.fold,
-    );
-    writable::check_folder(folder.fold())?;
-    if request.recipe.benchmark {
-        let mut training =
-            Training::prepare(request, &session.folders, ctx.progress).context(what.clone())?;
-        training.run(ctx).context(what)?;
-        session.message(&format!("times are in {}", folder.fold().join("benchmark_result.json").display()));
-        return Ok(());
-    }
-    if only_validation && !best {
-        request.start = Start::From(folder.final_checkpoint());
-    }
-    let mut best_request = request.clone();
-    if !(only_validation && best) {
-        let mut training =
-            Training::prepare(request, &session.folders, ctx.progress).context(what.clone())?;
-        if !only_validation {
-            training.run(ctx).context(what.clone())?;
-        }
-        if !best {
-            training.validate(matches.has("--npz"), ctx).context(what)?;
-            return Ok(());
-        }
-    }
-    best_request.start = Start::From(folder.best_checkpoint());
-    Training::prepare(best_request, &session.folders, ctx.progress)
-        .and_then(|mut training| training.validate(matches.has("--npz"), ctx))
-        .context(what)?;
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nnunet::recipe::{is_file_name, read_file, recipes};
+use nnunet::recipe::{is_file_name, read_file};
 
 use super::Entry;
 use crate::flags::{Command, Matches, Positional};
@@ -25,12 +25,12 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
-    let recipes = recipes();
+    let recipes = &session.project.registry().recipes;
     match matches.text(TRAINER) {
         Some(file) if is_file_name(file) => {
-            session.result(read_file(Path::new(file), &recipes)?.to_toml().trim_end());
+            session.result(read_file(Path::new(file), recipes)?.to_toml().trim_end());
         }
-        Some(name) => session.result(nnunet::recipe::find(name, &recipes)?.to_toml().trim_end()),
+        Some(name) => session.result(nnunet::recipe::find(name, recipes)?.to_toml().trim_end()),
         None => {
             let width = recipes.names().map(str::len).max().unwrap_or(0);
             for (name, summary, _) in recipes.iter() {

@@ -1,15 +1,12 @@
 //! `verify`: every fault of a dataset at once.
 
-use std::path::Path;
-
-use anyhow::bail;
 use nnunet::dataset::repair::Outcome;
-use nnunet::dataset::verify::{Report, Severity, verify};
-use nnunet::progress::Interrupted;
+use nnunet::dataset::verify::Severity;
+use nnunet::{DatasetName, Verification, VerifyJob};
 
 use super::Entry;
 use super::dataset_flags::{DATASETS, datasets};
-use crate::environment::{FOLDER_FLAGS, path_variable};
+use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
@@ -41,57 +38,37 @@ pub(super) const ENTRY: Entry = Entry {
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     for dataset in datasets(matches, session)? {
-        let folder = session.folders.raw()?.join(dataset.as_str());
-        if matches.has("--repair") {
-            repair(&folder, session)?;
-        } else {
-            check(&folder, session)?;
-        }
+        let job = VerifyJob { dataset, repair: matches.has("--repair") };
+        let found = session.project.verify(&job, session.ctx())?;
+        show(&found, session);
+        conclude(&found, session)?;
     }
     Ok(())
 }
 
-/// Prints the faults of the dataset in `folder`; an error if it cannot be used.
-pub(super) fn check(folder: &Path, session: &Session) -> anyhow::Result<()> {
-    let report = list(folder, session)?;
-    let left: Vec<Outcome> = report.faults.iter().map(|_| Outcome::Left).collect();
-    show(folder, &report, &left, session);
+/// Lists the faults of a dataset before it is used; an error if it cannot be. What is listed is not warned of again.
+pub(super) fn check(dataset: &DatasetName, session: &Session) -> anyhow::Result<()> {
+    let job = VerifyJob { dataset: dataset.clone(), repair: false };
+    let found = session.project.verify(&job, session.ctx())?;
+    show(&found, session);
     // Files that are no cases are warned about under the name of their folder.
-    let listed = report.faults.iter().flat_map(|fault| [Some(fault.path.as_path()), fault.path.parent()]);
+    let faults = &found.report.faults;
+    let listed = faults.iter().flat_map(|fault| [Some(fault.path.as_path()), fault.path.parent()]);
     session.display.has_reported(listed.flatten());
-    conclude(folder, &report, &left, session)
-}
-
-/// Repairs what can be repaired and prints all faults; an error if one is left that forbids the use.
-fn repair(folder: &Path, session: &Session) -> anyhow::Result<()> {
-    let report = list(folder, session)?;
-    let outcomes = nnunet::dataset::repair::repair(folder, &report, &nnunet::Parts::default().formats);
-    show(folder, &report, &outcomes, session);
-    conclude(folder, &report, &outcomes, session)
-}
-
-fn list(folder: &Path, session: &Session) -> anyhow::Result<Report> {
-    let report = verify(folder, path_variable, &nnunet::Parts::default().formats, session.ctx());
-    if report.interrupted {
-        let what = format!("{}: interrupted before all cases were checked", folder.display());
-        return Err(anyhow::Error::new(Interrupted).context(what));
-    }
-    Ok(report)
+    conclude(&found, session)
 }
 
 /// The table of faults: what became of each, its case, its file, what is wrong.
-fn show(folder: &Path, report: &Report, outcomes: &[Outcome], session: &Session) {
-    let rows: Vec<[String; 4]> = report
-        .faults
-        .iter()
-        .zip(outcomes)
+fn show(found: &Verification, session: &Session) {
+    let rows: Vec<[String; 4]> = found
+        .faults()
         .map(|(fault, outcome)| {
             let state = match (outcome, fault.problem.severity()) {
                 (Outcome::Repaired, _) => "repaired",
                 (_, Severity::Error) => "error",
                 (_, Severity::Warning) => "warning",
             };
-            let file = fault.path.strip_prefix(folder).unwrap_or(&fault.path).display().to_string();
+            let file = fault.path.strip_prefix(&found.folder).unwrap_or(&fault.path).display().to_string();
             // Errors of files name them already.
             let problem = fault.problem.to_string();
             let start = format!("{}: ", fault.path.display());
@@ -111,21 +88,17 @@ fn show(folder: &Path, report: &Report, outcomes: &[Outcome], session: &Session)
 }
 
 /// The last line, or the error, for what is left.
-fn conclude(folder: &Path, report: &Report, outcomes: &[Outcome], session: &Session) -> anyhow::Result<()> {
-    let left = || report.faults.iter().zip(outcomes).filter(|(_, outcome)| **outcome != Outcome::Repaired);
-    let errors = left().filter(|(fault, _)| fault.problem.severity() == Severity::Error).count();
-    let warnings = left().count() - errors;
-    let repaired = match report.faults.len() - left().count() {
+fn conclude(found: &Verification, session: &Session) -> anyhow::Result<()> {
+    found.usable()?;
+    let repaired = match found.repaired() {
         0 => String::new(),
         count => format!("{count} repaired, "),
     };
-    let folder = folder.display();
-    let cases = report.cases;
-    if errors > 0 {
-        bail!(
-            "{folder}: {repaired}{errors} faults and {warnings} warnings in {cases} cases; repair the faults listed above"
-        );
-    }
-    session.message(&format!("{folder}: {cases} cases, {repaired}no faults, {warnings} warnings"));
+    session.message(&format!(
+        "{}: {} cases, {repaired}no faults, {} warnings",
+        found.folder.display(),
+        found.report.cases,
+        found.warnings()
+    ));
     Ok(())
 }

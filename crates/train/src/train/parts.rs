@@ -15,6 +15,7 @@ use crate::augment::{
 };
 
 /// The parts that recipes can name. The default has the built-in ones; a caller may register more.
+#[derive(Clone)]
 pub struct Parts {
     /// Losses of one output.
     pub losses: Named<LossBuilder>,

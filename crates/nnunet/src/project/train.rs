@@ -1,0 +1,126 @@
+//! Training and its validation.
+
+use nnunet_assess::evaluate::Summary;
+use nnunet_base::Ctx;
+use nnunet_recipe::ValidatedCheckpoint;
+use nnunet_train::train::{RunFolder, Start, TrainError, TrainRequest, Training};
+
+use super::{Project, check_writable_folder};
+use crate::error::{During, Error};
+
+/// A fold to train and validate.
+#[derive(Debug, Clone)]
+pub struct TrainJob {
+    /// What to train, and how.
+    pub training: TrainRequest,
+    /// What of it to do.
+    pub phases: Phases,
+    /// Which checkpoint is validated; the recipe may ask for the best one in any case.
+    pub validate: ValidatedCheckpoint,
+    /// Whether the validation writes probabilities too.
+    pub save_probabilities: bool,
+}
+
+impl TrainJob {
+    /// The training and then the validation of its final weights.
+    pub fn new(training: TrainRequest) -> Self {
+        let (phases, validate) = (Phases::TrainAndValidate, ValidatedCheckpoint::Final);
+        Self { training, phases, validate, save_probabilities: false }
+    }
+}
+
+/// What of a training is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phases {
+    /// The training and then the validation.
+    TrainAndValidate,
+    /// The validation of a training that is complete.
+    Validate,
+}
+
+/// A fold that was trained and validated.
+#[derive(Debug)]
+pub struct Trained {
+    /// Where its results are.
+    pub folder: RunFolder,
+    /// The evaluation of its validation cases; none of a benchmark.
+    pub summary: Option<Summary>,
+}
+
+impl Project {
+    /// Trains one fold of a configuration, then predicts and evaluates its validation cases. `training.backend` runs
+    /// the network; the parts that the recipe names come from the project's registry.
+    ///
+    /// # Errors
+    /// Anything missing or contradictory; another run on the fold; results that cannot be written; interrupted, with
+    /// the checkpoint to go on from.
+    ///
+    /// ```no_run
+    /// # use nnunet::{Ctx, Folders, Project, TrainJob, progress::{Cancel, Silent}};
+    /// # use nnunet::{dataset::splits::Fold, recipe::Recipe, train::{Start, TrainRequest}};
+    /// # let (project, cancel) = (Project::new(Folders::default()), Cancel::new());
+    /// # let ctx = Ctx::new(&Silent, &cancel);
+    /// let training = TrainRequest {
+    ///     dataset: project.dataset("4")?,
+    ///     configuration: "3d_fullres".to_owned(),
+    ///     fold: Fold::Number(0),
+    ///     plans: "nnUNetPlans".to_owned(),
+    ///     recipe: Recipe::default_trainer().with_epochs(50),
+    ///     batch_size: None,
+    ///     seed: 0,
+    ///     backend: project.backend().clone(),
+    ///     start: Start::New,
+    ///     checkpointing: true,
+    ///     max_ram: None,
+    ///     data_parts: project.registry().data.clone(),
+    /// };
+    /// let trained = project.train(TrainJob::new(training), ctx)?;
+    /// println!("Dice {:?}", trained.summary.map(|summary| summary.foreground_mean.dice));
+    /// # Ok::<(), nnunet::Error>(())
+    /// ```
+    pub fn train(&self, mut job: TrainJob, ctx: Ctx<'_>) -> Result<Trained, Error> {
+        job.training.data_parts = self.registry.data.clone();
+        let training = &job.training;
+        let what =
+            format!("training of {} {} fold {}", training.dataset, training.configuration, training.fold);
+        let folder = RunFolder::new(
+            self.folders.results()?,
+            training.dataset.as_str(),
+            &training.recipe.name,
+            &training.plans,
+            &training.configuration,
+            training.fold,
+        );
+        check_writable_folder(folder.fold())?;
+        let summary = self.train_in(&folder, job, ctx).during(|| what)?;
+        Ok(Trained { folder, summary })
+    }
+
+    fn train_in(
+        &self,
+        folder: &RunFolder,
+        job: TrainJob,
+        ctx: Ctx<'_>,
+    ) -> Result<Option<Summary>, TrainError> {
+        let TrainJob { training: request, phases, validate, save_probabilities } = job;
+        let by_recipe =
+            request.recipe.validated_checkpoint == ValidatedCheckpoint::Best && request.checkpointing;
+        let best = by_recipe || validate == ValidatedCheckpoint::Best;
+        let prepare =
+            |request| Training::prepare_with(request, &self.registry.train, &self.folders, ctx.progress);
+        if phases == Phases::TrainAndValidate {
+            let mut training = prepare(request.clone())?;
+            training.run(ctx)?;
+            if request.recipe.benchmark {
+                return Ok(None);
+            }
+            if !best {
+                return training.validate(save_probabilities, ctx).map(Some);
+            }
+        }
+        let checkpoint = if best { folder.best_checkpoint() } else { folder.final_checkpoint() };
+        prepare(TrainRequest { start: Start::From(checkpoint), ..request })?
+            .validate(save_probabilities, ctx)
+            .map(Some)
+    }
+}

@@ -1,0 +1,56 @@
+//! All parts that are chosen by name, in one value.
+
+use crate::backend::{DeviceBuilder, devices};
+use nnunet_base::parts::Named;
+use nnunet_recipe::{Recipe, recipes};
+
+/// The parts that verbs choose by name. [`Registry::default`] has those that are built in; a program of one's own adds
+/// to it and hands it to [`Project::with_registry`](crate::Project::with_registry).
+///
+/// ```
+/// use std::sync::Arc;
+/// use nnunet::{Registry, backend::{self, BackendOptions}};
+///
+/// let mut registry = Registry::default();
+/// registry.devices.register("one-core", "the CPU, one core of it", Arc::new(|options| {
+///     backend::cpu(&BackendOptions { threads: 1, ..*options })
+/// }))?;
+/// let device = registry.device("one-core", &BackendOptions::default())?;
+/// assert_eq!(device.host_threads(), 1);
+/// let error = registry.device("one-cor", &BackendOptions::default()).unwrap_err();
+/// assert!(error.to_string().contains("did you mean one-core?"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct Registry {
+    /// What runs networks, the best first.
+    pub devices: Named<DeviceBuilder>,
+    /// What fingerprints, plans and preprocessing choose from: planners.
+    pub data: nnunet_data::Parts,
+    /// Trainers, as `-tr` names them.
+    pub recipes: Named<Recipe>,
+    /// What recipes choose from: losses, optimisers, schedules, transforms, samplings.
+    pub train: nnunet_train::train::Parts,
+}
+
+impl Default for Registry {
+    fn default() -> Self {
+        Self {
+            devices: devices(),
+            data: nnunet_data::Parts::default(),
+            recipes: recipes(),
+            train: nnunet_train::train::Parts::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("devices", &self.devices.names().collect::<Vec<_>>())
+            .field("data", &self.data)
+            .field("recipes", &self.recipes.names().collect::<Vec<_>>())
+            .finish_non_exhaustive()
+    }
+}
