@@ -76,6 +76,13 @@ impl Workers {
         Ok(Self { count, budget, needs: cases.iter().map(|(_, need)| *need).collect() })
     }
 
+    /// One worker per thread of the rayon pool for `cases` cases whose needs are not known: at most as many cases as
+    /// there are threads are in memory at once.
+    pub fn one_per_thread(cases: usize) -> Self {
+        let count = rayon::current_num_threads().clamp(1, cases.max(1));
+        Self { count, budget: MemoryBudget::new(u64::MAX), needs: vec![0; cases] }
+    }
+
     /// Calls `work` with the number of every case, in order, until all are done or `cancel` is raised.
     pub fn run(&self, work: impl Fn(usize) + Sync, cancel: &Cancel) {
         let next = AtomicUsize::new(0);

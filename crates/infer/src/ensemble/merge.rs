@@ -9,13 +9,13 @@ use nnunet_volume::{ChannelVolume, Volume};
 use rayon::prelude::*;
 
 use super::error::EnsembleError;
-use super::npz::{Npz, Probabilities};
 use crate::predict::write_probabilities;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::Event;
 use nnunet_data::dataset::{ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::preprocess::Properties;
+use nnunet_pyformats::npz::{Npz, Probabilities};
 
 /// Values that are averaged at a time.
 const SPAN: usize = 1 << 16;
