@@ -7,7 +7,7 @@
 pub mod backend;
 pub mod select;
 
-pub use nnunet_assess::{evaluate, overlay, postprocess};
+pub use nnunet_assess::{evaluate, overlay, postprocess, statistics, volumetry};
 pub use nnunet_base::{
     Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling,
 };

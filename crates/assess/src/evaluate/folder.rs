@@ -1,19 +1,12 @@
-//! Evaluation of a folder of predictions against a folder of reference segmentations, case by case in
-//! parallel. The result does not depend on the number of threads.
+//! Evaluation of a folder of predictions against a folder of reference segmentations.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 
-use nnunet_volume::Volume;
-use rayon::prelude::*;
-
-use super::EvaluateError;
-use super::additions::{AddedMetrics, Additions};
-use super::overlap::overlaps;
-use super::summary::{CaseMetrics, Metrics, Summary};
+use super::metric::Metric;
+use super::summary::Summary;
+use super::{EvaluateError, Evaluator};
 use nnunet_base::Ctx;
-use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Event, Progress};
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::reader::ImageReader;
 use nnunet_data::dataset::{DatasetJson, LabelManager, LabelOrRegion};
@@ -40,219 +33,139 @@ pub struct FolderEvaluation {
     /// What to do about missing predictions.
     pub missing: Missing,
     /// Metrics beyond the reference's.
-    pub additions: Additions,
+    pub metrics: Vec<Arc<dyn Metric>>,
+}
+
+impl FolderEvaluation {
+    /// Every reference segmentation in `reference` against the prediction of its name, with the reference's metrics.
+    pub fn new(reference: impl Into<PathBuf>, prediction: impl Into<PathBuf>) -> Self {
+        Self {
+            reference: reference.into(),
+            prediction: prediction.into(),
+            output: None,
+            missing: Missing::Refused,
+            metrics: Vec::new(),
+        }
+    }
+
+    /// Where the summary is written.
+    pub fn summary_file(&self) -> PathBuf {
+        self.output.clone().unwrap_or_else(|| self.prediction.join("summary.json"))
+    }
+
+    /// Evaluates the foreground labels or regions of a dataset; writes nothing.
+    ///
+    /// # Errors
+    /// See [`EvaluateError`]; all cases that cannot be read or do not fit are named at once.
+    pub fn of_dataset(
+        &self,
+        dataset_json: &Path,
+        plans: &Path,
+        ctx: Ctx<'_>,
+    ) -> Result<Summary, EvaluateError> {
+        let json = DatasetJson::load(dataset_json)?;
+        LabelManager::check_name(Json::load(plans)?.get("label_manager"), plans)?;
+        let labels = LabelManager::new(&json)?;
+        let references = files_with_ending(&self.reference, &json.file_ending)?;
+        let reader = ImageReader::for_example(&json, references.first().map(PathBuf::as_path))?;
+        let evaluator = Evaluator::new(reader, labels.foreground()).ignoring(labels.ignore_label());
+        self.run(evaluator, &json.file_ending, ctx)
+    }
+
+    /// Evaluates the given labels (`nnUNetv2_evaluate_simple`); writes nothing. The file ending is that of the first
+    /// reference segmentation.
+    ///
+    /// # Errors
+    /// As [`FolderEvaluation::of_dataset`].
+    pub fn of_labels(
+        &self,
+        labels: &[i32],
+        ignore_label: Option<i32>,
+        ctx: Ctx<'_>,
+    ) -> Result<Summary, EvaluateError> {
+        let mut classes: Vec<LabelOrRegion> = Vec::new();
+        for &label in labels {
+            if !classes.contains(&LabelOrRegion::Label(label)) {
+                classes.push(LabelOrRegion::Label(label));
+            }
+        }
+        let all = files_with_ending(&self.reference, "")?;
+        let first = all.first().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy();
+        // `.nii.gz` has two dots; of other names the last part counts.
+        let ending = [".nii.gz", ".nii"].into_iter().find(|e| first.ends_with(e)).map_or_else(
+            || first.rfind('.').map_or(String::new(), |dot| first[dot..].to_owned()),
+            str::to_owned,
+        );
+        if ending.is_empty() {
+            return Err(EvaluateError::NoFiles {
+                path: self.reference.clone(),
+                file_ending: "a known ending".into(),
+            });
+        }
+        let reader = ImageReader::from_file_ending(&ending, &all[0])?;
+        self.run(Evaluator::new(reader, classes).ignoring(ignore_label), &ending, ctx)
+    }
+
+    fn run(&self, evaluator: Evaluator, file_ending: &str, ctx: Ctx<'_>) -> Result<Summary, EvaluateError> {
+        let pairs = self.pairs(file_ending)?;
+        evaluator.with_metrics(self.metrics.clone()).evaluate(&pairs, ctx)
+    }
+
+    /// Reference and prediction of every case.
+    fn pairs(&self, file_ending: &str) -> Result<Vec<(PathBuf, PathBuf)>, EvaluateError> {
+        let predictions = files_with_ending(&self.prediction, file_ending)?;
+        let references = files_with_ending(&self.reference, file_ending)?;
+        if self.missing == Missing::Refused {
+            let absent: Vec<String> = references
+                .iter()
+                .filter_map(|path| path.file_name())
+                .filter(|name| !self.prediction.join(name).is_file())
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect();
+            if !absent.is_empty() {
+                return Err(EvaluateError::MissingPredictions {
+                    path: self.prediction.clone(),
+                    count: absent.len(),
+                    total: references.len(),
+                    names: absent[..absent.len().min(10)].join(", "),
+                });
+            }
+        }
+        if predictions.is_empty() {
+            let path = self.prediction.clone();
+            return Err(EvaluateError::NoFiles { path, file_ending: file_ending.to_owned() });
+        }
+        let reference = |prediction: &Path| self.reference.join(prediction.file_name().unwrap_or_default());
+        Ok(predictions.into_iter().map(|prediction| (reference(&prediction), prediction)).collect())
+    }
 }
 
 /// Evaluates the foreground labels or regions of a dataset and writes the summary.
 ///
 /// # Errors
-/// See [`EvaluateError`]; all cases that cannot be read or do not fit are named at once.
+/// As [`FolderEvaluation::of_dataset`]; the summary cannot be written.
 pub fn evaluate_folder(
     request: &FolderEvaluation,
     dataset_json: &Path,
     plans: &Path,
     ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
-    let json = DatasetJson::load(dataset_json)?;
-    LabelManager::check_name(Json::load(plans)?.get("label_manager"), plans)?;
-    let labels = LabelManager::new(&json)?;
-    let references = files_with_ending(&request.reference, &json.file_ending)?;
-    let reader = ImageReader::for_example(&json, references.first().map(PathBuf::as_path))?;
-    let classes = labels.foreground();
-    evaluate(request, &json.file_ending, reader, &classes, labels.ignore_label(), ctx)
+    let summary = request.of_dataset(dataset_json, plans, ctx)?;
+    summary.save(&request.summary_file())?;
+    Ok(summary)
 }
 
-/// Evaluates the given labels and writes the summary (`nnUNetv2_evaluate_simple`). The file ending is
-/// that of the first reference segmentation.
+/// Evaluates the given labels and writes the summary.
 ///
 /// # Errors
-/// As [`evaluate_folder`].
+/// As [`FolderEvaluation::of_labels`]; the summary cannot be written.
 pub fn evaluate_simple(
     request: &FolderEvaluation,
     labels: &[i32],
     ignore_label: Option<i32>,
     ctx: Ctx<'_>,
 ) -> Result<Summary, EvaluateError> {
-    let mut classes: Vec<LabelOrRegion> = Vec::new();
-    for &label in labels {
-        if !classes.contains(&LabelOrRegion::Label(label)) {
-            classes.push(LabelOrRegion::Label(label));
-        }
-    }
-    let all = files_with_ending(&request.reference, "")?;
-    let first = all.first().and_then(|path| path.file_name()).unwrap_or_default().to_string_lossy();
-    // `.nii.gz` has two dots; of other names the last part counts.
-    let ending = [".nii.gz", ".nii"]
-        .into_iter()
-        .find(|e| first.ends_with(e))
-        .map_or_else(|| first.rfind('.').map_or(String::new(), |dot| first[dot..].to_owned()), str::to_owned);
-    if ending.is_empty() {
-        return Err(EvaluateError::NoFiles {
-            path: request.reference.clone(),
-            file_ending: "a known ending".into(),
-        });
-    }
-    let reader = ImageReader::from_file_ending(&ending, &all[0])?;
-    evaluate(request, &ending, reader, &classes, ignore_label, ctx)
-}
-
-fn evaluate(
-    request: &FolderEvaluation,
-    file_ending: &str,
-    reader: ImageReader,
-    classes: &[LabelOrRegion],
-    ignore_label: Option<i32>,
-    ctx: Ctx<'_>,
-) -> Result<Summary, EvaluateError> {
-    let predictions = files_with_ending(&request.prediction, file_ending)?;
-    let references = files_with_ending(&request.reference, file_ending)?;
-    if request.missing == Missing::Refused {
-        let absent: Vec<String> = references
-            .iter()
-            .filter_map(|path| path.file_name())
-            .filter(|name| !request.prediction.join(name).is_file())
-            .map(|name| name.to_string_lossy().into_owned())
-            .collect();
-        if !absent.is_empty() {
-            return Err(EvaluateError::MissingPredictions {
-                path: request.prediction.clone(),
-                count: absent.len(),
-                total: references.len(),
-                names: absent[..absent.len().min(10)].join(", "),
-            });
-        }
-    }
-    if predictions.is_empty() {
-        let path = request.prediction.clone();
-        return Err(EvaluateError::NoFiles { path, file_ending: file_ending.to_owned() });
-    }
-    let pairs: Vec<_> = predictions
-        .into_iter()
-        .map(|prediction| (request.reference.join(prediction.file_name().unwrap_or_default()), prediction))
-        .collect();
-    let additions = request.additions;
-    let summary = evaluate_all(&pairs, reader, classes, ignore_label, additions, &|_| (), ctx)?;
-    let output = request.output.clone().unwrap_or_else(|| request.prediction.join("summary.json"));
-    summary.save(&output)?;
+    let summary = request.of_labels(labels, ignore_label, ctx)?;
+    summary.save(&request.summary_file())?;
     Ok(summary)
-}
-
-/// Evaluates pairs of (reference, prediction) files; writes nothing.
-///
-/// # Errors
-/// No pairs or classes; files that cannot be read or differ in shape, all of them named; interrupted.
-pub fn evaluate_pairs(
-    pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
-    classes: &[LabelOrRegion],
-    ignore_label: Option<i32>,
-    ctx: Ctx<'_>,
-) -> Result<Summary, EvaluateError> {
-    evaluate_changed(pairs, reader, classes, ignore_label, &|_| (), ctx)
-}
-
-/// Evaluates predictions as they would be after `change`, which gets each as it was read; writes nothing.
-///
-/// # Errors
-/// As [`evaluate_pairs`].
-pub fn evaluate_changed(
-    pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
-    classes: &[LabelOrRegion],
-    ignore_label: Option<i32>,
-    change: &(dyn Fn(&mut Volume<f32>) + Sync),
-    ctx: Ctx<'_>,
-) -> Result<Summary, EvaluateError> {
-    evaluate_all(pairs, reader, classes, ignore_label, Additions::default(), change, ctx)
-}
-
-fn evaluate_all(
-    pairs: &[(PathBuf, PathBuf)],
-    reader: ImageReader,
-    classes: &[LabelOrRegion],
-    ignore_label: Option<i32>,
-    additions: Additions,
-    change: &(dyn Fn(&mut Volume<f32>) + Sync),
-    ctx: Ctx<'_>,
-) -> Result<Summary, EvaluateError> {
-    if classes.is_empty() {
-        return Err(EvaluateError::NoClasses);
-    }
-    ctx.event(Event::Started { stage: "evaluate", total: pairs.len() as u64 });
-    let done = AtomicU64::new(0);
-    let results: Vec<Option<Result<CaseMetrics, String>>> = pairs
-        .par_iter()
-        .map(|(reference, prediction)| {
-            if ctx.is_cancelled() {
-                return None;
-            }
-            let result = named_case(prediction.display(), || {
-                evaluate_case(
-                    reference,
-                    prediction,
-                    reader,
-                    classes,
-                    ignore_label,
-                    additions,
-                    change,
-                    ctx.progress,
-                )
-            });
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            let name = prediction.file_name().unwrap_or_default().to_string_lossy();
-            ctx.event(Event::Advanced { done, detail: &name });
-            Some(result)
-        })
-        .collect();
-    ctx.event(Event::Finished);
-    let mut cases = Vec::new();
-    let mut faults = Vec::new();
-    for result in results {
-        match result.ok_or(EvaluateError::Interrupted)? {
-            Ok(case) => cases.push(case),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if faults.is_empty() { Ok(Summary::new(cases)) } else { Err(EvaluateError::Cases(faults)) }
-}
-
-fn evaluate_case(
-    reference: &Path,
-    prediction: &Path,
-    reader: ImageReader,
-    classes: &[LabelOrRegion],
-    ignore_label: Option<i32>,
-    additions: Additions,
-    change: &(dyn Fn(&mut Volume<f32>) + Sync),
-    progress: &dyn Progress,
-) -> Result<CaseMetrics, String> {
-    let read = |path: &Path| {
-        let read = reader.read(path).map_err(|error| error.to_string())?;
-        for warning in read.voxel_warnings() {
-            progress.event(Event::Warning(&format!("{}: {warning}", path.display())));
-        }
-        Ok::<_, String>(read)
-    };
-    let (mut seen, truth) = (read(prediction)?, read(reference)?);
-    change(&mut seen.volume);
-    let (found, expected) = (seen.volume.shape(), truth.volume.shape());
-    let counts = match overlaps(truth.volume.data(), seen.volume.data(), classes, ignore_label) {
-        Some(counts) if found == expected => counts,
-        _ => {
-            return Err(format!(
-                "{}: shape {found:?} (z, y, x), but the reference segmentation {} has {expected:?}",
-                prediction.display(),
-                reference.display()
-            ));
-        }
-    };
-    let metrics = classes.iter().zip(&counts).map(|(class, overlap)| {
-        let added = AddedMetrics::of(additions, &truth, &seen, class, ignore_label, overlap);
-        (class.clone(), Metrics { added, ..Metrics::from(*overlap) })
-    });
-    Ok(CaseMetrics {
-        reference_file: reference.display().to_string(),
-        prediction_file: prediction.display().to_string(),
-        metrics: metrics.collect(),
-    })
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use nnunet::dataset::cases::prediction_cases;
 use nnunet::dataset::splits::Fold;
 use nnunet::dataset::{DatasetName, Folders};
-use nnunet::evaluate::{Additions, FolderEvaluation, Missing, evaluate_folder};
+use nnunet::evaluate::{FolderEvaluation, evaluate_folder};
 use nnunet::fingerprint::ExtractOptions;
 use nnunet::model::Recipe;
 use nnunet::plan::PlannerOptions;
@@ -83,13 +83,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let predictions = out.join("predictions");
     predict(&model, &raw.join("imagesTs"), &predictions, matches, session)?;
 
-    let request = FolderEvaluation {
-        reference: raw.join("labelsTs"),
-        prediction: predictions.clone(),
-        output: None,
-        missing: Missing::Refused,
-        additions: Additions::default(),
-    };
+    let request = FolderEvaluation::new(raw.join("labelsTs"), &predictions);
     let (json, plans) = (predictions.join("dataset.json"), predictions.join("plans.json"));
     let summary = evaluate_folder(&request, &json, &plans, session.ctx())?;
     print_table(&summary, session);

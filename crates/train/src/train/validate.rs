@@ -10,8 +10,7 @@ use nnunet_volume::ChannelVolume;
 
 use super::error::TrainError;
 use super::run_folder::RunFolder;
-use nnunet_assess::evaluate::Summary;
-use nnunet_assess::evaluate::folder::evaluate_pairs;
+use nnunet_assess::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::memory::{MemoryLimit, gigabytes};
 use nnunet_base::one_case::named_case;
@@ -106,8 +105,8 @@ impl Validation<'_> {
             .collect();
         let name = self.plans.image_reader_writer();
         let reader = ImageReader::new(Some(name), ending, self.dataset.path())?;
-        let (classes, ignore) = (self.labels.foreground(), self.labels.ignore_label());
-        let summary = evaluate_pairs(&pairs, reader, &classes, ignore, ctx);
+        let evaluator = Evaluator::new(reader, self.labels.foreground()).ignoring(self.labels.ignore_label());
+        let summary = evaluator.evaluate(&pairs, ctx);
         let summary = match summary {
             Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
             other => other?,
