@@ -14,7 +14,7 @@ pub struct Effect {
     pub means: [f64; 2],
     /// Difference of the means in ml, with Welch's test.
     pub test: Test,
-    /// The same relative to the mean of the first group.
+    /// The same relative to the mean of the first group; NaN of changes, whose mean may be close to 0.
     pub relative: f64,
     /// Hedges' g.
     pub g: f64,
@@ -51,6 +51,15 @@ pub struct GroupEffect {
     pub error_test: Test,
 }
 
+/// What an outcome is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measure {
+    /// A volume.
+    Volume,
+    /// A difference of two volumes.
+    Change,
+}
+
 /// One subject of a group.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Outcome {
@@ -61,13 +70,16 @@ pub(super) struct Outcome {
 }
 
 impl Effect {
-    fn new(a: &[f64], b: &[f64]) -> Self {
+    fn new(a: &[f64], b: &[f64], measure: Measure) -> Self {
         let test = welch(a, b);
         let g = hedges_g(a, b);
         let pooled = ((standard_deviation(a).powi(2) + standard_deviation(b).powi(2)) / 2.0).sqrt();
         Self {
             means: [mean(a), mean(b)],
-            relative: test.difference / mean(a).abs(),
+            relative: match measure {
+                Measure::Volume => test.difference / mean(a),
+                Measure::Change => f64::NAN,
+            },
             g,
             rank_p: mann_whitney(a, b),
             subjects: subjects_for_groups(test.difference / pooled),
@@ -96,6 +108,7 @@ impl GroupEffect {
     /// Compares group `b` with `a`; `None` where one has fewer than two subjects.
     pub(super) fn new(
         outcome: String,
+        measure: Measure,
         groups: [String; 2],
         [a, b]: [&[Outcome]; 2],
         bootstrap: &Bootstrap,
@@ -125,8 +138,8 @@ impl GroupEffect {
             [(mean(&pb) - mean(&pa)) / (mean(&rb) - mean(&ra)), hedges_g(&pa, &pb) / hedges_g(&ra, &rb)]
         };
         let [ratio_interval, g_ratio_interval] = bootstrap.intervals(both.len(), ratios);
-        let reference = Effect::new(&reference.0, &reference.1);
-        let prediction = Effect::new(&prediction.0, &prediction.1);
+        let reference = Effect::new(&reference.0, &reference.1, measure);
+        let prediction = Effect::new(&prediction.0, &prediction.1, measure);
         Some(Self {
             outcome,
             groups,

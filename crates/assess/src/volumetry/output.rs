@@ -111,6 +111,9 @@ impl ClassReport {
     }
 
     fn text(&self) -> Vec<String> {
+        if self.cases.iter().all(|case| case.ml_ref == 0.0 && case.ml_pred == 0.0) {
+            return vec![format!("volumes of class {}: it is in no case", self.class.key())];
+        }
         let agreement = &self.agreement;
         let (found, slope) = (&agreement.bland_altman, &agreement.calibration);
         let mut lines = vec![
@@ -172,9 +175,9 @@ impl GroupEffect {
     fn text(&self) -> Vec<String> {
         let side = |name: &str, effect: &super::group::Effect| {
             format!(
-                "    by the {name:<11} {} ml ({}), p {:.3}, g {:.2}, subjects per group for 80 % power: {}",
+                "    by the {name:<11} {} ml{}, p {:.3}, g {:.2}, subjects per group for 80 % power: {}",
                 within(effect.test.difference, effect.test.interval),
-                percent(effect.relative),
+                relative(effect.relative),
                 effect.test.p,
                 effect.g,
                 subjects(effect.subjects)
@@ -211,4 +214,9 @@ fn short(value: f64) -> String {
 
 fn percent(share: f64) -> String {
     format!("{:+.1} %", 100.0 * share)
+}
+
+/// A share in brackets, if there is one.
+fn relative(share: f64) -> String {
+    if share.is_finite() { format!(" ({})", percent(share)) } else { String::new() }
 }

@@ -6,7 +6,7 @@ use nnunet_data::dataset::LabelOrRegion;
 
 use super::agreement::Agreement;
 use super::change::Change;
-use super::group::{GroupEffect, Outcome};
+use super::group::{GroupEffect, Measure, Outcome};
 use super::strata::{Stratum, strata};
 use super::subjects::{Subjects, case_name};
 use super::verdict::verdict;
@@ -177,6 +177,9 @@ struct People<'a> {
     all: Vec<Person<'a>>,
 }
 
+/// What a person contributes to the comparison of groups, if there is anything.
+type OutcomeOf = Box<dyn Fn(&Person<'_>) -> Option<Outcome>>;
+
 struct Person<'a> {
     name: &'a str,
     group: Option<&'a str>,
@@ -218,29 +221,32 @@ impl<'a> People<'a> {
     /// Every group against the first one: the volumes at each time, and the changes over time.
     fn group_effects(&self, bootstrap: &Bootstrap) -> Vec<GroupEffect> {
         let Some((first, others)) = self.subjects.groups().split_first() else { return Vec::new() };
-        let mut outcomes: Vec<(String, Box<dyn Fn(&Person<'_>) -> Option<Outcome>>)> = Vec::new();
+        let mut outcomes: Vec<(String, Measure, OutcomeOf)> = Vec::new();
         if self.subjects.times().is_empty() {
-            outcomes.push(("volume".to_owned(), Box::new(|person: &Person<'_>| person.volume(None))));
+            let volume = |person: &Person<'_>| person.volume(None);
+            outcomes.push(("volume".to_owned(), Measure::Volume, Box::new(volume)));
         }
         for time in self.subjects.times() {
             let time_of = time.clone();
             let volume = move |person: &Person<'_>| person.volume(Some(&time_of));
-            outcomes.push((format!("volume at {time}"), Box::new(volume)));
+            outcomes.push((format!("volume at {time}"), Measure::Volume, Box::new(volume)));
         }
         if let [from, .., to] = self.subjects.times() {
             outcomes.push((
                 format!("change from {from} to {to}"),
+                Measure::Change,
                 Box::new(|person: &Person<'_>| person.change()),
             ));
         }
         let mut effects = Vec::new();
-        for (name, outcome) in &outcomes {
+        for (name, measure, outcome) in &outcomes {
             for other in others {
                 let of = |group: &str| -> Vec<Outcome> {
                     self.all.iter().filter(|person| person.group == Some(group)).filter_map(outcome).collect()
                 };
                 let groups = [first.clone(), other.clone()];
-                effects.extend(GroupEffect::new(name.clone(), groups, [&of(first), &of(other)], bootstrap));
+                let (a, b) = (of(first), of(other));
+                effects.extend(GroupEffect::new(name.clone(), *measure, groups, [&a, &b], bootstrap));
             }
         }
         effects

@@ -5,7 +5,7 @@
 
 use super::agreement::Agreement;
 use super::change::Change;
-use super::group::GroupEffect;
+use super::group::{Effect, GroupEffect};
 
 /// What matters of a slope, an effect or a spread.
 const SHARE: f64 = 0.1;
@@ -37,8 +37,8 @@ fn of_group(dice: f64, effect: &GroupEffect) -> Vec<String> {
     if real && certainly_other {
         found.push(format!(
             "mean Dice {dice:.2}, but the measured effect ({place}) is {} where the true one is {}",
-            percent(seen.relative),
-            percent(truth.relative)
+            size(seen),
+            size(truth)
         ));
     }
     match (real, seen.test.p < LEVEL) {
@@ -122,6 +122,15 @@ fn of_agreement(dice: f64, agreement: &Agreement) -> Vec<String> {
         found.push(format!("volumes are off by {} on average", percent(relative.difference)));
     }
     found
+}
+
+/// An effect in percent, or in ml where it is a change.
+fn size(effect: &Effect) -> String {
+    if effect.relative.is_finite() {
+        percent(effect.relative)
+    } else {
+        format!("{:+.2} ml", effect.test.difference)
+    }
 }
 
 /// Whether the value lies in the interval, or there is none.
