@@ -1,13 +1,17 @@
 //! The main memory that this process may use, and limits that needs are compared with.
 //!
-//! What the machine has (`/proc/meminfo`) and what the control groups allow (version 2: `memory.max`, version 1:
-//! `memory.limit_in_bytes`, each along the whole path of the process's group); the smallest counts. Batch systems and containers set
-//! such limits, and kill who exceeds them. Where none of it can be read, on other systems than Linux, nothing is known.
+//! What the machine has (`/proc/meminfo`), what the control groups allow (version 2: `memory.max`, version 1:
+//! `memory.limit_in_bytes`, each along the whole path of the process's group), and what the resource limits of the process leave
+//! (`ulimit -v` and `ulimit -d`, in `/proc/self/limits`); the smallest counts. Batch systems and containers set such limits, and
+//! end whoever exceeds them. Where none of it can be read, as on systems other than Linux, nothing is known.
 
 use std::path::Path;
 
 /// Bytes that the page cache of a group may give back count as available.
 const FILE_CACHE: [&str; 2] = ["inactive_file", "active_file"];
+
+/// What cases worked on at once may take where the system does not say what is available.
+const DEFAULT_BUDGET: u64 = 4 << 30;
 
 /// Memory of this process in bytes, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -16,9 +20,29 @@ pub struct Memory {
     pub total: Option<u64>,
     /// What it can take now, without anybody else giving back any.
     pub available: Option<u64>,
-    /// Whether it is a control group that sets the total.
-    pub of_group: bool,
+    /// What sets the total.
+    pub limited_by: LimitedBy,
 }
+
+/// What sets the memory that a process may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LimitedBy {
+    /// There is no more in the machine.
+    #[default]
+    Machine,
+    /// A control group of a batch job or a container.
+    Group,
+    /// The limit of the process's address space, less what is mapped already.
+    AddressSpace,
+    /// The limit of the process's data, less what it has already.
+    Data,
+}
+
+/// Limits of the process: the line in `/proc/self/limits`, and the line in `/proc/self/status` that says how much of it is in use.
+const RESOURCES: [(&str, &str, LimitedBy); 2] = [
+    ("Max address space", "VmSize:", LimitedBy::AddressSpace),
+    ("Max data size", "VmData:", LimitedBy::Data),
+];
 
 impl Memory {
     /// What the system says now.
@@ -29,12 +53,11 @@ impl Memory {
     /// The same from the texts of the system's files; `read` answers `None` for those that do not exist.
     fn from_files(read: &dyn Fn(&Path) -> Option<String>) -> Self {
         let information = read(Path::new("/proc/meminfo")).unwrap_or_default();
-        let kilobytes = |key: &str| {
-            let value = value_of(&information, key)?.strip_suffix("kB")?;
-            Some(value.trim().parse::<u64>().ok()?.saturating_mul(1024))
+        let mut memory = Self {
+            total: kilobytes(&information, "MemTotal:"),
+            available: kilobytes(&information, "MemAvailable:"),
+            limited_by: LimitedBy::Machine,
         };
-        let mut memory =
-            Self { total: kilobytes("MemTotal:"), available: kilobytes("MemAvailable:"), of_group: false };
         let groups = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
         for line in groups.lines() {
             // HIERARCHY:CONTROLLERS:PATH; version 2 has no controllers.
@@ -48,7 +71,26 @@ impl Memory {
                 memory.restrict_along("/sys/fs/cgroup/memory", path, &GroupFiles::VERSION_1, read);
             }
         }
+        let limits = read(Path::new("/proc/self/limits")).unwrap_or_default();
+        let status = read(Path::new("/proc/self/status")).unwrap_or_default();
+        for (resource, usage, by) in RESOURCES {
+            let line = limits.lines().find_map(|line| line.strip_prefix(resource));
+            // The soft limit comes first; "unlimited" is no number.
+            let limit = line.and_then(|values| values.split_whitespace().next()?.parse::<u64>().ok());
+            if let Some(limit) = limit {
+                let left = limit.saturating_sub(kilobytes(&status, usage).unwrap_or(0));
+                memory.restrict(left, left, by);
+            }
+        }
         memory
+    }
+
+    /// Takes into account that there are `total` bytes at most, and `available` of them now.
+    fn restrict(&mut self, total: u64, available: u64, by: LimitedBy) {
+        if self.total.is_none_or(|known| total < known) {
+            (self.total, self.limited_by) = (Some(total), by);
+        }
+        self.available = Some(self.available.map_or(available, |known| known.min(available)));
     }
 
     /// Takes the limits of the group `path` and of all above it into account. Inside of a container the path may be that of the host,
@@ -66,17 +108,13 @@ impl Memory {
             let number = |name: &str| read(&folder.join(name))?.trim().parse::<u64>().ok();
             // "max" is no number, and no limit.
             let Some(limit) = number(files.limit) else { continue };
-            if self.total.is_none_or(|total| limit < total) {
-                (self.total, self.of_group) = (Some(limit), true);
-            }
             let statistics = read(&folder.join("memory.stat")).unwrap_or_default();
             let cached = FILE_CACHE.iter().filter_map(|key| {
                 let key = format!("{}{key}", files.hierarchical);
                 value_of(&statistics, &key)?.parse::<u64>().ok()
             });
             let used = number(files.usage).unwrap_or(0).saturating_sub(cached.sum());
-            let left = limit.saturating_sub(used);
-            self.available = Some(self.available.map_or(left, |available| available.min(left)));
+            self.restrict(limit, limit.saturating_sub(used), LimitedBy::Group);
         }
     }
 }
@@ -101,6 +139,12 @@ fn value_of<'a>(text: &'a str, key: &str) -> Option<&'a str> {
         let (word, value) = line.split_once(char::is_whitespace)?;
         (word == key).then_some(value.trim())
     })
+}
+
+/// Bytes, where the line that begins with the word `key` gives kilobytes.
+fn kilobytes(text: &str, key: &str) -> Option<u64> {
+    let value = value_of(text, key)?.strip_suffix("kB")?;
+    Some(value.trim().parse::<u64>().ok()?.saturating_mul(1024))
 }
 
 /// What needs of memory are held against before work begins.
@@ -139,6 +183,14 @@ impl MemoryLimit {
         }
     }
 
+    /// Bytes that cases worked on at once may take together.
+    pub(crate) fn budget(&self) -> u64 {
+        match self {
+            Self::Given(bytes) => *bytes,
+            Self::Machine(memory) => memory.available.map_or(DEFAULT_BUDGET, |bytes| bytes / 2),
+        }
+    }
+
     /// A warning if `bytes`, which `what` needs, are there, but not free now.
     pub fn warning(&self, what: &str, bytes: u64) -> Option<String> {
         let Self::Machine(memory) = self else { return None };
@@ -153,19 +205,29 @@ impl MemoryLimit {
     /// The error for `needs`, in words, that cannot be met; `remedy` says what else than the limit can be changed.
     pub fn error(&self, needs: String, remedy: &'static str) -> MemoryLimitError {
         let most = gigabytes(self.most().unwrap_or(u64::MAX));
-        let (limit, advice) = match self {
-            Self::Given(_) => {
-                (format!("the limit of {most}"), "Raise --max-ram or use a machine with more memory")
-            }
-            Self::Machine(Memory { of_group: true, .. }) => (
+        let Self::Machine(Memory { limited_by, .. }) = self else {
+            let (limit, advice) =
+                (format!("the limit of {most}"), "Raise --max-ram or use a machine with more memory");
+            return MemoryLimitError { limit, needs, remedy, advice };
+        };
+        let (limit, advice) = match limited_by {
+            LimitedBy::Machine => (
+                format!("the {most} of this machine"),
+                "Use a machine with more memory, or give --max-ram to try all the same",
+            ),
+            LimitedBy::Group => (
                 format!(
                     "the {most} that this process may use (limit of its control group: batch job or container)"
                 ),
                 "Ask for more, or give --max-ram to try all the same",
             ),
-            Self::Machine(_) => (
-                format!("the {most} of this machine"),
-                "Use a machine with more memory, or give --max-ram to try all the same",
+            LimitedBy::AddressSpace => (
+                format!("the {most} that the limit of the address space leaves (ulimit -v)"),
+                "Raise it with ulimit -v, or give --max-ram to try all the same",
+            ),
+            LimitedBy::Data => (
+                format!("the {most} that the limit of the data size leaves (ulimit -d)"),
+                "Raise it with ulimit -d, or give --max-ram to try all the same",
             ),
         };
         MemoryLimitError { limit, needs, remedy, advice }
@@ -208,13 +270,13 @@ mod tests {
         })
     }
 
-    fn in_bytes(total: u64, available: u64, of_group: bool) -> Memory {
-        Memory { total: Some(total), available: Some(available), of_group }
+    fn in_bytes(total: u64, available: u64, limited_by: LimitedBy) -> Memory {
+        Memory { total: Some(total), available: Some(available), limited_by }
     }
 
     #[test]
     fn without_groups_it_is_the_machine() {
-        assert_eq!(memory(&[("/proc/meminfo", MEMINFO)]), in_bytes(16 * GIB, 8 * GIB, false));
+        assert_eq!(memory(&[("/proc/meminfo", MEMINFO)]), in_bytes(16 * GIB, 8 * GIB, LimitedBy::Machine));
         assert_eq!(memory(&[]), Memory::default());
         assert_eq!(memory(&[("/proc/meminfo", "MemTotal: many kB\nMemAvailable: 1")]), Memory::default());
     }
@@ -235,7 +297,7 @@ mod tests {
             ("/sys/fs/cgroup/slurm/memory.current", "0\n"),
         ];
         // Of the 3 GiB in use 1.5 are cached files.
-        assert_eq!(memory(&files), in_bytes(4 * GIB, 4 * GIB - 3 * GIB / 2, true));
+        assert_eq!(memory(&files), in_bytes(4 * GIB, 4 * GIB - 3 * GIB / 2, LimitedBy::Group));
     }
 
     #[test]
@@ -248,10 +310,10 @@ mod tests {
             ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "1073741824\n"),
             ("/sys/fs/cgroup/memory/memory.stat", "inactive_file 99999\ntotal_inactive_file 536870912\n"),
         ];
-        assert_eq!(memory(&files), in_bytes(2 * GIB, 3 * GIB / 2, true));
+        assert_eq!(memory(&files), in_bytes(2 * GIB, 3 * GIB / 2, LimitedBy::Group));
         let mut files = files;
         files[2].1 = unlimited;
-        assert_eq!(memory(&files), in_bytes(16 * GIB, 8 * GIB, false));
+        assert_eq!(memory(&files), in_bytes(16 * GIB, 8 * GIB, LimitedBy::Machine));
     }
 
     #[test]
@@ -262,7 +324,42 @@ mod tests {
             ("/sys/fs/cgroup/unified/memory.max", "34359738368"),
             ("/sys/fs/cgroup/unified/memory.current", "33285996544"),
         ];
-        assert_eq!(memory(&files), in_bytes(16 * GIB, GIB, false));
+        assert_eq!(memory(&files), in_bytes(16 * GIB, GIB, LimitedBy::Machine));
+    }
+
+    #[test]
+    fn limits_of_the_process_count_less_what_it_has() {
+        let limits = |address_space: &str, data: &str| {
+            format!(
+                "Limit                     Soft Limit           Hard Limit           Units     \n\
+                 Max data size             {data:<20} unlimited            bytes     \n\
+                 Max resident set          1                    1                    bytes     \n\
+                 Max address space         {address_space:<20} unlimited            bytes     \n"
+            )
+        };
+        let status = "VmPeak:\t 9999999 kB\nVmSize:\t 1048576 kB\nVmData:\t  524288 kB\n";
+        let of = |limits: &str| {
+            memory(&[
+                ("/proc/meminfo", MEMINFO),
+                ("/proc/self/limits", limits),
+                ("/proc/self/status", status),
+            ])
+        };
+        let four = (4 * GIB).to_string();
+        assert_eq!(of(&limits(&four, "unlimited")), in_bytes(3 * GIB, 3 * GIB, LimitedBy::AddressSpace));
+        assert_eq!(
+            of(&limits("unlimited", &four)),
+            in_bytes(7 * GIB / 2, 7 * GIB / 2, LimitedBy::Data),
+            "half a gibibyte is in use"
+        );
+        assert_eq!(of(&limits("1000", "unlimited")), in_bytes(0, 0, LimitedBy::AddressSpace));
+        let none = limits("unlimited", "unlimited");
+        assert_eq!(of(&none), in_bytes(16 * GIB, 8 * GIB, LimitedBy::Machine));
+        let error = |limits: &str| MemoryLimit::Machine(of(limits)).error(String::new(), "").to_string();
+        let text = error(&limits(&four, "unlimited"));
+        assert!(text.contains("3.2 GB that the limit of the address space leaves (ulimit -v)"), "{text}");
+        let text = error(&limits("unlimited", &four));
+        assert!(text.contains("(ulimit -d)"), "{text}");
     }
 
     #[test]
@@ -278,7 +375,7 @@ mod tests {
 
     #[test]
     fn limits_exclude_warn_and_say_what_to_do() {
-        let machine = MemoryLimit::Machine(in_bytes(16 * GIB, 8 * GIB, false));
+        let machine = MemoryLimit::Machine(in_bytes(16 * GIB, 8 * GIB, LimitedBy::Machine));
         assert!(machine.excludes(17 * GIB) && !machine.excludes(16 * GIB));
         assert_eq!(machine.warning("a", 8 * GIB), None);
         let warning = machine.warning("case a", 9 * GIB).unwrap();
@@ -287,7 +384,9 @@ mod tests {
         let expected =
             "more memory than the 17.2 GB of this machine: a needs 18.3 GB. Check b. Use a machine";
         assert!(error.starts_with(expected) && error.contains("--max-ram"), "{error}");
-        let group = MemoryLimit::Machine(in_bytes(2 * GIB, GIB, true)).error(String::new(), "").to_string();
+        let group = MemoryLimit::Machine(in_bytes(2 * GIB, GIB, LimitedBy::Group))
+            .error(String::new(), "")
+            .to_string();
         assert!(group.contains("the 2.1 GB that this process may use"), "{group}");
 
         let given = MemoryLimit::new(Some(GIB));

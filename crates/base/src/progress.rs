@@ -1,10 +1,31 @@
 //! Progress as typed events and cancellation as a flag: long stages take both, and never print.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Somebody asked to stop. Each stage has an error of its own that says what became of its work and has this one as
+/// its source, so that it is found whatever is wrapped around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;
+
+impl Interrupted {
+    /// Whether it is `error` or one of its sources.
+    pub fn caused(error: &(dyn Error + 'static)) -> bool {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if error.is::<Self>() {
+                return true;
+            }
+            cause = error.source();
+        }
+        false
+    }
+}
+
 /// A request to stop, shared between the program and the stages. Stages look at it between units
-/// of work, save what they have and return their `Interrupted` error.
+/// of work, save what they have and return their error for [`Interrupted`].
 #[derive(Debug, Clone, Default)]
 pub struct Cancel(Arc<AtomicBool>);
 
@@ -43,6 +64,27 @@ pub enum Event<'a> {
         /// What was just finished, e.g. a case identifier or a line on losses.
         detail: &'a str,
     },
+    /// An epoch of a training is complete.
+    EpochFinished {
+        /// The epoch, from 0.
+        epoch: u64,
+        /// Mean loss of the training batches.
+        train_loss: f64,
+        /// Mean loss of the validation batches.
+        validation_loss: f64,
+        /// Pseudo-Dice of each foreground class or region; not a number where there was nothing to measure.
+        pseudo_dice: &'a [f64],
+        /// Moving average of the mean pseudo-Dice.
+        moving_average: f64,
+        /// Whether the moving average is the best so far.
+        is_best: bool,
+        /// Learning rate.
+        learning_rate: f64,
+        /// Duration in seconds.
+        seconds: f64,
+        /// Share of the duration, from 0 to 1, that was spent waiting for batches.
+        waiting: f64,
+    },
     /// The stage ended.
     Finished,
     /// Something worth a line in the log.
@@ -63,4 +105,28 @@ pub struct Silent;
 
 impl Progress for Silent {
     fn event(&self, _event: Event<'_>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    enum Stage {
+        #[error("stopped after {0} cases")]
+        Stopped(u32, #[source] Interrupted),
+        #[error("interrupted_study/a.nii.gz: damaged")]
+        Damaged,
+    }
+
+    #[derive(Debug, thiserror::Error)]
+    #[error(transparent)]
+    struct Outer(#[from] Stage);
+
+    #[test]
+    fn an_interruption_is_known_by_its_type_through_every_wrapper() {
+        assert!(Interrupted::caused(&Interrupted));
+        assert!(Interrupted::caused(&Outer(Stage::Stopped(2, Interrupted))));
+        assert!(!Interrupted::caused(&Outer(Stage::Damaged)));
+    }
 }

@@ -17,17 +17,21 @@ pub fn edit_distance(a: &str, b: &str) -> usize {
 }
 
 /// The one of `names` that `asked` most resembles, if it does: by the letters that differ (case does not
-/// count, up to a quarter of them), else as the shortest name that contains it.
+/// count, up to a quarter of them and two more than a quarter of those behind a common beginning), else as the shortest name
+/// that contains it.
 pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let asked = asked.to_lowercase();
-    let limit = 1 + asked.chars().count() / 4;
+    let length = asked.chars().count();
+    let limit = 1 + length / 4;
     let mut best: Option<(usize, &str)> = None;
     for name in names {
         let lower = name.to_lowercase();
         let distance = edit_distance(&asked, &lower);
-        let rank = if distance <= limit {
+        // A long beginning in common, as names of one kind have it, is no resemblance yet.
+        let common = asked.chars().zip(lower.chars()).take_while(|(a, b)| a == b).count();
+        let rank = if distance <= limit.min(2 + (length - common) / 4) {
             distance
-        } else if asked.chars().count() > 2 && lower.contains(&asked) {
+        } else if length > 2 && lower.contains(&asked) {
             limit + lower.chars().count()
         } else {
             continue;
@@ -74,6 +78,11 @@ mod tests {
         assert_eq!(closest("ExperimentPlaner", names), Some("ExperimentPlanner"));
         assert_eq!(closest("torchres", names), Some("nnUNetPlannerResEncL_torchres"));
         assert_eq!(closest("something else", names), None);
+        let trainers = ["nnUNetTrainer", "nnUNetTrainer_1epoch", "nnUNetTrainerNoMirroring"];
+        assert_eq!(closest("nnUNetTrainerDiceLoss", trainers), None);
+        assert_eq!(closest("nnUNetTrainerNoMiroring", trainers), Some("nnUNetTrainerNoMirroring"));
+        assert_eq!(closest("nnUNetTrianer_1epohc", trainers), Some("nnUNetTrainer_1epoch"));
+        assert_eq!(closest("predcit", ["preprocess", "predict"]), Some("predict"));
         assert_eq!(closest("", names), None);
     }
 }

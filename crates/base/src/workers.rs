@@ -11,9 +11,6 @@ use crate::progress::{Cancel, Event, Progress};
 
 /// What to look at when a case needs too much.
 const REMEDY: &str = "Check size and spacing in the headers of their files, and `spacing` in the plans. ";
-/// Where the system does not say what is available.
-const DEFAULT_LIMIT: u64 = 4 << 30;
-
 /// Workers on cases, and the memory they share.
 #[derive(Debug)]
 pub struct Workers {
@@ -39,6 +36,16 @@ impl Workers {
         Self::plan_within(cases, count, MemoryLimit::new(limit), progress)
     }
 
+    /// Plans the work on cases of which each is small beside what was done with it before: as many at once as there are threads
+    /// of the rayon pool, or fewer, to stay within half of the memory that is available; one that needs more is worked on alone.
+    pub fn within_available(cases: &[(&str, u64)]) -> Self {
+        Self {
+            count: rayon::current_num_threads().clamp(1, cases.len().max(1)),
+            budget: MemoryBudget::new(MemoryLimit::new(None).budget()),
+            needs: cases.iter().map(|(_, need)| *need).collect(),
+        }
+    }
+
     /// [`plan`](Self::plan) for what is given or what the system says.
     fn plan_within(
         cases: &[(&str, u64)],
@@ -55,10 +62,7 @@ impl Workers {
             return Err(limit.error(large.join(", "), REMEDY));
         }
         let count = count.unwrap_or_else(rayon::current_num_threads).clamp(1, cases.len().max(1));
-        let budget = MemoryBudget::new(match limit {
-            MemoryLimit::Given(bytes) => bytes,
-            MemoryLimit::Machine(memory) => memory.available.map_or(DEFAULT_LIMIT, |bytes| bytes / 2),
-        });
+        let budget = MemoryBudget::new(limit.budget());
         if let Some((name, largest)) = cases.iter().max_by_key(|(_, need)| *need) {
             let mut needs: Vec<u64> = cases.iter().map(|(_, need)| *need).collect();
             needs.sort_unstable_by(|a, b| b.cmp(a));
@@ -74,13 +78,6 @@ impl Workers {
             }
         }
         Ok(Self { count, budget, needs: cases.iter().map(|(_, need)| *need).collect() })
-    }
-
-    /// One worker per thread of the rayon pool for `cases` cases whose needs are not known: at most as many cases as
-    /// there are threads are in memory at once.
-    pub fn one_per_thread(cases: usize) -> Self {
-        let count = rayon::current_num_threads().clamp(1, cases.max(1));
-        Self { count, budget: MemoryBudget::new(u64::MAX), needs: vec![0; cases] }
     }
 
     /// Calls `work` with the number of every case, in order, until all are done or `cancel` is raised.
@@ -150,7 +147,7 @@ impl Drop for Share<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Memory;
+    use crate::memory::{LimitedBy, Memory};
     use crate::progress::Silent;
     use std::sync::atomic::AtomicU64;
 
@@ -204,7 +201,8 @@ mod tests {
         let cases = [("small", 1_000_000), ("typo", 1_511_900_000_000)];
         let warnings = Warnings(Mutex::default());
         let plan = |total, available| {
-            let memory = Memory { total: Some(total), available: Some(available), of_group: false };
+            let memory =
+                Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
             Workers::plan_within(&cases, None, MemoryLimit::Machine(memory), &warnings)
         };
         let error = plan(16_000_000_000, 8_000_000_000).unwrap_err().to_string();

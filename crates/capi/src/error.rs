@@ -29,7 +29,7 @@ impl Failure {
 
     pub(crate) fn of(error: PredictError) -> Self {
         match error {
-            PredictError::Interrupted => Self::Stopped,
+            PredictError::Interrupted(_) => Self::Stopped,
             error => Self::Failed(error.to_string()),
         }
     }

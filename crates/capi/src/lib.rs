@@ -20,7 +20,7 @@ pub use predict::{Progress, nnunet_predict_array, nnunet_predict_file};
 /// A loaded model behind the pointers that C has.
 pub struct LoadedModel {
     channels: usize,
-    predictor: Mutex<Predictor>,
+    predictor: Mutex<Predictor<'static>>,
 }
 
 /// How a model predicts.
@@ -95,7 +95,7 @@ fn load(folder: &Path, options: Options) -> Result<LoadedModel, Failure> {
         return Err(Failure::Failed(text));
     }
     let model = Model::load(folder, &[], "checkpoint_final.pth").map_err(Failure::of)?;
-    if let Some(previous) = &model.configuration.previous_stage {
+    if let Some(previous) = &model.spec.configuration.previous_stage {
         let text = format!(
             "{}: this is the second stage of a cascade, which needs the segmentations of {previous}; predict it \
              with the program (nnunet predict)",
@@ -109,8 +109,8 @@ fn load(folder: &Path, options: Options) -> Result<LoadedModel, Failure> {
     }
     let backend = backend::cpu(&backend_options);
     let window = WindowOptions { step_fraction, mirroring: options.mirroring != 0 };
-    let channels = model.configuration.channels();
-    let predictor = Predictor::new(model, &*backend, window).map_err(Failure::of)?;
+    let channels = model.spec.configuration.channels();
+    let predictor = Predictor::new(model.spec, model.weights, &*backend, window).map_err(Failure::of)?;
     Ok(LoadedModel { channels, predictor: Mutex::new(predictor) })
 }
 

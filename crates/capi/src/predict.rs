@@ -72,7 +72,7 @@ unsafe fn with_predictor(
     model: *mut LoadedModel,
     progress: Progress,
     user: *mut c_void,
-    call: impl FnOnce(&mut Predictor, &Callback) -> Result<(), Failure>,
+    call: impl FnOnce(&mut Predictor<'static>, &Callback) -> Result<(), Failure>,
 ) -> i32 {
     guarded(|| {
         // SAFETY: null or valid, as the caller vouches.
@@ -100,7 +100,7 @@ pub unsafe extern "C" fn nnunet_predict_file(
     progress: Progress,
     user: *mut c_void,
 ) -> i32 {
-    let call = |predictor: &mut Predictor, callback: &Callback| {
+    let call = |predictor: &mut Predictor<'static>, callback: &Callback| {
         if inputs.is_null() || input_count == 0 {
             return Err(Failure::text("inputs are empty: expected one path for each channel"));
         }
@@ -136,7 +136,7 @@ pub unsafe extern "C" fn nnunet_predict_array(
     progress: Progress,
     user: *mut c_void,
 ) -> i32 {
-    let call = |predictor: &mut Predictor, callback: &Callback| {
+    let call = |predictor: &mut Predictor<'static>, callback: &Callback| {
         if voxels.is_null() || shape.is_null() || spacing.is_null() || labels.is_null() {
             return Err(Failure::text("voxels, shape, spacing and labels must not be NULL"));
         }

@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use super::torch::{Archive, TensorWriter};
 use crate::error::CheckpointError;
 use crate::state_dict::{StateDict, without_wrappers};
-use nnunet_graph::optimiser::{OptimiserState, SgdOptions, StateTensor};
+use nnunet_graph::optimiser::{Decay, OptimiserSpec, OptimiserState, StateTensor};
 use nnunet_pyformats::pickle::{Dict, Global, Object, Scalar, Value};
 
 /// A checkpoint of a training.
@@ -48,17 +48,33 @@ pub struct SavedOptimiser {
 }
 
 impl SavedOptimiser {
-    /// State of SGD over `count` parameters in one group, with the present and the first learning rate.
-    pub fn sgd(
-        options: SgdOptions,
+    /// State of `optimiser` over `count` parameters in one group, with the present and the first learning rate. Groups and
+    /// state have PyTorch's keys, so that Python goes on with them.
+    pub fn new(
+        optimiser: &OptimiserSpec,
         learning_rate: f64,
         first_rate: f64,
         count: usize,
         state: OptimiserState,
     ) -> Self {
-        let indices = (0..count).map(Value::from).collect();
-        let entries: [(&str, Value); 11] = [
-            ("lr", learning_rate.into()),
+        let mut group: Vec<(&str, Value)> = vec![("lr", learning_rate.into())];
+        group.extend(settings(optimiser));
+        group.push(("initial_lr", first_rate.into()));
+        group.push(("params", Value::List((0..count).map(Value::from).collect())));
+        let group: Dict = group.into_iter().map(|(key, value)| (key.into(), value)).collect();
+        Self { groups: Value::List(vec![group.into()]), state }
+    }
+
+    /// A number of the first group, e.g. `lr`.
+    pub fn setting(&self, name: &str) -> Option<f64> {
+        self.groups.as_sequence()?.first()?.get(name)?.as_f64()
+    }
+}
+
+/// What PyTorch's optimiser of this kind keeps in a group beside the rates.
+fn settings(optimiser: &OptimiserSpec) -> Vec<(&'static str, Value)> {
+    match optimiser {
+        OptimiserSpec::Sgd(options) => vec![
             ("momentum", options.momentum.into()),
             ("dampening", 0i64.into()),
             ("weight_decay", options.weight_decay.into()),
@@ -67,16 +83,29 @@ impl SavedOptimiser {
             ("foreach", Value::None),
             ("differentiable", false.into()),
             ("fused", Value::None),
-            ("initial_lr", first_rate.into()),
-            ("params", Value::List(indices)),
-        ];
-        let group: Dict = entries.into_iter().map(|(key, value)| (key.into(), value)).collect();
-        Self { groups: Value::List(vec![group.into()]), state }
-    }
-
-    /// A number of the first group, e.g. `lr`.
-    pub fn setting(&self, name: &str) -> Option<f64> {
-        self.groups.as_sequence()?.first()?.get(name)?.as_f64()
+        ],
+        OptimiserSpec::Adam(options) => vec![
+            ("betas", Value::Tuple(vec![options.betas.0.into(), options.betas.1.into()])),
+            ("eps", options.epsilon.into()),
+            ("weight_decay", options.weight_decay.into()),
+            ("amsgrad", options.amsgrad.into()),
+            ("maximize", false.into()),
+            ("foreach", Value::None),
+            ("capturable", false.into()),
+            ("differentiable", false.into()),
+            ("fused", Value::None),
+            ("decoupled_weight_decay", (options.decay == Decay::Decoupled).into()),
+        ],
+        // As the package adan-pytorch has it.
+        OptimiserSpec::Adan(options) => {
+            let (b1, b2, b3) = options.betas;
+            vec![
+                ("betas", Value::Tuple(vec![b1.into(), b2.into(), b3.into()])),
+                ("eps", options.epsilon.into()),
+                ("weight_decay", options.weight_decay.into()),
+                ("restart_cond", Value::None),
+            ]
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use nnunet::files::write_atomic;
-use nnunet::progress::{Event, Progress};
+use nnunet::progress::{Event, Interrupted, Progress};
 use sha2::{Digest, Sha256};
 use ureq::Body;
 use ureq::http::{Response, StatusCode, header};
@@ -144,7 +144,7 @@ fn receive(
     session.display.event(Event::Started { stage: "download (MB)", total: total.unwrap_or(0) / MB });
     loop {
         if session.cancel.is_cancelled() {
-            bail!("interrupted");
+            return Err(Interrupted.into());
         }
         let n = body.read(&mut buffer)?;
         if n == 0 {

@@ -31,15 +31,10 @@ pub(crate) fn listen(cancel: Cancel) -> anyhow::Result<()> {
     .context("interrupts could not be caught")
 }
 
-/// Writes a line from a thread of its own and waits for it only for a moment.
-fn say(text: &'static str) {
-    let (done, written) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        output::remark(text);
-        // Nobody may wait any more.
-        let _ = done.send(());
-    });
-    let _ = written.recv_timeout(LAST_WORDS);
+/// Says a line and waits for it only for a moment.
+fn say(text: &str) {
+    output::remark(text);
+    output::flush(LAST_WORDS);
 }
 
 /// Calls `act` at each signal, in a thread of its own.

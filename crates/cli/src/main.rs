@@ -16,19 +16,23 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use messages::{Interrupted, UsageError};
+use nnunet::progress::Cancel;
 use output::Results;
 use session::Session;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os();
     let program = words.next().unwrap_or_default();
-    let results = Results::default();
-    let outcome = as_text(words).and_then(|words| run(&program.to_string_lossy(), &words, &results));
+    let (results, cancel) = (Results::default(), Cancel::new());
+    let outcome = as_text(words).and_then(|words| run(&program.to_string_lossy(), &words, &results, &cancel));
+    let is_complete = output::finish(|| cancel.is_cancelled());
     // What went wrong with the work matters more than what went wrong with its report.
-    match outcome.and_then(|()| results.finish()) {
-        Ok(()) => ExitCode::SUCCESS,
+    match outcome.and_then(|()| results.check()) {
+        Ok(()) if is_complete => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::from(interrupt::STATUS),
         Err(error) => {
             output::remark(&messages::last_line(&error));
+            output::finish(|| cancel.is_cancelled());
             ExitCode::from(messages::exit_status(&error))
         }
     }
@@ -48,10 +52,10 @@ fn as_text(words: impl Iterator<Item = OsString>) -> anyhow::Result<Vec<String>>
     words.map(check).collect()
 }
 
-fn run(program: &str, words: &[String], results: &Results) -> anyhow::Result<()> {
+fn run(program: &str, words: &[String], results: &Results, cancel: &Cancel) -> anyhow::Result<()> {
     // Called through a link named like one of the reference's programs.
     if let Some(command) = commands::by_reference_name(program_name(program)) {
-        return run_command(command, words, results);
+        return run_command(command, words, results, cancel);
     }
     let Some((verb, rest)) = words.split_first() else {
         results.text(&flags::program_help(&commands::all()));
@@ -71,7 +75,7 @@ fn run(program: &str, words: &[String], results: &Results) -> anyhow::Result<()>
             Ok(())
         }
         verb => match commands::by_verb(verb).or_else(|| commands::by_reference_name(verb)) {
-            Some(command) => run_command(command, rest, results),
+            Some(command) => run_command(command, rest, results, cancel),
             None => Err(UsageError(unknown_verb(verb)).into()),
         },
     }
@@ -84,14 +88,19 @@ fn unknown_verb(verb: &str) -> String {
     }
 }
 
-fn run_command(command: &commands::Entry, words: &[String], results: &Results) -> anyhow::Result<()> {
-    if words.iter().any(|word| word == "--help" || word == "-h") {
+fn run_command(
+    command: &commands::Entry,
+    words: &[String],
+    results: &Results,
+    cancel: &Cancel,
+) -> anyhow::Result<()> {
+    if words.iter().any(|word| flags::HELP.contains(&word.as_str())) {
         results.text(&flags::command_help(&command.spec));
         return Ok(());
     }
     let matches = flags::parse(&command.spec, words)
         .map_err(|e| UsageError(format!("{e} (nnunet {} --help shows the arguments)", command.spec.verb)))?;
-    let session = Session::new(&matches, results.clone())?;
+    let session = Session::new(&matches, results.clone(), cancel.clone())?;
     (command.run)(&matches, &session).map_err(|error| {
         if session.cancel.is_cancelled() && messages::is_interruption(&error) {
             Interrupted::new(&error, command.spec.after_interruption).into()

@@ -43,15 +43,9 @@ impl fmt::Display for Interrupted {
 
 impl std::error::Error for Interrupted {}
 
-/// Whether a run that was asked to stop did so for this reason, and not because something else went wrong: every stage
-/// has an error for it whose text begins like this.
+/// Whether a run that was asked to stop did so for this reason, and not because something else went wrong.
 pub(crate) fn is_interruption(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let text = cause.to_string();
-        let mut starts =
-            text.match_indices("interrupted").filter(|(at, _)| *at == 0 || text[..*at].ends_with(": "));
-        starts.any(|(at, word)| !text[at + word.len()..].starts_with(|c: char| !" ;,".contains(c)))
-    })
+    nnunet::progress::Interrupted::caused(error.as_ref())
 }
 
 /// Exit status for an error of the program.
@@ -98,7 +92,8 @@ mod tests {
     #[test]
     fn an_interruption_says_what_to_do_next_once() {
         let advice = "rerun the command to resume";
-        let error = Err::<(), _>(PreprocessError::Interrupted { done: 2, total: 5 });
+        let source = nnunet::progress::Interrupted;
+        let error = Err::<(), _>(PreprocessError::Interrupted { done: 2, total: 5, source });
         let error = error.context("preprocessing of Dataset007_Balls").unwrap_err();
         assert!(is_interruption(&error));
         let text = Interrupted::new(&error, advice).0;
@@ -109,15 +104,15 @@ mod tests {
         assert!(text.ends_with(&format!("; {advice}")), "{text}");
 
         let path = std::path::PathBuf::from("fold_0/checkpoint_latest.pth");
-        let error = anyhow!(TrainError::Interrupted { path: Some(path) }).context("training");
+        let error = anyhow!(TrainError::Interrupted { path: Some(path), source }).context("training");
         assert!(!Interrupted::new(&error, advice).0.contains(advice));
         // An error of another stage within it.
-        assert!(is_interruption(&anyhow!(TrainError::Evaluate(EvaluateError::Interrupted))));
+        assert!(is_interruption(&anyhow!(TrainError::Evaluate(EvaluateError::Interrupted(source)))));
     }
 
     #[test]
     fn other_errors_of_a_run_that_was_asked_to_stop_are_not_hidden() {
-        let error = anyhow!("interrupted_study/checkpoint_latest.pth: no space left on device");
+        let error = anyhow!("interrupted: no space left on device");
         assert!(!is_interruption(&error.context("training")));
     }
 }

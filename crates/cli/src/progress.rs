@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -11,7 +11,7 @@ use nnunet::progress::{Event, Progress};
 use serde_json::json;
 
 use crate::flags::Flag;
-use crate::output::{self, Results};
+use crate::output::{self, Results, Weight};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,12 +54,26 @@ pub(crate) const PROGRESS_FLAGS: &[Flag] = &[Flag::one(
     "bar, plain, json (one record a line on stdout) or none; default: bar on a terminal, plain otherwise",
 )];
 
-/// Shows events. Messages go to stderr, JSON records to stdout.
+/// Shows events, in the thread of the output. Messages go to stderr, JSON records to stdout.
 #[derive(Clone)]
 pub(crate) struct Display {
     style: Style,
     results: Results,
+    /// What was said: locked for a moment by whoever has an event.
+    said: Arc<Mutex<Said>>,
+    /// Only locked by the thread of the output, which may be held up by a slow reader.
     stage: Arc<Mutex<Stage>>,
+}
+
+/// What need not be said again.
+#[derive(Default)]
+struct Said {
+    /// Whether every step has a line, on a terminal too.
+    every_step: bool,
+    /// Warnings so far: several stages look at the same files, and each remark is made once.
+    warnings: HashSet<String>,
+    /// Beginnings (`PATH: `) of warnings about files and folders that a report has listed.
+    reported: HashSet<String>,
 }
 
 struct Stage {
@@ -67,13 +81,102 @@ struct Stage {
     total: u64,
     started: Instant,
     last_line: Option<Instant>,
-    /// Whether every step has a line, on a terminal too.
     every_step: bool,
     bar: Option<ProgressBar>,
-    /// Warnings so far: several stages look at the same files, and each remark is made once.
-    warnings: HashSet<String>,
-    /// Beginnings (`PATH: `) of warnings about files and folders that a report has listed.
-    reported: HashSet<String>,
+    /// When the event that is shown happened.
+    now: Instant,
+}
+
+/// An event that waits to be shown.
+enum Shown {
+    Started {
+        stage: String,
+        total: u64,
+    },
+    Advanced {
+        done: u64,
+        detail: String,
+    },
+    EpochFinished {
+        epoch: u64,
+        train_loss: f64,
+        validation_loss: f64,
+        pseudo_dice: Vec<f64>,
+        moving_average: f64,
+        is_best: bool,
+        learning_rate: f64,
+        seconds: f64,
+        waiting: f64,
+    },
+    Finished,
+    Message(String),
+    Warning(String),
+}
+
+impl Shown {
+    /// A copy of `event`; `None` for those of a later version of the libraries, which this one does not show.
+    fn new(event: &Event<'_>) -> Option<Self> {
+        Some(match *event {
+            Event::Started { stage, total } => Self::Started { stage: stage.to_owned(), total },
+            Event::Advanced { done, detail } => Self::Advanced { done, detail: detail.to_owned() },
+            Event::EpochFinished {
+                epoch,
+                train_loss,
+                validation_loss,
+                pseudo_dice,
+                moving_average,
+                is_best,
+                learning_rate,
+                seconds,
+                waiting,
+            } => Self::EpochFinished {
+                epoch,
+                train_loss,
+                validation_loss,
+                pseudo_dice: pseudo_dice.to_vec(),
+                moving_average,
+                is_best,
+                learning_rate,
+                seconds,
+                waiting,
+            },
+            Event::Finished => Self::Finished,
+            Event::Message(text) => Self::Message(text.to_owned()),
+            Event::Warning(text) => Self::Warning(text.to_owned()),
+            _ => return None,
+        })
+    }
+
+    fn event(&self) -> Event<'_> {
+        match self {
+            Self::Started { stage, total } => Event::Started { stage, total: *total },
+            Self::Advanced { done, detail } => Event::Advanced { done: *done, detail },
+            Self::EpochFinished {
+                epoch,
+                train_loss,
+                validation_loss,
+                pseudo_dice,
+                moving_average,
+                is_best,
+                learning_rate,
+                seconds,
+                waiting,
+            } => Event::EpochFinished {
+                epoch: *epoch,
+                train_loss: *train_loss,
+                validation_loss: *validation_loss,
+                pseudo_dice,
+                moving_average: *moving_average,
+                is_best: *is_best,
+                learning_rate: *learning_rate,
+                seconds: *seconds,
+                waiting: *waiting,
+            },
+            Self::Finished => Event::Finished,
+            Self::Message(text) => Event::Message(text),
+            Self::Warning(text) => Event::Warning(text),
+        }
+    }
 }
 
 /// Time between plain lines, unless every step is wanted.
@@ -82,20 +185,24 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 impl Display {
     /// A display of the given style, with records for machines among the `results`.
     pub(crate) fn new(style: Style, results: Results) -> Self {
-        Self { style, results, stage: Arc::new(Mutex::new(Stage::new())) }
+        Self { style, results, said: Arc::default(), stage: Arc::new(Mutex::new(Stage::new())) }
     }
 }
 
 impl Display {
     /// From now on every step has a line of its own instead of a bar or a line now and then.
     pub(crate) fn show_every_step(&self) {
-        self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).every_step = true;
+        self.said().every_step = true;
     }
 
     /// A report has listed what is to be said about `paths`: warnings about them are not shown any more.
     pub(crate) fn has_reported<'a>(&self, paths: impl IntoIterator<Item = &'a Path>) {
-        let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        stage.reported.extend(paths.into_iter().map(|path| format!("{}: ", path.display())));
+        self.said().reported.extend(paths.into_iter().map(|path| format!("{}: ", path.display())));
+    }
+
+    fn said(&self) -> MutexGuard<'_, Said> {
+        // A poisoned lock only means that another thread failed within it.
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether stdout belongs to the records.
@@ -106,21 +213,44 @@ impl Display {
 
 impl Progress for Display {
     fn event(&self, event: Event<'_>) {
-        // A poisoned lock only means that another thread failed while it printed.
-        let mut stage = self.stage.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if stage.said_before(&event) {
+        let mut said = self.said();
+        if said.before(&event) {
             return;
         }
+        let every_step = said.every_step;
+        let Some(shown) = Shown::new(&event) else { return };
+        let weight = if matches!(event, Event::Advanced { .. }) { Weight::Step } else { Weight::Kept };
+        let (display, now) = (self.clone(), Instant::now());
+        // Still under the lock, so that the order is that of the warnings.
+        output::add(weight, move || display.show(&shown.event(), now, every_step));
+    }
+}
+
+impl Display {
+    /// Writes what there is to say of an event that happened at `now`.
+    fn show(&self, event: &Event<'_>, now: Instant, every_step: bool) {
+        // A poisoned lock only means that an earlier event could not be shown.
+        let mut stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        (stage.now, stage.every_step) = (now, every_step);
         match self.style {
-            Style::Json => json_record(&mut stage, &self.results, &event),
-            Style::Bar if !stage.every_step => stage.bar_event(&event),
-            Style::Bar | Style::Plain => stage.plain_event(&event),
+            Style::Json => json_record(&mut stage, &self.results, event),
+            Style::Bar if !every_step => stage.bar_event(event),
+            Style::Bar | Style::Plain => stage.plain_event(event),
             Style::None => match event {
-                Event::Message(text) => output::remark(text),
-                Event::Warning(text) => output::remark(&format!("warning: {text}")),
+                Event::Message(text) => output::write_remark(text),
+                Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
+                Event::EpochFinished { .. } => output::write_remark(&epoch_line(event)),
                 _ => {}
             },
         }
+    }
+}
+
+impl Said {
+    /// Whether the event is a warning that is known already, or is about something that was reported.
+    fn before(&mut self, event: &Event<'_>) -> bool {
+        let Event::Warning(text) = event else { return false };
+        !self.warnings.insert((*text).to_owned()) || self.reported.iter().any(|start| text.starts_with(start))
     }
 }
 
@@ -133,22 +263,19 @@ impl Stage {
             last_line: None,
             every_step: false,
             bar: None,
-            warnings: HashSet::new(),
-            reported: HashSet::new(),
+            now: Instant::now(),
         }
     }
 
     fn start(&mut self, name: &str, total: u64) {
         self.name = name.to_owned();
         self.total = total;
-        self.started = Instant::now();
+        self.started = self.now;
         self.last_line = None;
     }
 
-    /// Whether the event is a warning that is known already, or is about something that was reported.
-    fn said_before(&mut self, event: &Event<'_>) -> bool {
-        let Event::Warning(text) = event else { return false };
-        !self.warnings.insert((*text).to_owned()) || self.reported.iter().any(|start| text.starts_with(start))
+    fn seconds(&self) -> f64 {
+        self.now.saturating_duration_since(self.started).as_secs_f64()
     }
 
     fn bar_event(&mut self, event: &Event<'_>) {
@@ -175,14 +302,15 @@ impl Stage {
             Event::Finished => self.finish_bar(),
             Event::Message(text) => self.above_bar(text),
             Event::Warning(text) => self.above_bar(&format!("warning: {text}")),
+            Event::EpochFinished { .. } => self.above_bar(&epoch_line(event)),
             _ => {}
         }
     }
 
     fn above_bar(&self, text: &str) {
         match &self.bar {
-            Some(bar) => bar.suspend(|| output::remark(text)),
-            None => output::remark(text),
+            Some(bar) => bar.suspend(|| output::write_remark(text)),
+            None => output::write_remark(text),
         }
     }
 
@@ -196,33 +324,67 @@ impl Stage {
         match event {
             Event::Started { stage, total } => {
                 self.start(stage, *total);
-                output::remark(&format!("{stage}: 0/{total}"));
+                output::write_remark(&format!("{stage}: 0/{total}"));
             }
             Event::Advanced { done, detail } => {
                 let last = *done >= self.total;
-                let due = self.last_line.is_none_or(|at| self.every_step || at.elapsed() >= LINE_INTERVAL);
+                let due = self.every_step
+                    || self
+                        .last_line
+                        .is_none_or(|at| self.now.saturating_duration_since(at) >= LINE_INTERVAL);
                 if last || due {
-                    self.last_line = Some(Instant::now());
-                    let seconds = self.started.elapsed().as_secs_f64();
+                    self.last_line = Some(self.now);
+                    let seconds = self.seconds();
                     let left = seconds / (*done).max(1) as f64 * self.total.saturating_sub(*done) as f64;
-                    output::remark(&format!(
+                    output::write_remark(&format!(
                         "{}: {done}/{} after {seconds:.0} s, {left:.0} s left {detail}",
                         self.name, self.total
                     ));
                 }
             }
             Event::Finished => {
-                output::remark(&format!(
-                    "{}: done in {:.1} s",
-                    self.name,
-                    self.started.elapsed().as_secs_f64()
-                ));
+                output::write_remark(&format!("{}: done in {:.1} s", self.name, self.seconds()));
             }
-            Event::Message(text) => output::remark(text),
-            Event::Warning(text) => output::remark(&format!("warning: {text}")),
+            Event::Message(text) => output::write_remark(text),
+            Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
+            Event::EpochFinished { .. } => output::write_remark(&epoch_line(event)),
             _ => {}
         }
     }
+}
+
+/// The line on an epoch that is complete; empty for other events.
+fn epoch_line(event: &Event<'_>) -> String {
+    let Event::EpochFinished {
+        epoch,
+        train_loss,
+        validation_loss,
+        pseudo_dice,
+        moving_average,
+        seconds,
+        waiting,
+        ..
+    } = event
+    else {
+        return String::new();
+    };
+    let dice: Vec<String> = pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
+    format!(
+        "epoch {epoch}: train loss {}, validation loss {}, pseudo Dice [{}], moving average {}, {} s ({} % waiting for \
+         data)",
+        rounded(*train_loss, 4),
+        rounded(*validation_loss, 4),
+        dice.join(", "),
+        rounded(*moving_average, 4),
+        rounded(*seconds, 1),
+        rounded(100.0 * waiting, 1),
+    )
+}
+
+/// `value` with at most `digits` decimals.
+fn rounded(value: f64, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    (value * factor).round() / factor
 }
 
 fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
@@ -233,17 +395,32 @@ fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
         }
         Event::Advanced { done, detail } => json!({
             "event": "advanced", "stage": stage.name, "done": done, "total": stage.total,
-            "seconds": stage.started.elapsed().as_secs_f64(), "detail": detail
+            "seconds": stage.seconds(), "detail": detail
+        }),
+        Event::EpochFinished {
+            epoch,
+            train_loss,
+            validation_loss,
+            pseudo_dice,
+            moving_average,
+            is_best,
+            learning_rate,
+            seconds,
+            waiting,
+        } => json!({
+            "event": "epoch_finished", "stage": stage.name, "epoch": epoch, "train_loss": train_loss,
+            "validation_loss": validation_loss, "pseudo_dice": pseudo_dice, "moving_average": moving_average,
+            "is_best": is_best, "learning_rate": learning_rate, "seconds": seconds, "waiting": waiting
         }),
         Event::Finished => json!({
-            "event": "finished", "stage": stage.name, "seconds": stage.started.elapsed().as_secs_f64()
+            "event": "finished", "stage": stage.name, "seconds": stage.seconds()
         }),
         Event::Message(text) => json!({"event": "message", "text": text}),
         Event::Warning(text) => json!({"event": "warning", "text": text}),
         _ => return,
     };
     // Whoever closed the pipe does not want the records; the job itself goes on.
-    results.line(&record.to_string());
+    results.write(&format!("{record}\n"));
 }
 
 #[cfg(test)]
@@ -252,8 +429,8 @@ mod tests {
 
     #[test]
     fn warnings_are_said_once_and_everything_else_each_time() {
-        let mut stage = Stage::new();
-        let mut known = |event| stage.said_before(&event);
+        let mut said = Said::default();
+        let mut known = |event| said.before(&event);
         assert!(!known(Event::Warning("a.nii.gz: spacing guessed")));
         assert!(!known(Event::Warning("b.nii.gz: spacing guessed")));
         assert!(known(Event::Warning("a.nii.gz: spacing guessed")));
@@ -263,10 +440,10 @@ mod tests {
 
     #[test]
     fn what_a_report_has_listed_is_not_said_again() {
-        let mut stage = Stage::new();
-        stage.reported.insert("a.nii.gz: ".to_owned());
-        assert!(stage.said_before(&Event::Warning("a.nii.gz: spacing guessed")));
-        assert!(!stage.said_before(&Event::Warning("a.nii.gz.json: spacing guessed")));
-        assert!(!stage.said_before(&Event::Message("a.nii.gz: preprocessed")));
+        let mut said = Said::default();
+        said.reported.insert("a.nii.gz: ".to_owned());
+        assert!(said.before(&Event::Warning("a.nii.gz: spacing guessed")));
+        assert!(!said.before(&Event::Warning("a.nii.gz.json: spacing guessed")));
+        assert!(!said.before(&Event::Message("a.nii.gz: preprocessed")));
     }
 }

@@ -30,8 +30,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// Reads the common flags and the environment, and listens to interrupts.
-    pub(crate) fn new(matches: &Matches, results: Results) -> anyhow::Result<Self> {
+    /// Reads the common flags and the environment, and raises `cancel` on interrupts from now on.
+    pub(crate) fn new(matches: &Matches, results: Results, cancel: Cancel) -> anyhow::Result<Self> {
         let folders = nnunet::dataset::Folders {
             raw: folder(matches, "--raw", "nnUNet_raw"),
             preprocessed: folder(matches, "--preprocessed", "nnUNet_preprocessed"),
@@ -45,7 +45,6 @@ impl Session {
             .num_threads(threads)
             .build_global()
             .context("the thread pool could not be started")?;
-        let cancel = Cancel::new();
         interrupt::listen(cancel.clone())?;
         Ok(Self { folders, display: Display::new(style, results.clone()), results, cancel, threads })
     }

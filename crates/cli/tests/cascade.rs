@@ -6,6 +6,8 @@
 
 mod common;
 
+use std::path::Path;
+
 use common::{DATASET, Place, text};
 use nnunet_image_io::nifti;
 use serde_json::{Value, json};
@@ -33,7 +35,7 @@ fn a_cascade_is_trained_and_predicted() {
     let said = text(&early.stderr);
     assert!(said.contains("3d_lowres") && said.contains("missing: ball_000, ball_001, ball_002"), "{said}");
 
-    place.succeed(&format!("train 7 3d_lowres all {schedule}"));
+    place.succeed(&format!("train 7 3d_lowres all {schedule} --npz"));
     let model = |configuration: &str| {
         place.path("res").join(DATASET).join(format!("nnUNetTrainer_2epochs__steps__{configuration}"))
     };
@@ -41,6 +43,7 @@ fn a_cascade_is_trained_and_predicted() {
     for case in 0..5 {
         assert!(next.join(format!("ball_{case:03}.b2nd")).is_file());
     }
+    a_validation_is_a_prediction(&place, &model("3d_lowres"), &next, schedule);
     place.succeed(&format!("train 7 3d_cascade_fullres 0 {schedule}"));
     let summary = model("3d_cascade_fullres").join("fold_0/validation/summary.json");
     let summary = std::fs::read_to_string(summary).unwrap().replace("NaN", "null");
@@ -88,4 +91,32 @@ fn a_cascade_is_trained_and_predicted() {
     let output = place.run(&format!("{predict} -o fourth"));
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("-prev_stage_predictions"), "{}", text(&output.stderr));
+}
+
+/// The final validation segments as `predict` does, with and without probabilities, and leaves the same for the next
+/// stage.
+fn a_validation_is_a_prediction(place: &Place, model: &Path, next: &Path, schedule: &str) {
+    let images = place.path("raw").join(DATASET).join("imagesTr");
+    let predict = format!("predict -i {} -m {}", images.display(), model.display());
+    place.succeed(&format!("{predict} -o as_predicted --save_probabilities --threads 2"));
+    let validation = model.join("fold_all/validation");
+    let validated = |name: &str| std::fs::read(validation.join(name)).unwrap();
+    let predicted = |name: &str| std::fs::read(place.path("as_predicted").join(name)).unwrap();
+    let left = || -> Vec<Vec<u8>> {
+        (0..5).map(|case| std::fs::read(next.join(format!("ball_{case:03}.b2nd"))).unwrap()).collect()
+    };
+    let (segmentation, with_probabilities) = (validated("ball_001.nii.gz"), left());
+    for name in ["ball_001.nii.gz", "ball_001.npz", "ball_004.nii.gz", "ball_004.npz"] {
+        assert_eq!(validated(name), predicted(name), "{name}");
+    }
+    // Without probabilities, slices are decided as they come. With a limit, no two cases overlap.
+    for limit in ["", " --max-ram 0.2"] {
+        std::fs::remove_dir_all(&validation).unwrap();
+        std::fs::remove_dir_all(next).unwrap();
+        place.succeed(&format!("train 7 3d_lowres all {schedule} --val{limit}"));
+        assert!(validated("ball_001.nii.gz") == segmentation && left() == with_probabilities, "{limit}");
+    }
+    let output = place.run(&format!("train 7 3d_lowres all {schedule} --val --max-ram 0.001"));
+    let said = text(&output.stderr);
+    assert!(said.contains("5 of 5 validation cases failed") && said.contains("--max-ram"), "{said}");
 }

@@ -82,6 +82,58 @@ fn a_training_that_nobody_listens_to_saves_its_state_when_it_is_stopped() {
     }
 }
 
+/// Output that nobody takes fills the pipe, whose end stays open; a message for each epoch comes to more within seconds.
+#[test]
+fn a_training_whose_output_nobody_reads_is_stopped_by_one_signal() {
+    let place = Place::new();
+    place.prepare();
+    for (name, style) in [("-INT", "plain"), ("-TERM", "json")] {
+        let results = format!("res{name}");
+        let words = format!(
+            "train 7 3d_fullres 0 -p tiny --epochs 100000 --iterations-per-epoch 1 --batch-size 1 --threads 1 \
+             --results {results} --progress {style}"
+        );
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        // As full as a pipe gets where the page size is 4096.
+        std::io::Write::write_all(&mut writer, &[b'\n'; 65536 - 4096]).unwrap();
+        let mut child =
+            place.program(&words).stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap();
+        let fold =
+            place.path(&results).join(DATASET).join("nnUNetTrainer_100000epochs__tiny__3d_fullres/fold_0");
+        // It goes on after the pipe is full: an epoch is 150 bytes and more.
+        let epochs = || {
+            let log = with_ending(&fold, ".txt").pop().and_then(|log| std::fs::read_to_string(log).ok());
+            log.map_or(0, |log| log.matches("Epoch time").count())
+        };
+        wait_until("the 60th epoch", || epochs() >= 60);
+        assert!(child.try_wait().unwrap().is_none());
+        let begun = Instant::now();
+        signal(&child, name);
+        assert_eq!(status_of(child), Some(130), "{name}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+        Checkpoint::read(&fold.join("checkpoint_latest.pth")).unwrap();
+        drop(reader);
+    }
+}
+
+/// A reader that takes its time gets everything.
+#[test]
+fn results_wait_for_a_slow_reader() {
+    use std::io::Read;
+
+    let place = Place::new();
+    place.prepare();
+    let expected = place.succeed("explain -d 7").into_bytes();
+    let mut child =
+        place.program("explain -d 7").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    let mut read = Vec::new();
+    stdout.read_to_end(&mut read).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(read == expected && !read.is_empty());
+}
+
 /// As shells do for `nohup nnunet train ... &` when the connection is lost.
 #[cfg(target_os = "linux")]
 #[test]

@@ -19,7 +19,12 @@ fn fold(place: &Place, trainer: &str) -> PathBuf {
 
 /// Starts a training that does not end by itself, and waits for its iteration `iteration`.
 fn endless(place: &Place, words: &str, iteration: u64) -> Child {
-    let words = format!("{TRAIN} {words} --iterations-per-epoch 1000000 --progress json");
+    long(place, &format!("{words} --iterations-per-epoch 1000000"), iteration)
+}
+
+/// Starts a training that takes a while, and waits for its iteration `iteration`.
+fn long(place: &Place, words: &str, iteration: u64) -> Child {
+    let words = format!("{TRAIN} {words} --progress json");
     let mut child = place.program(&words).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let output = child.stdout.take().unwrap();
     let mut lines = BufReader::new(output).lines();
@@ -109,12 +114,24 @@ fn a_fold_that_is_trained_again_goes_on_where_the_new_training_stopped() {
     assert!(read("checkpoint_final.pth") != old);
     assert!(!folder.join("checkpoint_final_previous.pth").exists());
 
-    let old = read("checkpoint_final.pth");
-    let said = interrupt(endless(&place, "--epochs 2 --seed 3", 3));
+    let (old, old_best) = (read("checkpoint_final.pth"), read("checkpoint_best.pth"));
+    let many = "--epochs 2 --seed 3 --iterations-per-epoch 100";
+    let said = interrupt(long(&place, many, 3));
     assert!(said.contains("the state is saved in") && said.contains("checkpoint_latest.pth"), "{said}");
     assert!(read("checkpoint_final_previous.pth") == old, "complete trainings are kept until the next is");
+    assert!(read("checkpoint_best_previous.pth") == old_best, "with their best state");
     assert!(!folder.join("checkpoint_final.pth").exists());
-    let output = place.run(&format!("{TRAIN} --epochs 2 --iterations-per-epoch 4 --seed 3 --c"));
+    // What changes a training makes it another one.
+    let latest = std::fs::read(folder.join("checkpoint_latest.pth")).unwrap();
+    for (words, difference) in [
+        ("--epochs 2 --iterations-per-epoch 4", "iterations_per_epoch was 100, is 4"),
+        ("--epochs 2 --iterations-per-epoch 100 --batch-size 3", "batch_size was not set, is 3"),
+    ] {
+        let said = refused(&place, &format!("{TRAIN} {words} --seed 3 --c"), 1);
+        assert!(said.contains("checkpoint_latest.pth: ") && said.contains(difference), "{words}: {said}");
+    }
+    assert!(std::fs::read(folder.join("checkpoint_latest.pth")).unwrap() == latest);
+    let output = place.run(&format!("{TRAIN} {many} --save-every 1 --c"));
     let said = text(&output.stderr) + &text(&output.stdout);
     assert!(output.status.success() && said.contains("checkpoint_latest.pth, epoch 0"), "{said}");
     assert_eq!(Checkpoint::read(&folder.join("checkpoint_final.pth")).unwrap().current_epoch, 2);
@@ -215,12 +232,13 @@ fn a_validation_names_the_cases_that_fail_and_does_the_others() {
 fn a_state_that_cannot_be_saved_leaves_the_one_before() {
     let place = Place::new();
     place.prepare();
-    interrupt(endless(&place, "--epochs 9", 3));
+    let many = "--epochs 9 --iterations-per-epoch 40";
+    interrupt(long(&place, many, 3));
     let latest = fold(&place, "nnUNetTrainer_9epochs").join("checkpoint_latest.pth");
     let before = std::fs::read(&latest).unwrap();
     // No file may become larger than 64 KiB, and what exceeds it fails instead of ending the process.
     assert!(before.len() > 1 << 16, "{}", before.len());
-    let words = format!("{TRAIN} --epochs 9 --iterations-per-epoch 4 --save-every 1 --c");
+    let words = format!("{TRAIN} {many} --save-every 1 --c");
     let program = place.program(&words);
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", "trap '' XFSZ; ulimit -f 128; exec \"$0\" \"$@\""]).arg(program.get_program());
@@ -234,5 +252,147 @@ fn a_state_that_cannot_be_saved_leaves_the_one_before() {
     assert!(said.contains("checkpoint_latest.pth") && said.contains("File too large"), "{said}");
     assert!(said.contains(&format!("unharmed in {}", latest.display())), "{said}");
     assert!(std::fs::read(&latest).unwrap() == before);
-    place.succeed(&format!("{TRAIN} --epochs 9 --iterations-per-epoch 4 --c"));
+    place.succeed(&format!("{TRAIN} {many} --c"));
+}
+
+#[test]
+fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
+    let place = Place::new();
+    place.prepare();
+    let recipe = "base = \"nnUNetTrainerBN_20epochs\"\nepochs = 1\niterations_per_epoch = 2\nvalidation_iterations = 1\n\
+                  validated_checkpoint = \"best\"\n[[parameter_groups]]\nprefixes = [\"encoder\"]\nrate_factor = 0.0\n";
+    std::fs::write(place.path("my_recipe.toml"), recipe).unwrap();
+    let train = format!("{TRAIN} -tr my_recipe.toml");
+    place.succeed(&train);
+    let folder = fold(&place, "my_recipe");
+    let written = std::fs::read_to_string(folder.join("recipe.toml")).unwrap();
+    assert!(
+        written.contains("iterations_per_epoch = 2\n") && written.contains("norm = \"batch\""),
+        "{written}"
+    );
+    let checkpoint = Checkpoint::read(&folder.join("checkpoint_best.pth")).unwrap();
+    assert_eq!(checkpoint.trainer_name, "nnUNetTrainerBN");
+    assert_eq!(checkpoint.other.get("nnunet_recipe").unwrap().as_str(), Some(&*written));
+    assert!(checkpoint.weights.tensors().any(|(name, _)| name.ends_with("running_mean")));
+    let momentum = checkpoint.optimiser.unwrap().state.parameters;
+    let names = checkpoint.weights.tensors().map(|(name, _)| name);
+    let learned = names.filter(|name| !name.contains("running_") && !name.contains("num_batches"));
+    for (name, state) in learned.zip(momentum) {
+        assert!(state.is_none() || !name.starts_with("encoder"), "{name} is frozen");
+    }
+    let plans: Value =
+        serde_json::from_slice(&std::fs::read(folder.with_file_name("plans.json")).unwrap()).unwrap();
+    let norm = &plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]["norm_op"];
+    assert_eq!(norm, "torch.nn.modules.batchnorm.BatchNorm3d", "Python builds what the plans say");
+
+    let images = place.path("raw").join(DATASET).join("imagesTr");
+    let predict = "-d 7 -c 3d_fullres -p tiny -tr my_recipe -f 0 --disable_tta -chk checkpoint_best.pth";
+    place.succeed(&format!("predict -i {} -o out {predict}", images.display()));
+    assert!(place.path("out/ball_000.nii.gz").is_file());
+
+    // What is written is the recipe in full, and a recipe itself.
+    std::fs::write(place.path("full.toml"), &written).unwrap();
+    assert_eq!(place.succeed("trainers full.toml").trim_end(), written.trim_end());
+    assert!(written.contains("kind = \"gaussian_noise\"\nprobability = 0.1\n"), "{written}");
+    let short = place.succeed("trainers my_recipe.toml");
+    assert!(short.contains("norm = \"batch\"") && !short.contains("gaussian_noise"), "{short}");
+    assert!(place.succeed("trainers nnUNetTrainerBN").contains("norm = \"batch\""));
+    let listed = place.succeed("trainers");
+    let line = listed.lines().find(|line| line.starts_with("nnUNetTrainerBN ")).unwrap();
+    assert!(line.ends_with("  batch norm instead of instance norm"), "{line}");
+
+    std::fs::write(place.path("wrong.toml"), "base = \"nnUNetTrainer\"\nlos = \"ce\"\n").unwrap();
+    let said = refused(&place, &format!("{TRAIN} -tr wrong.toml"), 1);
+    assert!(said.contains("wrong.toml: recipe: there is no option \"los\" (did you mean loss?)"), "{said}");
+    std::fs::write(place.path("wrong.toml"), "loss = \"dice_cf\"\n").unwrap();
+    let said = refused(&place, &format!("{TRAIN} -tr wrong.toml"), 1);
+    assert!(said.contains("loss \"dice_cf\" is not known (did you mean dice_ce?)"), "{said}");
+}
+
+#[test]
+fn benchmarks_leave_times_and_nothing_else() {
+    let place = Place::new();
+    place.prepare();
+    for trainer in ["nnUNetTrainerBenchmark_5epochs", "nnUNetTrainerBenchmark_5epochs_noDataLoading"] {
+        place.succeed(&format!("{TRAIN} -tr {trainer} --iterations-per-epoch 1"));
+        let folder = fold(&place, trainer);
+        let results: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("benchmark_result.json")).unwrap()).unwrap();
+        let results: Vec<&Value> = results.as_object().unwrap().values().collect();
+        assert_eq!(results.len(), 1, "{results:?}");
+        assert!(results[0]["fastest_epoch"].as_f64().unwrap() > 0.0 && results[0]["device"] == "cpu");
+        assert!(!folder.join("checkpoint_final.pth").exists() && !folder.join("validation").exists());
+        // A second run on the same machine replaces its entry.
+        if trainer.ends_with("noDataLoading") {
+            place.succeed(&format!("{TRAIN} -tr {trainer} --iterations-per-epoch 1"));
+            let text = std::fs::read_to_string(folder.join("benchmark_result.json")).unwrap();
+            assert_eq!(text.matches("fastest_epoch").count(), 1, "{text}");
+        }
+    }
+    let said = refused(&place, "train 7 3d_fullres 1 -p tiny -tr nnUNetTrainerBenchmark_5epochs", 1);
+    assert!(said.contains("fold 1: benchmarks are trained on fold 0 only"), "{said}");
+}
+
+/// Everything below the folder of results, and the locks of the cases.
+fn traces(place: &Place) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    let mut folders = vec![place.path("res"), place.path("pre").join(DATASET)];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() && path.starts_with(place.path("res")) {
+                folders.push(path.clone());
+            }
+            // The folds are the dataset's, whoever makes them.
+            if !path.ends_with("splits_final.json") {
+                all.push(path);
+            }
+        }
+    }
+    all.sort();
+    all
+}
+
+#[test]
+fn a_training_that_cannot_start_leaves_nothing_behind() {
+    let place = Place::new();
+    place.prepare();
+    let before = traces(&place);
+    // Too much memory, no cases, no such checkpoint.
+    refused(&place, &format!("{TRAIN} --epochs 2 --max-ram 0.001"), 1);
+    refused(&place, "train 7 2d 0 --epochs 2", 1);
+    refused(&place, &format!("{TRAIN} --epochs 2 --val"), 1);
+    refused(&place, &format!("{TRAIN} --epochs 2 -pretrained_weights nowhere.pth"), 1);
+    assert_eq!(traces(&place), before);
+    // Also a folder of an earlier version's failed start is no model.
+    std::fs::create_dir_all(fold(&place, "nnUNetTrainer_2epochs")).unwrap();
+    std::fs::write(fold(&place, "nnUNetTrainer_2epochs").join(".training.lock"), "").unwrap();
+    let said = text(&place.run("models").stderr);
+    assert!(!said.contains("warning") && said.contains("no models in"), "{said}");
+}
+
+#[test]
+fn plans_in_use_are_not_replaced() {
+    let place = Place::new();
+    place.prepare();
+    let file = place.path("pre").join(DATASET).join("nnUNetPlans.json");
+    let plans = std::fs::read(&file).unwrap();
+    // Its network is tiny, its cases are those of nnUNetPlans.
+    let mut training = endless(&place, "--epochs 2", 1);
+    place.succeed("plan -d 7");
+    assert!(std::fs::read(&file).unwrap() == plans, "the same plans change nothing");
+    for verb in ["plan", "plan-and-preprocess"] {
+        let said = refused(
+            &place,
+            &format!("{verb} -d 7 -overwrite_target_spacing 3 3 3 -overwrite_plans_name nnUNetPlans"),
+            1,
+        );
+        assert!(said.contains("in use by a training") && said.contains("-overwrite_plans_name"), "{said}");
+        assert!(std::fs::read(&file).unwrap() == plans);
+    }
+    place.succeed("plan -d 7 -overwrite_target_spacing 3 3 3 -overwrite_plans_name other");
+    training.kill().unwrap();
+    training.wait().unwrap();
+    place.succeed("plan -d 7 -overwrite_target_spacing 3 3 3 -overwrite_plans_name nnUNetPlans");
+    assert!(std::fs::read(&file).unwrap() != plans);
 }

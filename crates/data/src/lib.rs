@@ -7,6 +7,10 @@
 pub mod convert;
 pub mod dataset;
 pub mod fingerprint;
+mod parts;
 pub mod plan;
+mod planner;
 pub mod prediction_folder;
 pub mod preprocess;
+
+pub use parts::Parts;

@@ -33,7 +33,16 @@ impl PredictionFolder {
         dataset_json: Option<&Path>,
         plans_json: Option<&Path>,
     ) -> Result<Self, DatasetError> {
-        let dataset_json = dataset_json.map_or_else(|| path.join("dataset.json"), Path::to_owned);
+        if !path.is_dir() {
+            let problem = if path.exists() { "not a folder" } else { "no such folder" };
+            return Err(DatasetError::NoPredictions { path: path.to_owned(), problem });
+        }
+        let beside = path.join("dataset.json");
+        if dataset_json.is_none() && !beside.is_file() {
+            let problem = "no dataset.json in this folder";
+            return Err(DatasetError::NoPredictions { path: path.to_owned(), problem });
+        }
+        let dataset_json = dataset_json.map_or(beside, Path::to_owned);
         let dataset = DatasetJson::load(&dataset_json)?;
         let beside = path.join("plans.json");
         let plans_json = plans_json.map(Path::to_owned).or_else(|| beside.is_file().then_some(beside));

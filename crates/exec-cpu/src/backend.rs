@@ -7,9 +7,10 @@ use nnunet_graph::backend::{
     StepSpec, TrainingMemory, TrainingSession,
 };
 use nnunet_graph::loss::{Ignored, Loss, LossError, OverlapCounts, Target, Targets};
-use nnunet_graph::optimiser::{Optimiser, OptimiserSpec, clip_gradient_norm};
+use nnunet_graph::optimiser::{Optimiser, OptimiserSpec, Rates, clip_gradient_norm};
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor};
 
+use crate::loss::validity::{select, select_target, valid_samples};
 use crate::loss::{count_label_overlap, count_region_overlap, host_loss};
 use crate::{CpuExecutor, CpuLevel, CpuOptions};
 
@@ -104,16 +105,32 @@ struct CpuTraining {
 }
 
 impl TrainingSession for CpuTraining {
-    fn step(&mut self, batch: BatchRef<'_>, learning_rate: f64) -> Result<StepReport, StepError> {
+    fn step(&mut self, batch: BatchRef<'_>, rates: Rates<'_>) -> Result<StepReport, StepError> {
+        self.step_with(batch, rates, &mut |_| ())
+    }
+
+    fn step_with(
+        &mut self,
+        batch: BatchRef<'_>,
+        rates: Rates<'_>,
+        adjust: &mut dyn FnMut(&mut Parameters),
+    ) -> Result<StepReport, StepError> {
         self.executor.forward_into(batch.image, &mut self.outputs)?;
         let (value, gradients) = self.loss.value_and_gradient(&self.outputs, batch.targets)?;
         let loss = finite("loss", value.total)?;
         self.executor.backward(&gradients)?;
         let parameters = self.executor.parameters_mut();
+        adjust(parameters);
+        rates.drop_frozen_gradients(parameters);
         let norm = clip_gradient_norm(parameters, self.gradient_norm_limit);
         let gradient_norm = finite("norm of the gradient", norm)?;
-        self.optimiser.step(parameters, learning_rate);
+        rates.step(&mut *self.optimiser, parameters);
         Ok(StepReport { loss, gradient_norm })
+    }
+
+    fn visit_parameters(&mut self, visit: &mut dyn FnMut(&mut Parameters)) -> Result<(), NetworkError> {
+        visit(self.executor.parameters_mut());
+        Ok(())
     }
 
     fn evaluate(&mut self, batch: BatchRef<'_>) -> Result<EvaluationReport, StepError> {
@@ -150,17 +167,28 @@ impl TrainingSession for CpuTraining {
     }
 }
 
-/// Counts at full resolution for the pseudo-Dice.
+/// Counts at full resolution for the pseudo-Dice, over the samples that were annotated.
 fn overlap(logits: &[Tensor], targets: &Targets, ignored: Ignored) -> Result<Vec<OverlapCounts>, LossError> {
-    match (logits.first(), targets.scales.first()) {
-        (Some(logits), Some(Target::Labels(labels))) => {
+    let (Some(logits), Some(target)) = (logits.first(), targets.scales.first()) else {
+        return Ok(Vec::new());
+    };
+    match valid_samples(targets, logits.shape[0])? {
+        None => count_overlap(logits, target, ignored),
+        Some(samples) => count_overlap(&select(logits, &samples), &select_target(target, &samples), ignored),
+    }
+}
+
+fn count_overlap(
+    logits: &Tensor,
+    target: &Target,
+    ignored: Ignored,
+) -> Result<Vec<OverlapCounts>, LossError> {
+    match target {
+        Target::Labels(labels) => {
             let ignore_label = if let Ignored::Label(label) = ignored { Some(label) } else { None };
             count_label_overlap(logits, labels, ignore_label)
         }
-        (Some(logits), Some(Target::Regions(regions))) => {
-            count_region_overlap(logits, regions, ignored == Ignored::LastRegion)
-        }
-        _ => Ok(Vec::new()),
+        Target::Regions(regions) => count_region_overlap(logits, regions, ignored == Ignored::LastRegion),
     }
 }
 

@@ -9,6 +9,7 @@ use nnunet_kernels::layout::BlockedShape;
 use nnunet_kernels::pooling::PoolShape;
 use nnunet_kernels::transposed::TransposedShape;
 
+use super::inference_order;
 use super::kernel_fault;
 use super::lifetimes::{self, Lifetimes};
 use super::memory_plan::{self, MemoryPlan};
@@ -126,7 +127,7 @@ impl Binding {
             // added to.
             Purpose::Inference => {
                 let in_parts = !matches!(precision, Precision::Exact | Precision::Bf16);
-                runs::inference(program, kept, in_parts)
+                inference_order::choose(program, kept, in_parts)
             }
             Purpose::Training | Purpose::Recomputing => runs::training(program),
         };

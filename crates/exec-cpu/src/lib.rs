@@ -12,6 +12,7 @@ mod backend;
 mod backward;
 mod binding;
 mod forward;
+mod inference_order;
 mod lifetimes;
 pub mod loss;
 mod memory_plan;

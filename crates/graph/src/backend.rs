@@ -10,7 +10,7 @@
 use crate::error::NetworkError;
 use crate::graph::Graph;
 use crate::loss::{LossError, LossSpec, OverlapCounts, Targets};
-use crate::optimiser::{OptimiserSpec, OptimiserState};
+use crate::optimiser::{OptimiserSpec, OptimiserState, Rates};
 use crate::parameters::Parameters;
 use crate::tensor::Tensor;
 
@@ -83,7 +83,27 @@ pub trait TrainingSession: Send {
     ///
     /// # Errors
     /// See [`StepError`]; the parameters are as before then.
-    fn step(&mut self, batch: BatchRef<'_>, learning_rate: f64) -> Result<StepReport, StepError>;
+    fn step(&mut self, batch: BatchRef<'_>, rates: Rates<'_>) -> Result<StepReport, StepError>;
+
+    /// The same step, with `adjust` called between the backward pass and the clipping: it sees the parameters with their
+    /// gradients and may change the gradients, as the penalties of federated and continual learning do. On a device it
+    /// costs the way of the gradients to the host and back.
+    ///
+    /// # Errors
+    /// See [`StepError`]; the parameters are as before then, unless `adjust` changed them.
+    fn step_with(
+        &mut self,
+        batch: BatchRef<'_>,
+        rates: Rates<'_>,
+        adjust: &mut dyn FnMut(&mut Parameters),
+    ) -> Result<StepReport, StepError>;
+
+    /// Shows `visit` the parameters with the gradients of the last step, clipped. Values and buffers that it changes are
+    /// those of the next step.
+    ///
+    /// # Errors
+    /// When they cannot be fetched from the device or put back.
+    fn visit_parameters(&mut self, visit: &mut dyn FnMut(&mut Parameters)) -> Result<(), NetworkError>;
 
     /// Evaluates one batch without learning: batch norms take their running statistics, nothing is moved.
     ///

@@ -1,4 +1,4 @@
-//! Networks as data: graphs over named parameters, architectures, losses, optimisers, and the seam
+//! Networks as data: graphs over named parameters, architectures, losses, optimisers, schedules, and the seam
 //! behind which devices run them ([`backend`]).
 //! Knows nothing of datasets, plans files or images.
 #![forbid(unsafe_code)]
@@ -11,6 +11,7 @@ pub mod init;
 pub mod loss;
 pub mod optimiser;
 pub mod parameters;
+pub mod schedule;
 pub mod shapes;
 pub mod tensor;
 

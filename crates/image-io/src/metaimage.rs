@@ -11,7 +11,7 @@ use flate2::write::ZlibEncoder;
 
 use super::labels::{self, WriteVolume, check_flat};
 use super::stream::Compression;
-use super::text_header::{Described, Fields, Start, spaced};
+use super::text_header::{Described, Fields, Skip, Start, spaced};
 use super::voxels::{Encoding, StoredVoxel, write_voxels};
 use crate::write_file;
 use crate::{Image, ImageWarning, VoxelType};
@@ -105,6 +105,25 @@ fn fields(start: &mut Start) -> Result<(Fields, usize)> {
     }
 }
 
+/// Where the voxels lie behind the header: `HeaderSize` is their position in the file, or -1 where they are at its end.
+fn skip(start: &Start, fields: &Fields, header: usize, compression: Compression) -> Result<Skip> {
+    let text = fields.get("HeaderSize").unwrap_or("0");
+    if text != "0" && compression != Compression::None {
+        return Err(start.unsupported(
+            format!("HeaderSize {text} of compressed voxels"),
+            "compressed voxels right behind the header",
+            "Convert it to .nii.gz.",
+        ));
+    }
+    let position = text.parse::<i64>().ok();
+    match position.map(|position| (position, position.checked_sub_unsigned(header as u64))) {
+        Some((0, _)) => Ok(Skip::Before(0)),
+        Some((-1, _)) => Ok(Skip::AllBut(0)),
+        Some((_, Some(behind @ 0..))) => Ok(Skip::Before(behind.unsigned_abs())),
+        _ => Err(start.bad("HeaderSize", text, format!("0, -1, or a position behind the header ({header})"))),
+    }
+}
+
 fn describe(start: &mut Start) -> Result<Described> {
     let (fields, offset) = fields(start)?;
     let start = &*start;
@@ -128,13 +147,8 @@ fn describe(start: &mut Start) -> Result<Described> {
             "Store each component as a file of its own.",
         ));
     }
-    if fields.get("HeaderSize").is_some_and(|v| v != "0") {
-        return Err(start.unsupported(
-            "HeaderSize".into(),
-            "voxels right behind the header",
-            "Convert it to .nii.gz.",
-        ));
-    }
+    let compression = if is_true(&["CompressedData"]) { Compression::Zlib } else { Compression::None };
+    let skip = skip(start, &fields, offset, compression)?;
     let sizes = fields.get("DimSize").unwrap_or_default();
     let (shape, dimension) = start.shape("DimSize", sizes)?;
     let written = fields.get("NDims").and_then(|v| v.parse::<usize>().ok()).unwrap_or(usize::from(dimension));
@@ -151,6 +165,7 @@ fn describe(start: &mut Start) -> Result<Described> {
     let mut warnings = fields.repeated(KEYS);
     Ok(Described {
         offset,
+        skip,
         shape,
         geometry: geometry(start, &fields, listed, dimension, &mut warnings)?,
         encoding: Encoding {
@@ -159,7 +174,7 @@ fn describe(start: &mut Start) -> Result<Described> {
             scaling: None,
             zero_non_finite: false,
         },
-        compression: if is_true(&["CompressedData"]) { Compression::Zlib } else { Compression::None },
+        compression,
         warnings,
     })
 }

@@ -2,7 +2,8 @@
 //!
 //! Spacing and direction are length and direction of the `space directions`, in f64; coordinates are LPS, those of
 //! files in RAS or LAS are converted. `spacings` serve where there are no directions, `axis mins` where there is no space.
-//! Names and values are told apart without regard to case.
+//! Names and values are told apart without regard to case. `line skip` and `byte skip` are followed as teem does: lines of the
+//! file, then bytes of the decompressed stream; with a negative `byte skip` the voxels lie at its end.
 
 use std::io::Write;
 use std::path::Path;
@@ -11,7 +12,7 @@ use flate2::{Compression as Level, GzBuilder};
 
 use super::labels::{self, WriteVolume, check_flat};
 use super::stream::Compression;
-use super::text_header::{Described, Fields, Start, spaced};
+use super::text_header::{Described, Fields, Skip, Start, spaced};
 use super::voxels::{Encoding, StoredVoxel, write_voxels};
 use crate::write_file;
 use crate::{Image, ImageWarning, VoxelType};
@@ -130,17 +131,41 @@ fn is_note(line: &str) -> bool {
     line.contains(":=") && !line.split_once(": ").is_some_and(|(key, _)| is_field(key))
 }
 
+/// Where the voxels lie, from the offset behind the header on: the offset behind the lines to skip, and the bytes.
+fn skips(
+    start: &mut Start,
+    fields: &Fields,
+    header: usize,
+    compression: Compression,
+) -> Result<(usize, Skip)> {
+    let text = fields.get("line skip").unwrap_or("0");
+    let lines = text.parse::<u64>().map_err(|_| start.bad("line skip", text, "a whole number of lines"))?;
+    let mut offset = header;
+    for _ in 0..lines {
+        let Some((_, next)) = start.line(offset)? else {
+            return Err(start.bad("line skip", text, "not more lines than there are behind the header"));
+        };
+        offset = next;
+    }
+    let text = fields.get("byte skip").unwrap_or("0");
+    let skip = match text.parse::<i64>() {
+        Ok(bytes @ 0..) => Skip::Before(bytes.unsigned_abs()),
+        Ok(-1) => Skip::AllBut(0),
+        // Teem's extension for compressed voxels.
+        Ok(bytes) if compression == Compression::Gzip => Skip::AllBut(bytes.unsigned_abs() - 1),
+        _ => return Err(start.bad("byte skip", text, "a whole number of bytes, or -1")),
+    };
+    Ok((offset, skip))
+}
+
 fn describe(start: &mut Start) -> Result<Described> {
-    let (fields, offset) = fields(start)?;
-    let start = &*start;
-    for key in ["data file", "line skip", "byte skip"] {
-        if let Some(value) = fields.get(key).filter(|v| *v != "0") {
-            return Err(start.unsupported(
-                format!("{key} {value:?}"),
-                "voxels right behind the header",
-                "Convert it to a plain .nrrd or .nii.gz.",
-            ));
-        }
+    let (fields, header) = fields(start)?;
+    if let Some(file) = fields.get("data file") {
+        return Err(start.unsupported(
+            format!("data file {file:?}"),
+            "header and voxels in one file",
+            "Convert it to a plain .nrrd or .nii.gz.",
+        ));
     }
     let lower = |key: &str| fields.get(key).unwrap_or_default().to_ascii_lowercase();
     let encoding = lower("encoding");
@@ -149,6 +174,8 @@ fn describe(start: &mut Start) -> Result<Described> {
         "gzip" | "gz" => Compression::Gzip,
         _ => return Err(start.bad("encoding", &encoding, "raw or gzip")),
     };
+    let (offset, skip) = skips(start, &fields, header, compression)?;
+    let start = &*start;
     let axes = Axes::of(start, &fields)?;
     let (shape, dimension) = start.shape("sizes", &axes.sizes(&fields))?;
     let type_name = lower("type");
@@ -166,7 +193,7 @@ fn describe(start: &mut Start) -> Result<Described> {
     let mut warnings = fields.repeated(KEYS);
     let geometry = geometry(start, &fields, &axes, dimension, &mut warnings)?;
     let encoding = Encoding { voxel_type, big_endian, scaling: None, zero_non_finite: false };
-    Ok(Described { offset, shape, geometry, encoding, compression, warnings })
+    Ok(Described { offset, skip, shape, geometry, encoding, compression, warnings })
 }
 
 /// Which of the axes in the file those of the image are. Axes of several values per voxel may be there if they have

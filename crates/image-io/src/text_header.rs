@@ -1,6 +1,7 @@
 //! Files that begin with lines of text and go on with voxels: the part that MetaImage and NRRD share.
 
 use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use super::stream::{ByteStream, Compression};
@@ -22,10 +23,21 @@ pub(super) struct Start {
     file_len: u64,
 }
 
+/// Bytes around the voxels that belong to neither header nor image; of compressed files those of the decompressed stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Skip {
+    /// So many between the header and the voxels.
+    Before(u64),
+    /// Any number before the voxels, and so many behind them.
+    AllBut(u64),
+}
+
 /// What a text header says, in the terms of [`Image`].
 pub(super) struct Described {
     /// First byte behind the header.
     pub(super) offset: usize,
+    /// Where the voxels lie behind it.
+    pub(super) skip: Skip,
     pub(super) shape: [usize; 3],
     pub(super) geometry: Geometry,
     pub(super) encoding: Encoding,
@@ -183,17 +195,49 @@ impl Start {
         Err(self.bad(field, text, format!("{dimension} independent axes")))
     }
 
+    /// Bytes from `offset` to the end of the file, decompressed.
+    fn length_of_stream(&self, offset: usize, compression: Compression) -> Result<u64> {
+        if compression == Compression::None {
+            return Ok(self.file_len.saturating_sub(offset as u64));
+        }
+        // A second look at the file instead of memory for all that is not voxels.
+        let failed = |e| VolumeError::io(&self.path, "read it", e);
+        let mut file = File::open(&self.path).map_err(failed)?;
+        file.seek(SeekFrom::Start(offset as u64)).map_err(failed)?;
+        let mut stream = ByteStream::new(Vec::new(), file, compression);
+        std::io::copy(&mut stream, &mut std::io::sink()).map_err(failed)
+    }
+
     /// The image behind the header.
     pub(super) fn image(mut self, described: Described) -> Result<Image> {
-        let Described { offset, shape, geometry, encoding, compression, mut warnings } = described;
-        let path = &self.path;
-        let count = voxel_count(path, shape)?;
+        let Described { offset, skip, shape, geometry, encoding, compression, mut warnings } = described;
+        let count = voxel_count(&self.path, shape)?;
         let expected = count.saturating_mul(encoding.voxel_type.bytes() as u64);
         let stored = self.file_len.saturating_sub(offset as u64);
-        check_room(path, expected, stored, compression != Compression::None)?;
+        let skipped = match skip {
+            Skip::Before(bytes) => bytes,
+            Skip::AllBut(behind) => {
+                // Before memory is taken; what does not fit is found there.
+                check_room(&self.path, expected, stored, compression != Compression::None)?;
+                self.length_of_stream(offset, compression)?.saturating_sub(behind).saturating_sub(expected)
+            }
+        };
+        let path = &self.path;
+        let is_compressed = compression != Compression::None;
+        let room = if is_compressed { stored } else { stored.saturating_sub(skipped) };
+        check_room(path, expected, room, is_compressed)?;
         let head = self.bytes.split_off(offset.min(self.bytes.len()));
         let mut stream = ByteStream::new(head, self.file, compression);
-        let (data, unusual) = read_voxels(path, &[], &mut stream, &encoding, count)?;
+        let failed = |e| VolumeError::io(path, "read it", e);
+        if std::io::copy(&mut (&mut stream).take(skipped), &mut std::io::sink()).map_err(failed)? < skipped {
+            let found = format!("it ends within the {skipped} bytes that are to be skipped before them");
+            return Err(VolumeError::Truncated { path: path.to_owned(), expected, found });
+        }
+        let (data, mut unusual) = read_voxels(path, &[], &mut stream, &encoding, count)?;
+        if matches!(skip, Skip::AllBut(behind) if behind > 0) {
+            // The header says that they are there.
+            unusual.retain(|warning| *warning != ImageWarning::BytesBehindVoxels);
+        }
         warnings.extend(unusual);
         let deviation = geometry.deviation_from_orthonormal();
         if deviation > 1e-4 {

@@ -44,8 +44,7 @@ pub fn read(path: impl AsRef<Path>, naming: Naming) -> Result<Image> {
     let [z, y, x] = spacing.unwrap_or([1.0; 3]);
     let TiffArray { shape, values, stored_type, mut warnings } = tiff::read(path)?;
     if spacing.is_none() {
-        let similar = similar_spacing_file(path).filter(|similar| *similar != spacing_file);
-        warnings.push(ImageWarning::NoSpacingFile { expected: spacing_file, similar });
+        warnings.push(no_spacing_file(path, spacing_file));
     }
     let shape = volume_shape(path, shape)?;
     let expected = shape.iter().product::<usize>() as u64;
@@ -56,6 +55,17 @@ pub fn read(path: impl AsRef<Path>, naming: Naming) -> Result<Image> {
         found,
     })?;
     Ok(Image { volume, geometry: Geometry::with_spacing([x, y, z]), stored_type, scaled: false, warnings })
+}
+
+/// The warning about the spacing of the volume in `path` where the file that should have it does not exist.
+pub fn missing_spacing_file(path: &Path, naming: Naming) -> Option<ImageWarning> {
+    let expected = spacing_file(path, naming);
+    (!expected.exists()).then(|| no_spacing_file(path, expected))
+}
+
+fn no_spacing_file(path: &Path, expected: PathBuf) -> ImageWarning {
+    let similar = similar_spacing_file(path).filter(|similar| *similar != expected);
+    ImageWarning::NoSpacingFile { expected, similar }
 }
 
 /// A JSON file of the same name as `path`, with or without the number of the channel, that may be meant for its spacing.
@@ -71,17 +81,24 @@ fn read_spacing(path: &Path) -> Result<Option<[f64; 3]>> {
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(VolumeError::io(path, "read it", e)),
     };
-    let value: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let bad = |found: String| VolumeError::BadHeader {
+        path: path.to_owned(),
+        field: "spacing".into(),
+        found,
+        expected: "three lengths above 0 in mm, along (z, y, x)".into(),
+        advice: "Write it as {\"spacing\": [z, y, x]}.",
+    };
+    // Python writes NaN and Infinity into what it calls JSON.
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(|error| {
+        let beginning: String = text.trim().chars().take(100).collect();
+        bad(format!("no valid JSON ({error}): {beginning}"))
+    })?;
     let numbers: Option<Vec<f64>> = value["spacing"]
         .as_array()
         .and_then(|list| list.iter().map(|v| v.as_f64().filter(|v| v.is_finite() && *v > 0.0)).collect());
     let spacing = numbers.and_then(|n| <[f64; 3]>::try_from(n).ok());
-    spacing.map(Some).ok_or_else(|| VolumeError::BadHeader {
-        path: path.to_owned(),
-        field: "spacing".into(),
-        found: value["spacing"].to_string(),
-        expected: "three lengths above 0 in mm, along (z, y, x)".into(),
-        advice: "Write it as {\"spacing\": [z, y, x]}.",
+    spacing.map(Some).ok_or_else(|| {
+        bad(value.get("spacing").map_or_else(|| "missing".to_owned(), serde_json::Value::to_string))
     })
 }
 

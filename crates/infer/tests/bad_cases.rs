@@ -8,6 +8,7 @@ use std::sync::Mutex;
 use nnunet_assess::evaluate::Evaluator;
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
+use nnunet_data::Parts;
 use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::cases::{prediction_cases, training_cases};
 use nnunet_data::dataset::{ImageReader, LabelOrRegion};
@@ -94,7 +95,7 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
     let cases = training_cases(&raw, &dataset).unwrap();
     let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
     fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
-    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
     let original = fs::read_to_string(&path).unwrap();
     with_own_schemes(&path, FRAGILE.name);
@@ -206,7 +207,13 @@ fn of_twenty_cases_fifteen_are_predicted() {
     let load = || {
         let model = Model::load(&model, &[], "checkpoint_final.pth").unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
-        Predictor::new(model, &cpu, WindowOptions { mirroring: false, ..Default::default() }).unwrap()
+        Predictor::new(
+            model.spec,
+            model.weights,
+            &cpu,
+            WindowOptions { mirroring: false, ..Default::default() },
+        )
+        .unwrap()
     };
     let made = |folder: &Path| -> Vec<PathBuf> {
         let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
@@ -217,7 +224,7 @@ fn of_twenty_cases_fifteen_are_predicted() {
 
     let good = root.path().join("good");
     let mut predictor = load();
-    let dataset = predictor.model().dataset.clone();
+    let dataset = predictor.spec().dataset.clone();
     let cases = prediction_cases(&images, &dataset).unwrap();
     let request = PredictRequest::new(&images, &good);
     predict_cases(&mut predictor, &cases, &request, Ctx::new(&Silent, &Cancel::new())).unwrap();

@@ -2,10 +2,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::conv::direct::micro::Tap;
-use crate::conv::direct::rows::LaneStatistics;
-use crate::layout::{AlignedBuffer, LANES};
-use crate::norm::rows::NormSums;
+use crate::memory::AlignedBuffer;
+use crate::shelf::{Kept, Shelf};
 use crate::{CpuLevel, Pool};
 
 /// Level, thread pool and scratch memory. One per network or program; kernels take it by shared reference.
@@ -19,16 +17,8 @@ pub struct Context {
     partial: Mutex<AlignedBuffer>,
     /// A tensor that one kernel call prepares for another.
     staging: Mutex<AlignedBuffer>,
-    /// Statistics of the tiles of one job.
-    statistics: Mutex<Vec<LaneStatistics>>,
-    /// Sums per lane of the tasks of one job.
-    sums: Mutex<Vec<[f64; LANES]>>,
-    /// The same for the gradient of a norm.
-    norm_sums: Mutex<Vec<NormSums>>,
-    /// Means of them over the values that share statistics.
-    norm_means: Mutex<Vec<NormSums>>,
-    /// What a first layer reads for each of its weights, for one block of output channels at a time and for two.
-    taps: Mutex<[Vec<Tap>; 2]>,
+    /// What kernels keep from call to call.
+    shelf: Shelf,
 }
 
 impl Context {
@@ -42,11 +32,7 @@ impl Context {
             scratch,
             partial: Mutex::default(),
             staging: Mutex::default(),
-            statistics: Mutex::default(),
-            sums: Mutex::default(),
-            norm_sums: Mutex::default(),
-            norm_means: Mutex::default(),
-            taps: Mutex::default(),
+            shelf: Shelf::default(),
         }
     }
 
@@ -76,28 +62,9 @@ impl Context {
         self.staging.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The buffer for statistics of tiles, taken by the caller of the job.
-    pub(crate) fn statistics(&self) -> MutexGuard<'_, Vec<LaneStatistics>> {
-        self.statistics.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The buffer for sums per lane, taken by the caller of the job.
-    pub(crate) fn sums(&self) -> MutexGuard<'_, Vec<[f64; LANES]>> {
-        self.sums.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The buffer for the sums of a norm's gradient, taken by the caller of the job.
-    pub(crate) fn norm_sums(&self) -> MutexGuard<'_, Vec<NormSums>> {
-        self.norm_sums.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The buffer for the means of a norm's gradient, taken by the caller of the job.
-    pub(crate) fn norm_means(&self) -> MutexGuard<'_, Vec<NormSums>> {
-        self.norm_means.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The lists of taps of a first layer, taken by the caller of the job.
-    pub(crate) fn taps(&self) -> MutexGuard<'_, [Vec<Tap>; 2]> {
-        self.taps.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What a kernel keeps from call to call as `T`, a type of its own: made with the first call, so that later ones allocate
+    /// nothing. Taken by the caller of the job.
+    pub(crate) fn kept<T: Default + Send + 'static>(&self) -> Kept<'_, T> {
+        self.shelf.take()
     }
 }

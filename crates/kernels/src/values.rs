@@ -6,7 +6,7 @@
 #![allow(unsafe_code)]
 
 use crate::bf16::narrow;
-use crate::layout::{AlignedBuffer, SharedMut};
+use crate::memory::{AlignedBuffer, SharedMut};
 use crate::simd::Simd;
 
 /// Values in memory.

@@ -11,8 +11,8 @@ pub use nnunet_assess::{evaluate, overlay, postprocess, statistics, volumetry};
 pub use nnunet_base::{
     Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling,
 };
-pub use nnunet_data::{convert, dataset, fingerprint, plan, prediction_folder, preprocess};
+pub use nnunet_data::{Parts, convert, dataset, fingerprint, plan, prediction_folder, preprocess};
 pub use nnunet_infer::{ensemble, model, model_store, predict};
 pub use nnunet_pyformats::{json, numpy_random};
 pub use nnunet_train::{augment, train};
-pub use {nnunet_image_io as image_io, nnunet_volume as volume};
+pub use {nnunet_image_io as image_io, nnunet_recipe as recipe, nnunet_volume as volume};

@@ -64,7 +64,7 @@ fn default_policy(bencher: Bencher, patch: &[usize]) {
 fn rotate_and_scale(bencher: Bencher, patch: &[usize]) {
     let policy = policy(patch);
     let sample = crop(policy.geometry.initial_patch);
-    let affine = match policy.spatial.mode {
+    let affine = match policy.geometry.mode {
         SpatialMode::Volume => Affine::Volume(volume_matrix([0.3, -0.2, 0.4], [1.1; 3])),
         SpatialMode::Slices => Affine::Slices(slice_matrix(0.7, [1.1; 2])),
     };

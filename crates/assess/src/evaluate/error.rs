@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::memory::MemoryLimitError;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_pyformats::json::JsonError;
 
@@ -42,6 +44,9 @@ pub enum EvaluateError {
         /// The first of them.
         names: String,
     },
+    /// A case does not fit into the memory that may be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
     /// Some cases cannot be evaluated; all of them are named.
     #[error("{} cases cannot be evaluated:\n{}", .0.len(), .0.join("\n"))]
     Cases(Vec<String>),
@@ -53,5 +58,5 @@ pub enum EvaluateError {
     },
     /// The user asked to stop.
     #[error("interrupted before all cases were evaluated; nothing was written")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use nnunet_base::Ctx;
 use nnunet_base::one_case::{Panicked, named_case, one_case};
-use nnunet_base::progress::Event;
+use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
 use nnunet_data::dataset::reader::ImageReader;
 use nnunet_data::dataset::{LabelOrRegion, ReadImage};
@@ -39,11 +39,13 @@ pub struct Evaluator {
     metrics: Vec<Arc<dyn Metric>>,
 }
 
+/// [`Metric::counts`] of a case by class and metric.
+type Counts = Vec<Vec<Vec<f64>>>;
+
 /// What one case is worth.
 struct CaseResult {
     metrics: CaseMetrics,
-    /// [`Metric::counts`] by class and metric.
-    counts: Vec<Vec<Vec<f64>>>,
+    counts: Counts,
     overlaps: Vec<Overlap>,
     /// Whether the file says how large a voxel is.
     has_spacing: bool,
@@ -75,6 +77,22 @@ impl Evaluator {
         self.evaluate_changed(pairs, &|_| (), ctx)
     }
 
+    /// The same within `max_ram` bytes for the cases that are worked on at once (half of what is available if absent).
+    ///
+    /// # Errors
+    /// As [`Evaluator::evaluate`]; a case needs more memory than there may be.
+    pub fn evaluate_within(
+        &self,
+        max_ram: Option<u64>,
+        pairs: &[(PathBuf, PathBuf)],
+        ctx: Ctx<'_>,
+    ) -> Result<Summary, EvaluateError> {
+        let needs = self.needs(pairs);
+        let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
+        let workers = Workers::plan(&needs, None, max_ram, ctx.progress)?;
+        self.evaluate_all(pairs, &|_| (), &workers, ctx)
+    }
+
     /// Evaluates predictions as they would be after `change`, which gets each as it was read; writes nothing.
     ///
     /// # Errors
@@ -85,28 +103,54 @@ impl Evaluator {
         change: &(dyn Fn(&mut Volume<f32>) + Sync),
         ctx: Ctx<'_>,
     ) -> Result<Summary, EvaluateError> {
+        let needs = self.needs(pairs);
+        let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
+        self.evaluate_all(pairs, change, &Workers::within_available(&needs), ctx)
+    }
+
+    /// Name and bytes that each pair needs at most.
+    fn needs(&self, pairs: &[(PathBuf, PathBuf)]) -> Vec<(String, u64)> {
+        // Both images, f32 each, and a decompressed file of 8 bytes per voxel; metrics take turns.
+        let metrics = self.metrics.iter().map(|metric| metric.bytes_per_voxel()).max().unwrap_or(0);
+        let need = |prediction: &Path| match self.reader.read_header(prediction) {
+            Ok((_, shape, _)) => {
+                shape.iter().fold(16 + metrics, |all: u64, &edge| all.saturating_mul(edge as u64))
+            }
+            // A case that cannot be read needs nothing.
+            Err(_) => 0,
+        };
+        pairs.iter().map(|(_, path)| (path.display().to_string(), need(path))).collect()
+    }
+
+    fn evaluate_all(
+        &self,
+        pairs: &[(PathBuf, PathBuf)],
+        change: &(dyn Fn(&mut Volume<f32>) + Sync),
+        workers: &Workers,
+        ctx: Ctx<'_>,
+    ) -> Result<Summary, EvaluateError> {
         if self.classes.is_empty() {
             return Err(EvaluateError::NoClasses);
         }
         ctx.event(Event::Started { stage: "evaluate", total: pairs.len() as u64 });
         let done = AtomicU64::new(0);
-        let results: Vec<Mutex<Option<Result<CaseResult, String>>>> =
-            pairs.iter().map(|_| Mutex::new(None)).collect();
+        let results: Vec<OnceLock<Result<CaseResult, String>>> =
+            pairs.iter().map(|_| OnceLock::new()).collect();
         let work = |case: usize| {
             let (reference, prediction) = &pairs[case];
             let result = named_case(prediction.display(), || self.case(reference, prediction, change, ctx));
-            *results[case].lock().unwrap_or_else(PoisonError::into_inner) = Some(result);
+            // Each number is worked on once.
+            let _ = results[case].set(result);
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             let name = prediction.file_name().unwrap_or_default().to_string_lossy();
             ctx.event(Event::Advanced { done, detail: &name });
         };
-        Workers::one_per_thread(pairs.len()).run(work, ctx.cancel);
+        workers.run(work, ctx.cancel);
         ctx.event(Event::Finished);
         let mut cases = Vec::new();
         let mut faults = Vec::new();
         for result in results {
-            let result = result.into_inner().unwrap_or_else(PoisonError::into_inner);
-            match result.ok_or(EvaluateError::Interrupted)? {
+            match result.into_inner().ok_or(Interrupted)? {
                 Ok(case) => cases.push(case),
                 Err(fault) => faults.push(fault),
             }
@@ -145,8 +189,19 @@ impl Evaluator {
             Ok::<_, String>(read)
         };
         let (mut seen, truth) = (read(prediction, false)?, read(reference, uses_spacing)?);
+        let how: Vec<String> =
+            seen.displacements_from(&truth).iter().map(|displacement| displacement.to_string()).collect();
         change(&mut seen.volume);
         let (found, expected) = (seen.volume.shape(), truth.volume.shape());
+        if found == expected && !how.is_empty() {
+            ctx.event(Event::Warning(&format!(
+                "{}: {}, that of the reference segmentation {}; they are compared voxel by voxel all the same: check that \
+                 they overlap",
+                prediction.display(),
+                how.join(" and "),
+                reference.display()
+            )));
+        }
         let counted = overlaps(truth.volume.data(), seen.volume.data(), &self.classes, self.ignore_label);
         let overlaps = match counted {
             Some(counts) if found == expected => counts,
@@ -175,7 +230,7 @@ impl Evaluator {
         prediction_file: &Path,
         overlaps: &[Overlap],
         ctx: Ctx<'_>,
-    ) -> (Vec<(LabelOrRegion, Metrics)>, Vec<Vec<Vec<f64>>>) {
+    ) -> (Vec<(LabelOrRegion, Metrics)>, Counts) {
         let facts = CaseFacts {
             reference,
             prediction,

@@ -34,6 +34,9 @@ pub struct FolderEvaluation {
     pub missing: Missing,
     /// Metrics beyond the reference's.
     pub metrics: Vec<Arc<dyn Metric>>,
+    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case that needs more
+    /// than this process can have is an error before the start.
+    pub max_ram: Option<u64>,
 }
 
 impl FolderEvaluation {
@@ -45,6 +48,7 @@ impl FolderEvaluation {
             output: None,
             missing: Missing::Refused,
             metrics: Vec::new(),
+            max_ram: None,
         }
     }
 
@@ -108,7 +112,7 @@ impl FolderEvaluation {
 
     fn run(&self, evaluator: Evaluator, file_ending: &str, ctx: Ctx<'_>) -> Result<Summary, EvaluateError> {
         let pairs = self.pairs(file_ending)?;
-        evaluator.with_metrics(self.metrics.clone()).evaluate(&pairs, ctx)
+        evaluator.with_metrics(self.metrics.clone()).evaluate_within(self.max_ram, &pairs, ctx)
     }
 
     /// Reference and prediction of every case.

@@ -28,6 +28,11 @@ pub trait Metric: Debug + Send + Sync {
         true
     }
 
+    /// Bytes per voxel that it needs at most beside the images, with what is kept of a class for several metrics.
+    fn bytes_per_voxel(&self) -> u64 {
+        32
+    }
+
     /// Counts of one case that are summed over all cases for [`Metric::pooled`], all of one length.
     ///
     /// # Errors

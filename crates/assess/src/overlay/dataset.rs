@@ -12,7 +12,7 @@ use super::slice::slice_with_most_foreground;
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Event, Progress};
+use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_data::dataset::cases::training_cases_with_warnings;
 use nnunet_data::dataset::reader::ReadChannels;
 use nnunet_data::dataset::{Case, DatasetJson, ImageReader, LabelledImage};
@@ -100,7 +100,7 @@ fn draw_all<C: Sync>(
     ctx.event(Event::Finished);
     let mut faults = Vec::new();
     for result in results {
-        faults.extend(result.ok_or(OverlayError::Interrupted)?.err());
+        faults.extend(result.ok_or(Interrupted)?.err());
     }
     if faults.is_empty() { Ok(cases.len()) } else { Err(OverlayError::Cases { faults, total: cases.len() }) }
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::preprocess::PreprocessError;
 
@@ -34,5 +35,5 @@ pub enum OverlayError {
     },
     /// The user asked to stop.
     #[error("interrupted before all cases were done")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }

@@ -10,7 +10,7 @@ use super::error::PostprocessError;
 use super::largest_component::Postprocessing;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::{Event, Progress};
+use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_data::dataset::ImageReader;
 use nnunet_data::prediction_folder::PredictionFolder;
 
@@ -49,7 +49,7 @@ pub fn apply_to_folder(
     let mut removed = 0;
     let mut faults = Vec::new();
     for result in results {
-        match result.ok_or(PostprocessError::Interrupted)? {
+        match result.ok_or(Interrupted)? {
             Ok(voxels) => removed += voxels,
             Err(fault) => faults.push(fault),
         }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nnunet_pyformats::pickle::PickleFileError;
 
 use crate::evaluate::EvaluateError;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_pyformats::json::JsonError;
 
@@ -54,7 +55,7 @@ pub enum PostprocessError {
     },
     /// The user asked to stop.
     #[error("interrupted before all segmentations were done")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 impl PostprocessError {

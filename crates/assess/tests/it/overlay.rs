@@ -74,6 +74,6 @@ fn what_cannot_be_drawn_is_named() {
     assert!(empty.contains("no preprocessed cases"), "{empty}");
     cancel.cancel();
     let stopped = raw_overlays(&golden("raw/Dataset821_Volumes"), &request, Ctx::new(&Silent, &cancel));
-    assert!(matches!(stopped, Err(OverlayError::Interrupted)));
+    assert!(matches!(stopped, Err(OverlayError::Interrupted(_))));
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }

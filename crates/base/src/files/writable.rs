@@ -44,7 +44,15 @@ pub fn ensure_writable_folder(folder: &Path) -> io::Result<()> {
 pub fn ensure_writable_file(path: &Path) -> io::Result<()> {
     match Destination::of(path)? {
         Destination::Stream => Ok(()),
-        Destination::File { path, .. } => ensure_writable_folder(path.parent().unwrap_or(Path::new(""))),
+        Destination::File { path: target, .. } => {
+            let folder = target.parent().unwrap_or(Path::new(""));
+            // Missing folders are made for a path that was given, not for what a link points to.
+            if target != path && !folder.as_os_str().is_empty() && !folder.is_dir() {
+                let text = format!("a link to {}, whose folder does not exist", target.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            }
+            ensure_writable_folder(folder)
+        }
     }
 }
 
@@ -88,6 +96,24 @@ mod tests {
         assert_eq!(ensure_writable_folder(&file).unwrap_err().kind(), io::ErrorKind::NotADirectory);
         assert_eq!(ensure_writable_file(folder.path()).unwrap_err().kind(), io::ErrorKind::IsADirectory);
         assert!(ensure_writable_file(&file.join("summary.json")).is_err());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_is_as_writable_as_what_it_points_to() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        symlink("new.json", at("link")).unwrap();
+        ensure_writable_file(&at("link")).unwrap();
+        crate::files::write_atomic(&at("link"), b"text").unwrap();
+        symlink("nowhere/new.json", at("dangling")).unwrap();
+        let error = ensure_writable_file(&at("dangling")).unwrap_err();
+        assert!(error.to_string().contains("nowhere/new.json, whose folder does not exist"), "{error}");
+        assert!(crate::files::write_atomic(&at("dangling"), b"text").is_err());
+        symlink("circle", at("circle")).unwrap();
+        assert!(ensure_writable_file(&at("circle")).is_err());
     }
 
     #[cfg(target_os = "linux")]

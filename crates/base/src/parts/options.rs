@@ -167,7 +167,18 @@ impl<'a> Options<'a> {
         self.wrong(name, self.given.get(name).unwrap_or(&Value::Null), expected)
     }
 
-    fn read<T>(
+    /// An error on the part as a whole, which does not fit the data that it was chosen for. `reason` goes on after the
+    /// part's name and says what to choose instead.
+    pub fn unsuitable(&self, reason: impl Into<String>) -> OptionError {
+        OptionError::Unsuitable { what: self.what.clone(), reason: reason.into() }
+    }
+
+    /// The option `name` as `read` understands it, for kinds of values that only one part has; `expected` says in words
+    /// what these are.
+    ///
+    /// # Errors
+    /// A value that `read` does not take.
+    pub fn read<T>(
         &mut self,
         name: &'static str,
         expected: &str,
@@ -228,6 +239,14 @@ pub enum OptionError {
         closest: Option<String>,
         /// All options that exist.
         known: Vec<String>,
+    },
+    /// A part that does not fit the data that it was chosen for.
+    #[error("{what} {reason}")]
+    Unsuitable {
+        /// The part.
+        what: String,
+        /// Why, and what to choose instead.
+        reason: String,
     },
 }
 

@@ -9,7 +9,7 @@ use nnunet_checkpoint::{
 };
 use nnunet_graph::Parameters;
 use nnunet_graph::architectures::build;
-use nnunet_graph::optimiser::{OptimiserState, SgdOptions, StateTensor};
+use nnunet_graph::optimiser::{AdamOptions, OptimiserSpec, OptimiserState, SgdOptions, StateTensor};
 use nnunet_pyformats::pickle::{Scalar, Value};
 use nnunet_testkit::shared::shared_path;
 
@@ -208,11 +208,36 @@ fn storages_are_aligned_and_named_as_torch_does() {
 #[test]
 fn state_of_sgd() {
     let state = OptimiserState { parameters: vec![None; 3] };
-    let saved = SavedOptimiser::sgd(SgdOptions::default(), 0.004, 0.01, 3, state);
+    let saved = SavedOptimiser::new(&OptimiserSpec::Sgd(SgdOptions::default()), 0.004, 0.01, 3, state);
     assert_eq!((saved.setting("lr"), saved.setting("initial_lr")), (Some(0.004), Some(0.01)));
     assert_eq!((saved.setting("momentum"), saved.setting("weight_decay")), (Some(0.99), Some(3e-5)));
     let group = &saved.groups.as_sequence().unwrap()[0];
     assert_eq!(group.get("params").unwrap().as_usizes().unwrap(), [0, 1, 2]);
+}
+
+#[test]
+fn state_of_adam_has_pytorchs_keys() {
+    let step = StateTensor { shape: Vec::new(), data: vec![3.0] };
+    let moment = StateTensor { shape: vec![2], data: vec![0.5, 0.25] };
+    let keys = ["step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"];
+    let tensors = [step, moment.clone(), moment.clone(), moment];
+    let entry = keys.iter().map(|&key| key.to_owned()).zip(tensors).collect();
+    let state = OptimiserState { parameters: vec![None, Some(entry)] };
+    let spec = OptimiserSpec::Adam(AdamOptions { amsgrad: true, ..AdamOptions::adamw() });
+    let mut checkpoint = Checkpoint::new(StateDict::new(), "nnUNetTrainerAdam", Value::None);
+    checkpoint.optimiser = Some(SavedOptimiser::new(&spec, 1e-3, 1e-2, 2, state));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("adam.pth");
+    checkpoint.write(&path).unwrap();
+    let read = Checkpoint::read(&path).unwrap().optimiser;
+    assert_eq!(read, checkpoint.optimiser);
+    // As printed by torch.optim.AdamW(..., amsgrad=True).state_dict() of PyTorch 2.15 with a schedule.
+    let group = &read.unwrap().groups.as_sequence().unwrap()[0].clone();
+    let Value::Dict(group) = group else { panic!() };
+    let keys: Vec<&str> = group.iter().map(|(key, _)| key.as_str().unwrap()).collect();
+    let expected = "lr betas eps weight_decay amsgrad maximize foreach capturable differentiable fused \
+                    decoupled_weight_decay initial_lr params";
+    assert_eq!(keys, expected.split_whitespace().collect::<Vec<_>>());
 }
 
 /// Each reference checkpoint has the weights of the network that its plans describe, no more and no less.

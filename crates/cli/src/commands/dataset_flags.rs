@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context;
 use nnunet::dataset::{DatasetJson, DatasetName, Part, cases};
 use nnunet::fingerprint::{ExtractOptions, Fingerprint, Parts, extract_part};
-use nnunet::plan::{PlannerOptions, PlannerPreset, plan_dataset};
+use nnunet::plan::{PlannerOptions, plan_dataset};
 
 use super::writable;
 use crate::environment::path_variable;
@@ -140,7 +140,7 @@ pub(super) fn gpu_memory_target(matches: &Matches) -> Result<Option<f64>, UsageE
 pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOptions> {
     let mut options = PlannerOptions::default();
     if let Some(name) = matches.text("-pl") {
-        options.preset = PlannerPreset::by_name(name)?;
+        options.planner = name.to_owned();
     }
     options.gpu_memory_target_gb = gpu_memory_target(matches)?;
     if let Some(name) = matches.text("-preprocessor_name") {
@@ -163,7 +163,7 @@ pub(super) fn planner_options(matches: &Matches) -> anyhow::Result<PlannerOption
         options.overwrite_target_spacing = Some(spacing);
     }
     options.overwrite_plans_name = matches.text("-overwrite_plans_name").map(str::to_owned);
-    options.check()?;
+    options.check(&nnunet::Parts::default().planners)?;
     Ok(options)
 }
 
@@ -216,7 +216,7 @@ pub(super) fn plan(
 ) -> anyhow::Result<String> {
     let raw = session.folders.raw()?.join(dataset.as_str());
     let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
-    let plans = plan_dataset(dataset.as_str(), &raw, &preprocessed, options)
+    let plans = plan_dataset(dataset.as_str(), &raw, &preprocessed, options, &nnunet::Parts::default())
         .with_context(|| format!("plans of {dataset}"))?;
     let name = plans.plans_name().to_owned();
     session.message(&format!("wrote {}", preprocessed.join(format!("{name}.json")).display()));

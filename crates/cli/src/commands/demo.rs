@@ -186,9 +186,9 @@ fn predict(
     session: &Session,
 ) -> anyhow::Result<()> {
     let model = Model::load(folder, &[], "checkpoint_final.pth")?;
-    let cases = prediction_cases(images, &model.dataset)?;
+    let cases = prediction_cases(images, &model.spec.dataset)?;
     let backend = backend(matches, session, false)?;
-    let mut predictor = Predictor::new(model, &*backend, WindowOptions::default())?;
+    let mut predictor = Predictor::new(model.spec, model.weights, &*backend, WindowOptions::default())?;
     let request = PredictRequest::new(images, output);
     predict_cases(&mut predictor, &cases, &request, session.ctx())?;
     Ok(())

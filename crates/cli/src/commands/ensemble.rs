@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nnunet::ensemble::ensemble_folders;
 
-use super::dataset_flags::THREADS;
+use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
 use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches};
 use crate::messages::UsageError;
@@ -19,6 +19,7 @@ const FLAGS: &[Flag] = &[
     ),
     Flag::one(&["-o"], "FOLDER", "folder for the segmentations, made if it does not exist"),
     THREADS,
+    MAX_RAM,
     Flag::switch(&["--save_npz"], "write the mean probabilities (.npz) and properties (.pkl) too"),
 ];
 
@@ -44,7 +45,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let output = Path::new(matches.required("-o")?);
     writable::check_folder(output)?;
     let save = matches.has("--save_npz");
-    let cases = ensemble_folders(&folders, output, save, session.ctx())?;
+    let cases = ensemble_folders(&folders, output, save, max_ram(matches)?, session.ctx())?;
     session.message(&format!(
         "{cases} cases from {} folders, written to {}",
         folders.len(),

@@ -9,7 +9,7 @@ use nnunet::files::write_atomic;
 use nnunet::statistics::Bootstrap;
 use nnunet::volumetry::{Subjects, VolumetryOptions, report};
 
-use super::dataset_flags::THREADS;
+use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
 use super::{Entry, writable};
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -24,6 +24,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json beside the predictions)"),
     Flag::switch(&["--chill"], "do not fail if predictions are missing; evaluate what is there"),
     THREADS,
+    MAX_RAM,
     Flag::one(
         &["--metrics"],
         "LIST",
@@ -87,6 +88,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     request.output = matches.path("-o");
     request.missing = if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused };
     request.metrics = chosen_metrics(matches)?;
+    request.max_ram = max_ram(matches)?;
     let bootstrap = bootstrap(matches)?;
     let volumetry = volumetry(matches, bootstrap)?;
     let tables = matches.path("--tsv").map(|table| (volumes_beside(&table), table));

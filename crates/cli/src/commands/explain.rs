@@ -39,7 +39,8 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let preprocessed = session.folders.preprocessed()?.join(dataset.as_str());
     let options =
         PlannerOptions { gpu_memory_target_gb: gpu_memory_target(matches)?, ..PlannerOptions::default() };
-    let explanations = explain_plans(&preprocessed, matches.text("-p").unwrap_or("nnUNetPlans"), options)?;
+    let plans = matches.text("-p").unwrap_or("nnUNetPlans");
+    let explanations = explain_plans(&preprocessed, plans, options, &nnunet::Parts::default())?;
     if matches.has("--json") {
         session.result(&explanations_as_json(&explanations));
     } else {

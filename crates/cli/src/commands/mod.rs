@@ -24,6 +24,7 @@ mod plan_and_preprocess;
 mod predict;
 mod preprocess;
 mod train;
+mod trainers;
 mod verify;
 mod writable;
 
@@ -52,6 +53,7 @@ const ENTRIES: &[Entry] = &[
     move_plans::ENTRY,
     preprocess::ENTRY,
     plan_and_preprocess::ENTRY,
+    trainers::ENTRY,
     train::ENTRY,
     predict::ENTRY,
     ensemble::ENTRY,
@@ -86,7 +88,7 @@ pub(crate) fn by_reference_name(name: &str) -> Option<&'static Entry> {
 pub(crate) fn closest_name(asked: &str) -> Option<&'static str> {
     let verbs = ENTRIES.iter().map(|entry| entry.spec.verb);
     let names = ENTRIES.iter().flat_map(|entry| entry.spec.reference_names.iter().copied());
-    closest(asked, verbs.chain(names))
+    closest(asked, verbs.chain(names).chain(["--help", "--version"]))
 }
 
 #[cfg(test)]

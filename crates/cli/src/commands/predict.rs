@@ -97,12 +97,12 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let cases = cases(&request, &model, matches, session)?;
     let backend = &*backend(matches, session, false)?;
     let run = Run { cases: &cases, options, backend, matches, session };
-    let previous_stage = match (matches.path("-prev_stage_predictions"), &model.configuration.previous_stage)
-    {
-        (Some(given), _) => Some(given),
-        (None, Some(previous)) => run.previous_stage(previous, &folder, &chosen, &request)?,
-        (None, None) => None,
-    };
+    let previous_stage =
+        match (matches.path("-prev_stage_predictions"), &model.spec.configuration.previous_stage) {
+            (Some(given), _) => Some(given),
+            (None, Some(previous)) => run.previous_stage(previous, &folder, &chosen, &request)?,
+            (None, None) => None,
+        };
     run.predict(model, &PredictRequest { previous_stage, ..request })
 }
 
@@ -172,12 +172,12 @@ impl Run<'_> {
     fn predict(&self, model: Model, request: &PredictRequest) -> anyhow::Result<()> {
         let session = self.session;
         let step_fraction = self.options.step_fraction;
-        let folds = model.folds.len();
-        let mirrored = if self.options.mirroring { 1 << model.mirroring_axes.len() } else { 1 };
+        let folds = model.weights.len();
+        let mirrored = if self.options.mirroring { 1 << model.spec.mirroring_axes.len() } else { 1 };
         session.message(&format!("{} cases with {}", self.cases.len(), model.folder.display()));
-        let mut predictor = Predictor::new(model, self.backend, self.options)?;
+        let mut predictor = Predictor::new(model.spec, model.weights, self.backend, self.options)?;
         if self.matches.has("--verbose") {
-            let configuration = &predictor.model().configuration;
+            let configuration = &predictor.spec().configuration;
             session.message(&format!(
                 "tiles of {:?}, step {step_fraction} of a tile, {folds} folds, {mirrored} mirrored passes per tile",
                 configuration.patch_size
@@ -260,8 +260,8 @@ fn cases(
     session: &Session,
 ) -> anyhow::Result<Vec<Case>> {
     let found = match request.sources.as_slice() {
-        [source] => prediction_cases_with_warnings(source, &model.dataset, &session.display),
-        files => case_of_files(files, &model.dataset).map(|case| vec![case]),
+        [source] => prediction_cases_with_warnings(source, &model.spec.dataset, &session.display),
+        files => case_of_files(files, &model.spec.dataset).map(|case| vec![case]),
     };
     match found {
         Err(error @ DatasetError::NoCases { .. }) if !matches.has("--strict") => {

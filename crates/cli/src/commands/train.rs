@@ -1,8 +1,10 @@
 //! `train`: one fold of one configuration.
 
+use std::path::Path;
+
 use anyhow::Context;
 use nnunet::dataset::splits::Fold;
-use nnunet::model::Recipe;
+use nnunet::recipe::{Recipe, ValidatedCheckpoint, find, is_file_name, read_file, recipes};
 use nnunet::train::{RunFolder, Start, TrainRequest, Training};
 
 use super::dataset_flags::max_ram;
@@ -18,7 +20,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(
         &["-tr"],
         "TRAINER",
-        "nnUNetTrainer (default), nnUNetTrainer_Nepochs, each also with _NoMirroring, or nnUNetTrainerNoMirroring",
+        "nnUNetTrainer (default), another name that nnunet trainers lists, or the file of a recipe (.toml, .json)",
     ),
     Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)"),
     Flag::one(
@@ -87,15 +89,14 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         let text = format!("argument -num_gpus: found {gpus}; this build trains on the processor only");
         return Err(UsageError(text).into());
     }
-    let mut recipe = Recipe::by_name(matches.text("-tr").unwrap_or("nnUNetTrainer"))?;
+    let mut recipe = recipe(matches.text("-tr").unwrap_or("nnUNetTrainer"))?;
     if let Some(epochs) = at_least_one(matches, "--epochs")? {
         recipe = recipe.with_epochs(epochs);
     }
-    if recipe.class_in_reference() != recipe.trainer {
+    if recipe.python_class != recipe.name {
         session.message(&format!(
             "the Python package has no {}: folders take this name, and checkpoints name {} for it to load",
-            recipe.trainer,
-            recipe.class_in_reference()
+            recipe.name, recipe.python_class
         ));
     }
     if let Some(iterations) = at_least_one(matches, "--iterations-per-epoch")? {
@@ -128,6 +129,15 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
     })
 }
 
+/// The trainer of a name, or the one that a file describes.
+fn recipe(trainer: &str) -> anyhow::Result<Recipe> {
+    let known = recipes();
+    Ok(match is_file_name(trainer) {
+        true => read_file(Path::new(trainer), &known)?,
+        false => find(trainer, &known)?,
+    })
+}
+
 /// Flags that contradict each other, which the reference refuses too; `--val` with starting weights it ignores.
 fn check_combinations(matches: &Matches) -> Result<(), UsageError> {
     let pairs = [
@@ -151,16 +161,24 @@ fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageErro
 fn train(mut request: TrainRequest, matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let ctx = session.ctx();
     let what = format!("training of {} {} fold {}", request.dataset, request.configuration, request.fold);
-    let (only_validation, best) = (matches.has("--val"), matches.has("--val_best"));
+    let by_recipe = request.recipe.validated_checkpoint == ValidatedCheckpoint::Best && request.checkpointing;
+    let (only_validation, best) = (matches.has("--val"), matches.has("--val_best") || by_recipe);
     let folder = RunFolder::new(
         session.folders.results()?,
         request.dataset.as_str(),
-        &request.recipe.trainer,
+        &request.recipe.name,
         &request.plans,
         &request.configuration,
         request.fold,
     );
     writable::check_folder(folder.fold())?;
+    if request.recipe.benchmark {
+        let mut training =
+            Training::prepare(request, &session.folders, ctx.progress).context(what.clone())?;
+        training.run(ctx).context(what)?;
+        session.message(&format!("times are in {}", folder.fold().join("benchmark_result.json").display()));
+        return Ok(());
+    }
     if only_validation && !best {
         request.start = Start::From(folder.final_checkpoint());
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::bail;
 use nnunet::dataset::repair::Outcome;
 use nnunet::dataset::verify::{Report, Severity, verify};
+use nnunet::progress::Interrupted;
 
 use super::Entry;
 use super::dataset_flags::{DATASETS, datasets};
@@ -72,7 +73,8 @@ fn repair(folder: &Path, session: &Session) -> anyhow::Result<()> {
 fn list(folder: &Path, session: &Session) -> anyhow::Result<Report> {
     let report = verify(folder, path_variable, session.ctx());
     if report.interrupted {
-        bail!("{}: interrupted before all cases were checked", folder.display());
+        let what = format!("{}: interrupted before all cases were checked", folder.display());
+        return Err(anyhow::Error::new(Interrupted).context(what));
     }
     Ok(report)
 }

@@ -10,6 +10,9 @@ mod matches;
 mod parse;
 mod spec;
 
+/// Flags that every verb has.
+pub(crate) const HELP: [&str; 2] = ["--help", "-h"];
+
 pub(crate) use help::{command_help, program_help};
 pub(crate) use matches::Matches;
 pub(crate) use parse::parse;

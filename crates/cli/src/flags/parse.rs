@@ -61,8 +61,9 @@ fn assign_positionals(
             words[command.positionals.len()..].join(" ")
         )));
     }
-    if words.len() < command.positionals.len() {
-        let missing: Vec<_> = command.positionals[words.len()..].iter().map(|p| p.name).collect();
+    let missing = command.positionals[words.len()..].iter().filter(|p| p.is_required());
+    let missing: Vec<_> = missing.map(|p| p.name).collect();
+    if !missing.is_empty() {
         return Err(UsageError(format!("the following arguments are required: {}", missing.join(", "))));
     }
     for (positional, word) in command.positionals.iter().zip(words) {
@@ -116,13 +117,19 @@ fn find_flag(command: &Command, word: &str) -> Result<(&'static Flag, Option<Str
     }
 }
 
-/// `; did you mean X?` for the closest spelling within two edits, else nothing.
+/// `; did you mean X?` for the spelling with the fewest letters changed, at most half of them and one more than a quarter;
+/// else nothing. Dashes, underscores and case do not count.
 fn suggestion(command: &Command, name: &str) -> String {
+    let letters = |name: &str| name.trim_start_matches('-').replace('-', "_").to_lowercase();
+    let asked = letters(name);
+    let length = asked.chars().count();
+    let limit = (1 + length / 4).min(length / 2);
     command
         .all_flags()
-        .flat_map(|flag| flag.names)
-        .map(|spelling| (edit_distance(name, spelling), spelling))
-        .filter(|(distance, _)| *distance <= 2)
+        .flat_map(|flag| flag.names.iter().copied())
+        .chain(super::HELP)
+        .map(|spelling| (edit_distance(&asked, &letters(spelling)), spelling))
+        .filter(|(distance, _)| *distance <= limit)
         .min()
         .map_or_else(String::new, |(_, spelling)| format!("; did you mean {spelling}?"))
 }
@@ -174,6 +181,16 @@ mod tests {
             "ambiguous option: --disable could match --disable_tta, --disable_progress_bar"
         );
         assert_eq!(error("x -step_sise 1"), "unrecognized argument: -step_sise; did you mean -step_size?");
+        for (asked, meant) in [
+            ("--hlep", "--help"),
+            ("--D", "-d"),
+            ("--disable-progressbar", "--disable_progress_bar"),
+            ("--step-size", "-step_size"),
+        ] {
+            let expected = format!("unrecognized argument: {asked}; did you mean {meant}?");
+            assert_eq!(error(&format!("x {asked}")), expected);
+        }
+        assert_eq!(error("x -q"), "unrecognized argument: -q");
         assert_eq!(error("x -d"), "argument -d: expected at least one ID");
         assert_eq!(error("x --c=1"), "argument --c: takes no value, found \"1\"");
         assert_eq!(error(""), "the following arguments are required: CASE");

@@ -50,13 +50,20 @@ impl Flag {
     }
 }
 
-/// A positional argument; all are required.
+/// A positional argument.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Positional {
-    /// Name in the usage line, and the key in [`super::Matches`].
+    /// Name in the usage line, and the key in [`super::Matches`]; in brackets if it may be left out.
     pub(crate) name: &'static str,
     /// One sentence.
     pub(crate) help: &'static str,
+}
+
+impl Positional {
+    /// Whether it has to be given.
+    pub(crate) fn is_required(&self) -> bool {
+        !self.name.starts_with('[')
+    }
 }
 
 /// A verb of the program.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nnunet_volume::VolumeError;
 
 use crate::dataset::DatasetError;
+use nnunet_base::progress::Interrupted;
 use nnunet_pyformats::json::JsonError;
 
 /// Why a dataset was not converted. Nothing of it is left behind.
@@ -73,7 +74,7 @@ pub enum ConvertError {
     },
     /// The user asked to stop.
     #[error("interrupted; no dataset was made")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 impl ConvertError {

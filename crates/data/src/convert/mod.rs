@@ -17,7 +17,7 @@ pub use msd::convert_msd;
 pub use version_1::convert_version_1;
 
 use nnunet_base::Ctx;
-use nnunet_base::progress::Event;
+use nnunet_base::progress::{Event, Interrupted};
 
 /// What is done with one file of the source.
 struct Step {
@@ -49,7 +49,7 @@ fn run_steps(
         .collect();
     ctx.event(Event::Finished);
     if ctx.is_cancelled() {
-        return Err(ConvertError::Interrupted);
+        return Err(Interrupted.into());
     }
     let faults: Vec<String> = faults.into_iter().flatten().collect();
     if faults.is_empty() { Ok(()) } else { Err(ConvertError::Files { faults, total: steps.len() }) }

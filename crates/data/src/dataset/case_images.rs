@@ -54,6 +54,17 @@ pub enum CaseWarning {
     },
 }
 
+impl CaseImages {
+    /// The warnings but for those of [`warn_of_missing_spacing_files`](super::warn_of_missing_spacing_files), which speaks of
+    /// all cases at once.
+    pub fn warnings_of_their_own(&self) -> impl Iterator<Item = &CaseWarning> {
+        let is_shared = |warning: &CaseWarning| {
+            matches!(warning, CaseWarning::File { warning: ImageWarning::NoSpacingFile { .. }, .. })
+        };
+        self.warnings.iter().filter(move |warning| !is_shared(warning))
+    }
+}
+
 impl fmt::Display for CaseWarning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -100,7 +111,7 @@ impl LabelledImage<'_> {
         let mut all: Vec<_> =
             voxels.map(|warning| CaseWarning::File { path: path.to_owned(), warning }).collect();
         let displacements = displacements(&labels.geometry, self.geometry);
-        if labels.volume.shape() == self.shape && !displacements.is_empty() {
+        if labels.volume.shape() == self.shape && labels.is_placed() && !displacements.is_empty() {
             let (image, path) = (self.path.to_owned(), path.to_owned());
             all.push(CaseWarning::DisplacedLabels { image, path, displacements });
         }

@@ -55,6 +55,18 @@ pub enum DatasetError {
         /// The text.
         name: String,
     },
+    /// A path that should be a folder of predictions.
+    #[error(
+        "{path}: {problem}; expected a folder of segmentations with the dataset.json that `nnunet predict` and the final \
+         validation of a training write there",
+        path = path.display()
+    )]
+    NoPredictions {
+        /// The path.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// A JSON file cannot be read, parsed or written.
     #[error(transparent)]
     Json(#[from] JsonError),

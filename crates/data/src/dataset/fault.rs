@@ -1,5 +1,6 @@
 //! What can be wrong with a dataset: single faults and the report of all of them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -212,6 +213,18 @@ pub enum Problem {
 }
 
 impl Problem {
+    /// Labels that are named one by one.
+    pub(super) const SHOWN_LABELS: usize = 10;
+
+    /// [`Self::UnexpectedLabels`] for the values `found` where `expected` are declared.
+    pub(crate) fn unexpected_labels(found: &BTreeSet<i32>, expected: &[i32]) -> Self {
+        let mut names: Vec<String> = found.iter().take(Self::SHOWN_LABELS).map(i32::to_string).collect();
+        if found.len() > Self::SHOWN_LABELS {
+            names.push("...".to_owned());
+        }
+        Self::UnexpectedLabels { found: names.join(", "), expected: expected.to_vec() }
+    }
+
     /// Whether it must be repaired.
     pub fn severity(&self) -> Severity {
         match self {

@@ -1,6 +1,7 @@
 //! What the labels of a dataset.json mean for training and prediction: which values exist, which of them
 //! are learnt, and as what: mutually exclusive labels, or regions that may overlap.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::DatasetError;
@@ -203,6 +204,26 @@ impl LabelManager {
     /// All values but the ignore label, background included, ascending.
     pub fn all_labels(&self) -> &[i32] {
         &self.all_labels
+    }
+
+    /// All values that voxels may have: [`all_labels`](Self::all_labels) and the ignore label.
+    pub fn declared(&self) -> Vec<i32> {
+        self.all_labels.iter().copied().chain(self.ignore_label).collect()
+    }
+
+    /// The values in `voxels` that dataset.json does not declare, ascending.
+    pub fn undeclared(&self, voxels: &[i16]) -> BTreeSet<i32> {
+        let declared = self.declared();
+        let mut found = BTreeSet::new();
+        let mut last = None;
+        for &voxel in voxels {
+            // Neighbours mostly have the same label.
+            if last != Some(voxel) && !declared.contains(&voxel.into()) {
+                found.insert(voxel.into());
+            }
+            last = Some(voxel);
+        }
+        found
     }
 
     /// All values but background and ignore, ascending.

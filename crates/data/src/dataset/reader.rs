@@ -15,6 +15,7 @@ use nnunet_volume::{ChannelVolume, Volume, VolumeError};
 use super::DatasetError;
 use super::image_geometry::{ImageGeometry, PICTURE_SPACING};
 use super::json::DatasetJson;
+use super::placement::{Displacement, displacements};
 use nnunet_base::spelling;
 
 /// What reads and writes the images of a dataset.
@@ -114,6 +115,23 @@ impl ReadImage {
                     | ImageWarning::LossyCompression { .. }
             )
         })
+    }
+
+    /// How this image lies elsewhere than `other`; in no way where one of the files does not say where it lies.
+    pub fn displacements_from(&self, other: &Self) -> Vec<Displacement> {
+        if self.is_placed() && other.is_placed() {
+            displacements(&self.geometry, &other.geometry)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether the spacing was read and not taken to be 1 mm.
+    pub(super) fn is_placed(&self) -> bool {
+        let unknown = |warning: &ImageWarning| {
+            matches!(warning, ImageWarning::NoSpacing | ImageWarning::NoSpacingFile { .. })
+        };
+        !self.warnings.iter().any(unknown)
     }
 }
 

@@ -25,9 +25,6 @@ use nnunet_base::Ctx;
 use nnunet_base::one_case::{Panicked, one_case};
 use nnunet_base::progress::Event;
 
-/// How many differing values or names a message lists.
-const SHOWN: usize = 10;
-
 /// Checks the raw dataset in `folder`: dataset.json, the files of all training cases, their content.
 /// `variables` are those of the environment, for the paths in dataset.json.
 pub fn verify(folder: &Path, variables: impl Fn(&str) -> Option<String>, ctx: Ctx<'_>) -> Report {
@@ -55,8 +52,7 @@ fn verify_dataset(folder: &Path, json: &DatasetJson, report: &mut Report, ctx: C
             None
         }
         Ok(manager) => {
-            let values: Vec<i32> =
-                manager.all_labels().iter().copied().chain(manager.ignore_label()).collect();
+            let values: Vec<i32> = manager.declared();
             if values.iter().zip(0..).any(|(value, place)| *value != place) {
                 report.add(json.path(), Problem::LabelGaps { found: values.clone() });
             }
@@ -317,7 +313,7 @@ impl<'a> CaseCheck<'a> {
             if whole as f32 != value {
                 fractions += 1;
                 fraction = fraction.or(Some(value));
-            } else if !expected.contains(&whole) && unexpected.len() <= SHOWN {
+            } else if !expected.contains(&whole) && unexpected.len() <= Problem::SHOWN_LABELS {
                 unexpected.insert(whole);
             }
         }
@@ -327,14 +323,7 @@ impl<'a> CaseCheck<'a> {
             self.add(path, Problem::RealLabels { stored: image.stored_type });
         }
         if !unexpected.is_empty() {
-            let mut found: Vec<_> = unexpected.iter().take(SHOWN).map(i32::to_string).collect();
-            if unexpected.len() > SHOWN {
-                found.push("...".into());
-            }
-            self.add(
-                path,
-                Problem::UnexpectedLabels { found: found.join(", "), expected: expected.to_vec() },
-            );
+            self.add(path, Problem::unexpected_labels(&unexpected, expected));
         }
         if !foreground {
             self.add(path, Problem::OnlyBackground);

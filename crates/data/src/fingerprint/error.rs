@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::dataset::DatasetError;
 use nnunet_base::memory::MemoryLimitError;
+use nnunet_base::progress::Interrupted;
 use nnunet_pyformats::json::JsonError;
 
 /// Why there is no fingerprint.
@@ -51,5 +52,5 @@ pub enum FingerprintError {
     },
     /// The user asked to stop.
     #[error("interrupted before all cases were seen; no fingerprint was written")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }

@@ -11,10 +11,12 @@ use rayon::prelude::*;
 use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
-use crate::dataset::{Case, DatasetJson, ImageReader, LabelledImage, Part, channels_fault};
+use crate::dataset::{
+    Case, DatasetJson, ImageReader, LabelledImage, Part, channels_fault, warn_of_missing_spacing_files,
+};
 use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::{Event, Progress};
+use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_base::workers::Workers;
 
 /// How the cases are gone through.
@@ -68,6 +70,7 @@ pub(super) fn extract_partial(
         return Err(FingerprintError::NoCases);
     }
     let reader = ImageReader::for_example(json, cases[0].images.first().map(PathBuf::as_path))?;
+    warn_of_missing_spacing_files(reader, cases, ctx.progress);
     let channels = json.num_channels();
     // Of every case as many as if all were looked at here.
     let samples = TOTAL_SAMPLES / cases.len();
@@ -101,7 +104,7 @@ pub(super) fn extract_partial(
     let mut facts = Vec::with_capacity(cases.len());
     let mut faults = Vec::new();
     for result in results {
-        match result.ok_or(FingerprintError::Interrupted)? {
+        match result.ok_or(Interrupted)? {
             Ok(case) => facts.push(case),
             Err(fault) => faults.push(fault),
         }
@@ -163,7 +166,7 @@ fn extract_case(
     progress: &dyn Progress,
 ) -> Result<(CaseFacts, Vec<Samples>), String> {
     let images = reader.read_images(&case.identifier, &case.images).map_err(|e| e.to_string())?;
-    for warning in &images.warnings {
+    for warning in images.warnings_of_their_own() {
         progress.event(Event::Warning(&warning.to_string()));
     }
     let found = images.data.channels();
@@ -294,7 +297,7 @@ mod tests {
         let cancel = Cancel::new();
         cancel.cancel();
         let result = extract(&training_cases(&folder, &json).unwrap(), &json, Ctx::new(&Silent, &cancel));
-        assert!(matches!(result, Err(FingerprintError::Interrupted)));
+        assert!(matches!(result, Err(FingerprintError::Interrupted(_))));
     }
 
     #[test]

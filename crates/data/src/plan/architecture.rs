@@ -3,8 +3,8 @@
 //! The keyword arguments are kept as they are in the file: the registry of architectures reads and
 //! checks them (a network registered by somebody else may have its own).
 
-use super::error::PlanError;
 use super::values::{Document, shown, whole};
+use crate::planner::PlanError;
 use nnunet_pyformats::json::Json;
 
 /// Network class and its arguments, as in a plans file.

@@ -2,10 +2,10 @@
 //! converted: the view that preprocessing, training and prediction work with.
 
 use super::architecture::Architecture;
-use super::error::PlanError;
 use super::old_format;
 use super::resampling::Resampling;
 use super::values::{Document, shown, whole};
+use crate::planner::PlanError;
 use nnunet_pyformats::json::Json;
 
 /// A configuration ready for use. Axis order of everything is that of the transposed data (z, y, x);

@@ -1,13 +1,13 @@
 //! Why the plans are as they are: for each value of a plans file what it follows from and by which rule, and where it is
 //! not what the planner makes.
 
-use super::document;
-use super::error::PlanError;
-use super::planner::{DatasetFacts, Experiment, PlannerOptions, plan_experiment};
 use super::plans_json::Plans;
-use super::reasons::{Reason, Reasons};
-use super::target_spacing::{transpose_orders, transposed};
 use super::values::Document;
+use crate::parts::Parts;
+use crate::planner::{
+    DatasetFacts, Decision, Decisions, PlanError, PlannerOptions, decided_inverse, decided_planner,
+    transposed,
+};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// One value of the plans.
@@ -38,8 +38,11 @@ impl Explanation {
     }
 }
 
+/// Objects of a configuration whose entries are explained one by one.
+const OPENED: [&str; 2] = ["architecture", "arch_kwargs"];
+
 /// Explains every value of `plans`, in the order of the file. `facts` and `options` are those the plans were made with. If
-/// the plans name another planner than `options` do, its rules are not known and only the rest is explained.
+/// the plans name a planner that is not registered, its rules are not known and only the rest is explained.
 ///
 /// # Errors
 /// The dataset cannot be planned.
@@ -47,59 +50,87 @@ pub fn explain(
     plans: &Plans,
     facts: &DatasetFacts,
     options: &PlannerOptions,
+    parts: &Parts,
 ) -> Result<Vec<Explanation>, PlanError> {
-    let experiment = plan_experiment(facts, options)?;
-    let planned = document::plans(facts, options, &experiment);
-    let unknown_planner = plans.experiment_planner_used().filter(|name| *name != options.preset.name);
-    let planned = if unknown_planner.is_some() { Json::Object(Document::new()) } else { planned };
-    let reasons = Reasons { facts, options, experiment: &experiment, unknown_planner };
-    let mut all = Vec::new();
+    let named = plans.experiment_planner_used().unwrap_or(&options.planner);
+    let (decisions, unknown_planner) = match parts.planners.get(named) {
+        Ok(planner) => (planner.decide(facts, options)?, None),
+        Err(_) => (facts_alone(plans, facts, named), Some(named)),
+    };
+    let mut explainer = Explainer { unknown_planner, all: Vec::new() };
     for (key, value) in plans.document() {
         match (key.as_str(), value) {
             ("configurations", Json::Object(configurations)) => {
-                all.push(presence(plans, &planned, &reasons));
-                for (name, configuration) in configurations {
-                    let planned = planned.get(key).and_then(|all| all.get(name));
-                    let place = format!("{key}.{name}");
-                    explain_object(&mut all, &place, configuration, planned, &|key| {
-                        reasons.configuration(name, key, planned.is_some())
-                    });
-                }
+                explainer.configurations(configurations, decisions.get(key));
             }
-            _ => all.push(explanation(key.clone(), value, planned.get(key), reasons.plans(key))),
+            _ => explainer.entry(key.clone(), key, value, decisions.get(key), OBJECT_OF_PLANNER),
         }
     }
-    Ok(all)
+    Ok(explainer.all)
+}
+
+/// The decisions that every planner makes alike.
+fn facts_alone(plans: &Plans, facts: &DatasetFacts, planner: &str) -> Decisions {
+    let forward = plans.transpose_forward();
+    Decisions::new()
+        .value("dataset_name", facts.decided_name())
+        .value("original_median_spacing_after_transp", facts.decided_median_spacing(forward))
+        .value("original_median_shape_after_transp", facts.decided_median_shape(forward))
+        .value("image_reader_writer", facts.decided_reader())
+        .value("transpose_backward", decided_inverse(plans.transpose_backward()))
+        .value("experiment_planner_used", decided_planner(planner))
+        .value("foreground_intensity_properties_per_channel", facts.decided_intensities())
 }
 
 /// Options that `plans` show: planner, name, preprocessor, suppressed transposition, and a target spacing of 3d_fullres
-/// that the planner would not choose. What the plans do not show (the memory) is taken from `options`.
+/// that the planner would not choose. What the plans do not show (the memory) is taken from `options`. Of a planner that
+/// is not registered only the name can be seen.
 ///
 /// # Errors
-/// A planner that is not known; a dataset that cannot be planned.
+/// A dataset that cannot be planned.
 pub(super) fn options_shown_by(
     plans: &Plans,
     facts: &DatasetFacts,
     mut options: PlannerOptions,
+    parts: &Parts,
 ) -> Result<PlannerOptions, PlanError> {
+    if let Some(planner) = plans.experiment_planner_used() {
+        options.planner = planner.to_owned();
+    }
     options.overwrite_plans_name = Some(plans.plans_name().to_owned());
-    let configurations = || plans.document().get("configurations").and_then(Json::as_object);
-    let entry = |configuration: &str, key: &str| configurations()?.get(configuration)?.get(key);
-    if let Some(preprocessor) = entry("2d", "preprocessor_name").and_then(Json::as_str) {
-        options.preprocessor_name = preprocessor.to_owned();
+    let written = plans.to_json();
+    if let Some(preprocessor) = entry(&written, &["configurations", "2d", "preprocessor_name"]) {
+        options.preprocessor_name = preprocessor.as_str().unwrap_or_default().to_owned();
     }
-    let Experiment { target_spacing, .. } = plan_experiment(facts, &options)?;
+    let Ok(planner) = parts.planners.get(&options.planner) else { return Ok(options) };
+    // In the axis order of the images.
+    let spacing = |plans: &Json, backward| {
+        let spacing = entry(plans, &["configurations", "3d_fullres", "spacing"]).and_then(numbers)?;
+        Some(transposed(spacing, backward))
+    };
+    let planned = planner.decide(facts, &options)?.to_json();
+    let natural = entry(&planned, &["transpose_backward"]).and_then(axes).unwrap_or([0, 1, 2]);
     if options.overwrite_target_spacing.is_none()
-        && let Some(spacing) = entry("3d_fullres", "spacing").and_then(numbers)
+        && let Some(shown) = spacing(&written, plans.transpose_backward())
     {
-        let spacing = transposed(spacing, plans.transpose_backward());
-        let given = (0..3).any(|axis| !close(spacing[axis], target_spacing.spacing[axis]));
-        options.overwrite_target_spacing = given.then_some(spacing);
+        let expected = spacing(&planned, natural);
+        let same = expected.is_some_and(|expected| (0..3).all(|axis| close(shown[axis], expected[axis])));
+        options.overwrite_target_spacing = (!same).then_some(shown);
     }
-    let spacing = options.overwrite_target_spacing.unwrap_or(target_spacing.spacing);
-    let natural = transpose_orders(spacing).0;
-    options.suppress_transpose = plans.transpose_forward() == [0, 1, 2] && natural != [0, 1, 2];
+    if plans.transpose_forward() == [0, 1, 2] {
+        let planned = planner.decide(facts, &options)?.to_json();
+        let natural = entry(&planned, &["transpose_forward"]).and_then(axes);
+        options.suppress_transpose = natural.is_some_and(|natural| natural != [0, 1, 2]);
+    }
     Ok(options)
+}
+
+fn entry<'a>(document: &'a Json, path: &[&str]) -> Option<&'a Json> {
+    path.iter().try_fold(document, |value, key| value.get(key))
+}
+
+fn axes(value: &Json) -> Option<[usize; 3]> {
+    numbers(value).map(|numbers| numbers.map(|number| number as usize))
 }
 
 fn numbers(value: &Json) -> Option<[f64; 3]> {
@@ -107,44 +138,79 @@ fn numbers(value: &Json) -> Option<[f64; 3]> {
     list?.try_into().ok()
 }
 
-/// Which configurations there are.
-fn presence(plans: &Plans, planned: &Json, reasons: &Reasons<'_>) -> Explanation {
-    let names = |names: Vec<&str>| Json::from(names);
-    let there = plans.configuration_names();
-    let planned: Vec<&str> = planned
-        .get("configurations")
-        .and_then(Json::as_object)
-        .map_or_else(Vec::new, |map| map.keys().map(String::as_str).collect());
-    let missing = planned.iter().any(|name| !there.contains(name));
-    let Reason { source, rule } = reasons.configurations();
-    let planned = missing.then(|| names(planned));
-    Explanation { key: "configurations".to_owned(), value: names(there), source, rule, planned }
+/// What becomes of an entry that no planner made when the dataset is planned again.
+const OBJECT_OF_PLANNER: &str = "added to the file; planning again drops it";
+const OBJECT_OF_USER: &str = "added to the file; planning again keeps it";
+
+/// Collects explanations.
+struct Explainer<'a> {
+    /// The planner of the plans, if it is not registered.
+    unknown_planner: Option<&'a str>,
+    all: Vec<Explanation>,
 }
 
-/// Every entry of an object; those of the architecture each on their own.
-fn explain_object(
-    all: &mut Vec<Explanation>,
-    place: &str,
-    object: &Json,
-    planned: Option<&Json>,
-    reason: &dyn Fn(&str) -> Reason,
-) {
-    for (key, value) in object.as_object().into_iter().flatten() {
-        let planned_value = planned.and_then(|planned| planned.get(key));
-        let here = format!("{place}.{key}");
-        match key.as_str() {
-            "architecture" | "arch_kwargs" => explain_object(all, &here, value, planned_value, reason),
-            _ => {
-                all.push(explanation(here, value, planned_value, reason(key)));
-            }
+impl Explainer<'_> {
+    /// Which configurations there are, and the values of each.
+    fn configurations(&mut self, configurations: &Document, decision: Option<&Decision>) {
+        let planned = decision.and_then(Decision::entries);
+        let names = || configurations.keys().map(String::as_str).collect::<Vec<_>>();
+        let missing =
+            planned.is_some_and(|planned| planned.keys().any(|name| !configurations.contains_key(name)));
+        let planned_names =
+            planned.filter(|_| missing).map(|planned| planned.keys().collect::<Vec<_>>().into());
+        let (source, rule) = match decision {
+            Some(Decision::Choice(decided)) => (decided.source.clone(), decided.rule.clone()),
+            _ => self.without_decision(OBJECT_OF_PLANNER),
+        };
+        let key = "configurations".to_owned();
+        self.all.push(Explanation { key, value: names().into(), source, rule, planned: planned_names });
+        for (name, configuration) in configurations {
+            let decision = planned.and_then(|planned| planned.get(name));
+            let undecided = if decision.is_some() { OBJECT_OF_PLANNER } else { OBJECT_OF_USER };
+            self.object(&format!("configurations.{name}"), configuration, decision, undecided);
         }
     }
-}
 
-fn explanation(key: String, value: &Json, planned: Option<&Json>, reason: Reason) -> Explanation {
-    let Reason { source, rule } = reason;
-    let planned = planned.filter(|planned| !same(planned, value)).cloned();
-    Explanation { key, value: value.clone(), source, rule, planned }
+    /// Every entry of an object. `undecided` is the rule for entries without a decision.
+    fn object(&mut self, place: &str, object: &Json, decision: Option<&Decision>, undecided: &str) {
+        let entries = decision.and_then(Decision::entries);
+        for (key, value) in object.as_object().into_iter().flatten() {
+            let decision = entries.and_then(|entries| entries.get(key));
+            self.entry(format!("{place}.{key}"), key, value, decision, undecided);
+        }
+    }
+
+    fn entry(
+        &mut self,
+        place: String,
+        key: &str,
+        value: &Json,
+        decision: Option<&Decision>,
+        undecided: &str,
+    ) {
+        let decided_one_by_one = decision.is_some_and(|decision| decision.entries().is_some());
+        let opened = decided_one_by_one || (decision.is_none() && OPENED.contains(&key));
+        if opened && value.as_object().is_some() {
+            return self.object(&place, value, decision, undecided);
+        }
+        let (source, rule) = match decision {
+            Some(Decision::Value(decided)) => (decided.source.clone(), decided.rule.clone()),
+            _ => self.without_decision(undecided),
+        };
+        let planned = decision.map(Decision::to_json).filter(|planned| !same(planned, value));
+        self.all.push(Explanation { key: place, value: value.clone(), source, rule, planned });
+    }
+
+    /// Source and rule of a value that the planner did not decide, or that a planner decided of which nothing is known.
+    fn without_decision(&self, undecided: &str) -> (String, String) {
+        match self.unknown_planner {
+            Some(planner) => (
+                format!("planner {planner}"),
+                "not known: this planner is not registered, so its rules cannot be named".to_owned(),
+            ),
+            None => ("not from the planner".to_owned(), undecided.to_owned()),
+        }
+    }
 }
 
 /// Whether two values are the same to the rounding of their last digits.

@@ -6,10 +6,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::error::PlanError;
+use super::in_use::lock_cases;
 use super::plans_json::Plans;
 use super::run::reader_name;
 use crate::dataset::DatasetJson;
+use crate::planner::{PlanError, check_plans_name};
 use nnunet_pyformats::json::Json;
 
 /// Which plans go where.
@@ -32,7 +33,8 @@ pub struct MoveRequest<'a> {
 /// Writes the plans for the other dataset and returns the path of the file.
 ///
 /// # Errors
-/// Plans, dataset.json or images that cannot be read; a name that cannot be a file's.
+/// Plans, dataset.json or images that cannot be read; a name that cannot be a file's; other plans than those that a training
+/// or preprocessing of the dataset uses just now.
 pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
     let path = request.source.join(format!("{}.json", request.source_plans));
     if !path.exists() {
@@ -42,10 +44,7 @@ pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
         });
     }
     let name = request.target_plans.unwrap_or(request.source_plans);
-    if name.is_empty() || name.starts_with('.') || name.contains(['/', '\\', '\0']) {
-        let problem = format!("is {name:?}; expected a name that can be a file name");
-        return Err(PlanError::Option { option: "name of the plans", problem });
-    }
+    check_plans_name(name)?;
     let mut document = Plans::read(&path)?.document().clone();
     let dataset = DatasetJson::load(&request.target_raw.join("dataset.json"))?;
     let reader = reader_name(request.target_raw, &dataset)?;
@@ -67,6 +66,8 @@ pub fn move_plans(request: &MoveRequest<'_>) -> Result<PathBuf, PlanError> {
         }
     }
     let target = request.target.join(format!("{name}.json"));
-    Plans::from_json(Json::Object(document), &target.display().to_string())?.write(&target)?;
+    let plans = Plans::from_json(Json::Object(document), &target.display().to_string())?;
+    let _locks = lock_cases(request.target, &target, &plans)?;
+    plans.write(&target)?;
     Ok(target)
 }

@@ -1,8 +1,8 @@
 //! Configurations of plans written before the `architecture` entry existed: the network was
 //! described by keys of the configuration itself. They are converted on reading, as the reference does.
 
-use super::error::PlanError;
 use super::values::{Document, shown, whole};
+use crate::planner::PlanError;
 use nnunet_pyformats::json::Json;
 
 const OLD_KEYS: [&str; 8] = [

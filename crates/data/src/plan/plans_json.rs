@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::configuration::Configuration;
-use super::error::PlanError;
 use super::values::{Document, shown, whole};
 use crate::dataset::LabelManager;
 use crate::fingerprint::IntensityStatistics;
+use crate::planner::PlanError;
 use nnunet_base::spelling::closest;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
@@ -289,7 +289,7 @@ fn no_plans(preprocessed: &Path, name: &str, path: PathBuf) -> PlanError {
         .collect();
     there.sort();
     let hint = closest(name, there.iter().map(String::as_str));
-    let hint = hint.map_or_else(String::new, |known| format!("; did you mean {known}?"));
+    let hint = hint.map_or_else(String::new, |known| format!(" (did you mean {known}?)"));
     let there = match there.as_slice() {
         [] if preprocessed.is_dir() => "the dataset has no plans yet".to_owned(),
         [] => format!("{} does not exist: the dataset has not been planned yet", preprocessed.display()),

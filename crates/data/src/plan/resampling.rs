@@ -2,8 +2,8 @@
 
 use nnunet_volume::resample::{ANISOTROPY_THRESHOLD, Interpolation, Method};
 
-use super::error::PlanError;
 use super::values::{Document, shown, whole};
+use crate::planner::PlanError;
 use nnunet_base::spelling::closest;
 use nnunet_pyformats::json::Json;
 

@@ -11,56 +11,59 @@ use crate::dataset::cases::training_cases;
 use crate::dataset::patients::PATIENTS_FILE;
 use crate::dataset::{DatasetError, DatasetJson, ImageReader, Patients};
 use crate::fingerprint::Fingerprint;
+use crate::parts::Parts;
+use crate::planner::{DatasetFacts, PlanError, PlannerOptions};
 use nnunet_base::files::write_atomic;
 use nnunet_pyformats::json::Json;
 
-use super::error::PlanError;
 use super::explain::{Explanation, explain, options_shown_by};
-use super::planner::{DatasetFacts, PlannerOptions, make_plans};
+use super::in_use::lock_cases;
+use super::make::make_plans;
 use super::plans_json::Plans;
-use super::preset::PlannerPreset;
 
 /// Plans the dataset whose raw and preprocessed folders are given and writes
 /// `<preprocessed>/<plans name>.json`, keeping configurations that an existing file has beyond those
 /// planned. Returns what was written.
+///
+/// # Errors
+/// Files that are missing, damaged or cannot be written; other plans than those that a training or preprocessing uses just
+/// now. Nothing is written then.
 pub fn plan_dataset(
     dataset_name: &str,
     raw: &Path,
     preprocessed: &Path,
     options: &PlannerOptions,
+    parts: &Parts,
 ) -> Result<Plans, PlanError> {
     let dataset = DatasetJson::load(&raw.join("dataset.json"))?;
     let facts = read_facts(dataset_name, preprocessed, &dataset, reader_name(raw, &dataset)?)?;
-    let mut plans = make_plans(&facts, options)?;
-    copy_splits(raw, preprocessed)?;
-    copy(&raw.join("dataset.json"), &preprocessed.join("dataset.json"))?;
-    copy_patients(raw, preprocessed)?;
-    let path = preprocessed.join(format!("{}.json", options.plans_name()));
+    let mut plans = make_plans(&facts, options, parts)?;
+    let path = preprocessed.join(format!("{}.json", plans.plans_name()));
     if path.exists() {
         plans.keep_configurations_of(&Plans::read(&path)?);
     }
+    let _locks = lock_cases(preprocessed, &path, &plans)?;
+    copy_splits(raw, preprocessed)?;
+    copy(&raw.join("dataset.json"), &preprocessed.join("dataset.json"))?;
+    copy_patients(raw, preprocessed)?;
     plans.write(&path)?;
     Ok(plans)
 }
 
 /// Explains every value of the plans `plans_name` in `preprocessed`. `options` says what the plans do not show: the memory
-/// they were made for, and a planner of the caller's own. Of plans by a planner that is neither that one nor built in,
-/// only what does not depend on the planner is explained.
+/// they were made for. Of plans by a planner that is not registered, only what does not depend on the planner is explained.
 pub fn explain_plans(
     preprocessed: &Path,
     plans_name: &str,
     options: PlannerOptions,
+    parts: &Parts,
 ) -> Result<Vec<Explanation>, PlanError> {
     let plans = Plans::of_dataset(preprocessed, plans_name)?;
     let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
     let reader = plans.image_reader_writer().to_owned();
     let facts = read_facts(plans.dataset_name(), preprocessed, &dataset, reader)?;
-    let known = plans.experiment_planner_used().and_then(|name| PlannerPreset::by_name(name).ok());
-    // A planner of the caller's own is the one in the options.
-    let preset = known.unwrap_or(options.preset);
-    let options = PlannerOptions { preset, ..options };
-    let options = options_shown_by(&plans, &facts, options)?;
-    explain(&plans, &facts, &options)
+    let options = options_shown_by(&plans, &facts, options, parts)?;
+    explain(&plans, &facts, &options, parts)
 }
 
 /// What planning needs to know of a dataset: parts of dataset.json and the fingerprint in `preprocessed`.

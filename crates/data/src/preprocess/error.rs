@@ -10,6 +10,7 @@ use crate::plan::PlanError;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::one_case::Panicked;
+use nnunet_base::progress::Interrupted;
 
 /// Errors of the preprocess stage. Each names the case or file, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -220,6 +221,8 @@ pub enum PreprocessError {
         done: usize,
         /// Number of cases.
         total: usize,
+        /// Why.
+        source: Interrupted,
     },
 }
 

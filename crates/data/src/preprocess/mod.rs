@@ -26,7 +26,7 @@ pub use one_hot::append_one_hot;
 pub use pipeline::{PreprocessedCase, Preprocessor, RawCase};
 pub use previous_stage::{PreviousStage, write_previous_stage};
 pub use properties::Properties;
-pub use read_case::{read_case, read_labels, read_labels_of_case};
+pub use read_case::{read_case, read_labels, read_labels_of_case, warn_of_undeclared};
 pub use run::{
     DatasetFolders, Existing, PreprocessOptions, Preprocessed, copy_segmentations, preprocess_configuration,
     preprocess_dataset,

@@ -6,21 +6,22 @@ use nnunet_volume::Volume;
 
 use super::error::PreprocessError;
 use super::pipeline::RawCase;
-use crate::dataset::{Case, ImageReader, LabelledImage};
+use crate::dataset::{Case, ImageReader, LabelManager, LabelledImage, Problem};
 use nnunet_base::progress::{Event, Progress};
 
 /// Largest label: segmentations are stored in 16 bits.
 const LARGEST_LABEL: i16 = i16::MAX;
 
 /// Reads the images of a case and, if it has one, its segmentation. What is unusual about the files
-/// is reported as warnings.
+/// is reported as warnings, but for missing spacing files: see
+/// [`warn_of_missing_spacing_files`](crate::dataset::warn_of_missing_spacing_files).
 pub fn read_case(
     reader: ImageReader,
     case: &Case,
     progress: &dyn Progress,
 ) -> Result<RawCase, PreprocessError> {
     let images = reader.read_images(&case.identifier, &case.images)?;
-    for warning in &images.warnings {
+    for warning in images.warnings_of_their_own() {
         progress.event(Event::Warning(&warning.to_string()));
     }
     let mut raw = RawCase {
@@ -49,6 +50,20 @@ pub fn read_labels_of_case(
         geometry: &raw.geometry,
     };
     read_labels(reader, path, image, progress)
+}
+
+/// Warns of labels in the segmentation `path` that its dataset does not declare.
+pub fn warn_of_undeclared(
+    path: &Path,
+    segmentation: &Volume<i16>,
+    labels: &LabelManager,
+    progress: &dyn Progress,
+) {
+    let found = labels.undeclared(segmentation.data());
+    if !found.is_empty() {
+        let problem = Problem::unexpected_labels(&found, &labels.declared());
+        progress.event(Event::Warning(&format!("{}: {problem}", path.display())));
+    }
 }
 
 /// Reads a segmentation of `image`. Labels may be stored as floating-point numbers, but must be whole. Voxels that were

@@ -12,16 +12,16 @@ use super::leftovers::clean;
 use super::made_from::Recipe;
 use super::memory::memory_of_case;
 use super::pipeline::Preprocessor;
-use super::read_case::read_case;
+use super::read_case::{read_case, warn_of_undeclared};
 use super::store::write_case;
 use crate::dataset::cases::{training_cases, training_cases_with_warnings};
-use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part};
+use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part, warn_of_missing_spacing_files};
 use crate::plan::{Configuration, Plans, transposed};
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
 use nnunet_base::lock::{FolderLock, Hold, LockError, LockRequest, lock_beside};
 use nnunet_base::one_case::one_case;
-use nnunet_base::progress::Event;
+use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
 
 /// What happens to cases that are preprocessed already.
@@ -102,6 +102,9 @@ pub fn preprocess_configuration(
         }
     };
     let kept = total - cases.len();
+    if !cases.is_empty() {
+        warn_of_missing_spacing_files(reader, &all, ctx.progress);
+    }
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), job.memory_of(case))).collect();
     let workers = Workers::plan(&needs, options.workers, options.max_ram, ctx.progress)?;
@@ -150,7 +153,7 @@ pub fn preprocess_configuration(
         return Err(PreprocessError::Cases { faults, total: cases.len() });
     }
     if made < cases.len() {
-        return Err(PreprocessError::Interrupted { done: made, total: cases.len() });
+        return Err(PreprocessError::Interrupted { done: made, total: cases.len(), source: Interrupted });
     }
     Ok(Preprocessed { made, kept })
 }
@@ -237,6 +240,9 @@ impl Job<'_> {
         // As they are before they are read: a file that changes meanwhile makes the case outdated.
         let files = case.stamps();
         let raw = read_case(self.reader, case, self.ctx.progress)?;
+        if let (Some(path), Some(segmentation)) = (&case.label, &raw.segmentation) {
+            warn_of_undeclared(path, segmentation, &self.labels, self.ctx.progress);
+        }
         let run = self.preprocessor.run(raw, Some(&self.labels));
         let preprocessed = run.map_err(|error| error.naming(&case.images))?;
         write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)?;

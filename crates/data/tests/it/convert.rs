@@ -134,7 +134,7 @@ fn a_conversion_that_fails_leaves_nothing() {
     cancel.cancel();
     let old = golden("Task031_Old");
     let result = convert_version_1(&old, "Dataset031_Old", &folders, Ctx::new(&Silent, &cancel));
-    assert!(matches!(result, Err(ConvertError::Interrupted)));
+    assert!(matches!(result, Err(ConvertError::Interrupted(_))));
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0);
 }
 

@@ -5,11 +5,12 @@
 
 use std::path::Path;
 
+use nnunet_data::Parts;
 use nnunet_data::dataset::ImageReader;
 use nnunet_data::fingerprint::Fingerprint;
 use nnunet_data::plan::{
-    DatasetFacts, Explanation, PLANNERS, PlannerOptions, PlannerPreset, Plans, explain, explanations_as_json,
-    explanations_as_text, make_plans,
+    DatasetFacts, Explanation, PlannerOptions, Plans, explain, explanations_as_json, explanations_as_text,
+    make_plans,
 };
 use nnunet_graph::architectures::build;
 use nnunet_pyformats::json::Json;
@@ -89,7 +90,7 @@ fn check_folder(folder: &Path) -> (usize, usize) {
         let kwargs = plan.get("kwargs").unwrap();
         let spacing = kwargs.get("overwrite_target_spacing").map(|v| triples(&vec![v.clone()].into())[0]);
         let options = PlannerOptions {
-            preset: PlannerPreset::by_name(plan.get("planner").and_then(Json::as_str).unwrap()).unwrap(),
+            planner: plan.get("planner").and_then(Json::as_str).unwrap().to_owned(),
             gpu_memory_target_gb: plan.get("gpu_memory_target_in_gb").and_then(Json::as_f64),
             overwrite_target_spacing: spacing,
             overwrite_plans_name: kwargs.get("plans_name").and_then(Json::as_str).map(str::to_owned),
@@ -97,7 +98,7 @@ fn check_folder(folder: &Path) -> (usize, usize) {
             ..PlannerOptions::default()
         };
         let path = folder.join(plan.get("file").and_then(Json::as_str).unwrap());
-        let ours = make_plans(&facts, &options).unwrap();
+        let ours = make_plans(&facts, &options, &Parts::default()).unwrap();
         let theirs = load(&path);
         let mut found = Vec::new();
         differences(&ours.to_json(), &theirs, "plans", &mut found);
@@ -171,9 +172,8 @@ fn hippocampus_plans_are_equal() {
         ("nnUNetPlannerResEncM", "nnUNetResEncUNetMPlans.json"),
         ("nnUNetPlannerResEncL", "nnUNetResEncUNetLPlans.json"),
     ] {
-        let options =
-            PlannerOptions { preset: PlannerPreset::by_name(planner).unwrap(), ..PlannerOptions::default() };
-        let ours = make_plans(&facts, &options).unwrap();
+        let options = PlannerOptions { planner: planner.to_owned(), ..PlannerOptions::default() };
+        let ours = make_plans(&facts, &options, &Parts::default()).unwrap();
         let mut found = Vec::new();
         differences(&ours.to_json(), &load(&root.join(file)), "plans", &mut found);
         assert!(found.is_empty(), "{file}:\n{}", found.join("\n"));
@@ -185,22 +185,19 @@ fn every_value_is_explained() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan");
     let reasons = |dataset: &str, options: &PlannerOptions| {
         let facts = facts(&root.join(dataset), dataset);
-        explain(&make_plans(&facts, options).unwrap(), &facts, options).unwrap()
+        explain(&make_plans(&facts, options, &Parts::default()).unwrap(), &facts, options, &Parts::default())
+            .unwrap()
     };
     let find = |all: &[Explanation], key: &str| -> Explanation {
         all.iter().find(|e| e.key == key).unwrap_or_else(|| panic!("{key} in {all:#?}")).clone()
     };
-    for preset in PLANNERS {
-        let options = PlannerOptions { preset, ..PlannerOptions::default() };
+    for planner in Parts::default().planners.names() {
+        let options = PlannerOptions { planner: planner.to_owned(), ..PlannerOptions::default() };
         for dataset in ["Dataset801_thick", "Dataset802_oriented", "Dataset803_small", "Dataset804_slices"] {
             for explanation in reasons(dataset, &options) {
                 let Explanation { key, source, rule, planned, .. } = &explanation;
                 assert!(planned.is_none() && !source.is_empty() && !rule.is_empty(), "{explanation:?}");
-                assert!(
-                    !rule.contains("added to the file"),
-                    "{dataset}, {}: {key} has no reason",
-                    preset.name
-                );
+                assert!(!rule.contains("added to the file"), "{dataset}, {planner}: {key} has no reason");
             }
         }
     }
@@ -236,14 +233,14 @@ fn what_was_edited_is_told_from_what_was_planned() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/plan/Dataset803_small");
     let facts = facts(&root, "Dataset803_small");
     let options = PlannerOptions::default();
-    let mut plans = make_plans(&facts, &options).unwrap();
+    let mut plans = make_plans(&facts, &options, &Parts::default()).unwrap();
     let mut edited = plans.configuration("2d").unwrap().document;
     let planned = edited.insert("batch_size".to_owned(), Json::Int(3)).unwrap();
     plans.set_configuration("2d", edited);
     let own = [("inherits_from", "2d".into()), ("batch_size", Json::Int(5))];
     plans.set_configuration("own", own.into_iter().map(|(k, v)| (k.to_owned(), v)).collect());
 
-    let all = explain(&plans, &facts, &options).unwrap();
+    let all = explain(&plans, &facts, &options, &Parts::default()).unwrap();
     let differ: Vec<_> = all.iter().filter(|e| e.planned.is_some()).collect();
     assert_eq!(differ.len(), 1, "{differ:?}");
     assert_eq!(

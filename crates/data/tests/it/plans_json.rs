@@ -4,10 +4,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use nnunet_data::Parts;
 use nnunet_data::plan::{
-    MoveRequest, PlanError, PlannerOptions, PlannerPreset, Plans, Resampling, explain_plans, move_plans,
-    plan_dataset,
+    DatasetFacts, Decided, Decision, Decisions, MoveRequest, PlanError, Planner, PlannerOptions,
+    PlannerPreset, Plans, Resampling, explain_plans, move_plans, plan_dataset,
 };
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_volume::resample::Interpolation;
@@ -162,14 +164,14 @@ fn dataset() -> (TempDir, PathBuf, PathBuf) {
 fn planning_again_keeps_configurations_of_the_user() {
     let (_folder, raw, preprocessed) = dataset();
     let options = PlannerOptions::default();
-    plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), plans_text(), "as the reference writes them");
     assert!(preprocessed.join("dataset.json").exists());
 
     let body = r#"{"inherits_from": "3d_fullres", "batch_size": 4}, "2d": {"inherits_from": "mine"}"#;
     with_configuration("mine", body).write(&path).unwrap();
-    let plans = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    let plans = plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap();
     assert_eq!(plans.configuration("mine").unwrap().batch_size, 4);
     assert!(plans.configuration("2d").unwrap().is_2d(), "planned configurations are renewed");
     assert_eq!(Plans::read(&path).unwrap().to_json(), plans.to_json());
@@ -181,19 +183,20 @@ fn splits_of_the_raw_folder_are_taken_or_checked() {
     let options = PlannerOptions { overwrite_plans_name: Some("mine".into()), ..PlannerOptions::default() };
     let splits = |train: &str| format!(r#"[{{"train": ["b", "{train}"], "val": ["c"]}}]"#);
     std::fs::write(raw.join("splits_final.json"), splits("a")).unwrap();
-    plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap();
     assert!(preprocessed.join("splits_final.json").exists() && preprocessed.join("mine.json").exists());
-    plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap();
     std::fs::write(raw.join("splits_final.json"), splits("x")).unwrap();
-    let error = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap_err();
+    let error = plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap_err();
     assert!(matches!(error, PlanError::SplitsDiffer { fold: 0, .. }), "{error}");
 }
 
 #[test]
 fn what_is_missing_for_planning_is_named() {
     let (_folder, raw, preprocessed) = dataset();
-    let plan =
-        |options: PlannerOptions| plan_dataset(NAME, &raw, &preprocessed, &options).unwrap_err().to_string();
+    let plan = |options: PlannerOptions| {
+        plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap_err().to_string()
+    };
     let text = plan(PlannerOptions { gpu_memory_target_gb: Some(-1.0), ..PlannerOptions::default() });
     assert!(
         text.contains("gpu_memory_target is -1 GB") || text.contains("gpu_memory_target: is -1"),
@@ -257,11 +260,11 @@ fn options_are_read_off_the_plans() {
         let default = PlannerOptions::default().preprocessor_name;
         let own = options.preprocessor_name.clone();
         let options = PlannerOptions { preprocessor_name: default.clone(), ..options };
-        let plans = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap();
+        let plans = plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap();
         let path = preprocessed.join(format!("{}.json", plans.plans_name()));
         let text = std::fs::read_to_string(&path).unwrap().replace(&default, &own);
         std::fs::write(&path, text).unwrap();
-        explain_plans(&preprocessed, plans.plans_name(), explain).unwrap()
+        explain_plans(&preprocessed, plans.plans_name(), explain, &Parts::default()).unwrap()
     };
     let options = PlannerOptions {
         overwrite_plans_name: Some("own".into()),
@@ -293,11 +296,12 @@ fn preprocessors_and_label_managers_that_are_not_there_are_refused() {
     let (_folder, raw, preprocessed) = dataset();
     let options =
         PlannerOptions { preprocessor_name: "DefaultPreprocesor".into(), ..PlannerOptions::default() };
-    let error = plan_dataset(NAME, &raw, &preprocessed, &options).unwrap_err().to_string();
+    let error = plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap_err().to_string();
     assert!(error.contains("\"DefaultPreprocesor\"; known: DefaultPreprocessor"), "{error}");
     assert!(!preprocessed.join("nnUNetPlans.json").exists());
 
-    let plans = plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    let plans =
+        plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let with = |manager: Json| {
         let mut document = plans.document().clone();
         document.insert("label_manager".to_owned(), manager);
@@ -322,21 +326,23 @@ fn plans_that_are_not_there_say_what_to_run() {
         assert!(error.contains(words), "{words:?} in {error}");
     }
     assert!(message(&preprocessed, "nnUNetPlans").contains("has no plans yet"));
-    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let error = message(&preprocessed, "nnUNetPlan");
-    assert!(error.contains("has the plans nnUNetPlans; did you mean nnUNetPlans?"), "{error}");
+    assert!(error.contains("has the plans nnUNetPlans (did you mean nnUNetPlans?). Make plans"), "{error}");
     assert!(!error.contains("fingerprint"), "{error}");
 }
 
 #[test]
 fn plans_of_any_planner_are_explained() {
     let (_folder, raw, preprocessed) = dataset();
-    let plans = plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    let plans =
+        plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let mut document = plans.document().clone();
     document.insert("experiment_planner_used".to_owned(), "SomebodysPlanner".into());
     Json::Object(document).save(&preprocessed.join("nnUNetPlans.json"), KeyOrder::Kept).unwrap();
 
-    let explained = explain_plans(&preprocessed, "nnUNetPlans", PlannerOptions::default()).unwrap();
+    let explained =
+        explain_plans(&preprocessed, "nnUNetPlans", PlannerOptions::default(), &Parts::default()).unwrap();
     let of = |key: &str| explained.iter().find(|e| e.key == key).unwrap_or_else(|| panic!("{key}"));
     assert!(explained.iter().all(|e| e.planned.is_none()));
     for key in ["configurations", "configurations.2d.patch_size", "transpose_forward"] {
@@ -344,21 +350,72 @@ fn plans_of_any_planner_are_explained() {
     }
     assert!(of("original_median_spacing_after_transp").rule.contains("median of each axis"));
 
-    // A planner of the caller's own: its rules are those of its preset.
-    static OWN: PlannerPreset = PlannerPreset { name: "SomebodysPlanner", ..nnunet_data::plan::DEFAULT };
-    let options = PlannerOptions { preset: &OWN, ..PlannerOptions::default() };
-    let explained = explain_plans(&preprocessed, "nnUNetPlans", options).unwrap();
+    // A preset of the caller's own: its rules are those of the procedure that all presets share.
+    const OWN: PlannerPreset = PlannerPreset { name: "SomebodysPlanner", ..nnunet_data::plan::DEFAULT };
+    let mut parts = Parts::default();
+    parts.planners.register(OWN.name, "my numbers", Arc::new(OWN)).unwrap();
+    let explained = explain_plans(&preprocessed, "nnUNetPlans", PlannerOptions::default(), &parts).unwrap();
     let patch = explained.iter().find(|e| e.key == "configurations.2d.patch_size").unwrap();
     assert!(patch.rule.contains("begins at") && patch.planned.is_none(), "{patch:?}");
+}
+
+/// The default planner with batches of five.
+#[derive(Debug)]
+struct BatchesOfFive;
+
+impl Planner for BatchesOfFive {
+    fn plans_name(&self) -> &str {
+        "FivePlans"
+    }
+
+    fn decide(&self, facts: &DatasetFacts, options: &PlannerOptions) -> Result<Decisions, PlanError> {
+        let name = options.overwrite_plans_name.as_deref().unwrap_or(self.plans_name());
+        let options = PlannerOptions { overwrite_plans_name: Some(name.to_owned()), ..options.clone() };
+        let mut decisions = nnunet_data::plan::DEFAULT.decide(facts, &options)?;
+        let five = Decided::new(5.into(), "my own rule", "batches of five run best here");
+        for configuration in ["2d", "3d_fullres"] {
+            *decisions.get_mut(&["configurations", configuration, "batch_size"]).unwrap() =
+                Decision::Value(five.clone());
+        }
+        Ok(decisions)
+    }
+}
+
+#[test]
+fn planners_from_outside_plan_and_explain_as_those_built_in() {
+    let (_folder, raw, preprocessed) = dataset();
+    let mut parts = Parts::default();
+    parts.planners.register("BatchesOfFive", "batches of five", Arc::new(BatchesOfFive)).unwrap();
+    let options = PlannerOptions { planner: "BatchesOfFive".into(), ..PlannerOptions::default() };
+    let error = plan_dataset(NAME, &raw, &preprocessed, &options, &Parts::default()).unwrap_err().to_string();
+    assert!(error.contains("planner \"BatchesOfFive\" is not known; known: "), "{error}");
+
+    let plans = plan_dataset(NAME, &raw, &preprocessed, &options, &parts).unwrap();
+    assert_eq!(plans.experiment_planner_used(), Some("BatchesOfFive"));
+    assert_eq!(plans.configuration("3d_fullres").unwrap().batch_size, 5);
+    let explained = explain_plans(&preprocessed, "FivePlans", PlannerOptions::default(), &parts).unwrap();
+    assert!(explained.iter().all(|e| e.planned.is_none()), "{explained:#?}");
+    let of = |key: &str| explained.iter().find(|e| e.key == key).unwrap();
+    let batch = of("configurations.3d_fullres.batch_size");
+    assert_eq!(
+        (batch.source.as_str(), batch.rule.as_str()),
+        ("my own rule", "batches of five run best here")
+    );
+    assert_eq!(
+        of("configurations.2d.architecture.arch_kwargs.conv_op").rule,
+        "the operation for as many axes"
+    );
 }
 
 #[test]
 fn a_table_of_patients_goes_where_folds_are_made() {
     let (_folder, raw, preprocessed) = dataset();
     std::fs::write(raw.join("patients.tsv"), "a\tP1\nb\tP1\n").unwrap();
-    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     assert_eq!(std::fs::read(preprocessed.join("patients.tsv")).unwrap(), b"a\tP1\nb\tP1\n");
     std::fs::write(raw.join("patients.tsv"), "a P1\n").unwrap();
-    let error = plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap_err().to_string();
+    let error = plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("patients.tsv: patients: line 1"), "{error}");
 }

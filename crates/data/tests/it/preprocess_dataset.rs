@@ -13,6 +13,7 @@ use std::time::Instant;
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
+use nnunet_data::Parts;
 use nnunet_data::dataset::cases::training_cases;
 use nnunet_data::dataset::{DatasetJson, LabelOrRegion, Part};
 use nnunet_data::fingerprint::extract;
@@ -55,8 +56,14 @@ impl Phantom {
         let cases = training_cases(&phantom.raw, &dataset).unwrap();
         let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
         fingerprint.save(&phantom.preprocessed.join("dataset_fingerprint.json")).unwrap();
-        plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &PlannerOptions::default())
-            .unwrap();
+        plan_dataset(
+            "Dataset900_Phantom",
+            &phantom.raw,
+            &phantom.preprocessed,
+            &PlannerOptions::default(),
+            &Parts::default(),
+        )
+        .unwrap();
         phantom
     }
 
@@ -234,7 +241,8 @@ fn finished_cases_are_kept_on_request() {
     assert_eq!(run(), (1, 2));
     // The same plans made again; other plans of the same name.
     let plan = |options: &PlannerOptions| {
-        plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, options).unwrap();
+        plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, options, &Parts::default())
+            .unwrap();
     };
     plan(&PlannerOptions::default());
     assert_eq!(run(), (0, 3));
@@ -261,7 +269,8 @@ fn cases_made_with_other_plans_are_told() {
     };
     check(&phantom.plans()).unwrap();
     let options = PlannerOptions { overwrite_target_spacing: Some([2.0; 3]), ..Default::default() };
-    plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &options).unwrap();
+    plan_dataset("Dataset900_Phantom", &phantom.raw, &phantom.preprocessed, &options, &Parts::default())
+        .unwrap();
     let error = check(&phantom.plans()).unwrap_err().to_string();
     assert!(error.contains("case case_0 was preprocessed with other plans"), "{error}");
     assert!(error.contains("different: spacing"), "{error}");
@@ -295,7 +304,7 @@ fn an_interrupted_run_can_be_continued() {
     let options =
         PreprocessOptions { existing: Existing::Keep, workers: Some(1), ..PreprocessOptions::default() };
     let error = phantom.preprocess(&options, Ctx::new(&watcher, &watcher.cancel)).unwrap_err();
-    assert!(matches!(error, PreprocessError::Interrupted { done: 1, total: 4 }), "{error}");
+    assert!(matches!(error, PreprocessError::Interrupted { done: 1, total: 4, .. }), "{error}");
     let lines = watcher.lines.lock().unwrap();
     assert!(lines[0].starts_with("memory: at most about ") && lines[0].contains("for 1 cases at once"));
     assert_eq!(lines[1..], ["preprocess 3d_fullres 4"]);
@@ -465,8 +474,14 @@ fn hippocampus_from_raw_to_preprocessed() {
     let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
     fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
     let extracted = start.elapsed();
-    let plans =
-        plan_dataset("Dataset004_Hippocampus", &raw, &preprocessed, &PlannerOptions::default()).unwrap();
+    let plans = plan_dataset(
+        "Dataset004_Hippocampus",
+        &raw,
+        &preprocessed,
+        &PlannerOptions::default(),
+        &Parts::default(),
+    )
+    .unwrap();
     let planned = start.elapsed();
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
     let options = PreprocessOptions::default();

@@ -1,8 +1,9 @@
 //! One loss for all outputs of a network: a weighted sum.
 
 use nnunet_graph::Tensor;
-use nnunet_graph::loss::{Loss, LossError, LossValue, Targets, deep_supervision_weights};
+use nnunet_graph::loss::{Loss, LossError, LossValue, ScaleValue, Target, Targets, deep_supervision_weights};
 
+use super::validity::{select, select_target, spread, valid_samples};
 use super::{Gradient, ScaleLoss};
 
 /// A loss of one output applied to each output of a network.
@@ -30,6 +31,8 @@ impl<L: ScaleLoss> DeepSupervision<L> {
             let (logits, targets) = (logits.len(), targets.scales.len());
             return Err(LossError::Outputs { logits, targets, weights: self.weights.len() });
         }
+        let samples = logits.first().map_or(0, |logits| logits.shape[0]);
+        let valid = valid_samples(targets, samples)?;
         let mut scales = Vec::new();
         let mut gradients = Vec::new();
         for ((logits, target), &weight) in logits.iter().zip(&targets.scales).zip(&self.weights) {
@@ -38,13 +41,33 @@ impl<L: ScaleLoss> DeepSupervision<L> {
                 continue;
             }
             let wanted = if with_gradient { Gradient::Times(weight) } else { Gradient::Omitted };
-            let (mut value, gradient) = self.loss.evaluate(logits, target, wanted)?;
+            let (mut value, gradient) = match &valid {
+                None => self.loss.evaluate(logits, target, wanted)?,
+                Some(samples) => self.evaluate_some(logits, target, wanted, samples)?,
+            };
             value.weight = weight;
             scales.push(value);
             gradients.push(gradient);
         }
         let total = scales.iter().map(|s| s.weight * s.sum()).sum();
         Ok((LossValue { total, scales }, gradients))
+    }
+
+    /// The loss of these samples alone.
+    fn evaluate_some(
+        &self,
+        logits: &Tensor,
+        target: &Target,
+        wanted: Gradient,
+        samples: &[usize],
+    ) -> Result<(ScaleValue, Option<Tensor>), LossError> {
+        if samples.is_empty() {
+            let gradient = (wanted != Gradient::Omitted).then(|| spread(logits, logits.shape, samples));
+            return Ok((ScaleValue { weight: 0.0, terms: Vec::new() }, gradient));
+        }
+        let (some, target) = (select(logits, samples), select_target(target, samples));
+        let (value, gradient) = self.loss.evaluate(&some, &target, wanted)?;
+        Ok((value, gradient.map(|gradient| spread(&gradient, logits.shape, samples))))
     }
 }
 

@@ -5,7 +5,7 @@
 //! the number of counted voxels alone, as the reference has it.
 
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
-use super::dice::{ClassSums, dice_loss};
+use super::dice::{ClassSums, Groups, dice_score, overlap_loss};
 use super::softmax::scaled;
 use super::{Gradient, ScaleLoss};
 use nnunet_graph::Tensor;
@@ -18,6 +18,8 @@ use rayon::prelude::*;
 pub struct DiceAndBinaryCrossEntropy {
     /// Dice of the batch as a whole instead of each sample.
     pub batch_dice: bool,
+    /// Added to numerator and denominator of the Dice.
+    pub smooth: f64,
     /// Whether the last channel of targets marks voxels that do not count.
     pub has_ignore: bool,
 }
@@ -72,8 +74,9 @@ impl ScaleLoss for DiceAndBinaryCrossEntropy {
         let counted: usize = partial.iter().map(|p| p.counted).sum();
         let total: f64 = partial.iter().map(|p| p.cross_entropy).sum();
         let divisor = if self.has_ignore { counted } else { counted * regions }.max(1) as f64;
-        let (dice, derivatives) = dice_loss(&sums, regions, 0, self.batch_dice);
-        let value = ScaleValue { weight: 1.0, dice, cross_entropy: total / divisor };
+        let groups = Groups { classes: regions, first_class: 0, batch: self.batch_dice };
+        let (dice, derivatives) = overlap_loss(&sums, groups, |sums| dice_score(sums, self.smooth));
+        let value = ScaleValue { weight: 1.0, terms: vec![dice, total / divisor] };
         let (Gradient::Times(weight), Some(mut gradient)) = (gradient, probabilities) else {
             return Ok((value, None));
         };

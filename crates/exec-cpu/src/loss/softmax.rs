@@ -4,7 +4,7 @@
 //! if nothing else is left, the cross-entropy is 0. The cross-entropy is the mean over voxels.
 
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
-use super::dice::{ClassDerivatives, ClassSums, dice_loss};
+use super::dice::{ClassDerivatives, ClassSums, Groups, dice_score, overlap_loss};
 use super::{Gradient, ScaleLoss};
 use nnunet_graph::Tensor;
 use nnunet_graph::loss::{LabelBatch, LossError, ScaleValue, Target};
@@ -16,6 +16,8 @@ use rayon::prelude::*;
 pub struct DiceAndCrossEntropy {
     /// Dice of the batch as a whole instead of each sample.
     pub batch_dice: bool,
+    /// Added to numerator and denominator of the Dice.
+    pub smooth: f64,
     /// Label of voxels that do not count.
     pub ignore_label: Option<i16>,
 }
@@ -66,8 +68,9 @@ impl ScaleLoss for DiceAndCrossEntropy {
         let counted: usize = partial.iter().map(|p| p.counted).sum();
         let total: f64 = partial.iter().map(|p| p.cross_entropy).sum();
         let cross_entropy = if counted == 0 { 0.0 } else { total / counted as f64 };
-        let (dice, derivatives) = dice_loss(&sums, classes, 1, self.batch_dice);
-        let value = ScaleValue { weight: 1.0, dice, cross_entropy };
+        let groups = Groups { classes, first_class: 1, batch: self.batch_dice };
+        let (dice, derivatives) = overlap_loss(&sums, groups, |sums| dice_score(sums, self.smooth));
+        let value = ScaleValue { weight: 1.0, terms: vec![dice, cross_entropy] };
         let (Gradient::Times(weight), Some(mut gradient)) = (gradient, probabilities) else {
             return Ok((value, None));
         };

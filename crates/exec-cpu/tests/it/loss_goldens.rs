@@ -6,10 +6,12 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use nnunet_exec_cpu::loss::{
-    DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Gradient, ScaleLoss,
+    DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Gradient, ScaleLoss, SumOfTerms,
 };
 use nnunet_graph::Tensor;
-use nnunet_graph::loss::{LabelBatch, Loss, LossError, RegionBatch, Target, Targets};
+use nnunet_graph::loss::{
+    DICE_SMOOTH, LabelBatch, Loss, LossError, RegionBatch, ScaleLossSpec, Target, Targets,
+};
 use nnunet_testkit::npy::{Array, read_npy};
 use nnunet_testkit::shared::shared_path;
 use serde_json::Value;
@@ -47,6 +49,18 @@ fn numbers(value: &Value) -> Vec<f64> {
     value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
 }
 
+/// The loss of a case as a sum of terms, without the form of its own.
+fn as_terms(case: &Value) -> SumOfTerms {
+    let batch_dice = case["batch_dice"].as_bool().unwrap();
+    SumOfTerms::new(match case["kind"].as_str().unwrap() {
+        "labels" => {
+            let ignore_label = case["ignore"].as_i64().map(|v| v as i16);
+            ScaleLossSpec::dice_and_cross_entropy(batch_dice, ignore_label)
+        }
+        _ => ScaleLossSpec::dice_and_binary_cross_entropy(batch_dice, case["ignore"].as_bool().unwrap()),
+    })
+}
+
 /// Loss, logits and target of a case.
 fn build(case: &Value) -> (Box<dyn ScaleLoss>, Tensor, Target) {
     let shape: Vec<usize> = numbers(&case["shape"]).iter().map(|v| *v as usize).collect();
@@ -57,7 +71,7 @@ fn build(case: &Value) -> (Box<dyn ScaleLoss>, Tensor, Target) {
         "labels" => {
             let ignore_label = case["ignore"].as_i64().map(|v| v as i16);
             (
-                Box::new(DiceAndCrossEntropy { batch_dice, ignore_label }),
+                Box::new(DiceAndCrossEntropy { batch_dice, smooth: DICE_SMOOTH, ignore_label }),
                 logits(shape),
                 Target::Labels(labels),
             )
@@ -66,7 +80,7 @@ fn build(case: &Value) -> (Box<dyn ScaleLoss>, Tensor, Target) {
             let has_ignore = case["ignore"].as_bool().unwrap();
             let target = regions(&labels, shape[1] + usize::from(has_ignore));
             (
-                Box::new(DiceAndBinaryCrossEntropy { batch_dice, has_ignore }),
+                Box::new(DiceAndBinaryCrossEntropy { batch_dice, smooth: DICE_SMOOTH, has_ignore }),
                 logits(shape),
                 Target::Regions(target),
             )
@@ -78,25 +92,26 @@ fn build(case: &Value) -> (Box<dyn ScaleLoss>, Tensor, Target) {
 fn values_and_gradients() {
     for case in cases() {
         let (loss, logits, target) = build(&case);
-        let (value, gradient) = loss.evaluate(&logits, &target, Gradient::Times(1.0)).unwrap();
-        let expected = case["loss"].as_f64().unwrap();
-        assert!(
-            ((value.sum() - expected) / expected).abs() < 1e-6,
-            "{}: {value:?}, {expected}",
-            case["name"]
-        );
-        let (only_value, none) = loss.evaluate(&logits, &target, Gradient::Omitted).unwrap();
-        assert_eq!((only_value, none), (value, None));
-        let gradient = gradient.unwrap();
-        let expected = numbers(&case["gradient"]);
-        let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs())).max(1e-30);
-        let stride = case["stride"].as_u64().unwrap() as usize;
-        let found: Vec<f32> = gradient.data.iter().copied().step_by(stride).collect();
-        assert_eq!(found.len(), expected.len());
-        for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
-            let error = (f64::from(*a) - b).abs();
-            assert!(error < 1e-6 * largest, "{} element {i}: {a}, expected {b}", case["name"]);
-        }
+        check(&case, &*loss, &logits, &target);
+        check(&case, &as_terms(&case), &logits, &target);
+    }
+}
+
+fn check(case: &Value, loss: &dyn ScaleLoss, logits: &Tensor, target: &Target) {
+    let (value, gradient) = loss.evaluate(logits, target, Gradient::Times(1.0)).unwrap();
+    let expected = case["loss"].as_f64().unwrap();
+    assert!(((value.sum() - expected) / expected).abs() < 1e-6, "{}: {value:?}, {expected}", case["name"]);
+    let (only_value, none) = loss.evaluate(logits, target, Gradient::Omitted).unwrap();
+    assert_eq!((only_value, none), (value, None));
+    let gradient = gradient.unwrap();
+    let expected = numbers(&case["gradient"]);
+    let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs())).max(1e-30);
+    let stride = case["stride"].as_u64().unwrap() as usize;
+    let found: Vec<f32> = gradient.data.iter().copied().step_by(stride).collect();
+    assert_eq!(found.len(), expected.len());
+    for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+        let error = (f64::from(*a) - b).abs();
+        assert!(error < 1e-6 * largest, "{} element {i}: {a}, expected {b}", case["name"]);
     }
 }
 
@@ -135,10 +150,13 @@ fn results_do_not_depend_on_the_number_of_threads() {
 
 #[test]
 fn targets_that_do_not_fit_are_errors() {
-    let loss = DeepSupervision::new(DiceAndCrossEntropy { batch_dice: true, ignore_label: None }, 2);
+    let loss = DeepSupervision::new(
+        DiceAndCrossEntropy { batch_dice: true, smooth: DICE_SMOOTH, ignore_label: None },
+        2,
+    );
     let shape = [1, 3, 2, 3, 4];
     let good = Target::Labels(labels(shape, 3));
-    let run = |logits: &[Tensor], scales: Vec<Target>| loss.value(logits, &Targets { scales }).unwrap_err();
+    let run = |logits: &[Tensor], scales: Vec<Target>| loss.value(logits, &Targets::new(scales)).unwrap_err();
     assert!(matches!(run(&[logits(shape)], vec![good.clone()]), LossError::Outputs { weights: 2, .. }));
     let pair = [logits(shape), logits(shape)];
     let stray = run(&pair, vec![Target::Labels(labels(shape, 5)), good.clone()]);
@@ -151,7 +169,7 @@ fn targets_that_do_not_fit_are_errors() {
 
 #[test]
 fn logits_that_are_not_numbers_give_a_loss_that_is_not_a_number() {
-    let loss = DiceAndCrossEntropy { batch_dice: true, ignore_label: None };
+    let loss = DiceAndCrossEntropy { batch_dice: true, smooth: DICE_SMOOTH, ignore_label: None };
     let shape = [1, 3, 2, 3, 4];
     let mut logits = logits(shape);
     logits.data[40] = f32::NAN;
@@ -194,9 +212,12 @@ fn whole_training_steps() {
             serde_json::from_slice(&std::fs::read(folder.join("dataset.json")).unwrap()).unwrap();
         let ignore_label = dataset["labels"]["ignore"].as_i64().map(|v| v as i16);
         let loss: Box<dyn ScaleLoss> = match &scales[0] {
-            Target::Labels(_) => Box::new(DiceAndCrossEntropy { batch_dice, ignore_label }),
+            Target::Labels(_) => {
+                Box::new(DiceAndCrossEntropy { batch_dice, smooth: DICE_SMOOTH, ignore_label })
+            }
             Target::Regions(_) => {
-                Box::new(DiceAndBinaryCrossEntropy { batch_dice, has_ignore: ignore_label.is_some() })
+                let has_ignore = ignore_label.is_some();
+                Box::new(DiceAndBinaryCrossEntropy { batch_dice, smooth: DICE_SMOOTH, has_ignore })
             }
         };
         let step = &info["steps"][0];
@@ -205,14 +226,14 @@ fn whole_training_steps() {
             let error = (value.sum() - expected) / expected;
             assert!(error.abs() < 1e-6, "{name} scale {k}: {value:?}, expected {expected}, {error:e}");
             if let (0, Some(dice)) = (k, step["dice_term_scale0"].as_array()) {
-                assert!((value.dice - dice[0].as_f64().unwrap()).abs() < 1e-6, "{name}: {value:?}");
+                assert!((value.terms[0] - dice[0].as_f64().unwrap()).abs() < 1e-6, "{name}: {value:?}");
             }
         }
         if let Target::Labels(_) = &scales[0] {
-            let loss = DiceAndCrossEntropy { batch_dice, ignore_label };
+            let loss = DiceAndCrossEntropy { batch_dice, smooth: DICE_SMOOTH, ignore_label };
             let loss = DeepSupervision::new(loss, weights.len());
             assert_eq!(loss.weights, weights, "{name}");
-            let (value, gradients) = loss.value_and_gradient(&logits, &Targets { scales }).unwrap();
+            let (value, gradients) = loss.value_and_gradient(&logits, &Targets::new(scales)).unwrap();
             assert!((value.total / step["loss"].as_f64().unwrap() - 1.0).abs() < 1e-6, "{name}: {value:?}");
             assert!(gradients[0].is_some() && gradients.last().unwrap().is_none(), "{name}");
         }

@@ -9,5 +9,6 @@ mod common;
 mod executor;
 mod hostile;
 mod loss_goldens;
+mod loss_terms;
 mod sessions;
 mod unusual_graphs;

@@ -9,8 +9,10 @@ use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_graph::backend::{
     Backend, BatchRef, InferenceSession, Snapshot, StepError, StepReport, StepSpec, TrainingSession,
 };
-use nnunet_graph::loss::{LabelBatch, Loss, LossError, LossSpec, LossValue, ScaleLossSpec, Target, Targets};
-use nnunet_graph::optimiser::{AdamOptions, OptimiserSpec, OptimiserState, SgdOptions};
+use nnunet_graph::loss::{
+    LabelBatch, Loss, LossError, LossSpec, LossValue, ScaleLossSpec, Target, Targets, Validity,
+};
+use nnunet_graph::optimiser::{AdamOptions, AdanOptions, OptimiserSpec, OptimiserState, SgdOptions};
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor, init, shapes};
 
 use crate::common;
@@ -32,11 +34,11 @@ fn batch(case: &common::Case) -> (Graph, Tensor, Targets) {
         Target::Labels(LabelBatch { shape: [n, z, y, x], data })
     };
     let scales = graph.outputs().iter().map(target).collect();
-    (graph, image, Targets { scales })
+    (graph, image, Targets::new(scales))
 }
 
 fn built_in(outputs: usize) -> LossSpec {
-    let loss = ScaleLossSpec::DiceAndCrossEntropy { batch_dice: true, ignore_label: Some(1) };
+    let loss = ScaleLossSpec::dice_and_cross_entropy(true, Some(1));
     LossSpec::deep_supervision(loss, outputs)
 }
 
@@ -46,7 +48,7 @@ fn session(graph: &Graph, seed: u64, loss: LossSpec, optimiser: OptimiserSpec) -
 }
 
 fn steps(session: &mut dyn TrainingSession, batch: BatchRef<'_>, count: usize) -> Vec<StepReport> {
-    (0..count).map(|_| session.step(batch, 0.01).unwrap()).collect()
+    (0..count).map(|_| session.step(batch, 0.01.into()).unwrap()).collect()
 }
 
 #[test]
@@ -57,7 +59,8 @@ fn a_fresh_session_goes_on_from_an_exported_state() {
     for name in ["plain3d", "plain3d_batch"] {
         let (graph, image, targets) = batch(&common::case(name));
         let batch = BatchRef { image: &image, targets: &targets };
-        for optimiser in [SGD, adam(AdamOptions::adam()), adam(amsgrad)] {
+        let adan = OptimiserSpec::Adan(AdanOptions::default());
+        for optimiser in [SGD, adam(AdamOptions::adam()), adam(amsgrad), adan] {
             let new = |seed| session(&graph, seed, built_in(graph.outputs().len()), optimiser);
             let mut first = new(1);
             steps(&mut *first, batch, 2);
@@ -73,6 +76,52 @@ fn a_fresh_session_goes_on_from_an_exported_state() {
             assert_ne!(first.parameters, state.parameters);
         }
     }
+}
+
+/// Logits and labels of `samples` for two outputs, made from the numbers of the samples.
+fn made(samples: &[usize]) -> (Vec<Tensor>, Targets) {
+    let output = |edge: usize| {
+        let (voxels, n) = (edge * edge * edge, samples.len());
+        let logits =
+            samples.iter().flat_map(|s| (0..3 * voxels).map(move |i| ((i + 5 * s) * 7 % 11) as f32 / 5.0));
+        let labels = samples.iter().flat_map(|s| (0..voxels).map(move |i| ((i / 2 + s) % 3) as i16));
+        let target = LabelBatch { shape: [n, edge, edge, edge], data: labels.collect() };
+        (Tensor { shape: [n, 3, edge, edge, edge], data: logits.collect() }, Target::Labels(target))
+    };
+    let (logits, targets) = [output(6), output(3), output(2)].into_iter().unzip();
+    (logits, Targets::new(targets))
+}
+
+#[test]
+fn samples_without_annotations_do_not_count() {
+    let loss = host_loss(&built_in(3));
+    let (logits, targets) = made(&[0, 1, 2]);
+    let masked = |rows: [[bool; 3]; 3]| {
+        let data = rows.into_iter().flatten().collect();
+        Targets { validity: Some(Validity { shape: [3, 3], data }), ..targets.clone() }
+    };
+    let (all, none) = ([true; 3], [false; 3]);
+
+    let (logits_alone, alone) = made(&[0, 2]);
+    let (expected, gradients_alone) = loss.value_and_gradient(&logits_alone, &alone).unwrap();
+    let (found, gradients) = loss.value_and_gradient(&logits, &masked([all, none, all])).unwrap();
+    assert_eq!(found, expected);
+    assert_ne!(found, loss.value(&logits, &targets).unwrap());
+    for (gradient, alone) in gradients.iter().zip(&gradients_alone) {
+        let thirds = |g: &Tensor| g.data.chunks(g.data.len() / 3).map(<[f32]>::to_vec).collect::<Vec<_>>();
+        let Some([first, second, third]) = gradient.as_ref().map(|g| <[_; 3]>::try_from(thirds(g)).unwrap())
+        else {
+            assert!(alone.is_none());
+            continue;
+        };
+        assert!(second.iter().all(|g| *g == 0.0));
+        assert_eq!([first, third].concat(), alone.as_ref().unwrap().data);
+    }
+
+    assert_eq!(loss.value(&logits, &masked([none; 3])).unwrap().total, 0.0);
+    assert_eq!(loss.value(&logits, &masked([all; 3])), loss.value(&logits, &targets));
+    let error = loss.value(&logits, &masked([all, [true, false, false], all])).unwrap_err().to_string();
+    assert!(error.contains("sample 1 of the batch: 1 of 3 classes annotated"), "{error}");
 }
 
 #[test]
@@ -169,7 +218,7 @@ fn an_input_that_is_not_a_number_stops_the_step_before_the_weights_change() {
     let before = session.export().unwrap();
     image.data[3] = f32::NAN;
     let batch = BatchRef { image: &image, targets: &targets };
-    for error in [session.step(batch, 0.01).unwrap_err(), session.evaluate(batch).unwrap_err()] {
+    for error in [session.step(batch, 0.01.into()).unwrap_err(), session.evaluate(batch).unwrap_err()] {
         assert!(matches!(error, StepError::NotFinite { what: "loss", value } if value.is_nan()), "{error}");
     }
     assert!(session.export().unwrap() == before);
@@ -229,6 +278,7 @@ fn the_memory_of_a_training_has_the_state_of_its_optimiser() {
     let (sgd, adam, largest) =
         (of(SGD), of(OptimiserSpec::Adam(AdamOptions::adam())), of(OptimiserSpec::Adam(amsgrad)));
     assert_eq!([sgd.optimiser, adam.optimiser, largest.optimiser], [bytes, 2 * bytes, 3 * bytes]);
+    assert_eq!(of(OptimiserSpec::Adan(AdanOptions::default())).optimiser, 4 * bytes);
     assert_eq!(sgd.step, adam.step);
     assert_eq!(adam.total(), sgd.total() + bytes);
 }

@@ -1,15 +1,23 @@
 //! What is minimised: losses as data, the targets they compare with, and the interface of a loss of one's own.
 //!
-//! A [`LossSpec`] names one of the losses that every backend has, or brings a [`Loss`] in Rust, which runs on the host
-//! whatever the backend: the logits are copied there, and its gradients back.
+//! A [`LossSpec`] is a weighted sum of terms that every backend has ([`ScaleLossSpec`]), or brings a [`Loss`] in Rust, which
+//! runs on the host whatever the backend: the logits are copied there, and its gradients back. [`losses`] builds them from
+//! names and options.
 
+mod built_in;
 mod overlap_counts;
 mod targets;
+mod terms;
 
 use std::sync::Arc;
 
+pub use built_in::{LossBuilder, LossFacts, losses};
 pub use overlap_counts::OverlapCounts;
-pub use targets::{LabelBatch, RegionBatch, Target, Targets};
+pub use targets::{LabelBatch, RegionBatch, Target, Targets, Validity};
+pub use terms::{
+    BoundarySpec, ClDiceSpec, Compared, CrossEntropySpec, DICE_SMOOTH, DiceSpec, FocalSpec, HausdorffSpec,
+    ScaleLossSpec, TermSpec, TopKSpec, TverskySpec, WeightedTerm,
+};
 
 use crate::tensor::Tensor;
 
@@ -29,25 +37,6 @@ pub enum LossSpec {
         loss: Arc<dyn Loss>,
         /// What pseudo-Dice counts leave out.
         ignored: Ignored,
-    },
-}
-
-/// A loss of one output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScaleLossSpec {
-    /// Negative soft Dice of softmax probabilities (without background) plus cross-entropy, for labels.
-    DiceAndCrossEntropy {
-        /// Dice of the batch as a whole instead of each sample.
-        batch_dice: bool,
-        /// Label of voxels that do not count.
-        ignore_label: Option<i16>,
-    },
-    /// Negative soft Dice of sigmoid probabilities plus binary cross-entropy, for regions.
-    DiceAndBinaryCrossEntropy {
-        /// Dice of the batch as a whole instead of each sample.
-        batch_dice: bool,
-        /// Whether the last channel of targets marks voxels that do not count.
-        has_ignore: bool,
     },
 }
 
@@ -73,16 +62,6 @@ impl LossSpec {
         match self {
             Self::DeepSupervision { loss, .. } => loss.ignored(),
             Self::Host { ignored, .. } => *ignored,
-        }
-    }
-}
-
-impl ScaleLossSpec {
-    fn ignored(self) -> Ignored {
-        match self {
-            Self::DiceAndCrossEntropy { ignore_label: Some(label), .. } => Ignored::Label(label),
-            Self::DiceAndBinaryCrossEntropy { has_ignore: true, .. } => Ignored::LastRegion,
-            Self::DiceAndCrossEntropy { .. } | Self::DiceAndBinaryCrossEntropy { .. } => Ignored::Nothing,
         }
     }
 }
@@ -138,20 +117,18 @@ pub struct LossValue {
 }
 
 /// Parts of the loss of one output.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct ScaleValue {
     /// Weight of this output in the total.
     pub weight: f64,
-    /// Negative mean soft Dice, in [-1, 0].
-    pub dice: f64,
-    /// Mean (binary) cross-entropy.
-    pub cross_entropy: f64,
+    /// Value of each term times its weight, in the order of the terms.
+    pub terms: Vec<f64>,
 }
 
 impl ScaleValue {
-    /// Sum of the parts, without the weight.
+    /// Sum of the terms, without the weight of the output.
     pub fn sum(&self) -> f64 {
-        self.dice + self.cross_entropy
+        self.terms.iter().sum()
     }
 }
 
@@ -177,6 +154,17 @@ pub enum LossError {
         /// Shape of the target.
         target: Vec<usize>,
     },
+    /// A mask of what was annotated that the loss cannot honour.
+    #[error(
+        "sample {sample} of the batch: {found}; built-in losses leave out samples as a whole, expected a mask with all or \
+         none of each sample's classes"
+    )]
+    Validity {
+        /// The sample.
+        sample: usize,
+        /// What the mask says.
+        found: String,
+    },
     /// A label that the network has no output for.
     #[error(
         "label {label} in a training target, but the network has outputs for 0 to {last} only: \
@@ -187,6 +175,14 @@ pub enum LossError {
         label: i16,
         /// Largest label with an output.
         last: usize,
+    },
+    /// Weights of another number of classes than the network has outputs.
+    #[error("{weights} class weights, but the network has {outputs} outputs: give one weight per output")]
+    ClassWeights {
+        /// Number of weights.
+        weights: usize,
+        /// Number of outputs.
+        outputs: usize,
     },
     /// Labels where the loss takes regions, or the other way round.
     #[error("the loss takes {expected}, the target holds {found}")]

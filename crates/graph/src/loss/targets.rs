@@ -1,4 +1,6 @@
-//! Targets of a batch, one per output of the network.
+//! Targets of a batch, one per output of the network, and what belongs to them.
+
+use crate::tensor::Tensor;
 
 /// Label maps of a batch.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,6 +34,35 @@ pub enum Target {
 pub struct Targets {
     /// One per output.
     pub scales: Vec<Target>,
+    /// What of them counts; `None` where everything does.
+    pub validity: Option<Validity>,
+    /// What a teacher says to the same batch: logits (n, class, z, y, x) at full resolution, for losses of one's own.
+    pub teacher: Option<Tensor>,
+}
+
+impl Targets {
+    /// Targets that count everywhere.
+    pub fn new(scales: Vec<Target>) -> Self {
+        Self { scales, validity: None, teacher: None }
+    }
+}
+
+/// Which classes or regions of which sample were annotated: in a mixture of datasets each may know a part of them. The
+/// built-in losses leave out samples of which nothing was annotated, and refuse those of which a part was; a loss of one's own
+/// may honour both.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validity {
+    /// Shape (n, class).
+    pub shape: [usize; 2],
+    /// In C order; `data.len()` is the product of `shape`.
+    pub data: Vec<bool>,
+}
+
+impl Validity {
+    /// The classes or regions of sample `n`.
+    pub fn sample(&self, n: usize) -> &[bool] {
+        &self.data[n * self.shape[1]..(n + 1) * self.shape[1]]
+    }
 }
 
 impl LabelBatch {

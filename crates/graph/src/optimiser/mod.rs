@@ -5,13 +5,19 @@
 //! element is fixed, so steps are deterministic.
 
 mod adam;
+mod adan;
+mod built_in;
 mod clip;
+mod rates;
 mod sgd;
 
 use indexmap::IndexMap;
 
 pub use adam::{Adam, AdamOptions, Decay};
+pub use adan::{Adan, AdanOptions};
+pub use built_in::{OptimiserBuilder, optimisers};
 pub use clip::clip_gradient_norm;
+pub use rates::Rates;
 pub use sgd::{Sgd, SgdOptions};
 
 use crate::error::NetworkError;
@@ -24,6 +30,8 @@ pub enum OptimiserSpec {
     Sgd(SgdOptions),
     /// Adam or AdamW.
     Adam(AdamOptions),
+    /// Adan.
+    Adan(AdanOptions),
 }
 
 impl OptimiserSpec {
@@ -32,6 +40,7 @@ impl OptimiserSpec {
         match *self {
             Self::Sgd(options) => Box::new(Sgd::new(options)),
             Self::Adam(options) => Box::new(Adam::new(options)),
+            Self::Adan(options) => Box::new(Adan::new(options)),
         }
     }
 
@@ -40,6 +49,7 @@ impl OptimiserSpec {
         match self {
             Self::Sgd(options) => usize::from(options.momentum != 0.0),
             Self::Adam(options) => 2 + usize::from(options.amsgrad),
+            Self::Adan(_) => 4,
         }
     }
 }

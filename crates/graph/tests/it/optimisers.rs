@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nnunet_graph::Parameters;
 use nnunet_graph::optimiser::{
-    Adam, AdamOptions, Optimiser, OptimiserState, Sgd, SgdOptions, clip_gradient_norm,
+    Adam, AdamOptions, Adan, AdanOptions, Optimiser, OptimiserState, Sgd, SgdOptions, clip_gradient_norm,
 };
 use serde_json::Value;
 
@@ -59,6 +59,7 @@ fn optimisers() -> Vec<(&'static str, Box<dyn Optimiser>)> {
             "adamw_amsgrad",
             Box::new(Adam::new(AdamOptions { weight_decay: 3e-5, amsgrad: true, ..AdamOptions::adamw() })),
         ),
+        ("adan", Box::new(Adan::new(AdanOptions { weight_decay: 1e-2, ..AdanOptions::default() }))),
     ]
 }
 

@@ -96,6 +96,64 @@ fn nrrd_headers_are_read_as_widely_as_itk_reads_them() {
 }
 
 #[test]
+fn voxels_that_do_not_begin_right_behind_the_header_are_found() {
+    let voxels = [0, 1, 2, 3, 4, 5];
+    let nrrd_at = |encoding: &str, skips: &str, bytes: &[u8]| {
+        let header = NRRD.replace("encoding: raw\n", &format!("encoding: {encoding}\n{skips}"));
+        nrrd::read(Folder::new().file("a.nrrd", &[header.as_bytes(), bytes].concat()))
+            .map_err(|e| e.to_string())
+    };
+    let behind = |before: &[u8], after: &[u8]| [before, &voxels, after].concat();
+    for (encoding, skips, bytes) in [
+        ("raw", "byte skip: -1\n", behind(b"anything\nat all", b"")),
+        ("raw", "BYTESKIP: -1\n", behind(b"", b"")),
+        ("raw", "byte skip: 3\n", behind(b"abc", b"")),
+        ("raw", "line skip: 2\n", behind(b"one\r\ntwo\n", b"")),
+        ("raw", "lineskip: 1\nbyteskip: 3\n", behind(b"one\nabc", b"")),
+        ("raw", "line skip: 1\nbyte skip: -1\n", behind(b"one\nabcdef", b"")),
+        ("gzip", "line skip: 1\n", [b"one\n", &gzip(&voxels)[..]].concat()),
+        ("gzip", "byte skip: 3\n", gzip(&behind(b"abc", b""))),
+        ("gzip", "byte skip: -1\n", gzip(&behind(&[7; 300_000], b""))),
+        ("gzip", "line skip: 1\nbyte skip: -4\n", [b"one\n", &gzip(&behind(b"abc", b"xyz"))[..]].concat()),
+    ] {
+        let image = nrrd_at(encoding, skips, &bytes).unwrap_or_else(|e| panic!("{skips:?}: {e}"));
+        is_plain(&image);
+        assert_eq!(image.warnings, [], "{encoding} {skips:?}");
+    }
+    for (encoding, skips, bytes, expected) in [
+        ("raw", "byte skip: -1\n", &voxels[1..], "6 bytes of voxels but there are 5"),
+        ("raw", "byte skip: -2\n", &voxels[..], "byte skip"),
+        ("raw", "byte skip: 1e3\n", &voxels[..], "byte skip"),
+        ("raw", "byte skip: 1\n", &voxels[..], "6 bytes of voxels but there are 5"),
+        ("raw", "byte skip: 9223372036854775807\n", &voxels[..], "there are 0"),
+        ("raw", "line skip: 1\n", &voxels[..], "line skip"),
+        ("raw", "line skip: -1\n", &voxels[..], "line skip"),
+        ("gzip", "byte skip: -1\n", &gzip(&voxels[1..])[..], "there are 5"),
+        ("gzip", "byte skip: 30\n", &gzip(&voxels)[..], "within the 30 bytes"),
+    ] {
+        let error = nrrd_at(encoding, skips, bytes).unwrap_err();
+        assert!(error.contains("a.nrrd") && error.contains(expected), "{skips:?}: {error}");
+    }
+
+    let meta_at = |size: &str, bytes: &[u8]| {
+        let header = META.replace("DimSize", &format!("HeaderSize = {size}\nDimSize"));
+        metaimage::read(Folder::new().file("a.mha", &[header.as_bytes(), bytes].concat()))
+            .map_err(|e| e.to_string())
+    };
+    let header = META.len() + "HeaderSize = 300\n".len();
+    let position = (header + 3).to_string();
+    for (size, bytes) in [("-1", behind(b"abc", b"")), (position.as_str(), behind(b"abc", b""))] {
+        let image = meta_at(size, &bytes).unwrap_or_else(|e| panic!("{size}: {e}"));
+        is_plain(&image);
+        assert_eq!(image.warnings, []);
+    }
+    for size in ["5", "-2", "many"] {
+        let error = meta_at(size, &voxels).unwrap_err();
+        assert!(error.contains("a.mha: HeaderSize"), "{size}: {error}");
+    }
+}
+
+#[test]
 fn nrrd_without_a_space_has_its_origin_in_the_axis_mins() {
     let text = |more: &str| {
         format!("NRRD0004\ntype: uchar\ndimension: 3\nsizes: 3 2 1\nencoding: raw\nspacings: 1 2 4\n{more}\n")
@@ -409,5 +467,20 @@ fn random_headers_are_read_as_the_reference_reads_them() {
             lossy || (checksum - want).abs() <= 1e-9 * want.abs().max(1.0),
             "{name}: {checksum} for {want}"
         );
+    }
+}
+
+#[test]
+fn spacing_files_that_are_no_json_are_shown_as_they_are() {
+    let folder = Folder::new();
+    let path = folder.file("a_0000.tif", b"");
+    for (text, found) in [
+        ("{\"spacing\": [NaN, 1, 1]}", "{\"spacing\": [NaN, 1, 1]}"),
+        ("{\"spacing\": [1, 1]}", "is [1,1]"),
+        ("{}", "is missing"),
+    ] {
+        folder.file("a.json", text.as_bytes());
+        let error = tiff3d::read(&path, Naming::Channel).unwrap_err().to_string();
+        assert!(error.contains("a.json: spacing") && error.contains(found), "{error}");
     }
 }

@@ -229,6 +229,11 @@ def metaimage(rng, path):
     end = str(rng.choice(["\n", "\n", "\r\n"]))
     text = "".join(f"{key}{separator}{value}{end}" + (end if rng.random() < 0.03 else "") for key, value in fields[:-1])
     text += f"{fields[-1][0]}{separator}{fields[-1][1]}\n"
+    if not packed and rng.random() < 0.2:  # voxels at the end of the file, or at a position in it
+        data = rng.bytes(int(rng.integers(9))) + data
+        length = len(text) + len(f"HeaderSize{separator}000000{end}")
+        size = -1 if rng.random() < 0.5 else length + len(data) - len(voxels)
+        text = f"HeaderSize{separator}{size:06}{end}" + text
     path.write_bytes(text.encode() + data)
 
 
@@ -303,7 +308,19 @@ def nrrd(rng, path):
     if rng.random() < 0.02:
         lines.append("Segment1_Extent:=" + "0 " * 40000)
     end = "\n" if rng.random() < 0.8 else "\r\n"
-    data = gzip.compress(voxels) if encoding != "raw" else voxels
+    before = b"".join(rng.bytes(int(rng.integers(9))).translate(None, b"\r\n") + end.encode() for _ in range(rng.integers(3)))
+    skipped, behind = rng.bytes(int(rng.integers(40))), b""
+    if rng.random() < 0.6:
+        before = skipped = b""
+    elif rng.random() < 0.5:
+        lines.append(f"{rng.choice(['byte skip', 'byteskip'])}: {len(skipped)}")
+    else:
+        behind = rng.bytes(int(rng.integers(5))) if encoding != "raw" and rng.random() < 0.5 else b""
+        lines.append(f"{rng.choice(['byte skip', 'byteskip'])}: {-1 - len(behind)}")
+    if before:
+        lines.append(f"line skip: {before.count(10)}")
+    voxels = skipped + voxels + behind
+    data = before + (gzip.compress(voxels) if encoding != "raw" else voxels)
     path.write_bytes((end.join(lines) + end + end).encode() + data)
 
 

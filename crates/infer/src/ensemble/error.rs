@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::memory::MemoryLimitError;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 
 /// Why predictions cannot be averaged.
@@ -45,6 +47,9 @@ pub enum EnsembleError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A case does not fit into the memory that may be used.
+    #[error(transparent)]
+    Memory(#[from] MemoryLimitError),
     /// Some cases failed; all of them are named, the others are done.
     #[error("{} of {total} cases failed:\n{}", .faults.len(), .faults.join("\n"))]
     Cases {
@@ -55,5 +60,5 @@ pub enum EnsembleError {
     },
     /// The user asked to stop.
     #[error("interrupted before all cases were done")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }

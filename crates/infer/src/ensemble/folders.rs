@@ -6,18 +6,21 @@ use std::path::{Path, PathBuf};
 use super::error::EnsembleError;
 use super::merge::{MergeJob, Merger};
 use nnunet_base::Ctx;
+use nnunet_base::workers::Workers;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::prediction_folder::PredictionFolder;
 
 /// Averages the probabilities of the same cases in `folders` and writes the segmentations to `output`, with
-/// the dataset.json and plans.json of the first folder. Returns the number of cases.
+/// the dataset.json and plans.json of the first folder. Returns the number of cases. `max_ram` bytes are what the cases worked on at
+/// once may need; if absent it is half of what is available.
 ///
 /// # Errors
-/// Folders without probabilities or with different cases; what [`Merger::merge_all`] reports.
+/// Folders without probabilities or with different cases; a case that does not fit into the memory; what [`Merger::merge_all`] reports.
 pub fn ensemble_folders(
     folders: &[PathBuf],
     output: &Path,
     save_probabilities: bool,
+    max_ram: Option<u64>,
     ctx: Ctx<'_>,
 ) -> Result<usize, EnsembleError> {
     let Some(first) = folders.first() else { return Ok(0) };
@@ -36,8 +39,6 @@ pub fn ensemble_folders(
         .collect();
     let member = PredictionFolder::open(first, None, None)?;
     let io = |source| EnsembleError::Io { path: output.to_owned(), source };
-    std::fs::create_dir_all(output).map_err(io)?;
-    member.write_companions(output).map_err(io)?;
     let merger = Merger {
         labels: &member.labels,
         reader: member.reader,
@@ -45,7 +46,10 @@ pub fn ensemble_folders(
         output,
         save_probabilities,
     };
-    merger.merge_all(&jobs, ctx)?;
+    let workers = Workers::plan(&merger.needs(&jobs), None, max_ram, ctx.progress)?;
+    std::fs::create_dir_all(output).map_err(io)?;
+    member.write_companions(output).map_err(io)?;
+    merger.merge_all(&jobs, &workers, ctx)?;
     Ok(jobs.len())
 }
 

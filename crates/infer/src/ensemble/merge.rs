@@ -1,18 +1,19 @@
 //! The mean of one case's probabilities, and the segmentation it means.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nnunet_pyformats::pickle::Value;
 use nnunet_pyformats::pickle::{read_pickle_file, write_pickle_file};
 use nnunet_volume::{ChannelVolume, Volume};
-use rayon::prelude::*;
 
 use super::error::EnsembleError;
 use crate::predict::write_probabilities;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
-use nnunet_base::progress::Event;
+use nnunet_base::progress::{Event, Interrupted};
+use nnunet_base::workers::Workers;
 use nnunet_data::dataset::{ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::preprocess::Properties;
 use nnunet_pyformats::npz::{Npz, Probabilities};
@@ -45,29 +46,42 @@ pub struct Merger<'a> {
 }
 
 impl Merger<'_> {
-    /// Merges all cases, several at a time.
+    /// Name of each case, and bytes that it needs at most.
+    pub fn needs<'b>(&self, jobs: &'b [MergeJob]) -> Vec<(&'b str, u64)> {
+        jobs.iter().map(|job| (job.identifier.as_str(), self.need(job))).collect()
+    }
+
+    fn need(&self, job: &MergeJob) -> u64 {
+        let shape_of = |path: &PathBuf| Some(Npz::open(path).ok()?.probabilities(path).ok()?.shape);
+        // A case that cannot be read needs nothing.
+        let Some(shape) = job.probabilities.first().and_then(shape_of) else { return 0 };
+        let voxels = shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64));
+        // The labels (2), as they are written (2), and the largest probability (4); the means (4 for each class).
+        let kept = if self.save_probabilities { 4 * self.labels.num_segmentation_heads() as u64 } else { 0 };
+        voxels.saturating_mul(8 + kept)
+    }
+
+    /// Merges all cases, several at a time: `workers` were planned for what they [need](Self::needs).
     ///
     /// # Errors
     /// Cases that cannot be read or written (all are named, the others are done); interrupted.
-    pub fn merge_all(&self, jobs: &[MergeJob], ctx: Ctx<'_>) -> Result<(), EnsembleError> {
+    pub fn merge_all(&self, jobs: &[MergeJob], workers: &Workers, ctx: Ctx<'_>) -> Result<(), EnsembleError> {
         ctx.event(Event::Started { stage: "ensemble", total: jobs.len() as u64 });
         let done = AtomicU64::new(0);
-        let results: Vec<Option<Result<(), String>>> = jobs
-            .par_iter()
-            .map(|job| {
-                if ctx.is_cancelled() {
-                    return None;
-                }
-                let result = named_case(&job.identifier, || self.merge(job));
-                let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-                ctx.event(Event::Advanced { done, detail: &job.identifier });
-                Some(result)
-            })
-            .collect();
+        let results: Vec<OnceLock<Result<(), String>>> = jobs.iter().map(|_| OnceLock::new()).collect();
+        let work = |number: usize| {
+            let job = &jobs[number];
+            let result = named_case(&job.identifier, || self.merge(job));
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            ctx.event(Event::Advanced { done, detail: &job.identifier });
+            // Each number is worked on once.
+            let _ = results[number].set(result);
+        };
+        workers.run(work, ctx.cancel);
         ctx.event(Event::Finished);
         let mut faults = Vec::new();
         for result in results {
-            faults.extend(result.ok_or(EnsembleError::Interrupted)?.err());
+            faults.extend(result.into_inner().ok_or(Interrupted)?.err());
         }
         if faults.is_empty() { Ok(()) } else { Err(EnsembleError::Cases { faults, total: jobs.len() }) }
     }

@@ -1,12 +1,15 @@
-//! What training and prediction share: the network that a configuration describes, what a trainer's name
-//! stands for, and how a model's folder is named.
+//! What training and prediction share: the network that a configuration and a recipe describe, and how a model's folder is
+//! named.
 
 mod name;
-mod recipe;
+mod network;
+mod spec;
 
 pub use name::ModelName;
 pub(crate) use name::models_in;
-pub use recipe::{Recipe, UnknownTrainer};
+pub use network::with_network;
+pub use nnunet_recipe::{Recipe, UnknownTrainer};
+pub use spec::ModelSpec;
 
 use nnunet_graph::{Graph, NetworkError};
 

@@ -9,7 +9,7 @@ use zip::ZipArchive;
 
 use super::error::StoreError;
 use crate::model::ModelName;
-use nnunet_base::progress::Cancel;
+use nnunet_base::progress::{Cancel, Interrupted};
 use nnunet_data::dataset::DatasetName;
 
 /// Unpacked, an archive may have this many times its own size...
@@ -145,7 +145,7 @@ impl ModelArchive {
             let mut file = File::create_new(&target).map_err(failed())?;
             loop {
                 if cancel.is_cancelled() {
-                    return Err(StoreError::Interrupted);
+                    return Err(Interrupted.into());
                 }
                 let n = source.read(&mut buffer).map_err(|error| damaged(error.to_string()))?;
                 if n == 0 {

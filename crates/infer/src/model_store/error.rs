@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 
 /// Why a model cannot be packed, installed or listed.
@@ -79,7 +80,7 @@ pub enum StoreError {
     Dataset(#[from] DatasetError),
     /// The user asked to stop.
     #[error("interrupted; nothing was changed")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 impl StoreError {

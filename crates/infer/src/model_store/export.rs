@@ -11,7 +11,7 @@ use super::error::StoreError;
 use crate::model::{ModelName, models_in};
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic_with;
-use nnunet_base::progress::{Cancel, Event};
+use nnunet_base::progress::{Cancel, Event, Interrupted};
 use nnunet_data::dataset::DatasetName;
 use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::dataset::splits::Fold;
@@ -199,7 +199,7 @@ fn pack(files: &[PathBuf], results: &Path, output: &Path, ctx: Ctx<'_>) -> Resul
     });
     ctx.event(Event::Finished);
     if ctx.is_cancelled() {
-        return Err(StoreError::Interrupted);
+        return Err(Interrupted.into());
     }
     result.map_err(StoreError::io(output))?;
     Ok(names)
@@ -218,7 +218,7 @@ fn add_file<W: Write + io::Seek>(
     let mut buffer = vec![0u8; 1 << 18];
     loop {
         if cancel.is_cancelled() {
-            return Err(io::Error::other("interrupted"));
+            return Err(io::Error::other(Interrupted));
         }
         match source.read(&mut buffer)? {
             0 => return Ok(()),

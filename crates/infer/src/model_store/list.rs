@@ -46,6 +46,12 @@ pub fn installed_models(results: &Path) -> Result<Vec<InstalledModel>, StoreErro
             let Some(name) = ModelName::parse(&folder) else { continue };
             let model = results.join(dataset.as_str()).join(&folder);
             let (folds, checkpoint_bytes) = checkpoints(&model)?;
+            // A training that has not begun, or did not get that far: no model yet.
+            if folds.is_empty()
+                && !["plans.json", "dataset.json"].iter().any(|name| model.join(name).exists())
+            {
+                continue;
+            }
             let about = facts(&model, &name.configuration);
             models.push(InstalledModel { dataset: dataset.clone(), name, folds, checkpoint_bytes, about });
         }

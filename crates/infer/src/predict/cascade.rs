@@ -6,13 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use super::error::PredictError;
-use super::model_folder::Model;
-use crate::model::previous_stage_labels;
+use super::memory::voxels;
+use super::pipeline::CaseSize;
+use crate::model::ModelSpec;
 use nnunet_base::progress::Progress;
 use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::plan::transposed;
 use nnunet_data::preprocess::{
-    PreprocessedCase, Preprocessor, RawCase, append_one_hot, read_case, read_labels_of_case,
+    PreprocessedCase, Preprocessor, RawCase, append_one_hot, memory_of_case, read_case, read_labels_of_case,
+    warn_of_undeclared,
 };
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
@@ -27,7 +29,7 @@ pub fn previous_stage_model(model: &Path, previous: &str) -> Option<PathBuf> {
 
 /// Reads and preprocesses cases for a model, in a cascade with the previous stage's segmentation.
 pub(super) struct CaseReader<'a> {
-    model: &'a Model,
+    spec: &'a ModelSpec,
     reader: ImageReader,
     preprocessor: Preprocessor<'a>,
     previous_stage: Option<&'a Path>,
@@ -36,19 +38,19 @@ pub(super) struct CaseReader<'a> {
 }
 
 impl<'a> CaseReader<'a> {
-    /// A reader of cases for `model`; `locate_classes` adds to the properties of a cascade's cases where the previous
+    /// A reader of cases for `spec`; `locate_classes` adds to the properties of a cascade's cases where the previous
     /// stage's segmentation has its classes, as those beside saved probabilities have it.
     ///
     /// # Errors
     /// Plans that ask for something unknown; a cascade without `previous_stage`, the folder of its
     /// segmentations, or such a folder where there is no cascade.
     pub(super) fn new(
-        model: &'a Model,
+        spec: &'a ModelSpec,
         previous_stage: Option<&'a Path>,
         locate_classes: bool,
     ) -> Result<Self, PredictError> {
-        let name = &model.configuration.name;
-        match (&model.configuration.previous_stage, previous_stage) {
+        let name = &spec.configuration.name;
+        match (&spec.configuration.previous_stage, previous_stage) {
             (Some(previous), None) => {
                 return Err(PredictError::NoPreviousStage {
                     configuration: name.clone(),
@@ -63,17 +65,15 @@ impl<'a> CaseReader<'a> {
             }
             _ => {}
         }
-        Ok(Self { previous_stage, locate_classes, ..Self::of_single_cases(model)? })
+        Ok(Self { previous_stage, locate_classes, ..Self::of_single_cases(spec)? })
     }
 
     /// A reader for cases that bring the previous stage's segmentation themselves, if they need one.
-    pub(super) fn of_single_cases(model: &'a Model) -> Result<Self, PredictError> {
-        let name = Some(model.plans.image_reader_writer());
-        let place = model.folder.join("plans.json");
+    pub(super) fn of_single_cases(spec: &'a ModelSpec) -> Result<Self, PredictError> {
         Ok(Self {
-            model,
-            reader: ImageReader::new(name, &model.dataset.file_ending, &place)?,
-            preprocessor: Preprocessor::new(&model.plans, &model.configuration)?,
+            spec,
+            reader: spec.image_reader()?,
+            preprocessor: Preprocessor::new(&spec.plans, &spec.configuration)?,
             previous_stage: None,
             locate_classes: false,
         })
@@ -101,7 +101,7 @@ impl<'a> CaseReader<'a> {
         }
         Err(PredictError::PreviousStageCases {
             folder: folder.to_owned(),
-            ending: self.model.dataset.file_ending.clone(),
+            ending: self.spec.file_ending().to_owned(),
             missing: missing.len(),
             names,
         })
@@ -116,36 +116,35 @@ impl<'a> CaseReader<'a> {
         let mut raw = read_case(self.reader, case, progress)?;
         if let Some(folder) = self.previous_stage {
             let path = self.segmentation_of(folder, &case.identifier);
-            raw.segmentation = Some(read_labels_of_case(self.reader, &path, case, &raw, progress)?);
+            let segmentation = read_labels_of_case(self.reader, &path, case, &raw, progress)?;
+            warn_of_undeclared(&path, &segmentation, &self.spec.labels, progress);
+            raw.segmentation = Some(segmentation);
         }
         self.prepare(raw).map_err(|error| error.naming(&case.images))
     }
 
     /// The same as [`read`](Self::read) for a case in memory.
     pub(super) fn prepare(&self, raw: RawCase) -> Result<PreprocessedCase, PredictError> {
-        let mut prepared = self.preprocessor.run(raw, self.locate_classes.then_some(&self.model.labels))?;
+        let mut prepared = self.preprocessor.run(raw, self.locate_classes.then_some(&self.spec.labels))?;
         if let Some(segmentation) = prepared.segmentation.take() {
-            let labels = previous_stage_labels(&self.model.labels)?;
+            let labels = self.spec.previous_stage_labels()?;
             prepared.data = append_one_hot(prepared.data, segmentation.data(), &labels);
         }
         Ok(prepared)
     }
 
-    /// Shape of an image of `shape` and `spacing` (z, y, x) with its axes transposed, and that of its preprocessed
-    /// version if nothing is cropped.
-    pub(super) fn shapes(
-        &self,
-        shape: [usize; 3],
-        spacing: [f64; 3],
-    ) -> Result<([usize; 3], [usize; 3]), PredictError> {
-        let order = self.model.plans.transpose_forward();
-        let shape = transposed(shape, order);
-        let on_network = self.preprocessor.output_shape(shape, transposed(spacing, order))?;
-        Ok((shape, on_network))
+    /// How large an image of `shape` and `spacing` (z, y, x) is with its axes transposed, if nothing is cropped.
+    pub(super) fn size(&self, shape: [usize; 3], spacing: [f64; 3]) -> Result<CaseSize, PredictError> {
+        let order = self.spec.plans.transpose_forward();
+        let image = transposed(shape, order);
+        let on_network = self.preprocessor.output_shape(image, transposed(spacing, order))?;
+        let channels = self.spec.input_channels() as u64;
+        let preparation = memory_of_case(channels, voxels(image), voxels(on_network));
+        Ok(CaseSize { image, on_network, next_stages: Vec::new(), preparation })
     }
 
     fn segmentation_of(&self, folder: &Path, case: &str) -> PathBuf {
-        folder.join(format!("{case}{}", self.model.dataset.file_ending))
+        folder.join(format!("{case}{}", self.spec.file_ending()))
     }
 }
 

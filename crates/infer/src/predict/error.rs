@@ -4,12 +4,14 @@ use std::path::PathBuf;
 
 use nnunet_checkpoint::CheckpointError;
 use nnunet_graph::NetworkError;
+use nnunet_recipe::{NetworkOverrideError, RecipeError};
 use nnunet_volume::VolumeError;
 
 use super::export::ExportError;
 use super::sliding_window::SlidingWindowError;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::one_case::Panicked;
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
@@ -63,13 +65,31 @@ pub enum PredictError {
         /// What is there.
         there: String,
     },
-    /// The weights of a checkpoint are not those of the network that the plans describe.
-    #[error("{path}: the weights do not fit the network of plans.json: {source}", path = path.display())]
+    /// The weights of a checkpoint are not those of the network that the plans and the recipe describe.
+    #[error("{path}: the weights do not fit the network of plans.json{remark}: {source}", path = path.display())]
     Weights {
         /// The checkpoint.
         path: PathBuf,
+        /// What may be the reason; empty or `(...)`.
+        remark: String,
         /// Which tensors.
         source: NetworkError,
+    },
+    /// The recipe that a checkpoint was trained by cannot be read.
+    #[error("{path}: the recipe in the checkpoint: {source}", path = path.display())]
+    Recipe {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RecipeError,
+    },
+    /// The recipe changes the network in a way that does not fit the plans.
+    #[error("{path}: {source}", path = path.display())]
+    NetworkOverride {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What does not fit.
+        source: NetworkOverrideError,
     },
     /// The weights of the model have gone to another predictor.
     #[error("the model has no weights; load it again from its folder")]
@@ -163,7 +183,7 @@ pub enum PredictError {
     },
     /// The user asked to stop.
     #[error("interrupted; predictions that are complete stay")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 impl PredictError {
@@ -179,7 +199,7 @@ impl PredictError {
 impl From<SlidingWindowError> for PredictError {
     fn from(error: SlidingWindowError) -> Self {
         match error {
-            SlidingWindowError::Interrupted => Self::Interrupted,
+            SlidingWindowError::Interrupted(source) => Self::Interrupted(source),
             SlidingWindowError::Export(error) => Self::Export(error),
             other => Self::Window(other),
         }

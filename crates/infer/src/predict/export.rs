@@ -16,16 +16,14 @@ use nnunet_volume::{ChannelVolume, Volume, VolumeError};
 use rayon::prelude::*;
 
 use super::slab_stream::{Collected, SlabStream, round_to_half};
-use nnunet_data::dataset::LabelManager;
-use nnunet_data::plan::{Configuration, PlanError, Plans};
+use crate::model::ModelSpec;
+use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::{Properties, transpose};
 
-/// Brings predictions of one configuration back to the grid of their images.
+/// Brings predictions of a network back to the grid of their images.
 #[derive(Debug, Clone, Copy)]
 pub struct Exporter<'a> {
-    plans: &'a Plans,
-    configuration: &'a Configuration,
-    labels: &'a LabelManager,
+    spec: &'a ModelSpec,
 }
 
 /// Why a prediction could not be brought back.
@@ -73,14 +71,9 @@ pub enum ExportError {
 }
 
 impl<'a> Exporter<'a> {
-    /// An exporter for the given plans.
-    pub fn new(plans: &'a Plans, configuration: &'a Configuration, labels: &'a LabelManager) -> Self {
-        Self { plans, configuration, labels }
-    }
-
-    /// Name of the reader that the plans were made with: it writes the segmentations.
-    pub(super) fn image_reader_writer(&self) -> &'a str {
-        self.plans.image_reader_writer()
+    /// An exporter for predictions of `spec`.
+    pub fn new(spec: &'a ModelSpec) -> Self {
+        Self { spec }
     }
 
     /// The segmentation (z, y, x) on the original grid for `logits` (heads, z, y, x) on the network's.
@@ -121,14 +114,24 @@ impl<'a> Exporter<'a> {
         properties: &Properties,
         shape: [usize; 3],
     ) -> Result<Volume<u16>, ExportError> {
+        let mut labels = self.labels_for_next_stage(logits.shape(), properties, shape)?;
+        labels.push(logits)?;
+        labels.finish_on_grid()
+    }
+
+    /// The same for logits that arrive slice by slice on a network's grid of shape `from` (z, y, x).
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn labels_for_next_stage(
+        &self,
+        from: [usize; 3],
+        properties: &Properties,
+        shape: [usize; 3],
+    ) -> Result<LabelsOfSlices<'a>, ExportError> {
         // As in the reference, only the network's own spacing says whether an axis is treated separately.
         let spacing = self.way_back(properties).from;
-        let grid = Grid { shape, from: spacing, to: spacing };
-        let mut labels = LabelsOfSlices::new(*self, logits.shape(), grid)?;
-        labels.push(logits)?;
-        let mut segmentation = Volume::filled(shape, 0u16);
-        segmentation.data_mut().copy_from_slice(&labels.labels()?);
-        Ok(segmentation)
+        LabelsOfSlices::new(*self, from, Grid { shape, from: spacing, to: spacing })
     }
 
     /// The segmentation and the probabilities (heads, z, y, x), both on the original grid. Outside of
@@ -148,7 +151,7 @@ impl<'a> Exporter<'a> {
         let mut probabilities =
             ChannelVolume::filled(logits.channels(), properties.bbox_used_for_cropping.shape(), 0.0f32);
         let visit = |start: usize, slab: &mut ChannelVolume<f32>| {
-            if self.labels.has_regions() {
+            if self.spec.labels.has_regions() {
                 slab.data_mut().par_iter_mut().for_each(|v| *v = 1.0 / (1.0 + (-*v).exp()));
             } else {
                 softmax(slab);
@@ -167,27 +170,27 @@ impl<'a> Exporter<'a> {
     }
 
     fn check_heads(&self, logits: &ChannelVolume<f16>) -> Result<(), ExportError> {
-        let (found, expected) = (logits.channels(), self.labels.num_segmentation_heads());
+        let (found, expected) = (logits.channels(), self.spec.labels.num_segmentation_heads());
         if found == expected { Ok(()) } else { Err(ExportError::Heads { found, expected }) }
     }
 
     /// The cropped grid of the image.
     fn way_back(&self, properties: &Properties) -> Grid {
-        let spacing = self.plans.transpose_forward().map(|axis| properties.spacing[axis]);
+        let spacing = self.spec.plans.transpose_forward().map(|axis| properties.spacing[axis]);
         Grid {
             shape: properties.shape_after_cropping_and_before_resampling,
-            from: self.configuration.target_spacing_zyx(spacing),
+            from: self.spec.configuration.target_spacing_zyx(spacing),
             to: spacing,
         }
     }
 
     /// How logits on a network's grid of shape `from` come to `grid`.
     fn resampling(&self, from: [usize; 3], grid: Grid) -> Result<Resampled, ExportError> {
-        let Some(method) = self.configuration.resampling_probabilities.method()? else {
+        let Some(method) = self.spec.configuration.resampling_probabilities.method()? else {
             if from != grid.shape {
                 return Err(ExportError::GridKept {
-                    plans: self.plans.plans_name().to_owned(),
-                    configuration: self.configuration.name.clone(),
+                    plans: self.spec.plans.plans_name().to_owned(),
+                    configuration: self.spec.configuration.name.clone(),
                     from,
                     to: grid.shape,
                 });
@@ -220,8 +223,8 @@ impl<'a> Exporter<'a> {
     /// Labels of the voxels of a slab.
     fn decide(&self, slab: &ChannelVolume<f32>, scores: Scores, labels: &mut [u16]) {
         const SPAN: usize = 1 << 14;
-        let regions = self.labels.has_regions();
-        let order = self.labels.regions_class_order();
+        let regions = self.spec.labels.has_regions();
+        let order = self.spec.labels.regions_class_order();
         let threshold = scores.threshold();
         labels.par_chunks_mut(SPAN).enumerate().for_each(|(i, labels)| {
             let span = i * SPAN..i * SPAN + labels.len();
@@ -258,7 +261,7 @@ impl<'a> Exporter<'a> {
         let mut image = Volume::filled(shape, 0u16);
         fill_box(image.data_mut(), &cropped, properties);
         drop(cropped);
-        let backward = self.plans.transpose_backward();
+        let backward = self.spec.plans.transpose_backward();
         if backward == [0, 1, 2] {
             return image;
         }
@@ -272,12 +275,12 @@ impl<'a> Exporter<'a> {
         properties: &Properties,
     ) -> ChannelVolume<f32> {
         let shape = properties.shape_before_cropping;
-        let backward = self.plans.transpose_backward();
+        let backward = self.spec.plans.transpose_backward();
         let mut restored =
             ChannelVolume::filled(cropped.channels(), backward.map(|axis| shape[axis]), 0.0f32);
         let mut image = vec![0.0f32; shape.iter().product()];
         for c in 0..cropped.channels() {
-            let outside = if c == 0 && !self.labels.has_regions() { 1.0 } else { 0.0 };
+            let outside = if c == 0 && !self.spec.labels.has_regions() { 1.0 } else { 0.0 };
             image.fill(outside);
             fill_box(&mut image, cropped.channel(c), properties);
             restored.channel_mut(c).copy_from_slice(&transpose(&image, shape, backward));
@@ -348,6 +351,18 @@ impl<'a> LabelsOfSlices<'a> {
         let exporter = self.exporter;
         let labels = self.labels()?;
         Ok(exporter.restore(labels, properties))
+    }
+
+    /// The segmentation (z, y, x) on the grid that the slices were resampled to, as a cascade's next stage takes it.
+    /// Every slice must have arrived.
+    ///
+    /// # Errors
+    /// See [`ExportError`].
+    pub fn finish_on_grid(self) -> Result<Volume<u16>, ExportError> {
+        let shape = self.grid.shape;
+        let mut segmentation = Volume::filled(shape, 0u16);
+        segmentation.data_mut().copy_from_slice(&self.labels()?);
+        Ok(segmentation)
     }
 
     /// The labels of the grid.

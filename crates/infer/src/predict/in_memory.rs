@@ -1,6 +1,7 @@
 //! Single cases, as a program calls that keeps a model loaded: an image in memory, or the files of a case.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nnunet_graph::backend::Backend;
 use nnunet_volume::Volume;
@@ -9,19 +10,22 @@ use super::cascade::CaseReader;
 use super::error::PredictError;
 use super::memory;
 use super::model_folder::Model;
+use super::pipeline::CaseSize;
 use super::predictor::{Predictor, WindowOptions};
 use nnunet_base::Ctx;
 use nnunet_base::progress::Event;
 use nnunet_data::dataset::cases::case_of_files;
+use nnunet_data::dataset::warn_of_missing_spacing_files;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
 
-impl Predictor {
+impl Predictor<'_> {
     /// Loads all folds of the model in `folder` with their final checkpoints, to run on `backend`.
     ///
     /// # Errors
     /// Missing or damaged files, or weights that do not fit the plans.
     pub fn open(folder: &Path, backend: &dyn Backend, options: WindowOptions) -> Result<Self, PredictError> {
-        Self::new(Model::load(folder, &[], "checkpoint_final.pth")?, backend, options)
+        let Model { spec, weights, .. } = Model::load(folder, &[], "checkpoint_final.pth")?;
+        Self::new(spec, weights, backend, options)
     }
 
     /// Segments an image in memory; the labels (z, y, x) lie on its grid. In a cascade `case` has the
@@ -31,17 +35,23 @@ impl Predictor {
     /// An image that does not fit the model, or a raised `cancel` ([`PredictError::Interrupted`]).
     pub fn predict_image(&mut self, case: RawCase, ctx: Ctx<'_>) -> Result<Volume<u16>, PredictError> {
         let stage = format!("predict {}", case.identifier);
-        let model = self.model().clone();
-        let previous = &model.configuration.previous_stage;
+        let spec = Arc::clone(self.spec());
+        let previous = &spec.configuration.previous_stage;
         if let (Some(previous), None) = (previous, &case.segmentation) {
-            let configuration = model.configuration.name.clone();
+            let configuration = spec.configuration.name.clone();
             return Err(PredictError::NoPreviousStage { configuration, previous: previous.clone() });
         }
         // A segmentation says nothing to a model of a single stage.
         let segmentation = case.segmentation.filter(|_| previous.is_some());
-        let prepared = CaseReader::of_single_cases(&model)?.prepare(RawCase { segmentation, ..case })?;
+        let prepared = CaseReader::of_single_cases(&spec)?.prepare(RawCase { segmentation, ..case })?;
         let PreprocessedCase { data, properties, .. } = prepared;
-        let need = self.memory(properties.shape_before_cropping, data.shape(), false)?;
+        let size = CaseSize {
+            image: properties.shape_before_cropping,
+            on_network: data.shape(),
+            next_stages: Vec::new(),
+            preparation: 0,
+        };
+        let need = self.memory(&size, false)?;
         memory::check(self, &need, None)?;
         let total = self.passes(data.shape()) as u64;
         ctx.event(Event::Started { stage: &stage, total });
@@ -65,9 +75,11 @@ impl Predictor {
         output: &Path,
         ctx: Ctx<'_>,
     ) -> Result<(), PredictError> {
-        let model = self.model().clone();
-        let reader = CaseReader::of_single_cases(&model)?.reader();
-        let case = read_case(reader, &case_of_files(images, &model.dataset)?, ctx.progress)?;
+        let spec = Arc::clone(self.spec());
+        let reader = CaseReader::of_single_cases(&spec)?.reader();
+        let case = case_of_files(images, &spec.dataset)?;
+        warn_of_missing_spacing_files(reader, [&case], ctx.progress);
+        let case = read_case(reader, &case, ctx.progress)?;
         let geometry = case.geometry;
         let labels = self.predict_image(case, ctx).map_err(|error| error.naming(images))?;
         Ok(reader.write_labels(output, &labels, &geometry)?)

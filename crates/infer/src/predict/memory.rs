@@ -2,16 +2,13 @@
 
 use nnunet_graph::backend::MemoryEstimate;
 
-use super::cascade::CaseReader;
 use super::error::PredictError;
+use super::pipeline::{CaseSize, Cases, Pipeline, TooLarge};
 use super::predictor::Predictor;
-use super::run::PredictRequest;
 use super::slab_stream::SlabStream;
 use super::sliding_window::Networks;
+use nnunet_base::Ctx;
 use nnunet_base::memory::{MemoryLimit, MemoryLimitError, gigabytes};
-use nnunet_base::progress::{Event, Progress};
-use nnunet_data::dataset::Case;
-use nnunet_data::preprocess::memory_of_case;
 
 /// Bytes of the program itself.
 const PROGRAM: u64 = 16 << 20;
@@ -45,34 +42,28 @@ impl MemoryNeed {
     }
 }
 
-impl Predictor {
+impl Predictor<'_> {
     /// Memory of one pass of the network over a tile (with all that go through it together).
     ///
     /// # Errors
     /// When the network does not take the tiles.
     pub fn memory_of_pass(&self) -> Result<MemoryEstimate, PredictError> {
         let [z, y, x] = self.window.tile;
-        let shape = [self.window.batch, self.model.graph.input_channels(), z, y, x];
-        Ok(self.folds.session.memory(shape)?)
+        let shape = [self.window.batch, self.spec.input_channels(), z, y, x];
+        Ok(self.folds.session.get().memory(shape)?)
     }
 
-    /// What an image of `shape` needs whose preprocessed version has shape `on_network` (both z, y, x).
+    /// What a case needs.
     ///
     /// # Errors
     /// When the network does not take the tiles.
-    pub fn memory(
-        &self,
-        shape: [usize; 3],
-        on_network: [usize; 3],
-        save_probabilities: bool,
-    ) -> Result<MemoryNeed, PredictError> {
-        let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
+    pub fn memory(&self, case: &CaseSize, save_probabilities: bool) -> Result<MemoryNeed, PredictError> {
+        let (shape, on_network) = (case.image, case.on_network);
         let (before, after) = (voxels(shape), voxels(on_network));
-        let heads = self.model.labels.num_segmentation_heads();
-        let graph = &self.model.graph;
-        let channels = graph.input_channels();
+        let heads = self.spec.heads();
+        let channels = self.spec.input_channels();
         let pass = self.memory_of_pass()?;
-        let further_folds = (self.folds.count() - 1) * graph.parameter_count() * size_of::<f32>();
+        let further_folds = self.folds.waiting_bytes();
         let whole = 2 * heads as u64 * after;
         let logits = if self.folds_run_side_by_side(on_network) {
             self.window.memory(on_network, heads, self.folds.count())
@@ -80,9 +71,11 @@ impl Predictor {
             self.window.memory(on_network, heads, 1) + whole
         };
         let slab = SlabStream::memory(heads, shape[1] * shape[2]);
-        let labels = 2 * before + slab;
+        let of_next = |next: &[usize; 3]| 2 * voxels(*next) + SlabStream::memory(heads, next[1] * next[2]);
+        let next_stages: u64 = case.next_stages.iter().map(of_next).sum();
+        let labels = 2 * before + slab + next_stages;
         // Labels cropped, put back and transposed, and as the file has them.
-        let mut export = 6 * before;
+        let mut export = 6 * before + next_stages;
         let mut network = 4 * channels as u64 * after + logits + labels;
         if save_probabilities {
             network += whole;
@@ -90,11 +83,16 @@ impl Predictor {
         }
         Ok(MemoryNeed {
             loaded: PROGRAM + (pass.total() + further_folds) as u64,
-            preparation: memory_of_case(channels as u64, before, after),
+            preparation: case.preparation,
             network,
             export,
         })
     }
+}
+
+/// Voxels of a volume of `shape`.
+pub(super) fn voxels(shape: [usize; 3]) -> u64 {
+    shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64))
 }
 
 /// What to change when a case needs too much.
@@ -108,7 +106,7 @@ const REMEDY_OF_PASS: &str = "Check patch_size in the plans.json of the model. "
 /// # Errors
 /// It cannot be had.
 pub(super) fn check(
-    predictor: &Predictor,
+    predictor: &Predictor<'_>,
     need: &MemoryNeed,
     given: Option<u64>,
 ) -> Result<(), MemoryLimitError> {
@@ -121,7 +119,7 @@ pub(super) fn check(
 
 /// The error for cases that need too much, one of which is `need`; it says so where the network alone already does.
 fn too_much(
-    predictor: &Predictor,
+    predictor: &Predictor<'_>,
     need: &MemoryNeed,
     limit: &MemoryLimit,
     cases: String,
@@ -138,52 +136,54 @@ fn too_much(
     limit.error(needs, REMEDY_OF_PASS)
 }
 
-/// Says what the largest of `cases` needs, and whether cases may overlap: within the request's limit, or within what is available.
+/// Says what the largest of `cases` needs, and whether cases may overlap: within the pipeline's limit, or within what is
+/// available.
 ///
 /// # Errors
-/// Cases that need more than the limit, or without one more than the process can have, even alone; all are named.
+/// Cases that need more than the limit, or without one more than the process can have, even alone; all are named. None
+/// if they are to fail alone.
 pub(super) fn plan(
-    predictor: &Predictor,
-    reader: &CaseReader<'_>,
-    cases: &[&Case],
-    request: &PredictRequest,
-    progress: &dyn Progress,
+    predictor: &Predictor<'_>,
+    cases: &dyn Cases,
+    pipeline: &Pipeline,
+    ctx: Ctx<'_>,
 ) -> Result<bool, PredictError> {
-    plan_within(MemoryLimit::new(request.max_ram), predictor, reader, cases, request, progress)
+    plan_within(MemoryLimit::new(pipeline.max_ram), predictor, cases, pipeline, ctx)
 }
 
 /// [`plan`] for what is given or what the system says.
 fn plan_within(
     limit: MemoryLimit,
-    predictor: &Predictor,
-    reader: &CaseReader<'_>,
-    cases: &[&Case],
-    request: &PredictRequest,
-    progress: &dyn Progress,
+    predictor: &Predictor<'_>,
+    cases: &dyn Cases,
+    pipeline: &Pipeline,
+    ctx: Ctx<'_>,
 ) -> Result<bool, PredictError> {
     let mut largest: Option<(MemoryNeed, &str)> = None;
     let mut too_large: Vec<String> = Vec::new();
-    for case in cases {
+    for case in 0..cases.count() {
         // Files that are damaged fail when they are read, and by themselves.
-        let header = case.images.first().and_then(|path| reader.reader().read_header(path).ok());
-        let Some((_, shape, spacing)) = header else { continue };
-        let Ok((shape, on_network)) = reader.shapes(shape, spacing) else { continue };
-        let need = predictor.memory(shape, on_network, request.save_probabilities)?;
+        let Some(size) = cases.size(case) else { continue };
+        let identifier = cases.identifier(case);
+        let need = predictor.memory(&size, pipeline.save_probabilities)?;
         if limit.excludes(need.alone()) {
-            too_large.push(format!("{} needs {}", case.identifier, gigabytes(need.alone())));
+            if pipeline.too_large == TooLarge::FailsAlone {
+                continue;
+            }
+            too_large.push(format!("{identifier} needs {}", gigabytes(need.alone())));
         }
         if largest.is_none_or(|(other, _)| need.alone() > other.alone()) {
-            largest = Some((need, &case.identifier));
+            largest = Some((need, identifier));
         }
     }
-    let Some((need, case)) = largest else { return Ok(request.max_ram.is_none()) };
+    let Some((need, case)) = largest else { return Ok(pipeline.max_ram.is_none()) };
     if !too_large.is_empty() {
         return Err(too_much(predictor, &need, &limit, too_large.join(", ")).into());
     }
     // One case overlaps with nothing.
-    let overlapping = match cases.len() {
+    let overlapping = match cases.count() {
         1 => need.alone(),
-        _ => need.overlapping(request.preprocessing_threads, request.export_threads),
+        _ => need.overlapping(pipeline.reading_threads, pipeline.export_threads),
     };
     let within = limit.comfortable().filter(|within| overlapping > *within);
     let line = match within {
@@ -194,9 +194,9 @@ fn plan_within(
             gigabytes(within)
         ),
     };
-    progress.event(Event::Message(&line));
+    ctx.message(&line);
     if let Some(warning) = limit.warning(&format!("case {case}"), need.alone()) {
-        progress.event(Event::Warning(&warning));
+        ctx.warning(&warning);
     }
     Ok(within.is_none())
 }
@@ -211,7 +211,11 @@ mod tests {
 
     use super::*;
     use crate::predict::WindowOptions;
-    use nnunet_base::memory::Memory;
+    use crate::predict::cascade::CaseReader;
+    use crate::predict::run::RawCases;
+    use nnunet_base::memory::{LimitedBy, Memory};
+    use nnunet_base::progress::{Cancel, Event, Progress};
+    use nnunet_data::dataset::Case;
     use nnunet_data::dataset::cases::prediction_cases;
 
     struct Heard(Mutex<Vec<String>>);
@@ -230,33 +234,47 @@ mod tests {
         let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
         let cpu = CpuBackend::new(CpuOptions { threads: 1, ..CpuOptions::default() });
         let predictor = Predictor::open(&ball_model(), &cpu, WindowOptions::default()).unwrap();
-        let model = predictor.model().clone();
-        let reader = CaseReader::of_single_cases(&model).unwrap();
-        let cases = prediction_cases(&images, &model.dataset).unwrap();
+        let spec = predictor.spec().clone();
+        let reader = CaseReader::of_single_cases(&spec).unwrap();
+        let cases = prediction_cases(&images, &spec.dataset).unwrap();
         let cases: Vec<&Case> = cases.iter().collect();
-        let request = PredictRequest::new(&images, root.path());
-        let plan = |total: u64, available: u64| {
-            let limit = Memory { total: Some(total), available: Some(available), of_group: false };
+        let cases = RawCases { reader, cases };
+        let mut pipeline = Pipeline {
+            verb: "predict",
+            output: root.path().to_owned(),
+            save_probabilities: false,
+            reading_threads: 1,
+            export_threads: 1,
+            max_ram: None,
+            too_large: TooLarge::Refused,
+        };
+        let plan = |pipeline: &Pipeline, total: u64, available: u64| {
+            let limit =
+                Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
             let heard = Heard(Mutex::default());
-            let planned =
-                plan_within(MemoryLimit::Machine(limit), &predictor, &reader, &cases, &request, &heard);
+            let cancel = Cancel::new();
+            let ctx = Ctx::new(&heard, &cancel);
+            let planned = plan_within(MemoryLimit::Machine(limit), &predictor, &cases, pipeline, ctx);
             (planned.map_err(|error| error.to_string()), heard.0.into_inner().unwrap())
         };
-        let (overlap, heard) = plan(1 << 40, 1 << 40);
+        let (overlap, heard) = plan(&pipeline, 1 << 40, 1 << 40);
         assert!(overlap == Ok(true) && heard.len() == 1, "{heard:?}");
-        let (overlap, heard) = plan(1 << 40, 1 << 20);
+        let (overlap, heard) = plan(&pipeline, 1 << 40, 1 << 20);
         assert_eq!((overlap, heard.len()), (Ok(false), 2), "{heard:?}");
         assert!(heard[0].contains("one case after the other to stay within 1 MB"), "{heard:?}");
         assert!(heard[1].contains("are free now"), "{heard:?}");
         let loaded = PROGRAM + predictor.memory_of_pass().unwrap().total() as u64;
-        let (refused, heard) = plan(loaded, loaded);
+        let (refused, heard) = plan(&pipeline, loaded, loaded);
         let refused = refused.unwrap_err();
         assert!(
             refused.contains("of this machine: ball_000 needs") && refused.contains("ball_001 needs"),
             "{refused}"
         );
         assert!(heard.is_empty());
-        let refused = plan(loaded - 1, 0).0.unwrap_err();
+        let refused = plan(&pipeline, loaded - 1, 0).0.unwrap_err();
         assert!(refused.contains("the network takes") && refused.contains("patch_size"), "{refused}");
+        // Where cases are to fail alone, there is nothing to refuse beforehand.
+        pipeline.too_large = TooLarge::FailsAlone;
+        assert_eq!(plan(&pipeline, loaded, loaded).0, Ok(true));
     }
 }

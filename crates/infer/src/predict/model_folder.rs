@@ -5,47 +5,33 @@
 //! ```
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nnunet_checkpoint::Checkpoint;
 use nnunet_graph::{Graph, Parameters};
 use nnunet_pyformats::pickle::Value;
 
 use super::error::PredictError;
-use super::export::Exporter;
-use crate::model::{models_in, network_graph};
+use crate::model::{ModelSpec, models_in, with_network};
 use nnunet_base::spelling::closest;
+use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::splits::Fold;
-use nnunet_data::dataset::{DatasetJson, LabelManager};
-use nnunet_data::plan::{Configuration, Plans};
+use nnunet_data::plan::Plans;
+use nnunet_recipe::{Recipe, recipes};
 
-/// A model ready to predict: its configuration and the weights of its folds.
+/// A model as its folder has it.
 pub struct Model {
     /// Its folder.
     pub folder: PathBuf,
-    /// The plans it was trained with.
-    pub plans: Plans,
-    /// The configuration it was trained for.
-    pub configuration: Configuration,
-    /// The dataset it was trained on.
-    pub dataset: DatasetJson,
-    /// The labels it predicts.
-    pub labels: LabelManager,
-    /// The network, with the full-resolution output only.
-    pub graph: Graph,
-    /// Weights of each fold; a predictor takes them.
-    pub folds: Vec<Parameters>,
-    /// Axes of the patch along which predictions may be mirrored.
-    pub mirroring_axes: Vec<usize>,
+    /// What it is.
+    pub spec: Arc<ModelSpec>,
+    /// Its weights, for each fold.
+    pub weights: Vec<Parameters>,
     /// What the user should know about the model.
     pub remarks: Vec<String>,
 }
 
 impl Model {
-    /// The way from its logits to the original grid.
-    pub fn exporter(&self) -> Exporter<'_> {
-        Exporter::new(&self.plans, &self.configuration, &self.labels)
-    }
-
     /// Reads `folds` of the model in `folder`, each from the file `checkpoint`. No folds: those that
     /// are there.
     ///
@@ -60,7 +46,6 @@ impl Model {
         }
         let plans = Plans::read(folder.join("plans.json"))?;
         let dataset = DatasetJson::load(&folder.join("dataset.json"))?;
-        let labels = LabelManager::new(&dataset)?;
         let folds = if folds.is_empty() { present_folds(folder, checkpoint) } else { folds.to_vec() };
         let no_folds = || PredictError::NoFolds {
             path: folder.to_owned(),
@@ -70,39 +55,36 @@ impl Model {
         if folds.is_empty() {
             return Err(no_folds());
         }
-        let mut model: Option<Self> = None;
+        let mut spec: Option<(ModelSpec, Graph)> = None;
+        let mut weights = Vec::with_capacity(folds.len());
+        let mut remarks = Vec::new();
         for fold in folds {
             let path = folder.join(format!("fold_{fold}")).join(checkpoint);
             if !path.is_file() {
                 return Err(PredictError::NoCheckpoint { path, there: present_files(folder) });
             }
             let file = Checkpoint::read_for_inference(&path)?;
-            let model = match &mut model {
-                Some(model) => model,
+            let (_, graph) = match &mut spec {
+                Some(spec) => spec,
                 None => {
                     let name = configuration_name(&file.init_args, folder);
-                    let configuration = plans.configuration(&name)?;
-                    let graph = network_graph(&configuration, &dataset, &labels, false)?;
-                    model.insert(Self {
-                        folder: folder.to_owned(),
-                        plans: plans.clone(),
-                        configuration,
-                        dataset: dataset.clone(),
-                        labels: labels.clone(),
-                        graph,
-                        folds: Vec::new(),
-                        mirroring_axes: file.mirroring_axes.clone().unwrap_or_default(),
-                        remarks: remarks(&file.trainer_name),
-                    })
+                    let (recipe, odd) = recipe_of(&file, &path)?;
+                    remarks = odd;
+                    let configuration = with_network(plans.configuration(&name)?, &recipe.network)
+                        .map_err(|source| PredictError::NetworkOverride { path: path.clone(), source })?;
+                    let axes = file.mirroring_axes.clone().unwrap_or_default();
+                    let trainer = file.trainer_name.clone();
+                    let made = ModelSpec::new(plans.clone(), configuration, dataset.clone(), trainer, axes)?;
+                    let graph = made.graph()?;
+                    spec.insert((made, graph))
                 }
             };
-            let parameters = file
-                .weights
-                .into_parameters(&model.graph)
-                .map_err(|source| PredictError::Weights { path, source })?;
-            model.folds.push(parameters);
+            let parameters = file.weights.into_parameters(graph);
+            let misfit = |source| PredictError::Weights { path, remark: reason(&remarks), source };
+            weights.push(parameters.map_err(misfit)?);
         }
-        model.ok_or_else(no_folds)
+        let (spec, _) = spec.ok_or_else(no_folds)?;
+        Ok(Self { folder: folder.to_owned(), spec: Arc::new(spec), weights, remarks })
     }
 }
 
@@ -128,13 +110,27 @@ fn configuration_name(init_args: &Value, folder: &Path) -> String {
     }
 }
 
-fn remarks(trainer: &str) -> Vec<String> {
-    let problem = match crate::model::Recipe::by_name(trainer) {
-        Ok(_) => return Vec::new(),
+/// The recipe that a checkpoint was trained by: the one it holds, else the one that its trainer's name stands for. Where
+/// neither is known, the default one, with a remark that says so.
+fn recipe_of(file: &Checkpoint, path: &Path) -> Result<(Recipe, Vec<String>), PredictError> {
+    let trainer = file.trainer_name.as_str();
+    if let Some(text) = file.other.get(Recipe::CHECKPOINT_KEY).and_then(Value::as_str) {
+        let recipe = Recipe::from_toml(text, trainer, &recipes())
+            .map_err(|source| PredictError::Recipe { path: path.to_owned(), source })?;
+        return Ok((recipe, Vec::new()));
+    }
+    let problem = match Recipe::by_name(trainer) {
+        Ok(recipe) => return Ok((recipe, Vec::new())),
         Err(_) if trainer.is_empty() => "the checkpoint does not name its trainer".to_owned(),
         Err(_) => format!("trainer {trainer} is not known here"),
     };
-    vec![format!("{problem}; the model predicts with the default behaviour")]
+    let remark = format!("{problem}; the model predicts with the default behaviour");
+    Ok((Recipe::default_trainer(), vec![remark]))
+}
+
+/// The remarks on a model as the possible reason for weights that do not fit.
+fn reason(remarks: &[String]) -> String {
+    if remarks.is_empty() { String::new() } else { format!(" ({})", remarks.join("; ")) }
 }
 
 /// Folds that have the checkpoint, in order; `fold_all` only if there is no other.
@@ -152,7 +148,7 @@ fn models_near(folder: &Path) -> String {
     let names = models_in(searched);
     let wanted = folder.file_name().unwrap_or_default().to_string_lossy();
     let meant = closest(&wanted, names.iter().map(String::as_str));
-    let hint = meant.map_or_else(String::new, |meant| format!("; did you mean {meant}?"));
+    let hint = meant.map_or_else(String::new, |meant| format!(" (did you mean {meant}?)"));
     match names.as_slice() {
         [] => format!("{} has no models", searched.display()),
         names => format!("{} has the models {}{hint}", searched.display(), names.join(", ")),
@@ -189,7 +185,7 @@ mod tests {
         std::fs::create_dir(dataset.path().join("nnUNetTrainer__nnUNetPlans__3d_fullres")).unwrap();
         std::fs::create_dir(dataset.path().join("ensembles")).unwrap();
         let message = load("nnUNetTrainer__nnUNetPlans__3d-fullres");
-        let expected = "has the models nnUNetTrainer__nnUNetPlans__3d_fullres; did you mean nnUNetTrainer__nnUNetPlans__3d_fullres?";
+        let expected = "has the models nnUNetTrainer__nnUNetPlans__3d_fullres (did you mean nnUNetTrainer__nnUNetPlans__3d_fullres?). A model";
         assert!(message.contains(expected), "{message}");
         // The folder of the dataset in place of a model's.
         let message = load(".");

@@ -10,10 +10,10 @@ use rayon::prelude::*;
 
 use super::bands::{LogitSink, add_to, divide};
 use super::error::PredictError;
-use super::model_folder::Model;
+use super::export::{Exporter, LabelsOfSlices};
 use super::sliding_window::{Networks, Single, SlidingWindow};
+use crate::model::ModelSpec;
 use nnunet_base::progress::Cancel;
-use nnunet_data::plan::Configuration;
 use nnunet_data::preprocess::Properties;
 
 /// Voxels that a group of small tiles may have together.
@@ -34,14 +34,9 @@ impl Default for WindowOptions {
     }
 }
 
-/// The sliding window for a configuration.
-///
-/// `mirroring_axes` are axes of the patch: for slices 0 is y.
-pub fn window_for(
-    configuration: &Configuration,
-    mirroring_axes: &[usize],
-    options: WindowOptions,
-) -> SlidingWindow {
+/// The sliding window of a network.
+fn window_for(spec: &ModelSpec, options: WindowOptions) -> SlidingWindow {
+    let configuration = &spec.configuration;
     let tile = configuration.patch_size_zyx();
     let planar = configuration.is_2d();
     let first_axis = usize::from(planar);
@@ -52,7 +47,7 @@ pub fn window_for(
         planar,
         step_fraction: options.step_fraction,
         mirror_axes: if options.mirroring {
-            mirroring_axes.iter().map(|axis| axis + first_axis).filter(|axis| *axis < 3).collect()
+            spec.mirroring_axes.iter().map(|axis| axis + first_axis).filter(|axis| *axis < 3).collect()
         } else {
             Vec::new()
         },
@@ -61,21 +56,51 @@ pub fn window_for(
     }
 }
 
-/// A loaded model: what is shared (plans, labels), and the network with the weights of each fold.
-pub struct Predictor {
-    pub(super) model: Arc<Model>,
-    pub(super) folds: Folds,
+/// A network that is ready to predict, with the weights of each fold. It has a session of its own, or borrows that of a
+/// training for `'s`.
+pub struct Predictor<'s> {
+    pub(super) spec: Arc<ModelSpec>,
+    pub(super) folds: Folds<'s>,
     pub(super) window: SlidingWindow,
 }
 
 /// The weights of the folds; those of `current` are in the session.
-pub(super) struct Folds {
-    pub(super) session: Box<dyn InferenceSession>,
+pub(super) struct Folds<'s> {
+    pub(super) session: Session<'s>,
     parameters: Vec<Parameters>,
     current: usize,
 }
 
-impl Networks for Folds {
+/// Who owns the session.
+pub(super) enum Session<'s> {
+    Own(Box<dyn InferenceSession>),
+    Borrowed(&'s mut dyn InferenceSession),
+}
+
+impl Session<'_> {
+    pub(super) fn get(&self) -> &dyn InferenceSession {
+        match self {
+            Self::Own(session) => &**session,
+            Self::Borrowed(session) => &**session,
+        }
+    }
+
+    fn get_mut(&mut self) -> &mut dyn InferenceSession {
+        match self {
+            Self::Own(session) => &mut **session,
+            Self::Borrowed(session) => &mut **session,
+        }
+    }
+}
+
+impl Folds<'_> {
+    /// Bytes of the weights that are not in the session.
+    pub(super) fn waiting_bytes(&self) -> usize {
+        self.parameters.iter().map(|fold| fold.total_count() * size_of::<f32>()).sum()
+    }
+}
+
+impl Networks for Folds<'_> {
     fn count(&self) -> usize {
         self.parameters.len()
     }
@@ -83,40 +108,55 @@ impl Networks for Folds {
     fn select(&mut self, number: usize) -> Result<&mut dyn InferenceSession, NetworkError> {
         if number != self.current {
             let next = std::mem::take(&mut self.parameters[number]);
-            self.parameters[self.current] = self.session.exchange_parameters(next)?;
+            self.parameters[self.current] = self.session.get_mut().exchange_parameters(next)?;
             self.current = number;
         }
-        Ok(&mut *self.session)
+        Ok(self.session.get_mut())
     }
 }
 
-impl Predictor {
-    /// Loads `model` into a session of `backend`.
+impl<'s> Predictor<'s> {
+    /// Loads the network of `spec` into a session of `backend`, with the weights of each fold.
     ///
     /// # Errors
-    /// When the backend cannot run the network, or the model has no weights (any more) or those of another network.
+    /// When the backend cannot run the network, or there are no weights or those of another network.
     pub fn new(
-        mut model: Model,
+        spec: Arc<ModelSpec>,
+        mut weights: Vec<Parameters>,
         backend: &dyn Backend,
         options: WindowOptions,
     ) -> Result<Self, PredictError> {
+        let graph = spec.graph()?;
         // A session would refuse the weights of a later fold only in the middle of a case.
-        model.folds.iter().try_for_each(|parameters| parameters.check(&model.graph))?;
-        let mut parameters = std::mem::take(&mut model.folds);
-        let first = parameters.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
-        let window = window_for(&model.configuration, &model.mirroring_axes, options);
-        let session = backend.inference(&model.graph, first)?;
-        Ok(Self { model: Arc::new(model), folds: Folds { session, parameters, current: 0 }, window })
+        weights.iter().try_for_each(|parameters| parameters.check(&graph))?;
+        let first = weights.first_mut().map(std::mem::take).ok_or(PredictError::NoWeights)?;
+        let session = Session::Own(backend.inference(&graph, first)?);
+        Ok(Self::of_session(spec, Folds { session, parameters: weights, current: 0 }, options))
     }
 
-    /// The model. Its weights have gone to the predictor.
-    pub fn model(&self) -> &Arc<Model> {
-        &self.model
+    /// Predicts with a session that has the network of `spec` and its weights, e.g. that of a training.
+    pub fn borrowing(
+        spec: Arc<ModelSpec>,
+        session: &'s mut dyn InferenceSession,
+        options: WindowOptions,
+    ) -> Self {
+        let parameters = vec![Parameters::default()];
+        Self::of_session(spec, Folds { session: Session::Borrowed(session), parameters, current: 0 }, options)
+    }
+
+    fn of_session(spec: Arc<ModelSpec>, folds: Folds<'s>, options: WindowOptions) -> Self {
+        let window = window_for(&spec, options);
+        Self { spec, folds, window }
+    }
+
+    /// What the network is.
+    pub fn spec(&self) -> &Arc<ModelSpec> {
+        &self.spec
     }
 
     /// Makes the session as new, with the weights that it has, after a panic in the middle of a pass.
     pub(super) fn renew(&mut self) -> Result<(), PredictError> {
-        Ok(self.folds.session.renew()?)
+        Ok(self.folds.session.get_mut().renew()?)
     }
 
     /// Network passes for a preprocessed image of `shape` (z, y, x), over tiles, mirrored versions and folds.
@@ -137,11 +177,33 @@ impl Predictor {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Volume<u16>, PredictError> {
-        let model = Arc::clone(&self.model);
-        let exporter = model.exporter();
-        let mut labels = exporter.labels_of_slices(image.shape(), properties)?;
-        self.slices(image, cancel, progress, &mut |slices| labels.push(slices))?;
-        Ok(labels.finish(properties)?)
+        Ok(self.segmentations(image, properties, &[], cancel, progress)?.0)
+    }
+
+    /// As [`segmentation`](Self::segmentation), and the segmentations on the grids (z, y, x) that a cascade's next
+    /// stages have of the same image.
+    pub(super) fn segmentations(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        properties: &Properties,
+        next_stages: &[[usize; 3]],
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<(Volume<u16>, Vec<Volume<u16>>), PredictError> {
+        let spec = Arc::clone(&self.spec);
+        let exporter = Exporter::new(&spec);
+        let shape = image.shape();
+        let mut labels = exporter.labels_of_slices(shape, properties)?;
+        let mut for_next = next_stages
+            .iter()
+            .map(|next| exporter.labels_for_next_stage(shape, properties, *next))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.slices(image, cancel, progress, &mut |slices| {
+            labels.push(slices)?;
+            for_next.iter_mut().try_for_each(|labels| labels.push(slices))
+        })?;
+        let for_next = for_next.into_iter().map(LabelsOfSlices::finish_on_grid).collect::<Result<_, _>>()?;
+        Ok((labels.finish(properties)?, for_next))
     }
 
     /// Mean logits (heads, z, y, x) of all folds for a preprocessed image (c, z, y, x). `progress` gets
@@ -179,7 +241,7 @@ impl Predictor {
     /// Whether the folds take turns at each row of tiles: only the slices in work are held then, but of
     /// every fold. Otherwise one fold after the other goes over the whole image. The result is the same.
     pub(super) fn folds_run_side_by_side(&self, shape: [usize; 3]) -> bool {
-        let heads = self.model.labels.num_segmentation_heads();
+        let heads = self.spec.heads();
         let folds = self.folds.count();
         let whole = (heads * shape.iter().product::<usize>() * size_of::<f16>()) as u64;
         folds == 1 || self.window.memory(shape, heads, folds) <= self.window.memory(shape, heads, 1) + whole
@@ -191,7 +253,7 @@ impl Predictor {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<ChannelVolume<f16>, PredictError> {
-        let heads = self.model.labels.num_segmentation_heads();
+        let heads = self.spec.heads();
         let mut total = ChannelVolume::filled(heads, image.shape(), f16::ZERO);
         for fold in 0..self.folds.count() {
             let mut at = 0;
@@ -223,12 +285,14 @@ mod tests {
     use nnunet_testkit::model::ball_model;
 
     use super::*;
+    use crate::predict::Model;
 
     #[test]
     fn a_renewed_session_keeps_its_weights() {
         let model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
-        let mut predictor = Predictor::new(model, &cpu, WindowOptions::default()).unwrap();
+        let mut predictor =
+            Predictor::new(model.spec, model.weights, &cpu, WindowOptions::default()).unwrap();
         let data = (0..16 * 17 * 20).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);
         let image = ChannelVolume::new(1, [16, 17, 20], data.collect()).unwrap();
         let before = predictor.logits(&image, &Cancel::new(), &mut |_| ()).unwrap();
@@ -240,13 +304,13 @@ mod tests {
     fn folds_side_by_side_and_one_after_the_other_are_equal() {
         let mut model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
         for factor in [0.9, 1.2] {
-            let mut other = model.folds[0].clone();
+            let mut other = model.weights[0].clone();
             other.iter_mut().for_each(|(_, p)| p.value_mut().iter_mut().for_each(|v| *v *= factor));
-            model.folds.push(other);
+            model.weights.push(other);
         }
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
         let options = WindowOptions { mirroring: false, ..WindowOptions::default() };
-        let mut predictor = Predictor::new(model, &cpu, options).unwrap();
+        let mut predictor = Predictor::new(model.spec, model.weights, &cpu, options).unwrap();
         // One image is hardly taller than a tile, the other many times.
         for shape in [[18, 17, 20], [150, 17, 20]] {
             let data = (0..shape.iter().product()).map(|i: usize| ((i * 37) % 101) as f32 * 0.03 - 1.5);

@@ -16,7 +16,7 @@ use super::export::ExportError;
 use super::mirror;
 use super::slab_stream::Collected;
 use super::tiles::{axis_padding, tile_starts};
-use nnunet_base::progress::Cancel;
+use nnunet_base::progress::{Cancel, Interrupted};
 
 /// How an image is cut into tiles.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,7 +80,7 @@ pub enum SlidingWindowError {
     Export(ExportError),
     /// The user asked to stop.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 impl From<HandOut> for SlidingWindowError {
@@ -188,7 +188,7 @@ impl SlidingWindow {
         let Buffers { mirrored, mean, output } = buffers;
         for axes in combinations {
             if cancel.is_cancelled() {
-                return Err(SlidingWindowError::Interrupted);
+                return Err(Interrupted.into());
             }
             if axes.is_empty() {
                 network.run_into(input, mean).map_err(SlidingWindowError::Network)?;
@@ -389,6 +389,6 @@ mod tests {
         let mut network = Scaling { factor: 1.0, runs: 0 };
         let outcome =
             window.run(&mut Single(&mut network), &image, &cancel, &mut |_| cancel.cancel(), &mut |_| Ok(()));
-        assert!(matches!(outcome, Err(SlidingWindowError::Interrupted)));
+        assert!(matches!(outcome, Err(SlidingWindowError::Interrupted(_))));
     }
 }

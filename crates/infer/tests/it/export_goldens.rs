@@ -5,10 +5,11 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use half::f16;
+use nnunet_data::dataset::DatasetJson;
 use nnunet_data::dataset::ImageReader;
-use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::Plans;
 use nnunet_data::preprocess::{Preprocessor, Properties, RawCase};
+use nnunet_infer::model::ModelSpec;
 use nnunet_infer::predict::Exporter;
 use nnunet_testkit::npy::{read_npy, read_npz};
 use nnunet_testkit::shared::shared_path;
@@ -21,7 +22,6 @@ fn check(case: &str, configurations: &[&str]) {
     let Some(root) = shared_path(&format!("reference/preprocess_public/{case}")) else { return };
     let dataset = DatasetJson::load(&root.join("dataset.json")).unwrap();
     let plans = Plans::read(root.join("plans.json")).unwrap();
-    let labels = LabelManager::new(&dataset).unwrap();
     let reader = ImageReader::for_dataset(&dataset).unwrap();
     for name in configurations {
         let configuration = plans.configuration(name).unwrap();
@@ -47,7 +47,9 @@ fn check(case: &str, configurations: &[&str]) {
         let [c, z, y, x] = logits.shape[..] else { panic!("{:?}", logits.shape) };
         let logits = logits.data.iter().map(|v| f16::from_f64(*v)).collect();
         let logits = ChannelVolume::new(c, [z, y, x], logits).unwrap();
-        let exporter = Exporter::new(&plans, &configuration, &labels);
+        let spec = ModelSpec::new(plans.clone(), configuration, dataset.clone(), String::new(), Vec::new());
+        let spec = spec.unwrap();
+        let exporter = Exporter::new(&spec);
         let (segmentation, probabilities) =
             exporter.segmentation_and_probabilities(&logits, &properties).unwrap();
         let plain = exporter.segmentation(&logits, &properties).unwrap();

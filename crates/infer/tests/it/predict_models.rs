@@ -51,13 +51,13 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
     for (expected, mirroring) in [("pred_notta", false), ("pred_tta", true)] {
         let folder = tempfile::tempdir().unwrap();
         let model = Model::load(&root.join("model"), &[], "checkpoint_final.pth").unwrap();
-        let mut cases = prediction_cases(&root.join("input"), &model.dataset).unwrap();
-        let ending = model.dataset.file_ending.clone();
+        let mut cases = prediction_cases(&root.join("input"), &model.spec.dataset).unwrap();
+        let ending = model.spec.file_ending().to_owned();
         cases.retain(|case| root.join(expected).join(format!("{}{ending}", case.identifier)).exists());
         assert!(!cases.is_empty());
         let options = WindowOptions { step_fraction: 0.5, mirroring };
         let cpu = CpuBackend::new(CpuOptions { threads: 2, precision, ..CpuOptions::default() });
-        let mut predictor = Predictor::new(model, &cpu, options).unwrap();
+        let mut predictor = Predictor::new(model.spec, model.weights, &cpu, options).unwrap();
         let request = PredictRequest {
             previous_stage: previous_stage.map(|folder| root.join(folder)),
             save_probabilities: true,

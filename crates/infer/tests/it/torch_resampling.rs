@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 
 use half::f16;
 use nnunet_base::progress::Silent;
-use nnunet_data::dataset::{Case, DatasetJson, ImageReader, LabelManager};
+use nnunet_data::dataset::{Case, DatasetJson};
 use nnunet_data::plan::{Document, Plans};
 use nnunet_data::preprocess::{Preprocessor, read_case};
+use nnunet_infer::model::ModelSpec;
 use nnunet_infer::predict::Exporter;
 use nnunet_pyformats::json::Json;
 use nnunet_testkit::npy::{Array, read_npy};
@@ -28,19 +29,20 @@ fn check(name: &str, phantom: &str, configuration: &str) {
     let load = |what: &str| read_npy(golden("torch_resampling").join(format!("{name}_{what}.npy")));
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../data/tests/golden/preprocess").join(phantom);
     let dataset = DatasetJson::load(&folder.join("dataset.json")).unwrap();
-    let labels = LabelManager::new(&dataset).unwrap();
     let plans = Plans::read(golden("torch_resampling").join(format!("{name}_plans.json"))).unwrap();
     let configuration = plans.configuration(configuration).unwrap();
-    let reader = ImageReader::new(Some(plans.image_reader_writer()), &dataset.file_ending, &folder).unwrap();
+    let spec = ModelSpec::new(plans, configuration, dataset, String::new(), Vec::new()).unwrap();
+    let reader = spec.image_reader().unwrap();
     let case = Case {
         identifier: name.to_owned(),
-        images: (0..dataset.channel_names.len())
+        images: (0..spec.dataset.channel_names.len())
             .map(|c| folder.join(format!("case_{c:04}.nii.gz")))
             .collect(),
         label: Some(folder.join("case.nii.gz")),
     };
     let raw = read_case(reader, &case, &Silent).unwrap();
-    let ours = Preprocessor::new(&plans, &configuration).unwrap().run(raw, Some(&labels)).unwrap();
+    let ours = Preprocessor::new(&spec.plans, &spec.configuration).unwrap();
+    let ours = ours.run(raw, Some(&spec.labels)).unwrap();
     let data = load("data");
     assert_eq!(data.shape[1..], ours.data.shape(), "{name}");
     let worst = largest_difference(ours.data.data(), &data);
@@ -54,7 +56,7 @@ fn check(name: &str, phantom: &str, configuration: &str) {
     let [c, z, y, x] = logits.shape[..] else { panic!("{:?}", logits.shape) };
     let logits = logits.data.iter().map(|v| f16::from_f64(*v)).collect();
     let logits = ChannelVolume::new(c, [z, y, x], logits).unwrap();
-    let exporter = Exporter::new(&plans, &configuration, &labels);
+    let exporter = Exporter::new(&spec);
     let (found, probabilities) = exporter.segmentation_and_probabilities(&logits, &ours.properties).unwrap();
     let expected = load("export_seg");
     assert_eq!(expected.shape, found.shape(), "{name}");

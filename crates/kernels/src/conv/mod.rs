@@ -3,10 +3,11 @@
 mod algorithm;
 pub(crate) mod direct;
 mod natural;
+pub(crate) mod packed;
 mod shape;
 mod source;
 mod taps;
-pub(crate) mod weights;
+mod weights;
 pub mod winograd;
 
 pub use algorithm::{Algorithm, Precision, WeightsUse, choose, choose_weight_gradient};
@@ -20,7 +21,7 @@ use crate::error::{check_length, check_range};
 use crate::layout::blocks;
 use crate::values::{SharedValues, ValuesMut};
 use crate::{Context, KernelError};
-use weights::SourceWeights;
+use packed::SourceWeights;
 
 /// Forward convolution: raw output (bias added, no activation) in the blocked layout.
 ///

@@ -3,9 +3,10 @@
 #![allow(unsafe_code)]
 
 use super::ConvShape;
-use super::weights::{Group, Order};
+use super::packed::{Group, Order};
 use crate::Context;
-use crate::layout::{LANES, SharedMut};
+use crate::layout::LANES;
+use crate::memory::SharedMut;
 use crate::simd::{Streaming, transpose4};
 
 /// Taps that are brought into natural order at a time: the 27 of a 3x3x3 kernel, in fours.

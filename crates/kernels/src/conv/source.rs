@@ -1,7 +1,8 @@
 //! What a kernel reads and writes: sources with a fused normalisation, gradient targets, statistics.
 
 use crate::error::{check_length, check_slope};
-use crate::layout::{BlockedShape, SharedMut};
+use crate::layout::BlockedShape;
+use crate::memory::SharedMut;
 use crate::values::SharedValues;
 use crate::{KernelError, Values};
 

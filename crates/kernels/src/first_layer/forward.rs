@@ -4,11 +4,12 @@ use super::plain::{PlainTiles, groups};
 use crate::Context;
 use crate::bf16::{self, Piece};
 use crate::conv::direct::columns::Columns;
-use crate::conv::direct::micro::Operands;
+use crate::conv::direct::micro::{Operands, Tap};
 use crate::conv::direct::rows::LaneStatistics;
 use crate::conv::direct::{merge_statistics, micro_table, row_table};
 use crate::conv::{ConvShape, StatisticsMut, start_with_bias};
-use crate::layout::{LANES, SharedMut, clear_padding, padded};
+use crate::layout::{LANES, clear_padding, padded};
+use crate::memory::SharedMut;
 use crate::values::SharedValues;
 
 /// Lengths have been checked.
@@ -31,14 +32,14 @@ pub(super) fn run(
     pack(shape, weights, packed);
     let (start, packed) = (&*start, &*packed);
 
-    let mut partial_statistics = ctx.statistics();
+    let mut partial_statistics = ctx.kept::<Vec<LaneStatistics>>();
     let len = if statistics.is_some() { tiles.count() * out.blocks() } else { 0 };
     if partial_statistics.len() < len {
         partial_statistics.resize(len, LaneStatistics::EMPTY);
     }
     let shared_statistics = SharedMut::new(&mut partial_statistics[..len]);
     let (micro, rows) = (micro_table(ctx.level()), row_table(ctx.level()));
-    let mut all_taps = ctx.taps();
+    let mut all_taps = ctx.kept::<[Vec<Tap>; 2]>();
     for (blocks, taps) in (1..).zip(all_taps.iter_mut()) {
         tiles.list_taps(blocks * LANES, taps);
     }

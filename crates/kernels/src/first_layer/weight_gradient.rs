@@ -3,7 +3,9 @@
 
 use super::plain::{PlainTiles, groups};
 use crate::conv::ConvShape;
-use crate::layout::{LANES, SharedMut, padded};
+use crate::conv::direct::micro::Tap;
+use crate::layout::{LANES, padded};
+use crate::memory::SharedMut;
 use crate::simd::Simd;
 use crate::{Context, CpuLevel};
 
@@ -112,7 +114,7 @@ pub(super) fn run(
     let [_, size_y, size_x] = out.spatial;
     let voxels = out.voxels();
     let tiles = PlainTiles::new(shape);
-    let mut taps = ctx.taps();
+    let mut taps = ctx.kept::<[Vec<Tap>; 2]>();
     tiles.list_taps(0, &mut taps[0]);
     let taps = &*taps[0];
     let padded_taps = taps.len().next_multiple_of(TAPS);

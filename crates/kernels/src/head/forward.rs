@@ -8,9 +8,10 @@ use crate::conv::direct::columns::Columns;
 use crate::conv::direct::micro::{Operands, Tap, Words};
 use crate::conv::direct::rows::BlockAffine;
 use crate::conv::direct::{micro_table, row_table};
-use crate::conv::weights::Packed;
+use crate::conv::packed::Packed;
 use crate::conv::{Source, start_with_bias};
-use crate::layout::{LANES, SharedMut, padded};
+use crate::layout::{LANES, padded};
+use crate::memory::SharedMut;
 use crate::values::ValuesMut;
 
 /// Voxels of a span: 32 channels of it and 32 logits take 128 KiB.

@@ -19,13 +19,23 @@ use crate::conv::StatisticsMut;
 use crate::conv::direct::rows::LaneStatistics;
 use crate::conv::direct::{merge_statistics as merge_tiles, row_table};
 use crate::error::{check_length, check_slope};
-use crate::layout::{BlockedShape, LANES, SharedMut};
+use crate::layout::{BlockedShape, LANES};
+use crate::memory::SharedMut;
 use crate::{Context, KernelError, Values};
 
 /// Voxels of a task.
 const PIECE: usize = 4096;
 /// Voxels whose statistics are taken in f32 before they are merged in f64.
 const RUN: usize = 128;
+
+/// What the gradient through a norm keeps from call to call.
+#[derive(Debug, Default)]
+struct GradientSums {
+    /// Sums per lane of the tasks.
+    sums: Vec<NormSums>,
+    /// Means of them over the values that share statistics, per block.
+    means: Vec<NormSums>,
+}
 
 /// What the gradient through a norm and the activation after it needs.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +83,7 @@ pub fn statistics(
     statistics.check(shape)?;
     let pieces = shape.voxels().div_ceil(PIECE);
     let table = row_table(ctx.level());
-    let mut partial = ctx.statistics();
+    let mut partial = ctx.kept::<Vec<LaneStatistics>>();
     let len = shape.batch * shape.blocks() * pieces;
     if partial.len() < len {
         partial.resize(len, LaneStatistics::EMPTY);
@@ -161,7 +171,8 @@ pub fn backward(
     let pieces = voxels.div_ceil(PIECE);
     let blocks = shape.batch * shape.blocks();
     let table = norm_table(ctx.level());
-    let mut sums = ctx.norm_sums();
+    let mut kept = ctx.kept::<GradientSums>();
+    let GradientSums { sums, means } = &mut *kept;
     let len = blocks * pieces;
     if sums.len() < len {
         sums.resize(len, NormSums::default());
@@ -196,8 +207,7 @@ pub fn backward(
         }
     }
     let sums = &sums[..len];
-    let mut means = ctx.norm_means();
-    norm.mean_terms(shape, sums, pieces, &mut means);
+    norm.mean_terms(shape, sums, pieces, means);
     let shared = SharedMut::new(gradient);
     ctx.pool().par_for(len, |_, task| {
         let (block, piece) = (task / pieces, task % pieces);

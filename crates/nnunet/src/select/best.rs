@@ -11,6 +11,7 @@ use nnunet_assess::evaluate::Summary;
 use nnunet_assess::postprocess::{Determined, determine};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Event, Progress};
+use nnunet_base::workers::Workers;
 use nnunet_data::dataset::{DatasetName, Folders};
 use nnunet_data::plan::Plans;
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -195,7 +196,7 @@ fn ensemble(
             output: folder,
             save_probabilities: false,
         };
-        merger.merge_all(&jobs, ctx)?;
+        merger.merge_all(&jobs, &Workers::within_available(&merger.needs(&jobs)), ctx)?;
         evaluation.of(folder, output, jobs.is_empty())
     })
 }

@@ -129,7 +129,8 @@ fn ensembles_equal_the_references() {
         let Some(root) = shared_path(&format!("reference/eval/{name}")) else { return };
         let out = tempfile::tempdir().unwrap();
         let members = [0, 1, 2].map(|i| root.join(format!("in{i}")));
-        let cases = ensemble_folders(&members, out.path(), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
+        let cases =
+            ensemble_folders(&members, out.path(), true, None, Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert_eq!(cases, 2);
         assert_same_results(out.path(), &root.join("out"));
     }
@@ -139,7 +140,7 @@ fn ensembles_equal_the_references() {
 fn regions_are_merged_and_postprocessed_as_by_the_reference() {
     let out = tempfile::tempdir().unwrap();
     let members = [golden("regions/in0"), golden("regions/in1")];
-    ensemble_folders(&members, out.path(), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
+    ensemble_folders(&members, out.path(), true, None, Ctx::new(&Silent, &Cancel::new())).unwrap();
     determine(&open(out.path()), &golden("regions/gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_same_results(out.path(), &golden("expected/regions"));
 
@@ -160,7 +161,9 @@ fn ensembles_of_unlike_folders_are_refused() {
     let merge = || {
         let members = [first.clone(), second.clone()];
         let out = root.path().join("out");
-        ensemble_folders(&members, &out, false, Ctx::new(&Silent, &Cancel::new())).unwrap_err().to_string()
+        ensemble_folders(&members, &out, false, None, Ctx::new(&Silent, &Cancel::new()))
+            .unwrap_err()
+            .to_string()
     };
     fs::rename(second.join("r1.npz"), second.join("other.npz")).unwrap();
     let message = merge();

@@ -3,31 +3,55 @@
 //! Kernel: odd width nearest to 6 sigma + 0.5 in total, sampled at integer distances, normalised.
 //! Sigma in voxels. Axis order (z, y, x). Within 1e-6 of the reference.
 
-use super::random::{UniformRange, happens};
-use rand::Rng;
+use std::sync::Arc;
 
-/// How often and how strongly images are blurred.
+use nnunet_base::parts::Options;
+
+use super::distribution::{ChannelChoice, Distribution};
+use super::median_filter::reflect_with_border;
+use super::pipeline::Sample;
+use super::transform::{BuildContext, BuiltTransform, Transform, TransformContext};
+
+/// Blurs channels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BlurPolicy {
-    /// Probability per sample.
-    pub probability: f64,
-    /// Probability of each channel of a chosen sample.
-    pub channel_probability: f64,
-    /// Sigma in voxels, drawn for each channel and axis.
-    pub sigma: UniformRange,
+pub struct GaussianBlur {
+    /// Channels to change.
+    pub channels: ChannelChoice,
+    /// Sigma in voxels.
+    pub sigma: Distribution,
+    /// One sigma for all axes instead of one for each.
+    pub synchronised_axes: bool,
 }
 
-impl BlurPolicy {
-    /// Sigmas for each channel (only the axes in `axes`, the others 0), `None` for a channel left alone.
-    pub fn draw(
-        &self,
-        channels: usize,
-        axes: std::ops::Range<usize>,
-        rng: &mut impl Rng,
-    ) -> Vec<Option<[f64; 3]>> {
-        let chosen: Vec<bool> = (0..channels).map(|_| happens(self.channel_probability, rng)).collect();
-        let mut draw_axis = |d| if axes.contains(&d) { self.sigma.sample(rng) } else { 0.0 };
-        chosen.into_iter().map(|c| c.then(|| std::array::from_fn(&mut draw_axis))).collect()
+impl GaussianBlur {
+    /// Options: `sigma`, `synchronised_axes`, and those of [`ChannelChoice`].
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
+        let default = Distribution::uniform(0.5, 1.0);
+        Ok(Some(Arc::new(Self {
+            channels: ChannelChoice::read(options, context, false)?,
+            sigma: Distribution::read_within(options, "sigma", default, [0.0, 100.0])?,
+            synchronised_axes: options.switch("synchronised_axes", false)?,
+        })))
+    }
+}
+
+impl Transform for GaussianBlur {
+    fn apply(&self, sample: &mut Sample, context: &mut TransformContext<'_>) {
+        let image = &mut sample.image;
+        let first = context.geometry.first_axis();
+        let sigmas = self.channels.draw(image.channels(), context.rng, |rng| {
+            if self.synchronised_axes {
+                let sigma = self.sigma.sample(rng);
+                return std::array::from_fn(|d| if d < first { 0.0 } else { sigma });
+            }
+            std::array::from_fn(|d| if d < first { 0.0 } else { self.sigma.sample(rng) })
+        });
+        let shape = image.shape();
+        for (c, sigmas) in sigmas.into_iter().enumerate() {
+            if let Some(sigmas) = sigmas {
+                gaussian_blur(image.channel_mut(c), shape, sigmas, &mut context.scratch.channel);
+            }
+        }
     }
 }
 
@@ -55,23 +79,60 @@ fn nearest_odd(value: f64) -> usize {
 pub fn gaussian_blur(channel: &mut [f32], shape: [usize; 3], sigmas: [f64; 3], scratch: &mut Vec<f32>) {
     for (axis, &sigma) in sigmas.iter().enumerate() {
         if sigma > 0.0 {
-            blur_axis(channel, shape, axis, &gaussian_kernel(sigma), scratch);
+            blur_axis(channel, shape, axis, &gaussian_kernel(sigma), Border::Mirrored, scratch);
         }
     }
 }
 
-fn blur_axis(channel: &mut [f32], shape: [usize; 3], axis: usize, kernel: &[f32], scratch: &mut Vec<f32>) {
+/// How the image goes on beyond its border.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Border {
+    /// Reflected at the centre of the border voxel: c b | a b c.
+    Mirrored,
+    /// Reflected at the outer face of the border voxel: b a | a b c.
+    Repeated,
+    /// Begun again: b c | a b c.
+    Periodic,
+    /// Zeros.
+    Zero,
+}
+
+impl Border {
+    /// The voxel that stands for index `i` on an axis of `length` voxels; `length` itself for a zero.
+    fn source(self, i: isize, length: usize) -> usize {
+        match self {
+            Self::Mirrored => reflect(i, length),
+            Self::Repeated => reflect_with_border(i, length),
+            Self::Periodic => i.rem_euclid(length as isize) as usize,
+            Self::Zero => usize::try_from(i).unwrap_or(length).min(length),
+        }
+    }
+}
+
+/// Convolves one channel along `axis` with a symmetric kernel of odd width.
+pub(super) fn blur_axis(
+    channel: &mut [f32],
+    shape: [usize; 3],
+    axis: usize,
+    kernel: &[f32],
+    border: Border,
+    scratch: &mut Vec<f32>,
+) {
+    if channel.is_empty() {
+        return;
+    }
     let length = shape[axis];
     let inner: usize = shape[axis + 1..].iter().product();
     let half = (kernel.len() / 2) as isize;
-    let neighbour = |i: usize, tap: usize| reflect(i as isize + tap as isize - half, length);
+    let neighbour = |i: usize, tap: usize| border.source(i as isize + tap as isize - half, length);
     if inner == 1 {
-        let border = half as usize;
+        let margin = half as usize;
         for row in channel.chunks_exact_mut(length) {
+            let beyond = |i: isize| row.get(border.source(i, length)).copied().unwrap_or(0.0);
             scratch.clear();
-            scratch.extend((0..border).map(|i| row[reflect(i as isize - half, length)]));
+            scratch.extend((0..margin).map(|i| beyond(i as isize - half)));
             scratch.extend_from_slice(row);
-            scratch.extend((0..border).map(|i| row[reflect((length + i) as isize, length)]));
+            scratch.extend((0..margin).map(|i| beyond((length + i) as isize)));
             weighted_sum(row, kernel, |tap| &scratch[tap..tap + length]);
         }
         return;
@@ -81,6 +142,9 @@ fn blur_axis(channel: &mut [f32], shape: [usize; 3], axis: usize, kernel: &[f32]
     for block in channel.chunks_exact_mut(length * inner) {
         scratch.clear();
         scratch.extend_from_slice(block);
+        if border == Border::Zero {
+            scratch.resize((length + 1) * inner, 0.0);
+        }
         for (i, target) in block.chunks_exact_mut(inner).enumerate() {
             for (part, row) in target.chunks_mut(ROW).enumerate() {
                 let width = row.len();
@@ -106,6 +170,18 @@ fn weighted_sum<'a>(target: &mut [f32], kernel: &[f32], source: impl Fn(usize) -
             *value += weight * (a + b);
         }
     }
+}
+
+/// The normalised kernel for `sigma` (voxels) up to a distance of 4 sigma (rounded), as SciPy's Gaussian filter has it.
+pub(super) fn truncated_kernel(sigma: f64) -> Vec<f32> {
+    let radius = (4.0 * sigma + 0.5) as isize;
+    if radius == 0 {
+        return vec![1.0];
+    }
+    let weights: Vec<f64> =
+        (-radius..=radius).map(|i| (-0.5 / (sigma * sigma) * (i * i) as f64).exp()).collect();
+    let sum: f64 = weights.iter().sum();
+    weights.iter().map(|weight| (weight / sum) as f32).collect()
 }
 
 /// Index `i` reflected into 0..length at the centres of the border voxels.

@@ -1,5 +1,7 @@
 //! What can go wrong while the augmentation is set up or applied.
 
+use nnunet_base::parts::{OptionError, UnknownName};
+
 /// Errors of the augmentation.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -44,4 +46,18 @@ pub enum AugmentError {
         /// Channels expected.
         expected: usize,
     },
+    /// An axis is to be mirrored that the patch does not have.
+    #[error("mirroring along axis {axis}: the patch has axes 0 to {last}; correct the axes", last = axes - 1)]
+    MirrorAxis {
+        /// The axis.
+        axis: usize,
+        /// Number of axes of the patch.
+        axes: usize,
+    },
+    /// A transform or a list that does not exist.
+    #[error(transparent)]
+    Unknown(#[from] UnknownName),
+    /// An option that a transform or a list does not take.
+    #[error(transparent)]
+    Options(#[from] OptionError),
 }

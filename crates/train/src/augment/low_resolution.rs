@@ -4,31 +4,59 @@
 //! are floor((i + 0.5) * in / out), of the way up (i + 0.5) * in / out - 0.5, not below 0. Axis order
 //! (z, y, x). Within 1e-6 of the reference, relative to the channel's range.
 
-use super::random::{UniformRange, happens};
-use rand::Rng;
+use std::sync::Arc;
 
-/// How often and how strongly resolution is lost.
+use nnunet_base::parts::Options;
+
+use super::distribution::{ChannelChoice, Distribution};
+use super::pipeline::Sample;
+use super::spatial::SpatialMode;
+use super::transform::{BuildContext, BuiltTransform, Transform, TransformContext};
+
+/// Takes resolution away from channels.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LowResolutionPolicy {
-    /// Probability per sample.
-    pub probability: f64,
-    /// Probability of each channel of a chosen sample.
-    pub channel_probability: f64,
-    /// Fraction of the resolution that remains, one for all axes, drawn for each channel.
-    pub scale: UniformRange,
-    /// First axis that is scaled: 0 for volumes, 1 for slices and stacks of slices.
-    pub first_axis: usize,
+pub struct LowResolution {
+    /// Channels to change.
+    pub channels: ChannelChoice,
+    /// Fraction of the resolution that remains.
+    pub scale: Distribution,
+    /// One fraction for all axes instead of one for each.
+    pub synchronised_axes: bool,
+    /// Axes (z, y, x) that lose resolution.
+    pub axes: [bool; 3],
 }
 
-impl LowResolutionPolicy {
-    /// Scale (z, y, x) for each channel, `None` for a channel left alone.
-    pub fn draw(&self, channels: usize, rng: &mut impl Rng) -> Vec<Option<[f64; 3]>> {
-        let chosen: Vec<bool> = (0..channels).map(|_| happens(self.channel_probability, rng)).collect();
-        let mut draw = || {
-            let scale = self.scale.sample(rng);
-            std::array::from_fn(|d| if d < self.first_axis { 1.0 } else { scale })
-        };
-        chosen.into_iter().map(|c| c.then(&mut draw)).collect()
+impl LowResolution {
+    /// Options: `scale`, `synchronised_axes`, `axes` (all, but for the first one of patches that are rotated slice by
+    /// slice), and those of [`ChannelChoice`].
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
+        let default = Distribution::uniform(0.5, 1.0);
+        let by_slices = context.geometry.mode == SpatialMode::Slices;
+        Ok(Some(Arc::new(Self {
+            channels: ChannelChoice::read(options, context, false)?,
+            scale: Distribution::read_within(options, "scale", default, [0.0, 1.0])?,
+            synchronised_axes: options.switch("synchronised_axes", true)?,
+            axes: context.geometry.axes_option(options, "axes")?.unwrap_or([!by_slices, true, true]),
+        })))
+    }
+}
+
+impl Transform for LowResolution {
+    fn apply(&self, sample: &mut Sample, context: &mut TransformContext<'_>) {
+        let image = &mut sample.image;
+        let scales = self.channels.draw(image.channels(), context.rng, |rng| {
+            if self.synchronised_axes {
+                let scale = self.scale.sample(rng);
+                return self.axes.map(|lost| if lost { scale } else { 1.0 });
+            }
+            self.axes.map(|lost| if lost { self.scale.sample(rng) } else { 1.0 })
+        });
+        let shape = image.shape();
+        for (c, scale) in scales.into_iter().enumerate() {
+            if let Some(scale) = scale {
+                simulate_low_resolution(image.channel_mut(c), shape, scale, &mut context.scratch.channel);
+            }
+        }
     }
 }
 

@@ -1,21 +1,46 @@
 //! Mirroring along axes, in place. Axis order (z, y, x). Exact.
 
-use super::random::happens;
-use rand::Rng;
+use std::sync::Arc;
 
-/// Which axes may be mirrored, each independently.
+use nnunet_base::parts::Options;
+use nnunet_volume::ChannelVolume;
+
+use super::pipeline::Sample;
+use super::random::decide;
+use super::transform::{BuildContext, BuiltTransform, Transform, TransformContext};
+
+/// Mirrors samples along axes, each independently.
 #[derive(Debug, Clone, PartialEq)]
-pub struct MirrorPolicy {
+pub struct Mirror {
     /// Axes (z, y, x) that may be mirrored.
     pub axes: [bool; 3],
-    /// Probability of each allowed axis.
-    pub probability: f64,
+    /// Probability of each of them.
+    pub axis_probability: f64,
 }
 
-impl MirrorPolicy {
-    /// Axes to mirror for one sample.
-    pub fn draw(&self, rng: &mut impl Rng) -> [bool; 3] {
-        self.axes.map(|allowed| allowed && happens(self.probability, rng))
+impl Mirror {
+    /// Options: `axes` (those that the list mirrors) and `axis_probability`. Nothing to do without axes.
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
+        let given = context.geometry.axes_option(options, "axes")?;
+        let axes = given.unwrap_or_else(|| context.geometry.spatial_axes(context.mirror_axes));
+        let axis_probability = options.probability("axis_probability", 0.5)?;
+        Ok(if axes.contains(&true) { Some(Arc::new(Self { axes, axis_probability })) } else { None })
+    }
+}
+
+impl Transform for Mirror {
+    fn apply(&self, sample: &mut Sample, context: &mut TransformContext<'_>) {
+        let axes = self.axes.map(|allowed| allowed && decide(self.axis_probability, context.rng));
+        mirror_channels(&mut sample.image, axes);
+        mirror_channels(&mut sample.segmentation, axes);
+    }
+}
+
+/// Mirrors every channel along each axis that is set in `axes`.
+pub fn mirror_channels<T>(volume: &mut ChannelVolume<T>, axes: [bool; 3]) {
+    let shape = volume.shape();
+    for c in 0..volume.channels() {
+        mirror(volume.channel_mut(c), shape, axes);
     }
 }
 

@@ -2,17 +2,47 @@
 //!
 //! The reference calls its parameter a variance but uses it as the standard deviation; so do we.
 
-use super::random::UniformRange;
-use rand::Rng;
-use rand_distr::{Distribution, StandardNormal};
+use std::sync::Arc;
 
-/// How often and how strongly noise is added.
+use nnunet_base::parts::Options;
+use rand::Rng;
+use rand_distr::{Distribution as _, StandardNormal};
+
+use super::distribution::{ChannelChoice, Distribution};
+use super::pipeline::Sample;
+use super::transform::{BuildContext, BuiltTransform, Transform, TransformContext};
+
+/// Adds independent normal values.
 #[derive(Debug, Clone, PartialEq)]
-pub struct NoisePolicy {
-    /// Probability per sample.
-    pub probability: f64,
-    /// Standard deviation, one for all channels, in units of the normalised image.
-    pub deviation: UniformRange,
+pub struct GaussianNoise {
+    /// Channels to change.
+    pub channels: ChannelChoice,
+    /// Standard deviation, in units of the normalised image.
+    pub deviation: Distribution,
+}
+
+impl GaussianNoise {
+    /// Options: `deviation`, and those of [`ChannelChoice`] (synchronised).
+    pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
+        let default = Distribution::uniform(0.0, 0.1);
+        Ok(Some(Arc::new(Self {
+            channels: ChannelChoice::read(options, context, true)?,
+            deviation: Distribution::read_within(options, "deviation", default, [0.0, f64::INFINITY])?,
+        })))
+    }
+}
+
+impl Transform for GaussianNoise {
+    fn apply(&self, sample: &mut Sample, context: &mut TransformContext<'_>) {
+        let image = &mut sample.image;
+        let deviations =
+            self.channels.draw(image.channels(), context.rng, |rng| self.deviation.sample(rng) as f32);
+        for (c, deviation) in deviations.into_iter().enumerate() {
+            if let Some(deviation) = deviation {
+                add_gaussian_noise(image.channel_mut(c), deviation, context.rng);
+            }
+        }
+    }
 }
 
 /// Adds independent normal values of standard deviation `deviation` to every element.

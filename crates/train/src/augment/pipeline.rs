@@ -5,22 +5,14 @@
 //! cascade, is the previous stage's segmentation. All randomness comes from the generator that is
 //! passed in, so that one stream makes one sample.
 
-use super::blur::gaussian_blur;
-use super::brightness::scale_brightness;
-use super::contrast::scale_contrast;
-use super::crop::crop_centre;
 use super::error::AugmentError;
-use super::gamma::correct_gamma;
-use super::low_resolution::simulate_low_resolution;
-use super::mirror::mirror;
-use super::noise::add_gaussian_noise;
+use super::labels::move_previous_stage;
 use super::policy::{AugmentationPolicy, FinishPolicy};
-use super::random::happens;
-use super::spatial::{OUTSIDE_LABEL, SpatialMode, SpatialScratch, resample};
-use super::targets::{SampleTarget, mask_outside, replace_label};
-use nnunet_data::preprocess::append_one_hot;
+use super::random::SampleRng;
+use super::spatial::{OUTSIDE_LABEL, SpatialScratch, take_centre};
+use super::targets::{SampleTarget, replace_label};
+use super::transform::TransformContext;
 use nnunet_volume::ChannelVolume;
-use rand::Rng;
 
 /// One crop as it comes from the dataset.
 #[derive(Debug, Clone, PartialEq)]
@@ -43,108 +35,35 @@ pub struct AugmentedSample {
 /// Buffers that are reused from sample to sample; one per thread.
 #[derive(Debug, Default)]
 pub struct Scratch {
-    spatial: SpatialScratch,
-    channel: Vec<f32>,
+    /// Buffers of the resampling.
+    pub(super) spatial: SpatialScratch,
+    /// A channel of the image.
+    pub channel: Vec<f32>,
 }
 
 impl AugmentationPolicy {
     /// Augments one crop. Crops of any size work; those of the initial patch size have data wherever
-    /// the default ranges reach.
+    /// the default ranges reach. A list that leaves a sample of another size than the patch is followed by a crop of the
+    /// middle.
+    ///
+    /// # Errors
+    /// A sample that does not fit the configuration.
     pub fn apply(
         &self,
-        sample: Sample,
-        rng: &mut impl Rng,
+        mut sample: Sample,
+        rng: &mut SampleRng,
         scratch: &mut Scratch,
     ) -> Result<AugmentedSample, AugmentError> {
         self.finish.check(&sample)?;
-        if let Some(channel) = self.masked_channels.iter().max()
-            && *channel >= sample.image.channels()
-        {
-            let found = sample.image.channels();
-            return Err(AugmentError::Channels { what: "image", found, expected: channel + 1 });
+        self.steps.iter().try_for_each(|step| step.transform.check(&sample))?;
+        let mut context = TransformContext { rng, scratch, geometry: &self.geometry };
+        for step in &self.steps {
+            step.apply(&mut sample, &mut context);
         }
-        let mut sample = self.take_patch(sample, rng, scratch);
-        self.change_intensities(&mut sample.image, rng, scratch);
-        let axes = self.mirror.draw(rng);
-        let shape = sample.image.shape();
-        for c in 0..sample.image.channels() {
-            mirror(sample.image.channel_mut(c), shape, axes);
+        if sample.image.shape() != self.geometry.patch {
+            take_centre(&mut sample, self.geometry.patch);
         }
-        for c in 0..sample.segmentation.channels() {
-            mirror(sample.segmentation.channel_mut(c), shape, axes);
-        }
-        for &c in &self.masked_channels {
-            mask_outside(sample.image.channel_mut(c), sample.segmentation.channel(0));
-        }
-        let mut result = self.finish.apply_unchecked(sample);
-        if let (Some(cascade), Some(labels)) = (&self.cascade, &self.finish.cascade_labels) {
-            cascade.apply(&mut result.image, labels.len(), rng);
-        }
-        Ok(result)
-    }
-
-    fn take_patch(&self, sample: Sample, rng: &mut impl Rng, scratch: &mut Scratch) -> Sample {
-        let patch = self.geometry.patch;
-        let Some(affine) = self.spatial.draw(rng) else {
-            return centre(&sample, patch);
-        };
-        let [slices, y, x] = sample.image.shape();
-        let sample = match self.spatial.mode {
-            // Slices are rotated where they are: surplus ones go first.
-            SpatialMode::Slices if slices != patch[0] => centre(&sample, [patch[0], y, x]),
-            _ => sample,
-        };
-        let (image, segmentation) =
-            resample(&sample.image, &sample.segmentation, &affine, patch, &mut scratch.spatial);
-        Sample { image, segmentation }
-    }
-
-    fn change_intensities(&self, image: &mut ChannelVolume<f32>, rng: &mut impl Rng, scratch: &mut Scratch) {
-        let shape = image.shape();
-        let channels = image.channels();
-        if happens(self.noise.probability, rng) {
-            let deviation = self.noise.deviation.sample(rng) as f32;
-            add_gaussian_noise(image.data_mut(), deviation, rng);
-        }
-        if happens(self.blur.probability, rng) {
-            let axes = 3 - self.geometry.dimensions..3;
-            for (c, sigmas) in self.blur.draw(channels, axes, rng).into_iter().enumerate() {
-                if let Some(sigmas) = sigmas {
-                    gaussian_blur(image.channel_mut(c), shape, sigmas, &mut scratch.channel);
-                }
-            }
-        }
-        if happens(self.brightness.probability, rng) {
-            for c in 0..channels {
-                scale_brightness(image.channel_mut(c), self.brightness.factor.sample(rng) as f32);
-            }
-        }
-        if happens(self.contrast.probability, rng) {
-            for c in 0..channels {
-                scale_contrast(image.channel_mut(c), self.contrast.factor.sample(rng) as f32);
-            }
-        }
-        if happens(self.low_resolution.probability, rng) {
-            for (c, scale) in self.low_resolution.draw(channels, rng).into_iter().enumerate() {
-                if let Some(scale) = scale {
-                    simulate_low_resolution(image.channel_mut(c), shape, scale, &mut scratch.channel);
-                }
-            }
-        }
-        for gamma in &self.gamma {
-            if happens(gamma.probability, rng) {
-                for c in 0..channels {
-                    correct_gamma(image.channel_mut(c), gamma.gamma.sample(rng) as f32, gamma.direction);
-                }
-            }
-        }
-    }
-}
-
-fn centre(sample: &Sample, patch: [usize; 3]) -> Sample {
-    Sample {
-        image: crop_centre(&sample.image, patch, 0.0),
-        segmentation: crop_centre(&sample.segmentation, patch, OUTSIDE_LABEL),
+        Ok(self.finish.apply_unchecked(sample))
     }
 }
 
@@ -173,22 +92,26 @@ impl FinishPolicy {
         Ok(())
     }
 
-    fn apply_unchecked(&self, sample: Sample) -> AugmentedSample {
-        let Sample { mut image, mut segmentation } = sample;
-        replace_label(segmentation.data_mut(), OUTSIDE_LABEL, 0);
+    fn apply_unchecked(&self, mut sample: Sample) -> AugmentedSample {
+        replace_label(sample.segmentation.data_mut(), OUTSIDE_LABEL, 0);
         if let Some(labels) = &self.cascade_labels {
-            image = append_one_hot(image, segmentation.channel(1), labels);
+            move_previous_stage(&mut sample, labels);
         }
-        let targets = self.targets.make(segmentation.channel(0), image.shape());
-        AugmentedSample { image, targets }
+        let targets = self.targets.make(sample.segmentation.channel(0), sample.image.shape());
+        AugmentedSample { image: sample.image, targets }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::lists::{AugmentationList, Mirroring, lists};
     use super::super::policy::ConfigurationFacts;
     use super::super::random::derive_stream;
+    use super::super::registry::transforms;
+    use super::super::transform::{Transform, TransformBuilder};
     use super::*;
+    use nnunet_base::parts::Choice;
+    use std::sync::Arc;
 
     fn sample(channels: usize, shape: [usize; 3], labels: usize) -> Sample {
         let n: usize = shape.iter().product();
@@ -237,37 +160,68 @@ mod tests {
         };
         let cascade = ConfigurationFacts { cascade_labels: Some(vec![1, 2]), ..volume.clone() };
         for facts in [volume, stack, slice, regions, cascade] {
-            let policy = policy(facts.clone());
-            let patch = policy.geometry.patch;
-            let mut scratch = Scratch::default();
-            for stream in 0..60 {
-                let crop = sample(2, policy.geometry.initial_patch, 2);
-                let mut rng = derive_stream(stream, &[]);
-                let result = policy.apply(crop, &mut rng, &mut scratch).unwrap();
-                assert_eq!(result.image.shape(), patch);
-                assert_eq!(result.image.channels(), policy.finish.input_channels(2));
-                assert!(result.image.data().iter().all(|v| v.is_finite()));
-                let shapes: Vec<_> = result.targets.iter().map(SampleTarget::shape).collect();
-                assert_eq!(shapes, policy.finish.targets.shapes(patch));
-                for target in &result.targets {
-                    match (target, &facts.regions) {
-                        (SampleTarget::Labels(labels), None) => {
-                            assert!(labels.data().iter().all(|l| (0..3).contains(l)));
-                        }
-                        (SampleTarget::Regions(regions), Some(_)) => assert_eq!(regions.channels(), 3),
-                        other => panic!("{other:?}"),
+            for (_, _, list) in lists().iter() {
+                assert_shapes_and_values(list, &facts);
+            }
+        }
+    }
+
+    fn assert_shapes_and_values(list: &AugmentationList, facts: &ConfigurationFacts) {
+        let policy = AugmentationPolicy::new(list, facts, &transforms()).unwrap();
+        let patch = policy.geometry.patch;
+        let mut scratch = Scratch::default();
+        for stream in 0..60 {
+            let crop = sample(2, policy.geometry.initial_patch, 2);
+            let mut rng = derive_stream(stream, &[]);
+            let result = policy.apply(crop, &mut rng, &mut scratch).unwrap();
+            assert_eq!(result.image.shape(), patch);
+            assert_eq!(result.image.channels(), policy.finish.input_channels(2));
+            assert!(result.image.data().iter().all(|v| v.is_finite()));
+            let shapes: Vec<_> = result.targets.iter().map(SampleTarget::shape).collect();
+            assert_eq!(shapes, policy.finish.targets.shapes(patch));
+            for target in &result.targets {
+                match (target, &facts.regions) {
+                    (SampleTarget::Labels(labels), None) => {
+                        assert!(labels.data().iter().all(|l| (0..3).contains(l)));
                     }
+                    (SampleTarget::Regions(regions), Some(_)) => assert_eq!(regions.channels(), 3),
+                    other => panic!("{other:?}"),
                 }
             }
         }
     }
 
     #[test]
-    fn most_samples_are_plain_crops_of_the_middle() {
-        let mut policy = policy(ConfigurationFacts { patch_size: vec![1, 6, 6], ..Default::default() });
-        policy.mirror.probability = 0.0;
+    fn transforms_of_ones_own_take_part() {
+        #[derive(Debug)]
+        struct Plus(f32);
+        impl Transform for Plus {
+            fn apply(&self, sample: &mut Sample, _: &mut TransformContext<'_>) {
+                sample.image.data_mut().iter_mut().for_each(|v| *v += self.0);
+            }
+        }
+        let mut known = transforms();
+        let plus: TransformBuilder =
+            Arc::new(|options, _| Ok(Some(Arc::new(Plus(options.number("amount", 1.0)? as f32)))));
+        known.register("plus", "plus a number", plus).unwrap();
+        let facts = ConfigurationFacts { patch_size: vec![4, 4, 4], ..Default::default() };
+        let list = [Choice::new("plus").with("amount", 2.0), Choice::new("plus").with("probability", 0.0)];
+        let policy = AugmentationPolicy::from_choices(&list, &facts, &known).unwrap();
         let crop = sample(1, policy.geometry.initial_patch, 1);
-        let plain = centre(&crop, policy.geometry.patch);
+        let mut plain = crop.clone();
+        take_centre(&mut plain, policy.geometry.patch);
+        let result = policy.apply(crop, &mut derive_stream(1, &[]), &mut Scratch::default()).unwrap();
+        assert!(result.image.data().iter().zip(plain.image.data()).all(|(a, b)| *a == b + 2.0));
+    }
+
+    #[test]
+    fn most_samples_are_plain_crops_of_the_middle() {
+        let facts = ConfigurationFacts { patch_size: vec![1, 6, 6], ..Default::default() };
+        let list = AugmentationList { mirroring: Mirroring::None, ..Default::default() };
+        let policy = AugmentationPolicy::new(&list, &facts, &transforms()).unwrap();
+        let crop = sample(1, policy.geometry.initial_patch, 1);
+        let mut plain = crop.clone();
+        take_centre(&mut plain, policy.geometry.patch);
         let mut expected = plain.segmentation.data().to_vec();
         replace_label(&mut expected, -1, 0);
         let unchanged = (0..2000)

@@ -1,19 +1,13 @@
-//! The default augmentation of the reference's trainer as typed data: every transform of the
-//! training pipeline with its probabilities and ranges, made from the facts of a configuration.
+//! The augmentation of one configuration: patch geometry, transforms in order, and what makes targets of patches.
 
-use super::blur::BlurPolicy;
-use super::brightness::BrightnessPolicy;
-use super::cascade::CascadePolicy;
-use super::contrast::ContrastPolicy;
+use nnunet_base::parts::{Choice, Named};
+
 use super::error::AugmentError;
-use super::gamma::{GammaDirection, GammaPolicy};
 use super::geometry::PatchGeometry;
-use super::low_resolution::LowResolutionPolicy;
-use super::mirror::MirrorPolicy;
-use super::noise::NoisePolicy;
-use super::random::{FactorRange, UniformRange};
-use super::spatial::{SpatialMode, SpatialPolicy};
+use super::lists::AugmentationList;
+use super::registry::transforms;
 use super::targets::TargetPolicy;
+use super::transform::{BuildContext, Step, TransformBuilder};
 
 /// What the augmentation has to know of a configuration and its dataset.
 #[derive(Debug, Clone, Default)]
@@ -34,31 +28,15 @@ pub struct ConfigurationFacts {
     pub cascade_labels: Option<Vec<i16>>,
 }
 
-/// The training pipeline, in the order in which it is applied.
-#[derive(Debug, Clone, PartialEq)]
+/// The training pipeline of a configuration.
+#[derive(Debug, Clone)]
 pub struct AugmentationPolicy {
     /// Patch and crop sizes.
     pub geometry: PatchGeometry,
-    /// Rotation and scaling.
-    pub spatial: SpatialPolicy,
-    /// Additive noise.
-    pub noise: NoisePolicy,
-    /// Gaussian blur.
-    pub blur: BlurPolicy,
-    /// Multiplicative brightness.
-    pub brightness: BrightnessPolicy,
-    /// Contrast.
-    pub contrast: ContrastPolicy,
-    /// Simulated low resolution.
-    pub low_resolution: LowResolutionPolicy,
-    /// Gamma corrections, one after the other.
-    pub gamma: Vec<GammaPolicy>,
-    /// Mirroring.
-    pub mirror: MirrorPolicy,
-    /// Image channels that are set to 0 outside of the nonzero mask.
-    pub masked_channels: Vec<usize>,
-    /// Damage done to the previous stage's segmentation.
-    pub cascade: Option<CascadePolicy>,
+    /// Transforms, in the order in which they are applied.
+    pub steps: Vec<Step>,
+    /// Axes of the configuration's own patch (0..dimensions) that prediction may mirror; `None` for no mirroring.
+    pub mirroring_axes: Option<Vec<usize>>,
     /// What is left to do for training and validation alike.
     pub finish: FinishPolicy,
 }
@@ -74,44 +52,49 @@ pub struct FinishPolicy {
 
 impl AugmentationPolicy {
     /// The reference's default pipeline for a configuration.
+    ///
+    /// # Errors
+    /// See [`AugmentationPolicy::new`].
     pub fn default_for(facts: &ConfigurationFacts) -> Result<Self, AugmentError> {
-        let geometry = PatchGeometry::new(&facts.patch_size)?;
+        Self::new(&AugmentationList::default(), facts, &transforms())
+    }
+
+    /// The pipeline of these transforms for a configuration, with crops and mirroring as by default.
+    ///
+    /// # Errors
+    /// See [`AugmentationPolicy::new`].
+    pub fn from_choices(
+        choices: &[Choice],
+        facts: &ConfigurationFacts,
+        transforms: &Named<TransformBuilder>,
+    ) -> Result<Self, AugmentError> {
+        let list = AugmentationList { transforms: choices.to_vec(), ..AugmentationList::default() };
+        Self::new(&list, facts, transforms)
+    }
+
+    /// The pipeline of `list` for a configuration. Transforms that have nothing to do in it are left out.
+    ///
+    /// # Errors
+    /// Unknown transforms and options, a patch that is neither 2-D nor 3-D, mirrored axes that it does not have, scales
+    /// that do not fit it.
+    pub fn new(
+        list: &AugmentationList,
+        facts: &ConfigurationFacts,
+        transforms: &Named<TransformBuilder>,
+    ) -> Result<Self, AugmentError> {
+        let geometry = PatchGeometry::with_options(&facts.patch_size, &list.patch)?;
         let finish = FinishPolicy::new(facts, geometry.dimensions)?;
-        let gamma = |probability, direction| GammaPolicy {
-            probability,
-            gamma: FactorRange::new(0.7, 1.5),
-            direction,
-        };
-        let masked = facts.use_mask_for_norm.iter().enumerate();
-        Ok(Self {
-            spatial: SpatialPolicy {
-                mode: geometry.mode,
-                rotation_probability: 0.2,
-                rotation: geometry.rotation,
-                scaling_probability: 0.2,
-                scaling: UniformRange::new(0.7, 1.4),
-            },
-            noise: NoisePolicy { probability: 0.1, deviation: UniformRange::new(0.0, 0.1) },
-            blur: BlurPolicy {
-                probability: 0.2,
-                channel_probability: 0.5,
-                sigma: UniformRange::new(0.5, 1.0),
-            },
-            brightness: BrightnessPolicy { probability: 0.15, factor: FactorRange::new(0.75, 1.25) },
-            contrast: ContrastPolicy { probability: 0.15, factor: FactorRange::new(0.75, 1.25) },
-            low_resolution: LowResolutionPolicy {
-                probability: 0.25,
-                channel_probability: 0.5,
-                scale: UniformRange::new(0.5, 1.0),
-                first_axis: usize::from(geometry.mode == SpatialMode::Slices),
-            },
-            gamma: vec![gamma(0.1, GammaDirection::Inverted), gamma(0.3, GammaDirection::Plain)],
-            mirror: MirrorPolicy { axes: geometry.mirrored(), probability: 0.5 },
-            masked_channels: masked.filter(|(_, masked)| **masked).map(|(c, _)| c).collect(),
-            cascade: facts.cascade_labels.as_ref().map(|_| CascadePolicy::default()),
-            geometry,
-            finish,
-        })
+        let mirroring_axes = list.mirroring.axes(geometry.dimensions);
+        let mirror_axes = mirroring_axes.as_deref().unwrap_or_default();
+        if let Some(&axis) = mirror_axes.iter().find(|axis| **axis >= geometry.dimensions) {
+            return Err(AugmentError::MirrorAxis { axis, axes: geometry.dimensions });
+        }
+        let context = BuildContext { facts, geometry: &geometry, mirror_axes, transforms };
+        let mut steps = Vec::with_capacity(list.transforms.len());
+        for choice in &list.transforms {
+            steps.extend(Step::build(choice, &context)?);
+        }
+        Ok(Self { geometry, steps, mirroring_axes, finish })
     }
 }
 
@@ -155,19 +138,62 @@ pub fn deep_supervision_scales(strides: &[Vec<usize>]) -> Vec<Vec<f64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lists::Mirroring;
     use super::*;
 
     fn facts(patch_size: &[usize]) -> ConfigurationFacts {
         ConfigurationFacts { patch_size: patch_size.to_vec(), ..Default::default() }
     }
 
+    fn kinds(policy: &AugmentationPolicy) -> Vec<&str> {
+        policy.steps.iter().map(|step| step.choice.kind.as_str()).collect()
+    }
+
     #[test]
-    fn slice_by_slice_configurations_leave_the_first_axis_alone() {
-        let stack = AugmentationPolicy::default_for(&facts(&[8, 64, 64])).unwrap();
-        assert_eq!((stack.low_resolution.first_axis, stack.spatial.mode), (1, SpatialMode::Slices));
-        assert_eq!(stack.mirror.axes, [true; 3]);
-        let cube = AugmentationPolicy::default_for(&facts(&[32, 64, 64])).unwrap();
-        assert_eq!((cube.low_resolution.first_axis, cube.spatial.mode), (0, SpatialMode::Volume));
+    fn transforms_without_anything_to_do_are_left_out() {
+        let plain = AugmentationPolicy::default_for(&facts(&[8, 64, 64])).unwrap();
+        let common =
+            ["spatial", "gaussian_noise", "gaussian_blur", "brightness", "contrast", "low_resolution"];
+        assert_eq!(kinds(&plain)[..6], common);
+        assert_eq!(kinds(&plain)[6..], ["gamma", "gamma", "mirror"]);
+        let list = AugmentationList { mirroring: Mirroring::None, ..Default::default() };
+        let cascade = ConfigurationFacts {
+            cascade_labels: Some(vec![1]),
+            use_mask_for_norm: vec![false, true],
+            ..facts(&[16, 16])
+        };
+        let policy = AugmentationPolicy::new(&list, &cascade, &transforms()).unwrap();
+        let last = ["mask_outside", "previous_stage_channels", "binary_operator", "remove_component"];
+        assert_eq!(kinds(&policy)[8..], last);
+        assert_eq!(policy.mirroring_axes, None);
+    }
+
+    #[test]
+    fn misspelt_transforms_and_options_name_the_closest() {
+        let error = |choice: Choice| {
+            let built = AugmentationPolicy::from_choices(&[choice], &facts(&[16, 16]), &transforms());
+            built.unwrap_err().to_string()
+        };
+        let unknown = error(Choice::new("gausian_noise"));
+        assert!(unknown.contains("did you mean gaussian_noise?"), "{unknown}");
+        let option = error(Choice::new("gaussian_noise").with("deviaton", 0.1));
+        assert!(option.contains("transform gaussian_noise: there is no option \"deviaton\""), "{option}");
+        assert!(option.contains("known: probability, channel_probability"), "{option}");
+        let channels = Choice::new("gamma").with("channels", vec![0, 2]);
+        let two = ConfigurationFacts { use_mask_for_norm: vec![false; 2], ..facts(&[16, 16]) };
+        let built = AugmentationPolicy::from_choices(&[channels], &two, &transforms());
+        let expected = "transform gamma: channels is [0,2], expected channels of the image, from 0 to 1";
+        assert_eq!(built.unwrap_err().to_string(), expected);
+        let nested = serde_json::json!([{"kind": "mirror", "axes": [2]}]);
+        let axis = error(Choice::new("one_of").with("of", nested));
+        assert_eq!(axis, "transform mirror: axes is [2], expected axes of the patch, from 0 to 1");
+    }
+
+    #[test]
+    fn mirrored_axes_must_be_axes_of_the_patch() {
+        let list = AugmentationList { mirroring: Mirroring::Axes(vec![0, 2]), ..Default::default() };
+        let error = AugmentationPolicy::new(&list, &facts(&[16, 16]), &transforms()).unwrap_err();
+        assert!(error.to_string().contains("axis 2"), "{error}");
     }
 
     #[test]
@@ -187,7 +213,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(policy.finish.targets.regions, Some(vec![vec![1, 2], vec![2], vec![3]]));
-        assert_eq!(policy.masked_channels, [1]);
+        assert!(kinds(&policy).contains(&"mask_outside"));
     }
 
     #[test]

@@ -6,6 +6,9 @@
 use rand::{Rng, RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+/// The generator that a sample draws from.
+pub type SampleRng = Pcg64;
+
 /// What a stream of samples is used for; training and validation draw from unrelated streams.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Purpose {
@@ -30,7 +33,7 @@ pub struct SampleAddress {
 
 impl SampleAddress {
     /// The random stream of this sample in a run with `seed`.
-    pub fn stream(&self, seed: u64) -> Pcg64 {
+    pub fn stream(&self, seed: u64) -> SampleRng {
         let purpose = match self.purpose {
             Purpose::Training => 1,
             Purpose::Validation => 2,
@@ -40,7 +43,7 @@ impl SampleAddress {
 }
 
 /// A generator whose state depends on every bit of `seed` and of each number of `path`.
-pub fn derive_stream(seed: u64, path: &[u64]) -> Pcg64 {
+pub fn derive_stream(seed: u64, path: &[u64]) -> SampleRng {
     let mut key = [0u8; 32];
     for (lane, bytes) in key.chunks_exact_mut(8).enumerate() {
         let start = mix(seed ^ mix(lane as u64 + 1));
@@ -79,33 +82,11 @@ impl UniformRange {
     }
 }
 
-/// A factor around one: with probability one half below it, otherwise above it, each part uniform.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct FactorRange {
-    /// Smallest factor.
-    pub low: f64,
-    /// Largest factor.
-    pub high: f64,
-}
-
-impl FactorRange {
-    /// Factors from `low` to `high`.
-    pub const fn new(low: f64, high: f64) -> Self {
-        Self { low, high }
+/// True with probability `probability`. Where the answer is certain, nothing is drawn.
+pub fn decide(probability: f64, rng: &mut impl Rng) -> bool {
+    if probability <= 0.0 || probability >= 1.0 {
+        return probability >= 1.0;
     }
-
-    /// One factor. A range that lies above one as a whole is sampled uniformly.
-    pub fn sample(&self, rng: &mut impl Rng) -> f64 {
-        if happens(0.5, rng) && self.low < 1.0 {
-            UniformRange::new(self.low, 1.0).sample(rng)
-        } else {
-            UniformRange::new(self.low.max(1.0), self.high).sample(rng)
-        }
-    }
-}
-
-/// True with probability `probability`.
-pub fn happens(probability: f64, rng: &mut impl Rng) -> bool {
     rng.random::<f64>() < probability
 }
 
@@ -132,14 +113,12 @@ mod tests {
     }
 
     #[test]
-    fn factors_are_below_one_half_of_the_time() {
+    fn certain_decisions_draw_nothing() {
         let mut rng = derive_stream(1, &[]);
-        let range = FactorRange::new(0.75, 1.25);
-        let values: Vec<f64> = (0..4000).map(|_| range.sample(&mut rng)).collect();
-        assert!(values.iter().all(|v| (0.75..1.25).contains(v)));
-        let below = values.iter().filter(|v| **v < 1.0).count();
-        assert!((1850..2150).contains(&below), "{below} of 4000");
-        let above = FactorRange::new(1.2, 1.5);
-        assert!((0..100).all(|_| (1.2..1.5).contains(&above.sample(&mut rng))));
+        let next = rng.clone().random::<u64>();
+        assert!(decide(1.0, &mut rng) && !decide(0.0, &mut rng));
+        assert_eq!(rng.random::<u64>(), next);
+        let yes = (0..4000).filter(|_| decide(0.3, &mut rng)).count();
+        assert!((1100..1300).contains(&yes), "{yes} of 4000");
     }
 }

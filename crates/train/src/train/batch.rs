@@ -2,14 +2,16 @@
 //! epoch, iteration) alone.
 
 use super::case_source::{CaseSource, SourceError};
-use super::sampler::{PatchSampler, content_of_sample};
+use super::sampler::PatchSampler;
+use super::sampling::Sampling;
 use crate::augment::{
     AugmentError, AugmentationPolicy, AugmentedSample, FinishPolicy, Purpose, SampleAddress, SampleTarget,
     Scratch,
 };
+use nnunet_base::progress::Interrupted;
 use nnunet_graph::Tensor;
 use nnunet_graph::backend::BatchRef;
-use nnunet_graph::loss::{LabelBatch, RegionBatch, Target, Targets};
+use nnunet_graph::loss::{LabelBatch, RegionBatch, Target, Targets, Validity};
 use rand::RngExt;
 use std::sync::Arc;
 
@@ -32,7 +34,7 @@ impl Batch {
 }
 
 /// What happens to a crop.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub enum Preparation {
     /// Random augmentation of a crop of the initial patch size.
     Training(Box<AugmentationPolicy>),
@@ -88,9 +90,21 @@ pub enum BatchError {
         /// Its channels.
         expected: usize,
     },
+    /// Sources disagree on the number of classes.
+    #[error(
+        "case {case} says for {found} classes whether they are annotated, another case of the batch for {expected}"
+    )]
+    Classes {
+        /// Name of the case.
+        case: String,
+        /// Its number of classes.
+        found: usize,
+        /// That of another case of the batch.
+        expected: usize,
+    },
     /// Somebody asked to stop.
     #[error("interrupted")]
-    Interrupted,
+    Interrupted(#[from] Interrupted),
 }
 
 /// Draws batches from a set of cases.
@@ -99,18 +113,17 @@ pub struct BatchComposer {
     preparation: Preparation,
     sampler: PatchSampler,
     batch_size: usize,
-    foreground_fraction: f64,
+    sampling: Arc<dyn Sampling>,
     seed: u64,
 }
 
 impl BatchComposer {
-    /// Batches of `batch_size` patches of `cases`; the last `foreground_fraction` of a batch shows
-    /// foreground for certain.
+    /// Batches of `batch_size` patches of `cases`; `sampling` says which of them show foreground for certain.
     pub fn new(
         cases: Vec<Arc<dyn CaseSource>>,
         preparation: Preparation,
         batch_size: usize,
-        foreground_fraction: f64,
+        sampling: Arc<dyn Sampling>,
         has_ignore: bool,
         seed: u64,
     ) -> Result<Self, BatchError> {
@@ -119,7 +132,7 @@ impl BatchComposer {
             Preparation::Validation { patch, .. } => (*patch, *patch),
         };
         let sampler = PatchSampler { crop, patch, has_ignore };
-        let composer = Self { cases, preparation, sampler, batch_size, foreground_fraction, seed };
+        let composer = Self { cases, preparation, sampler, batch_size, sampling, seed };
         if composer.cases.is_empty() {
             let purpose = match composer.purpose() {
                 Purpose::Training => "training",
@@ -151,7 +164,7 @@ impl BatchComposer {
         let mut samples = Vec::with_capacity(self.batch_size);
         for sample in 0..self.batch_size {
             if stop() {
-                return Err(BatchError::Interrupted);
+                return Err(Interrupted.into());
             }
             samples.push(self.sample(epoch, iteration, sample, scratch)?);
         }
@@ -164,13 +177,13 @@ impl BatchComposer {
         iteration: u64,
         sample: usize,
         scratch: &mut Scratch,
-    ) -> Result<(&str, AugmentedSample), BatchError> {
+    ) -> Result<Drawn<'_>, BatchError> {
         let address = SampleAddress { purpose: self.purpose(), epoch, iteration, sample: sample as u64 };
         let mut rng = address.stream(self.seed);
         let case = &self.cases[rng.random_range(0..self.cases.len())];
         let name = case.identifier();
         let failed = |source| BatchError::Case { case: name.to_owned(), source };
-        let content = content_of_sample(sample, self.batch_size, self.foreground_fraction);
+        let content = self.sampling.content(sample, self.batch_size, &mut rng);
         let layout = case.layout().map_err(failed)?;
         let locations = case.foreground_locations().map_err(failed)?;
         let start = self.sampler.draw_start(layout.shape, content, &locations, &mut rng);
@@ -180,12 +193,15 @@ impl BatchComposer {
             Preparation::Validation { finish, .. } => finish.apply(crop),
         };
         let made = made.map_err(|source| BatchError::Augment { case: name.to_owned(), source })?;
-        Ok((name, made))
+        Ok((&**case, made))
     }
 }
 
+/// A sample with its case.
+type Drawn<'a> = (&'a dyn CaseSource, AugmentedSample);
+
 /// Samples of one policy as one batch.
-fn stack(samples: &[(&str, AugmentedSample)]) -> Result<Batch, BatchError> {
+fn stack(samples: &[Drawn<'_>]) -> Result<Batch, BatchError> {
     let Some((first_case, first)) = samples.first() else { return Err(BatchError::EmptyBatch) };
     let [z, y, x] = first.image.shape();
     let expected = first.image.channels();
@@ -193,7 +209,7 @@ fn stack(samples: &[(&str, AugmentedSample)]) -> Result<Batch, BatchError> {
     for (case, sample) in samples {
         let found = sample.image.channels();
         if found != expected {
-            let (case, other) = ((*case).to_owned(), (*first_case).to_owned());
+            let (case, other) = (case.identifier().to_owned(), first_case.identifier().to_owned());
             return Err(BatchError::Channels { case, found, other, expected });
         }
         image.extend_from_slice(sample.image.data());
@@ -201,13 +217,29 @@ fn stack(samples: &[(&str, AugmentedSample)]) -> Result<Batch, BatchError> {
     let scales = (0..first.targets.len()).map(|k| stack_targets(samples, k)).collect();
     Ok(Batch {
         image: Tensor { shape: [samples.len(), expected, z, y, x], data: image },
-        targets: Targets { scales },
-        cases: samples.iter().map(|(case, _)| (*case).to_owned()).collect(),
+        targets: Targets { validity: validity(samples)?, ..Targets::new(scales) },
+        cases: samples.iter().map(|(case, _)| case.identifier().to_owned()).collect(),
     })
 }
 
+/// What counts of the targets; nothing is left out where every case has all annotations.
+fn validity(samples: &[Drawn<'_>]) -> Result<Option<Validity>, BatchError> {
+    let rows: Vec<Option<Vec<bool>>> = samples.iter().map(|(case, _)| case.annotated_classes()).collect();
+    let Some(classes) = rows.iter().flatten().map(Vec::len).next() else { return Ok(None) };
+    let mut data = Vec::with_capacity(rows.len() * classes);
+    for (row, (case, _)) in rows.into_iter().zip(samples) {
+        let row = row.unwrap_or_else(|| vec![true; classes]);
+        if row.len() != classes {
+            let (case, found) = (case.identifier().to_owned(), row.len());
+            return Err(BatchError::Classes { case, found, expected: classes });
+        }
+        data.extend(row);
+    }
+    Ok(Some(Validity { shape: [samples.len(), classes], data }))
+}
+
 /// The targets at scale `k`; all have the kind and shape of the first, as one policy made them.
-fn stack_targets(samples: &[(&str, AugmentedSample)], k: usize) -> Target {
+fn stack_targets(samples: &[Drawn<'_>], k: usize) -> Target {
     let n = samples.len();
     let (mut labels, mut regions) = (Vec::new(), Vec::new());
     let mut shape = [n, 0, 0, 0, 0];

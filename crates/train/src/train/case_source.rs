@@ -33,6 +33,12 @@ pub trait CaseSource: Send + Sync {
     /// Voxels that patches may be centred on.
     fn foreground_locations(&self) -> Result<Arc<ForegroundLocations>, SourceError>;
 
+    /// Which classes (background included) or regions were annotated in this case, in the order of the network's outputs;
+    /// `None` where all were. See [`Validity`](nnunet_graph::loss::Validity) for what losses make of it.
+    fn annotated_classes(&self) -> Option<Vec<bool>> {
+        None
+    }
+
     /// Image and segmentation of the box of `size` at `start` (z, y, x), which lies inside the case
     /// and is not empty.
     fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError>;
@@ -184,6 +190,10 @@ impl<S: CaseSource> CaseSource for CachedCase<S> {
             self.budget.give_back(locations.bytes());
         }
         Ok(locations)
+    }
+
+    fn annotated_classes(&self) -> Option<Vec<bool>> {
+        self.source.annotated_classes()
     }
 
     fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError> {

@@ -7,23 +7,65 @@ use nnunet_graph::NetworkError;
 use nnunet_graph::backend::StepError;
 
 use super::batch::BatchError;
+use super::hook::HookError;
 use super::loader::LoaderError;
 use crate::augment::AugmentError;
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
+use nnunet_base::parts::{OptionError, UnknownName};
+use nnunet_base::progress::Interrupted;
 use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
-use nnunet_infer::model::UnknownTrainer;
+use nnunet_infer::predict::PredictError;
+use nnunet_recipe::{NetworkOverrideError, RecipeError};
 
 /// Errors of the training stage.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The trainer's name is not known.
+    /// A part that the recipe names is not known.
+    #[error("recipe: {0}")]
+    Part(#[from] UnknownName),
+    /// A part does not have an option that the recipe gives it.
+    #[error("recipe: {0}")]
+    Option(#[from] OptionError),
+    /// The recipe weighs another number of outputs than the network has.
+    #[error(
+        "recipe: deep_supervision_weights {found:?}, expected {outputs} numbers of at least 0, one for each output of the \
+         network, full resolution first"
+    )]
+    DeepSupervisionWeights {
+        /// The weights.
+        found: Vec<f64>,
+        /// Outputs of the network.
+        outputs: usize,
+    },
+    /// The recipe changes the network in a way that does not fit the plans.
     #[error(transparent)]
-    Recipe(#[from] UnknownTrainer),
+    NetworkOverride(#[from] NetworkOverrideError),
+    /// The recipe in a checkpoint cannot be read.
+    #[error("{path}: the recipe in the checkpoint: {source}", path = path.display())]
+    Recipe {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: RecipeError,
+    },
+    /// A checkpoint to go on from is of a training with other settings.
+    #[error(
+        "{path}: the training that is to go on has other settings: {}; continue with the same ones, or train anew or under \
+         another name",
+        differences.join("; "),
+        path = path.display()
+    )]
+    OtherTraining {
+        /// The checkpoint.
+        path: PathBuf,
+        /// Each setting with its value in the checkpoint and now.
+        differences: Vec<String>,
+    },
     /// The dataset, its splits or its labels.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -57,6 +99,42 @@ pub enum TrainError {
         /// What happened.
         source: StepError,
     },
+    /// A hook ended the training.
+    #[error("epoch {epoch}, iteration {iteration}: {source}")]
+    Hook {
+        /// Epoch, from 0.
+        epoch: usize,
+        /// Iteration of the epoch, from 0.
+        iteration: usize,
+        /// What the hook says.
+        source: HookError,
+    },
+    /// A benchmark of another fold than the first.
+    #[error("fold {found}: benchmarks are trained on fold 0 only, where their results are looked for")]
+    BenchmarkFold {
+        /// The fold.
+        found: String,
+    },
+    /// A group of parameters that this network does not have, or that cannot learn at this rate.
+    #[error("group of parameters: {problem}")]
+    ParameterGroup {
+        /// What is wrong, and what was expected.
+        problem: String,
+    },
+    /// There is no epoch left.
+    #[error("all {epochs} epochs are done: finish the training, or train with more epochs")]
+    Complete {
+        /// Number of epochs.
+        epochs: usize,
+    },
+    /// A training was to be finished before its end.
+    #[error("{done} of {epochs} epochs are done: train the others before the training is finished")]
+    Incomplete {
+        /// Epochs that are done.
+        done: usize,
+        /// Number of epochs.
+        epochs: usize,
+    },
     /// A checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
@@ -84,6 +162,9 @@ pub enum TrainError {
         /// Number of cases.
         total: usize,
     },
+    /// The final validation could not predict at all.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
     /// The final validation could not be evaluated.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -138,6 +219,8 @@ pub enum TrainError {
     Interrupted {
         /// The checkpoint with the state, if one was written.
         path: Option<PathBuf>,
+        /// Why.
+        source: Interrupted,
     },
     /// The user asked to stop in the final validation.
     #[error(
@@ -147,6 +230,8 @@ pub enum TrainError {
     ValidationInterrupted {
         /// Whether there is a checkpoint to do it again with.
         checkpoint: bool,
+        /// Why.
+        source: Interrupted,
     },
 }
 

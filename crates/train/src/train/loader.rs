@@ -139,6 +139,7 @@ mod tests {
     use super::super::batch::Preparation;
     use super::super::case_source::CaseSource;
     use super::super::case_source::tests::MemoryCase;
+    use super::super::sampling::LastOfBatch;
     use super::*;
     use crate::augment::{AugmentationPolicy, ConfigurationFacts};
     use nnunet_graph::loss::Target;
@@ -150,6 +151,10 @@ mod tests {
             ..Default::default()
         };
         AugmentationPolicy::default_for(&facts).unwrap()
+    }
+
+    fn last() -> Arc<LastOfBatch> {
+        Arc::new(LastOfBatch { foreground: 0.33 })
     }
 
     fn training() -> Preparation {
@@ -167,7 +172,7 @@ mod tests {
     }
 
     fn composer(preparation: Preparation, broken: Option<usize>, seed: u64) -> Arc<BatchComposer> {
-        Arc::new(BatchComposer::new(cases(broken), preparation, 3, 0.33, false, seed).unwrap())
+        Arc::new(BatchComposer::new(cases(broken), preparation, 3, last(), false, seed).unwrap())
     }
 
     fn loader(
@@ -246,7 +251,7 @@ mod tests {
         take(&mut loader, 1);
         cancel.cancel();
         let error = (0..100).find_map(|_| loader.next_batch().err()).unwrap();
-        assert!(matches!(error, LoaderError::Batch(BatchError::Interrupted)), "{error}");
+        assert!(matches!(error, LoaderError::Batch(BatchError::Interrupted(_))), "{error}");
         drop(loader);
         let waiting = super::tests::loader(composer(training(), None, 1), 2, 0, &Cancel::new());
         std::thread::sleep(std::time::Duration::from_millis(20));
@@ -255,9 +260,9 @@ mod tests {
 
     #[test]
     fn nothing_to_draw_from_is_an_error() {
-        let none = BatchComposer::new(Vec::new(), training(), 2, 0.33, false, 1).err().unwrap();
+        let none = BatchComposer::new(Vec::new(), training(), 2, last(), false, 1).err().unwrap();
         assert!(none.to_string().contains("no cases to draw training patches from"), "{none}");
-        let empty = BatchComposer::new(cases(None), training(), 0, 0.33, false, 1).err().unwrap();
+        let empty = BatchComposer::new(cases(None), training(), 0, last(), false, 1).err().unwrap();
         assert!(matches!(empty, BatchError::EmptyBatch));
     }
 }

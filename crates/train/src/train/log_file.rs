@@ -21,9 +21,14 @@ impl LogFile {
     /// When the folder or the file cannot be created.
     pub fn create(folder: &Path, now: &Zoned) -> std::io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let path = folder.join(now.strftime("training_log_%Y_%-m_%-d_%H_%M_%S.txt").to_string());
+        let path = Self::path_in(folder, now);
         let file = OpenOptions::new().create(true).append(true).open(&path)?;
         Ok(Self { path, file: Mutex::new(file) })
+    }
+
+    /// Where a log begun at `now` in `folder` is.
+    pub fn path_in(folder: &Path, now: &Zoned) -> PathBuf {
+        folder.join(now.strftime("training_log_%Y_%-m_%-d_%H_%M_%S.txt").to_string())
     }
 
     /// Where the log is.

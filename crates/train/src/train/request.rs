@@ -7,7 +7,7 @@ use nnunet_graph::backend::Backend;
 
 use nnunet_data::dataset::DatasetName;
 use nnunet_data::dataset::splits::Fold;
-use nnunet_infer::model::Recipe;
+use nnunet_recipe::Recipe;
 
 /// What to train.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct TrainRequest {
     pub plans: String,
     /// What the trainer decides.
     pub recipe: Recipe,
-    /// Batch size instead of the plans'.
+    /// Batch size instead of the recipe's or the plans'.
     pub batch_size: Option<usize>,
     /// Seed of the weights and of all random choices.
     pub seed: u64,

@@ -64,9 +64,11 @@ impl RunFolder {
         self.model.join("predicted_next_stage").join(next)
     }
 
-    /// The final checkpoint of the training before, while a new one of the same fold is not complete.
-    pub fn previous_final_checkpoint(&self) -> PathBuf {
-        self.fold.join("checkpoint_final_previous.pth")
+    /// Where `checkpoint` of the training before is while a new one of the same fold is not complete:
+    /// `checkpoint_final_previous.pth`, ...
+    pub fn previous(&self, checkpoint: &Path) -> PathBuf {
+        let stem = checkpoint.file_stem().unwrap_or_default().to_string_lossy();
+        self.fold.join(format!("{stem}_previous.pth"))
     }
 
     /// Locked by the run that works in the folder.
@@ -110,15 +112,35 @@ impl RunFolder {
         remove_if_there(&self.started_anew())
     }
 
-    /// Puts the checkpoints of an earlier training out of the way, now that the new one has written `saved`. The final one stays under
-    /// another name until the new training is complete.
-    pub(super) fn supersede_earlier(&self, saved: &Path) -> io::Result<()> {
+    /// Whether the checkpoints of the earlier training are to be kept. Those of one that is not complete give way where those of a
+    /// complete training before it are kept already.
+    fn keeps_earlier(&self) -> bool {
         let last = self.final_checkpoint();
-        if saved != last && last.is_file() {
-            std::fs::rename(&last, self.previous_final_checkpoint())?;
+        last.is_file() || !self.previous(&last).is_file()
+    }
+
+    /// Puts the checkpoint of an earlier training that the new one is about to replace by writing `saved` out of the way, if it is to
+    /// be kept.
+    pub(super) fn set_aside(&self, saved: &Path) -> io::Result<Option<SetAside>> {
+        if !saved.is_file() || !self.keeps_earlier() {
+            return Ok(None);
         }
-        for old in [self.latest_checkpoint(), self.best_checkpoint()] {
-            if saved != old {
+        let aside = SetAside { from: saved.to_owned(), to: self.previous(saved) };
+        std::fs::rename(&aside.from, &aside.to)?;
+        Ok(Some(aside))
+    }
+
+    /// Puts the other checkpoints of an earlier training out of the way, now that the new one has written `saved`. They stay under
+    /// other names until the new training is complete.
+    pub(super) fn supersede_earlier(&self, saved: &Path) -> io::Result<()> {
+        let keeps = self.keeps_earlier();
+        for old in self.checkpoints() {
+            if saved == old {
+                continue;
+            }
+            if keeps && old.is_file() {
+                std::fs::rename(&old, self.previous(&old))?;
+            } else {
                 remove_if_there(&old)?;
             }
         }
@@ -128,7 +150,7 @@ impl RunFolder {
     /// Removes what a training needs only until its final checkpoint is written.
     pub(super) fn remove_intermediate(&self) -> io::Result<()> {
         remove_if_there(&self.latest_checkpoint())?;
-        remove_if_there(&self.previous_final_checkpoint())
+        self.checkpoints().iter().try_for_each(|checkpoint| remove_if_there(&self.previous(checkpoint)))
     }
 
     /// Tries to write where the training and its final validation will, `next_stages` of a cascade included.
@@ -148,6 +170,20 @@ impl RunFolder {
                 .map_err(|source| (there.to_owned(), source))?;
         }
         Ok(())
+    }
+}
+
+/// A checkpoint of an earlier training that has another name while the new one writes its first.
+#[derive(Debug)]
+pub(super) struct SetAside {
+    from: PathBuf,
+    to: PathBuf,
+}
+
+impl SetAside {
+    /// Gives it its name back: the new checkpoint could not be written.
+    pub(super) fn take_back(self) -> io::Result<()> {
+        std::fs::rename(self.to, self.from)
     }
 }
 
@@ -191,12 +227,36 @@ mod tests {
         folder.supersede_earlier(&folder.latest_checkpoint()).unwrap();
         assert_eq!(folder.resumable_checkpoint(), Some(folder.latest_checkpoint()));
         assert!(!folder.best_checkpoint().exists() && !folder.final_checkpoint().exists());
-        assert_eq!(std::fs::read(folder.previous_final_checkpoint()).unwrap(), b"old final");
+        let previous = |path: PathBuf| std::fs::read_to_string(folder.previous(&path)).unwrap();
+        assert_eq!(previous(folder.final_checkpoint()), "old final");
+        assert_eq!(previous(folder.best_checkpoint()), "old best");
 
-        write(&folder.final_checkpoint(), "new final");
+        // A third one, after the second was given up: what the complete first one left stays.
+        folder.start_anew().unwrap();
+        assert!(folder.set_aside(&folder.best_checkpoint()).unwrap().is_none(), "there is none");
+        write(&folder.best_checkpoint(), "third best");
+        folder.supersede_earlier(&folder.best_checkpoint()).unwrap();
+        assert!(!folder.latest_checkpoint().exists());
+        assert_eq!(previous(folder.best_checkpoint()), "old best");
+
+        write(&folder.final_checkpoint(), "third final");
         folder.remove_intermediate().unwrap();
         assert_eq!(folder.resumable_checkpoint(), Some(folder.final_checkpoint()));
-        assert!(!folder.previous_final_checkpoint().exists() && !folder.latest_checkpoint().exists());
+        assert_eq!(std::fs::read_dir(folder.fold()).unwrap().count(), 2, "best and final");
+    }
+
+    #[test]
+    fn the_best_checkpoint_of_a_training_is_kept_while_the_next_one_writes_its_own() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path());
+        let best = folder.best_checkpoint();
+        std::fs::write(&best, "old").unwrap();
+        folder.set_aside(&best).unwrap().unwrap().take_back().unwrap();
+        assert_eq!(std::fs::read(&best).unwrap(), b"old", "the new one could not be written");
+        folder.set_aside(&best).unwrap().unwrap();
+        std::fs::write(&best, "new").unwrap();
+        folder.supersede_earlier(&best).unwrap();
+        assert_eq!(std::fs::read(folder.previous(&best)).unwrap(), b"old");
     }
 
     #[test]

@@ -9,8 +9,9 @@ use std::path::Path;
 use nnunet_checkpoint::{Checkpoint, CheckpointError, SavedOptimiser, StateDict, read_safetensors};
 use nnunet_graph::Graph;
 use nnunet_graph::backend::{Snapshot, TrainingSession};
-use nnunet_graph::optimiser::SgdOptions;
+use nnunet_graph::optimiser::OptimiserSpec;
 use nnunet_pyformats::pickle::{Dict, Value};
+use nnunet_recipe::{Recipe, recipes};
 
 use super::error::TrainError;
 use super::history::History;
@@ -34,8 +35,8 @@ pub(super) struct Progress {
 /// What a checkpoint states beside the weights.
 #[derive(Debug, Clone)]
 pub(super) struct Identity {
-    /// Name of the trainer, one that Python has a class for.
-    pub trainer: String,
+    /// What the trainer decides.
+    pub recipe: Recipe,
     /// Arguments of the trainer's constructor in the reference.
     pub init_args: Value,
     /// Axes of the patch along which predictions may be mirrored.
@@ -51,8 +52,7 @@ pub(super) struct Rates {
     pub initial: f64,
 }
 
-/// Writes the state to `path`, replacing it whole: `snapshot` of the training of `graph` by SGD with `options`, and how far
-/// it is.
+/// Writes the state to `path`, replacing it whole: `snapshot` of the training of `graph` by `optimiser`, and how far it is.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -60,15 +60,15 @@ pub(super) fn save(
     path: &Path,
     graph: &Graph,
     snapshot: Snapshot,
-    options: SgdOptions,
+    optimiser: &OptimiserSpec,
     rates: Rates,
     progress: &Progress,
     identity: &Identity,
 ) -> Result<(), CheckpointError> {
     let weights = StateDict::from_parameters(graph, snapshot.parameters);
-    let mut checkpoint = Checkpoint::new(weights, &identity.trainer, identity.init_args.clone());
-    checkpoint.optimiser = Some(SavedOptimiser::sgd(
-        options,
+    let mut checkpoint = Checkpoint::new(weights, &identity.recipe.python_class, identity.init_args.clone());
+    checkpoint.optimiser = Some(SavedOptimiser::new(
+        optimiser,
         rates.current,
         rates.initial,
         graph.parameters().len(),
@@ -83,19 +83,25 @@ pub(super) fn save(
         within.insert("losses", floats(&progress.epoch_losses));
         checkpoint.other.insert(INTERRUPTED, Value::Dict(within));
     }
+    checkpoint.other.insert(Recipe::CHECKPOINT_KEY, identity.recipe.to_toml());
     checkpoint.write(path)
 }
 
-/// Puts the state of `path` into `session`, which trains `graph`, and says how far it is.
+/// Puts the state of `path` into `session`, which trains `graph`, and says how far it is. To go on from there, the
+/// training has to be the one that `recipe` describes.
 ///
 /// # Errors
-/// A checkpoint that cannot be read, belongs to another network, or lacks the optimiser or the curves.
+/// A checkpoint that cannot be read, belongs to another network or another training, or lacks the optimiser or the curves.
 pub(super) fn load(
     path: &Path,
     graph: &Graph,
     session: &mut dyn TrainingSession,
+    recipe: Option<&Recipe>,
 ) -> Result<Progress, TrainError> {
     let mut checkpoint = Checkpoint::read(path)?;
+    if let Some(recipe) = recipe {
+        check_recipe(path, &checkpoint, recipe)?;
+    }
     let problem = |problem: String| TrainError::Resume { path: path.to_owned(), problem };
     let optimiser = checkpoint.optimiser.take().ok_or_else(|| {
         problem("has no optimiser state: it is for inference only; start a new training, e.g. with -pretrained_weights".to_owned())
@@ -118,6 +124,19 @@ pub(super) fn load(
     let mut history = history;
     history.truncate(epoch);
     Ok(Progress { epoch, epoch_losses, history, best_ema: checkpoint.best_ema })
+}
+
+/// Checks that the checkpoint is of the same training as `recipe`. Checkpoints of Python do not say.
+fn check_recipe(path: &Path, checkpoint: &Checkpoint, recipe: &Recipe) -> Result<(), TrainError> {
+    let Some(text) = checkpoint.other.get(Recipe::CHECKPOINT_KEY).and_then(Value::as_str) else {
+        return Ok(());
+    };
+    let found = Recipe::from_toml(text, &recipe.name, &recipes())
+        .map_err(|source| TrainError::Recipe { path: path.to_owned(), source })?;
+    match found.differences(recipe) {
+        differences if differences.is_empty() => Ok(()),
+        differences => Err(TrainError::OtherTraining { path: path.to_owned(), differences }),
+    }
 }
 
 /// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `session`, which trains `graph`, and nothing

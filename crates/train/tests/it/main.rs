@@ -4,5 +4,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod augment_goldens;
+mod augment_streams;
+mod common;
+mod driven;
 mod other_backend;
 mod train_steps;
+mod trainers;
+mod transform_goldens;

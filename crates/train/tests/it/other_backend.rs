@@ -2,30 +2,26 @@
 //! trait.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::cases::{prediction_cases, training_cases};
+use nnunet_data::dataset::DatasetName;
+use nnunet_data::dataset::cases::prediction_cases;
 use nnunet_data::dataset::splits::Fold;
-use nnunet_data::dataset::{DatasetJson, DatasetName, Folders};
-use nnunet_data::fingerprint::extract;
-use nnunet_data::plan::{PlannerOptions, Plans, plan_dataset};
-use nnunet_data::preprocess::{DatasetFolders, PreprocessOptions, preprocess_dataset};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_graph::backend::{
     Backend, BatchRef, EvaluationReport, InferenceSession, MemoryEstimate, Snapshot, StepError, StepReport,
     StepSpec, TrainingMemory, TrainingSession,
 };
+use nnunet_graph::optimiser::Rates;
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor};
 use nnunet_infer::model::Recipe;
 use nnunet_infer::predict::{PredictRequest, Predictor, WindowOptions, predict_cases};
-use nnunet_testkit::phantom::PhantomDataset;
 use nnunet_train::train::{Start, TrainRequest, Training};
 use serde_json::{Value, json};
 
-const NAME: &str = "Dataset007_Balls";
+use crate::common::{NAME, prepare};
 
 /// How often each method was called.
 #[derive(Debug, Clone, Default)]
@@ -128,9 +124,24 @@ impl InferenceSession for CountingSession<dyn TrainingSession> {
 }
 
 impl TrainingSession for CountingSession<dyn TrainingSession> {
-    fn step(&mut self, batch: BatchRef<'_>, learning_rate: f64) -> Result<StepReport, StepError> {
+    fn step(&mut self, batch: BatchRef<'_>, rates: Rates<'_>) -> Result<StepReport, StepError> {
         self.calls.note("step");
-        self.session.step(batch, learning_rate)
+        self.session.step(batch, rates)
+    }
+
+    fn step_with(
+        &mut self,
+        batch: BatchRef<'_>,
+        rates: Rates<'_>,
+        adjust: &mut dyn FnMut(&mut Parameters),
+    ) -> Result<StepReport, StepError> {
+        self.calls.note("step_with");
+        self.session.step_with(batch, rates, adjust)
+    }
+
+    fn visit_parameters(&mut self, visit: &mut dyn FnMut(&mut Parameters)) -> Result<(), NetworkError> {
+        self.calls.note("visit_parameters");
+        self.session.visit_parameters(visit)
     }
 
     fn evaluate(&mut self, batch: BatchRef<'_>) -> Result<EvaluationReport, StepError> {
@@ -154,46 +165,6 @@ impl TrainingSession for CountingSession<dyn TrainingSession> {
 
     fn memory(&self, input: [usize; 5]) -> Result<TrainingMemory, NetworkError> {
         self.session.memory(input)
-    }
-}
-
-/// A preprocessed phantom dataset with a network that trains in milliseconds.
-fn prepare(root: &Path) -> Folders {
-    let raw = PhantomDataset::default().write(&root.join("raw"), NAME);
-    let preprocessed = root.join("preprocessed").join(NAME);
-    let dataset = DatasetJson::load(&raw.join("dataset.json")).unwrap();
-    let cases = training_cases(&raw, &dataset).unwrap();
-    let fingerprint = extract(&cases, &dataset, Ctx::new(&Silent, &Cancel::new())).unwrap();
-    fingerprint.save(&preprocessed.join("dataset_fingerprint.json")).unwrap();
-    plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default()).unwrap();
-    let path = preprocessed.join("nnUNetPlans.json");
-    let mut plans: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let configuration = &mut plans["configurations"]["3d_fullres"];
-    configuration["patch_size"] = json!([16, 16, 16]);
-    configuration["batch_size"] = json!(2);
-    let arguments = &mut configuration["architecture"]["arch_kwargs"];
-    arguments["n_stages"] = json!(2);
-    arguments["features_per_stage"] = json!([8, 16]);
-    arguments["kernel_sizes"] = json!([[3, 3, 3], [3, 3, 3]]);
-    arguments["strides"] = json!([[1, 1, 1], [2, 2, 2]]);
-    arguments["n_conv_per_stage"] = json!([1, 1]);
-    arguments["n_conv_per_stage_decoder"] = json!([1]);
-    std::fs::write(&path, plans.to_string()).unwrap();
-    let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
-    let (plans, options) = (Plans::read(&path).unwrap(), PreprocessOptions::default());
-    preprocess_dataset(
-        folders,
-        &dataset,
-        &plans,
-        &["3d_fullres"],
-        &options,
-        Ctx::new(&Silent, &Cancel::new()),
-    )
-    .unwrap();
-    Folders {
-        raw: Some(root.join("raw")),
-        preprocessed: Some(root.join("preprocessed")),
-        results: Some(root.join("results")),
     }
 }
 
@@ -255,7 +226,7 @@ fn training_validation_and_prediction_ask_the_backend_only() {
     let mut predictor = Predictor::open(&model, &*backend, WindowOptions::default()).unwrap();
     assert_eq!(calls.take(), BTreeMap::from([("inference", 1)]));
     let images = root.path().join("raw").join(NAME).join("imagesTr");
-    let cases = prediction_cases(&images, &predictor.model().dataset).unwrap();
+    let cases = prediction_cases(&images, &predictor.spec().dataset).unwrap();
     let request = PredictRequest::new(&images, &root.path().join("predictions"));
     predict_cases(&mut predictor, &cases[..1], &request, Ctx::new(progress, &cancel)).unwrap();
     let seen = calls.take();

@@ -92,10 +92,10 @@ fn check_precision(name: &str, precision: Precision) {
     let outputs = graph.outputs().len();
     let loss = if labels.has_regions() {
         let has_ignore = labels.ignore_label().is_some();
-        ScaleLossSpec::DiceAndBinaryCrossEntropy { batch_dice, has_ignore }
+        ScaleLossSpec::dice_and_binary_cross_entropy(batch_dice, has_ignore)
     } else {
         let ignore_label = labels.ignore_label().map(|l| l as i16);
-        ScaleLossSpec::DiceAndCrossEntropy { batch_dice, ignore_label }
+        ScaleLossSpec::dice_and_cross_entropy(batch_dice, ignore_label)
     };
     let before = weights(name, "weights0.npz", &graph);
     let cpu = CpuOptions { threads: 2, precision, ..CpuOptions::default() };
@@ -112,13 +112,13 @@ fn check_precision(name: &str, precision: Precision) {
         .collect();
     let batch = Batch {
         image: Tensor { shape: five(&data.shape), data: data.f32() },
-        targets: Targets { scales },
+        targets: Targets::new(scales),
         cases: vec![name.to_owned()],
     };
     let rate = info["lr"].as_f64().unwrap();
     let tolerances = tolerances(precision);
     for (i, step) in info["steps"].as_array().unwrap().iter().enumerate() {
-        let found = session.step(batch.view(), rate).unwrap();
+        let found = session.step(batch.view(), rate.into()).unwrap();
         let (loss, norm) = (step["loss"].as_f64().unwrap(), step["grad_norm_before_clip"].as_f64().unwrap());
         assert!(
             (found.loss - loss).abs() < tolerances.loss * loss.abs().max(1.0),

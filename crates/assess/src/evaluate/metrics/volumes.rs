@@ -28,4 +28,8 @@ impl Metric for Volumes {
         let relative = if truth > 0.0 { (seen - truth) / truth } else { f64::NAN };
         Ok(vec![seen, truth, (seen - truth).abs(), relative])
     }
+
+    fn bytes_per_voxel(&self) -> u64 {
+        0
+    }
 }

@@ -2,7 +2,8 @@
 
 use super::row_table;
 use crate::Context;
-use crate::layout::{BlockedShape, LANES, SharedMut};
+use crate::layout::{BlockedShape, LANES};
+use crate::memory::SharedMut;
 
 /// Voxels that a task sums.
 const PIECE: usize = 4096;
@@ -12,7 +13,7 @@ pub(crate) fn bias_gradient(ctx: &Context, shape: &BlockedShape, gradient: &[f32
     let (voxels, blocks) = (shape.voxels(), shape.blocks());
     let pieces = voxels.div_ceil(PIECE);
     let rows = row_table(ctx.level());
-    let mut sums = ctx.sums();
+    let mut sums = ctx.kept::<Vec<[f64; LANES]>>();
     let len = shape.batch * blocks * pieces;
     if sums.len() < len {
         sums.resize(len, [0.0; LANES]);

@@ -33,9 +33,10 @@ use task::Job;
 use tiles::{Input, Tiles};
 use weight_gradient::WeightGradient;
 
-use super::weights::SourceWeights;
+use super::packed::SourceWeights;
 use super::{ConvShape, DataWeights, SharedTarget, Source, StatisticsMut, WriteMode, start_with_bias};
-use crate::layout::{LANES, SharedMut, padded};
+use crate::layout::{LANES, padded};
+use crate::memory::SharedMut;
 use crate::{Context, CpuLevel};
 
 /// The microkernels of a level.
@@ -115,7 +116,7 @@ pub(crate) fn forward(
     match statistics {
         None => job.run(ctx, &tiles, None),
         Some(statistics) => {
-            let mut partial = ctx.statistics();
+            let mut partial = ctx.kept::<Vec<LaneStatistics>>();
             let len = tiles.count() * out.blocks();
             if partial.len() < len {
                 partial.resize(len, LaneStatistics::EMPTY);

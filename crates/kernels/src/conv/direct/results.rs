@@ -5,8 +5,9 @@ use super::pass::Pass;
 use super::tiles::Tile;
 use crate::Context;
 use crate::bf16::{self, Piece};
-use crate::conv::weights::Group;
-use crate::layout::{LANES, SharedMut};
+use crate::conv::packed::Group;
+use crate::layout::LANES;
+use crate::memory::SharedMut;
 use crate::values::SharedValues;
 
 /// Result tensors of a job; one of bf16 is the only one, and is not added to.

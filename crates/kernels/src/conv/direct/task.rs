@@ -9,8 +9,9 @@ use super::results::{Frame, Output, Region, Results};
 use super::rows::LaneStatistics;
 use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
-use crate::conv::weights::{Group, SourceWeights};
-use crate::layout::{LANES, SharedMut, clear_padding};
+use crate::conv::packed::{Group, SourceWeights};
+use crate::layout::{LANES, clear_padding};
+use crate::memory::SharedMut;
 
 /// Most taps of a kernel along an axis.
 const MAX_SIZE: usize = 7;

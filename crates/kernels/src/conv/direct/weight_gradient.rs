@@ -11,8 +11,9 @@ use super::tiles::{Input, Tile, Tiles};
 use crate::Context;
 use crate::conv::ConvShape;
 use crate::conv::natural::NaturalGradient;
-use crate::conv::weights::{Group, Order};
-use crate::layout::{LANES, SharedMut};
+use crate::conv::packed::{Group, Order};
+use crate::layout::LANES;
+use crate::memory::SharedMut;
 
 /// Tasks to aim for.
 const WANTED_TASKS: usize = 32;

@@ -3,11 +3,12 @@
 #![allow(unsafe_code)]
 
 use crate::Context;
-use crate::layout::{LANES, SharedMut};
+use crate::layout::LANES;
+use crate::memory::SharedMut;
 use crate::values::SharedValues;
 
+use super::super::packed::{Group, SourceWeights};
 use super::super::source::StatisticsMut;
-use super::super::weights::{Group, SourceWeights};
 use super::input::{InputRows, Inputs};
 use super::pair_products;
 use super::products::{MOMENTS, ProductTask, compute_products};

@@ -27,8 +27,8 @@ mod weight_gradient;
 mod weights;
 
 use super::ConvShape;
+use super::packed::{Packed, SourceWeights};
 use super::source::{GradientTarget, SharedTarget, Source, StatisticsMut, WriteMode};
-use super::weights::{Packed, SourceWeights};
 use crate::Context;
 use crate::layout::blocks;
 use forward::{Correlation, Target};

@@ -4,7 +4,8 @@
 
 use crate::Context;
 use crate::conv::taps::Taps;
-use crate::layout::{LANES, SharedMut};
+use crate::layout::LANES;
+use crate::memory::SharedMut;
 use crate::simd::{Isa, Simd, at_level};
 
 use super::transform::{weight2, weight4};

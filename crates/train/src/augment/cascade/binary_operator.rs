@@ -5,19 +5,26 @@
 //! larger indices. The outside is background for dilation and foreground for erosion. Axis order
 //! (z, y, x). Exact.
 
-use super::super::random::UniformRange;
-use super::draw_channels;
-use rand::{Rng, RngExt};
+use std::sync::Arc;
 
-/// How often and with which element labels are changed.
+use nnunet_base::parts::Options;
+use rand::RngExt;
+
+use super::super::distribution::Distribution;
+use super::super::pipeline::Sample;
+use super::super::random::SampleRng;
+use super::super::transform::{BuildContext, BuiltTransform, Transform, TransformContext};
+use super::{draw_channels, one_hot_channels};
+
+/// Dilates, erodes, opens or closes labels of the previous stage.
 #[derive(Debug, Clone, PartialEq)]
-pub struct BinaryOperatorPolicy {
-    /// Probability per sample.
-    pub probability: f64,
-    /// Probability of each label of a chosen sample.
+pub struct RandomBinaryOperator {
+    /// Number of channels at the image's end that hold the labels.
+    pub labels: usize,
+    /// Probability of each label.
     pub label_probability: f64,
     /// Radius of the structuring element in voxels, drawn for each label.
-    pub radius: UniformRange,
+    pub radius: Distribution,
 }
 
 /// A morphological operator.
@@ -37,10 +44,22 @@ impl BinaryOperator {
     const ALL: [Self; 4] = [Self::Dilate, Self::Erode, Self::Close, Self::Open];
 }
 
-impl BinaryOperatorPolicy {
+impl RandomBinaryOperator {
+    /// Options: `label_probability` (1) and `radius` ([1, 8]). Nothing to do outside of a cascade; comes after
+    /// `previous_stage_channels`.
+    pub(in super::super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {
+        let label_probability = options.probability("label_probability", 1.0)?;
+        let range = Distribution::uniform(1.0, 8.0);
+        let radius = Distribution::read_within(options, "radius", range, [0.0, 64.0])?;
+        Ok(match &context.facts.cascade_labels {
+            Some(labels) => Some(Arc::new(Self { labels: labels.len(), label_probability, radius })),
+            None => None,
+        })
+    }
+
     /// Changes random channels of `one_hot` (label, z, y, x); a voxel that a label gains is taken
     /// from the other labels.
-    pub(super) fn apply(&self, one_hot: &mut [f32], shape: [usize; 3], rng: &mut impl Rng) {
+    fn change(&self, one_hot: &mut [f32], shape: [usize; 3], rng: &mut SampleRng) {
         let voxels: usize = shape.iter().product();
         if voxels == 0 {
             return;
@@ -54,6 +73,13 @@ impl BinaryOperatorPolicy {
             let element = StructuringElement::new(radius, shape[0] == 1);
             apply_operator(one_hot, voxels, shape, c, operator, &element);
         }
+    }
+}
+
+impl Transform for RandomBinaryOperator {
+    fn apply(&self, sample: &mut Sample, context: &mut TransformContext<'_>) {
+        let shape = sample.image.shape();
+        self.change(one_hot_channels(&mut sample.image, self.labels), shape, context.rng);
     }
 }
 
@@ -251,10 +277,10 @@ mod tests {
 
     #[test]
     fn labels_stay_disjoint() {
-        let policy = BinaryOperatorPolicy {
-            probability: 1.0,
+        let transform = RandomBinaryOperator {
+            labels: 2,
             label_probability: 0.5,
-            radius: UniformRange::new(1.0, 8.0),
+            radius: Distribution::uniform(1.0, 8.0),
         };
         let mut rng = crate::augment::random::derive_stream(4, &[]);
         let shape = [7, 8, 9];
@@ -262,7 +288,7 @@ mod tests {
         for _ in 0..20 {
             let mut one_hot: Vec<f32> =
                 (0..2 * voxels).map(|i| f32::from(u8::from(i % voxels / 40 % 3 == i / voxels))).collect();
-            policy.apply(&mut one_hot, shape, &mut rng);
+            transform.change(&mut one_hot, shape, &mut rng);
             let (first, second) = one_hot.split_at(voxels);
             assert!(first.iter().zip(second).all(|(a, b)| a + b <= 1.0));
         }

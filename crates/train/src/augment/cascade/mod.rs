@@ -6,54 +6,19 @@
 mod binary_operator;
 mod component_removal;
 
-pub use binary_operator::{BinaryOperator, BinaryOperatorPolicy, StructuringElement, apply_operator};
-pub use component_removal::{ComponentRemovalPolicy, remove_component};
+pub use binary_operator::{BinaryOperator, RandomBinaryOperator, StructuringElement, apply_operator};
+pub use component_removal::{RemoveComponent, remove_component};
 
-use super::random::{UniformRange, happens};
 use nnunet_volume::ChannelVolume;
 use rand::Rng;
 
-/// Damage done to the one-hot channels of the previous stage.
-#[derive(Debug, Clone, PartialEq)]
-pub struct CascadePolicy {
-    /// Random dilation, erosion, opening or closing.
-    pub operator: BinaryOperatorPolicy,
-    /// Random removal of a connected component.
-    pub removal: ComponentRemovalPolicy,
-}
+use super::random::decide;
 
-impl Default for CascadePolicy {
-    /// The reference's values.
-    fn default() -> Self {
-        Self {
-            operator: BinaryOperatorPolicy {
-                probability: 0.4,
-                label_probability: 0.5,
-                radius: UniformRange::new(1.0, 8.0),
-            },
-            removal: ComponentRemovalPolicy {
-                probability: 0.2,
-                label_probability: 0.5,
-                largest_fraction: 0.15,
-            },
-        }
-    }
-}
-
-impl CascadePolicy {
-    /// Damages the last `labels` channels of `image`, which are one-hot.
-    pub fn apply(&self, image: &mut ChannelVolume<f32>, labels: usize, rng: &mut impl Rng) {
-        let voxels = image.voxels();
-        let shape = image.shape();
-        let first = image.channels() - labels.min(image.channels());
-        let one_hot = &mut image.data_mut()[first * voxels..];
-        if happens(self.operator.probability, rng) {
-            self.operator.apply(one_hot, shape, rng);
-        }
-        if happens(self.removal.probability, rng) {
-            self.removal.apply(one_hot, shape, rng);
-        }
-    }
+/// The last `labels` channels of `image`.
+fn one_hot_channels(image: &mut ChannelVolume<f32>, labels: usize) -> &mut [f32] {
+    let first = image.channels() - labels.min(image.channels());
+    let voxels = image.voxels();
+    &mut image.data_mut()[first * voxels..]
 }
 
 /// The channels 0..`channels` in random order, each kept with `probability`.
@@ -61,6 +26,6 @@ fn draw_channels(channels: usize, probability: f64, rng: &mut impl Rng) -> Vec<u
     use rand::seq::SliceRandom;
     let mut order: Vec<usize> = (0..channels).collect();
     order.shuffle(rng);
-    order.retain(|_| happens(probability, rng));
+    order.retain(|_| decide(probability, rng));
     order
 }

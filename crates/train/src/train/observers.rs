@@ -1,0 +1,88 @@
+//! What a fold's folder records of a training while it runs: the log and the picture of its curves.
+
+use std::path::{Path, PathBuf};
+
+use nnunet_base::progress::Event;
+
+use super::error::TrainError;
+use super::fresh::Fresh;
+use super::history::History;
+use super::log_file::LogFile;
+use super::progress_plot::write_progress_plot;
+
+/// `training_log_*.txt` and `progress.png`.
+#[derive(Debug)]
+pub(super) struct FoldRecords {
+    log: LogFile,
+    plot: PathBuf,
+}
+
+impl FoldRecords {
+    /// Begins a log in the folder `fold`, which is `fresh`.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub(super) fn create(fold: &Path, fresh: &mut Fresh) -> Result<Self, TrainError> {
+        let now = jiff::Zoned::now();
+        fresh.note(&LogFile::path_in(fold, &now));
+        let log =
+            LogFile::create(fold, &now).map_err(|source| TrainError::Io { path: fold.to_owned(), source })?;
+        Ok(Self { log, plot: fold.join("progress.png") })
+    }
+
+    /// The log.
+    pub(super) fn log_path(&self) -> &Path {
+        self.log.path()
+    }
+
+    /// Writes a line to the log.
+    pub(super) fn line(&self, line: &str) -> Result<(), TrainError> {
+        let path = self.log.path();
+        self.log.line(line).map_err(|source| TrainError::Io { path: path.to_owned(), source })
+    }
+
+    /// An epoch begins.
+    pub(super) fn epoch_started(&self, epoch: usize, learning_rate: f64) -> Result<(), TrainError> {
+        self.line("")?;
+        self.line(&format!("Epoch {epoch}"))?;
+        self.line(&format!("Current learning rate: {}", rounded(learning_rate, 5)))
+    }
+
+    /// Takes an event; what is not about the end of an epoch is not recorded.
+    pub(super) fn event(&self, event: &Event<'_>) -> Result<(), TrainError> {
+        let Event::EpochFinished {
+            train_loss,
+            validation_loss,
+            pseudo_dice,
+            seconds,
+            moving_average,
+            is_best,
+            ..
+        } = event
+        else {
+            return Ok(());
+        };
+        let dice: Vec<String> = pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
+        self.line(&format!("train_loss {}", rounded(*train_loss, 4)))?;
+        self.line(&format!("val_loss {}", rounded(*validation_loss, 4)))?;
+        self.line(&format!("Pseudo dice [{}]", dice.join(", ")))?;
+        self.line(&format!("Epoch time: {} s", rounded(*seconds, 2)))?;
+        if *is_best {
+            let average = rounded(*moving_average, 4);
+            self.line(&format!("New best moving average of the pseudo Dice: {average}"))?;
+        }
+        Ok(())
+    }
+
+    /// Draws the curves so far.
+    pub(super) fn draw(&self, history: &History) -> Result<(), TrainError> {
+        write_progress_plot(history, &self.plot)
+            .map_err(|source| TrainError::Io { path: self.plot.clone(), source })
+    }
+}
+
+/// `value` with at most `digits` decimals, as NumPy prints rounded numbers.
+pub(super) fn rounded(value: f64, digits: i32) -> f64 {
+    let factor = 10f64.powi(digits);
+    (value * factor).round() / factor
+}

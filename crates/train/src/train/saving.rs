@@ -1,0 +1,134 @@
+//! When a training writes its state, and what becomes of the checkpoints of an earlier one.
+
+use std::path::Path;
+
+use nnunet_base::Ctx;
+use nnunet_base::progress::{Cancel, Event, Interrupted};
+
+use super::batch::BatchError;
+use super::error::TrainError;
+use super::loader::LoaderError;
+use super::report::EpochReport;
+use super::state::{self, Rates};
+use super::trainer::Training;
+
+impl Training {
+    /// What happens once before the first step: memory is checked, the companions of the results are written, and checkpoints
+    /// of an earlier training are marked.
+    pub(super) fn begin(&mut self, ctx: Ctx<'_>) -> Result<(), TrainError> {
+        if self.begun {
+            return Ok(());
+        }
+        self.check_memory(ctx.progress)?;
+        self.setup.held.fresh.keep();
+        self.write_companions()?;
+        let setup = &self.setup;
+        if self.unsaved
+            && setup.request.checkpointing
+            && setup.folder.start_anew().map_err(|e| setup.io(e))?
+        {
+            let warning = format!(
+                "{}: has checkpoints of an earlier training, which stay until this one saves its own",
+                setup.folder.fold().display()
+            );
+            self.warn(&warning, ctx.progress)?;
+        }
+        let recipe = &setup.request.recipe;
+        let stage = format!("train {} fold {}", setup.configuration.name, setup.request.fold);
+        let total = (recipe.epochs * recipe.iterations_per_epoch) as u64;
+        ctx.event(Event::Started { stage: &stage, total });
+        self.begun = true;
+        Ok(())
+    }
+
+    /// Writes the final checkpoint; of the others, only the best one stays.
+    ///
+    /// # Errors
+    /// A checkpoint that cannot be written; [`TrainError::Incomplete`] while epochs are left.
+    pub fn finish(&mut self, ctx: Ctx<'_>) -> Result<(), TrainError> {
+        let epochs = self.setup.request.recipe.epochs;
+        if !self.is_complete() {
+            return Err(TrainError::Incomplete { done: self.state.epoch, epochs });
+        }
+        self.loaders = None;
+        ctx.event(Event::Finished);
+        self.save(&self.setup.folder.final_checkpoint(), self.setup.schedule.rate(epochs - 1))?;
+        if self.setup.request.checkpointing {
+            self.setup.folder.remove_intermediate().map_err(|e| self.setup.io(e))?;
+        }
+        self.records.line("Training done.")
+    }
+
+    /// Writes the checkpoints that are due after an epoch.
+    pub(super) fn save_epoch(&mut self, report: &EpochReport) -> Result<(), TrainError> {
+        let recipe = &self.setup.request.recipe;
+        if self.state.epoch.is_multiple_of(recipe.save_every) && self.state.epoch != recipe.epochs {
+            self.save(&self.setup.folder.latest_checkpoint(), report.learning_rate)?;
+        }
+        if report.is_best {
+            // The reference too writes the latest checkpoint with the best average of before.
+            self.state.best_ema = Some(report.moving_average);
+            self.save(&self.setup.folder.best_checkpoint(), report.learning_rate)?;
+        }
+        Ok(())
+    }
+
+    /// The error of a run that ends early: an interruption saves the state first, if there is any.
+    pub(super) fn stop(
+        &mut self,
+        rate: f64,
+        error: Option<LoaderError>,
+        cancel: &Cancel,
+    ) -> Result<TrainError, TrainError> {
+        if let Some(error) = error
+            && !cancel.is_cancelled()
+            && !matches!(error, LoaderError::Batch(BatchError::Interrupted(_)))
+        {
+            return Ok(error.into());
+        }
+        if self.unsaved && self.state == state::Progress::default() {
+            self.setup.folder.leave_as_it_was().map_err(|e| self.setup.io(e))?;
+            self.records.line("Interrupted before the first iteration")?;
+            return Ok(TrainError::Interrupted { path: None, source: Interrupted });
+        }
+        let path = self.setup.folder.latest_checkpoint();
+        let path = self.save(&path, rate)?.then_some(path);
+        match &path {
+            Some(path) => self.records.line(&format!("Interrupted, state saved in {}", path.display()))?,
+            None => self.records.line("Interrupted, no state saved")?,
+        }
+        Ok(TrainError::Interrupted { path, source: Interrupted })
+    }
+
+    /// Saves the state, unless no checkpoints are wanted; whether it did.
+    fn save(&mut self, path: &Path, current: f64) -> Result<bool, TrainError> {
+        let setup = &self.setup;
+        if !setup.request.checkpointing {
+            return Ok(false);
+        }
+        let rates = Rates { current, initial: setup.request.recipe.initial_learning_rate };
+        let snapshot = self.session.export()?;
+        let aside = if self.unsaved { setup.folder.set_aside(path).map_err(|e| setup.io(e))? } else { None };
+        let saved = state::save(
+            path,
+            &setup.graph,
+            snapshot,
+            &setup.step.optimiser,
+            rates,
+            &self.state,
+            &setup.identity,
+        );
+        if let Err(source) = saved {
+            if let Some(aside) = aside {
+                aside.take_back().map_err(|e| setup.io(e))?;
+            }
+            let kept = setup.folder.resumable_checkpoint();
+            return Err(TrainError::NotSaved { source: Box::new(source), kept });
+        }
+        if self.unsaved {
+            setup.folder.supersede_earlier(path).map_err(|e| setup.io(e))?;
+            self.unsaved = false;
+        }
+        Ok(true)
+    }
+}
