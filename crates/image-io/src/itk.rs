@@ -15,10 +15,13 @@ pub struct ItkFormat {
     /// Whether ITK refuses axes that are not at right angles.
     pub(crate) refuses_skew: bool,
     pub(crate) read: fn(&Path) -> Result<Image>,
-    pub(crate) read_geometry: fn(&Path) -> Result<([usize; 3], Geometry)>,
+    pub(crate) read_geometry: ReadGeometry,
     pub(crate) write_u8: WriteVolume<u8>,
     pub(crate) write_u16: WriteVolume<u16>,
 }
+
+/// Reads shape (z, y, x) and geometry from a header.
+pub(crate) type ReadGeometry = fn(&Path) -> Result<([usize; 3], Geometry)>;
 
 /// Writes a volume (z, y, x) with its geometry.
 pub(crate) type WriteVolume<T> = fn(&Path, &Volume<T>, &Geometry) -> Result<()>;

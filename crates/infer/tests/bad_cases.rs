@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use nnunet_assess::evaluate::folder::evaluate_changed;
+use nnunet_assess::evaluate::Evaluator;
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
 use nnunet_data::Parts;
@@ -290,11 +290,10 @@ fn a_panic_in_the_evaluation_of_a_case_names_it() {
             (path.clone(), path)
         })
         .to_vec();
-    let classes = [LabelOrRegion::Label(1)];
     let reader = ImageReader::new(&image_formats(), Some("SimpleITKIO"), ".nii.gz", root.path()).unwrap();
+    let evaluator = Evaluator::new(reader, vec![LabelOrRegion::Label(1)]);
     let change = |labels: &mut nnunet_volume::Volume<f32>| assert!(labels.data()[0] == 0.0, "first voxel");
-    let result =
-        evaluate_changed(&pairs, &reader, &classes, None, &change, Ctx::new(&Silent, &Cancel::new()));
+    let result = evaluator.evaluate_changed(&pairs, &change, Ctx::new(&Silent, &Cancel::new()));
     let message = result.unwrap_err().to_string();
     assert!(message.starts_with("1 cases cannot be evaluated"), "{message}");
     let line = format!("{}: internal error: first voxel", pairs[1].1.display());

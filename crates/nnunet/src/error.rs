@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_assess::overlay::OverlayError;
 use nnunet_assess::postprocess::PostprocessError;
+use nnunet_assess::volumetry::VolumetryError;
 use nnunet_base::progress::Interrupted;
 use nnunet_data::convert::ConvertError;
 use nnunet_data::dataset::DatasetError;
@@ -84,6 +85,9 @@ pub enum Error {
     /// Conversion of other layouts.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// Volumes as measurements.
+    #[error(transparent)]
+    Volumetry(#[from] VolumetryError),
     /// Fingerprints.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),

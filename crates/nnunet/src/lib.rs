@@ -15,7 +15,7 @@ pub use error::Error;
 pub use project::*;
 pub use registry::Registry;
 
-pub use nnunet_assess::{evaluate, overlay, postprocess};
+pub use nnunet_assess::{evaluate, overlay, postprocess, statistics, volumetry};
 pub use nnunet_base::{
     Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling,
 };

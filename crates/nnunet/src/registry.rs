@@ -1,6 +1,7 @@
 //! All parts that are chosen by name, in one value.
 
 use crate::backend::{DeviceBuilder, devices};
+use nnunet_assess::evaluate::{MetricBuilder, metrics};
 use nnunet_base::parts::Named;
 use nnunet_recipe::{Recipe, recipes};
 
@@ -28,6 +29,8 @@ pub struct Registry {
     pub devices: Named<DeviceBuilder>,
     /// What fingerprints, plans and preprocessing choose from: planners.
     pub data: nnunet_data::Parts,
+    /// Metrics of evaluations beyond the reference's.
+    pub metrics: Named<MetricBuilder>,
     /// Trainers, as `-tr` names them.
     pub recipes: Named<Recipe>,
     /// What recipes choose from: losses, optimisers, schedules, transforms, samplings.
@@ -39,6 +42,7 @@ impl Default for Registry {
         Self {
             devices: devices(),
             data: nnunet_data::Parts::default(),
+            metrics: metrics(),
             recipes: recipes(),
             train: nnunet_train::train::Parts::default(),
         }
@@ -50,6 +54,7 @@ impl std::fmt::Debug for Registry {
         f.debug_struct("Registry")
             .field("devices", &self.devices.names().collect::<Vec<_>>())
             .field("data", &self.data)
+            .field("metrics", &self.metrics.names().collect::<Vec<_>>())
             .field("recipes", &self.recipes.names().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

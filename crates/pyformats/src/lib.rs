@@ -5,5 +5,6 @@
 
 pub mod json;
 pub mod npy;
+pub mod npz;
 pub mod numpy_random;
 pub mod pickle;

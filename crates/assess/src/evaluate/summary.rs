@@ -6,13 +6,13 @@
 use std::path::Path;
 
 use super::EvaluateError;
-use super::additions::AddedMetrics;
+use super::added::AddedMetrics;
 use super::overlap::Overlap;
 use nnunet_data::dataset::LabelOrRegion;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// The metrics of a class: of one case, or averaged.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Metrics {
     /// Dice coefficient.
     pub dice: f64,
@@ -54,6 +54,16 @@ impl From<Overlap> for Metrics {
 }
 
 impl Metrics {
+    /// Names and values of all metrics: those of the reference in the order of summary.json, then the added ones.
+    pub fn all(&self) -> impl Iterator<Item = (&str, f64)> {
+        NAMES.into_iter().zip(self.values()).chain(self.added.entries())
+    }
+
+    /// The same without the counts of voxels.
+    pub(super) fn ratios(&self) -> impl Iterator<Item = (&str, f64)> {
+        [("Dice", self.dice), ("IoU", self.iou)].into_iter().chain(self.added.entries())
+    }
+
     fn values(&self) -> [f64; 8] {
         [self.dice, self.fn_, self.fp, self.iou, self.tn, self.tp, self.n_pred, self.n_ref]
     }
@@ -63,7 +73,7 @@ impl Metrics {
     }
 
     /// `counts_as_integers` for single cases.
-    fn to_json(self, counts_as_integers: bool) -> Json {
+    fn to_json(&self, counts_as_integers: bool) -> Json {
         Json::object(
             NAMES
                 .into_iter()
@@ -86,17 +96,17 @@ impl Metrics {
         for (value, name) in values.iter_mut().zip(NAMES) {
             *value = json.get(name)?.as_f64()?;
         }
-        Some(Self { added: AddedMetrics::from_json(json), ..Self::from_values(values) })
+        Some(Self { added: AddedMetrics::from_json(json, &NAMES), ..Self::from_values(values) })
     }
 
     /// The mean of each metric of `all`, taken by `mean`.
-    fn mean(all: &[Metrics], mean: fn(&[f64]) -> f64) -> Self {
-        let values: Vec<_> = all.iter().map(Metrics::values).collect();
+    fn mean(all: &[&Metrics], mean: fn(&[f64]) -> f64) -> Self {
+        let values: Vec<_> = all.iter().map(|metrics| metrics.values()).collect();
         let mut means = [0.0; 8];
         for (i, slot) in means.iter_mut().enumerate() {
             *slot = mean(&values.iter().map(|v| v[i]).collect::<Vec<_>>());
         }
-        let added = AddedMetrics::mean(all.iter().map(|metrics| metrics.added), mean);
+        let added = AddedMetrics::mean(all.iter().map(|metrics| &metrics.added), mean);
         Self { added, ..Self::from_values(means) }
     }
 }
@@ -121,7 +131,12 @@ pub struct Summary {
     pub mean: Vec<(LabelOrRegion, Metrics)>,
     /// Averaged over the classes but background.
     pub foreground_mean: Metrics,
+    /// What was asked for beyond metrics of cases, each under a key of its own.
+    pub sections: Vec<(String, Json)>,
 }
+
+/// Keys of the parts that every summary has.
+const PARTS: [&str; 3] = ["foreground_mean", "mean", "metric_per_case"];
 
 impl Summary {
     /// Averages cases that all have the same classes.
@@ -130,14 +145,14 @@ impl Summary {
         let mean: Vec<_> = (0..classes)
             .map(|i| {
                 let all: Vec<_> =
-                    metric_per_case.iter().filter_map(|case| case.metrics.get(i)).map(|m| m.1).collect();
+                    metric_per_case.iter().filter_map(|case| case.metrics.get(i)).map(|m| &m.1).collect();
                 (metric_per_case[0].metrics[i].0.clone(), Metrics::mean(&all, mean_of_defined))
             })
             .collect();
         let foreground: Vec<_> =
-            mean.iter().filter(|(class, _)| *class != LabelOrRegion::Label(0)).map(|m| m.1).collect();
+            mean.iter().filter(|(class, _)| *class != LabelOrRegion::Label(0)).map(|m| &m.1).collect();
         let foreground_mean = Metrics::mean(&foreground, |values| pairwise_sum(values) / values.len() as f64);
-        Self { metric_per_case, mean, foreground_mean }
+        Self { metric_per_case, mean, foreground_mean, sections: Vec::new() }
     }
 
     /// The same summary for predictions that lie in `folder`, under the same names.
@@ -166,11 +181,10 @@ impl Summary {
                 ("reference_file", case.reference_file.as_str().into()),
             ])
         });
-        Json::object([
-            ("foreground_mean", self.foreground_mean.to_json(false)),
-            ("mean", classes(&self.mean, false)),
-            ("metric_per_case", Json::Array(cases.collect())),
-        ])
+        let parts =
+            [self.foreground_mean.to_json(false), classes(&self.mean, false), Json::Array(cases.collect())];
+        let sections = self.sections.iter().map(|(key, section)| (key.clone(), section.clone()));
+        Json::object(PARTS.map(str::to_owned).into_iter().zip(parts).chain(sections))
     }
 
     /// Writes summary.json.
@@ -207,6 +221,12 @@ impl Summary {
                 .collect::<Option<_>>()?,
             mean: classes(document.get("mean")?)?,
             foreground_mean: Metrics::from_json(document.get("foreground_mean")?)?,
+            sections: document
+                .as_object()?
+                .iter()
+                .filter(|(key, _)| !PARTS.contains(&key.as_str()))
+                .map(|(key, section)| (key.clone(), section.clone()))
+                .collect(),
         })
     }
 }

@@ -9,8 +9,7 @@ use std::path::{Path, PathBuf};
 use super::apply::apply_to_folder;
 use super::error::PostprocessError;
 use super::largest_component::{Classes, KeepLargest, Postprocessing};
-use crate::evaluate::Summary;
-use crate::evaluate::folder::evaluate_changed;
+use crate::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
 use nnunet_base::progress::{Event, Progress};
@@ -142,16 +141,11 @@ struct Trial<'a> {
 impl Trial<'_> {
     fn summary(&self, postprocessing: &Postprocessing) -> Result<Summary, PostprocessError> {
         let PredictionFolder { labels, reader, .. } = self.predictions;
-        Ok(evaluate_changed(
-            &self.pairs,
-            reader,
-            &labels.foreground(),
-            labels.ignore_label(),
-            &|segmentation| {
-                postprocessing.apply(segmentation);
-            },
-            self.ctx,
-        )?)
+        let evaluator = Evaluator::new(reader.clone(), labels.foreground()).ignoring(labels.ignore_label());
+        let change = |segmentation: &mut _| {
+            postprocessing.apply(segmentation);
+        };
+        Ok(evaluator.evaluate_changed(&self.pairs, &change, self.ctx)?)
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use nnunet_assess::evaluate::{
-    Additions, FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple,
+    FolderEvaluation, Missing, Summary, choose, evaluate_folder, evaluate_simple, metrics,
 };
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
@@ -15,15 +15,8 @@ use nnunet_testkit::phantom::{NiftiFile, Voxels};
 use nnunet_testkit::shared::shared_path;
 
 fn request(folder: &Path, output: &Path) -> FolderEvaluation {
-    FolderEvaluation {
-        parts: nnunet_data::Parts::default(),
-        reference: folder.join("gt"),
-        prediction: folder.join("pred"),
-        output: Some(output.to_owned()),
-        missing: Missing::Refused,
-        additions: Additions::default(),
-        max_ram: None,
-    }
+    let output = Some(output.to_owned());
+    FolderEvaluation { output, ..FolderEvaluation::new(folder.join("gt"), folder.join("pred")) }
 }
 
 fn folder(root: &Path, request: &FolderEvaluation) -> Result<Summary, String> {
@@ -109,7 +102,8 @@ fn nan_where_a_class_is_in_neither_and_left_out_of_means_over_cases_only() {
     assert_eq!(case.metrics[0].1.dice, 0.75);
     assert!(case.metrics[1].1.dice.is_nan() && case.metrics[1].1.iou.is_nan());
     assert_eq!(case.metrics[1].1.tn, 8.0);
-    let mean = |label: i32| summary.mean.iter().find(|m| m.0 == LabelOrRegion::Label(label)).unwrap().1;
+    let mean =
+        |label: i32| summary.mean.iter().find(|m| m.0 == LabelOrRegion::Label(label)).unwrap().1.clone();
     assert_eq!(mean(1).dice, (0.75 + 2.0 / 3.0) / 2.0);
     assert_eq!(mean(2).dice, 2.0 / 3.0, "only the case that has the class");
     assert!(mean(3).dice.is_nan());
@@ -200,7 +194,7 @@ fn metrics_beyond_the_references_are_there_only_if_asked_for() {
     let plain = std::fs::read_to_string(&output).unwrap();
     assert!(!plain.contains("HD95") && !plain.contains("RVE"));
 
-    request.additions = Additions { surface: true, volumetry: true };
+    request.metrics = choose(["voxel_surface", "volumes"], &metrics()).unwrap();
     let summary = folder(root.path(), &request).unwrap();
     let added = |case: usize, class: usize| -> Vec<(&str, f64)> {
         summary.metric_per_case[case].metrics[class].1.added.entries().collect()

@@ -4,4 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod evaluate;
+mod metrics;
 mod overlay;
+mod statistics;
+mod volumetry;

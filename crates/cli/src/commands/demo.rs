@@ -77,7 +77,8 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let model = session.project.train(training(dataset, short, session), ctx)?.folder.model().to_owned();
     let predictions = out.join("predictions");
     session.project.predict(PredictJob::new(&model, raw.join("imagesTs"), &predictions), ctx)?;
-    let summary = session.project.evaluate(&EvaluateJob::new(raw.join("labelsTs"), &predictions), ctx)?;
+    let job = EvaluateJob::new(raw.join("labelsTs"), &predictions);
+    let summary = session.project.evaluate(&job, ctx)?.summary;
     print_table(&summary, session);
     session.result(&format!("model:       {}", model.display()));
     session.result(&format!("predictions: {} (summary.json beside them)", predictions.display()));

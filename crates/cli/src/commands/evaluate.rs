@@ -1,6 +1,11 @@
 //! `evaluate`: segmentations against references.
 
-use nnunet::evaluate::{Additions, FolderEvaluation, Metrics, Missing, Summary};
+use std::sync::Arc;
+
+use nnunet::evaluate::{FolderEvaluation, Metric, MetricBuilder, Metrics, Missing, Summary, choose};
+use nnunet::parts::Named;
+use nnunet::statistics::Bootstrap;
+use nnunet::volumetry::{Subjects, VolumetryOptions};
 use nnunet::{Classes, EvaluateJob};
 
 use super::Entry;
@@ -19,13 +24,43 @@ const FLAGS: &[Flag] = &[
     Flag::switch(&["--chill"], "do not fail if predictions are missing; evaluate what is there"),
     THREADS,
     MAX_RAM,
+    Flag::one(
+        &["--metrics"],
+        "LIST",
+        "add metrics, separated by commas: hd, hd95, assd, masd (mm), nsd@MM (surface Dice), lesions[@gli|met|men|ped|ssa] (BraTS 2023), \
+         pq[@IOU] (panoptic quality), cldice, betti, ece[@BINS] and brier (from .npz of --save_probabilities)",
+    ),
     Flag::switch(
         &["--surface"],
         "add HD95 and ASSD (mm) and NSD at 1 mm, between the voxels of the surfaces; empty against not: inf, inf, 0",
     ),
     Flag::switch(
         &["--volumetry"],
-        "add the volumes in ml (ml_pred, ml_ref), the absolute (AVE, ml) and relative volume error (RVE)",
+        "add the volumes in ml (ml_pred, ml_ref), the absolute (AVE, ml) and relative volume error (RVE), and compare \
+         them as measurements: bias, limits of agreement, effects, a verdict",
+    ),
+    Flag::one(
+        &["--subjects"],
+        "FILE",
+        "table (tab-separated: case, subject, time, group, further strata) for changes over time and effects of groups; \
+         with --volumetry",
+    ),
+    Flag::one(
+        &["--margin"],
+        "PERCENT",
+        "mean volume error that does not matter, for the test of equivalence (default: 5); with --volumetry",
+    ),
+    Flag::one(
+        &["--threshold"],
+        "PERCENT",
+        "change of a subject's volume that matters (default: 25); with --volumetry",
+    ),
+    Flag::one(&["--bootstrap"], "N", "add confidence intervals of all means from N draws of cases"),
+    Flag::one(&["--seed"], "N", "seed of these draws (default: 0)"),
+    Flag::one(
+        &["--tsv"],
+        "FILE",
+        "write a table of all cases and classes; with --volumetry a second one, FILE with .volumetry before its ending",
     ),
 ];
 
@@ -48,6 +83,12 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let registry = session.project.registry();
+    let mut folders = FolderEvaluation::new(matches.required("GT")?, matches.required("PRED")?);
+    folders.output = matches.path("-o");
+    folders.missing = if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused };
+    folders.metrics = chosen_metrics(matches, &registry.metrics)?;
+    folders.max_ram = max_ram(matches)?;
     let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
     let ignore = matches.parsed("-il", "a label (whole number)")?;
     let classes = match (matches.path("-djfile"), matches.path("-pfile"), labels.is_empty()) {
@@ -60,27 +101,86 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
             return Err(UsageError(text.to_owned()).into());
         }
     };
-    let folders = FolderEvaluation {
-        parts: session.project.registry().data.clone(),
-        reference: matches.required("GT")?.into(),
-        prediction: matches.required("PRED")?.into(),
-        output: matches.path("-o"),
-        missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
-        additions: Additions { surface: matches.has("--surface"), volumetry: matches.has("--volumetry") },
-        max_ram: max_ram(matches)?,
+    let bootstrap = bootstrap(matches)?;
+    let job = EvaluateJob {
+        folders,
+        classes,
+        volumetry: volumetry(matches, bootstrap)?,
+        confidence: matches.has("--bootstrap").then_some(bootstrap),
+        table: matches.path("--tsv"),
     };
-    let summary = session.project.evaluate(&EvaluateJob { folders, classes }, session.ctx())?;
-    print_table(&summary, session);
+    let evaluated = session.project.evaluate(&job, session.ctx())?;
+    print_table(&evaluated.summary, session);
+    if let Some(volumes) = &evaluated.volumes {
+        volumes.text().iter().for_each(|line| session.result(line));
+    }
     Ok(())
+}
+
+/// What `--metrics`, `--surface` and `--volumetry` ask for.
+fn chosen_metrics(
+    matches: &Matches,
+    known: &Named<MetricBuilder>,
+) -> Result<Vec<Arc<dyn Metric>>, UsageError> {
+    let mut names: Vec<&str> = Vec::new();
+    if matches.has("--surface") {
+        names.push("voxel_surface");
+    }
+    if matches.has("--volumetry") {
+        names.push("volumes");
+    }
+    names.extend(matches.texts("--metrics").iter().map(String::as_str));
+    choose(names, known).map_err(|error| UsageError(error.to_string()))
+}
+
+fn bootstrap(matches: &Matches) -> Result<Bootstrap, UsageError> {
+    let default = Bootstrap::default();
+    let resamples = matches.parsed("--bootstrap", "a number of draws (1000 or more are usual)")?;
+    if resamples == Some(0) {
+        return Err(UsageError("--bootstrap: found 0, expected at least 1 draw".to_owned()));
+    }
+    let seed = matches.parsed("--seed", "a whole number of at least 0")?;
+    Ok(Bootstrap { resamples: resamples.unwrap_or(default.resamples), seed: seed.unwrap_or(default.seed) })
+}
+
+/// What `--volumetry` and the flags that belong to it ask for; the table of subjects is read before the segmentations.
+fn volumetry(matches: &Matches, bootstrap: Bootstrap) -> anyhow::Result<Option<VolumetryOptions>> {
+    if !matches.has("--volumetry") {
+        let lost = ["--subjects", "--margin", "--threshold"].into_iter().find(|flag| matches.has(flag));
+        return match lost {
+            Some(flag) => {
+                Err(UsageError(format!("{flag} belongs to --volumetry, which is not given")).into())
+            }
+            None => Ok(None),
+        };
+    }
+    let default = VolumetryOptions::default();
+    let share = |flag: &str, default: f64| -> Result<f64, UsageError> {
+        match matches.parsed::<f64>(flag, "a number in percent")? {
+            None => Ok(default),
+            Some(percent) if percent.is_finite() && percent > 0.0 => Ok(percent / 100.0),
+            Some(found) => {
+                Err(UsageError(format!("{flag}: found {found}, expected a number above 0, in percent")))
+            }
+        }
+    };
+    Ok(Some(VolumetryOptions {
+        subjects: matches.path("--subjects").map(|path| Subjects::load(&path)).transpose()?,
+        margin: share("--margin", default.margin)?,
+        threshold: share("--threshold", default.threshold)?,
+        bootstrap,
+    }))
 }
 
 /// Mean Dice and IoU per class, and what was asked for beyond.
 pub(super) fn print_table(summary: &Summary, session: &Session) {
-    let added: String =
-        summary.foreground_mean.added.entries().map(|(name, _)| format!("{name:>10}")).collect();
+    let width = |name: &str| (name.chars().count() + 1).max(10);
+    let names: Vec<&str> = summary.foreground_mean.added.entries().map(|(name, _)| name).collect();
+    let added: String = names.iter().map(|name| format!("{name:>w$}", w = width(name))).collect();
     session.result(&format!("{:<24}{:>10}{:>10}{added}", "class", "Dice", "IoU"));
     let row = |name: &str, metrics: &Metrics| {
-        let added: String = metrics.added.entries().map(|(_, value)| format!("{value:>10.4}")).collect();
+        let added: String =
+            metrics.added.entries().map(|(name, value)| format!("{value:>w$.4}", w = width(name))).collect();
         session.result(&format!("{name:<24}{:>10.4}{:>10.4}{added}", metrics.dice, metrics.iou));
     };
     for (class, metrics) in &summary.mean {

@@ -9,7 +9,6 @@ use nnunet_pyformats::pickle::{read_pickle_file, write_pickle_file};
 use nnunet_volume::{ChannelVolume, Volume};
 
 use super::error::EnsembleError;
-use super::npz::{Npz, Probabilities};
 use crate::predict::write_probabilities;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
@@ -17,6 +16,7 @@ use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
 use nnunet_data::dataset::{ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::preprocess::Properties;
+use nnunet_pyformats::npz::{Npz, Probabilities};
 
 /// Values that are averaged at a time.
 const SPAN: usize = 1 << 16;

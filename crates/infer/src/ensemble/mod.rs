@@ -10,7 +10,6 @@
 mod error;
 mod folders;
 mod merge;
-mod npz;
 
 pub use error::EnsembleError;
 pub use folders::check_complete;

@@ -4,6 +4,7 @@
 //! be stopped from another thread, and says how far it is:
 //!
 //! ```
+//! use nnunet_base::Ctx;
 //! use nnunet_data::dataset::ImageGeometry;
 //! use nnunet_infer::predict::{Predictor, WindowOptions};
 //! use nnunet_data::preprocess::RawCase;

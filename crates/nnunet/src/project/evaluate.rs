@@ -2,11 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use nnunet_assess::evaluate::{
-    Additions, FolderEvaluation, Missing, Summary, evaluate_folder, evaluate_simple,
-};
+use nnunet_assess::evaluate::{FolderEvaluation, Summary, confidence};
+use nnunet_assess::statistics::Bootstrap;
+use nnunet_assess::volumetry::{VolumetryOptions, VolumetryReport, report};
 use nnunet_base::Ctx;
-use nnunet_data::Parts;
+use nnunet_base::files::write_atomic;
 
 use super::{Project, check_writable_file};
 use crate::error::{During, Error};
@@ -14,10 +14,16 @@ use crate::error::{During, Error};
 /// Segmentations to evaluate.
 #[derive(Debug, Clone)]
 pub struct EvaluateJob {
-    /// The folders, and what to compute.
+    /// The folders and the metrics. Image formats and label managers come from the project's registry.
     pub folders: FolderEvaluation,
     /// The classes to evaluate.
     pub classes: Classes,
+    /// How confidence intervals of the means are drawn, if there are to be any.
+    pub confidence: Option<Bootstrap>,
+    /// How volumes are compared as measurements, if they are. The metrics have to contain `volumes` then.
+    pub volumetry: Option<VolumetryOptions>,
+    /// A table of all cases and classes, written as TSV. With volumetry there is a second one beside it.
+    pub table: Option<PathBuf>,
 }
 
 impl EvaluateJob {
@@ -26,20 +32,23 @@ impl EvaluateJob {
     pub fn new(reference: impl Into<PathBuf>, prediction: impl AsRef<Path>) -> Self {
         let prediction = prediction.as_ref();
         Self {
-            folders: FolderEvaluation {
-                parts: Parts::default(),
-                reference: reference.into(),
-                prediction: prediction.to_owned(),
-                output: None,
-                missing: Missing::Refused,
-                additions: Additions::default(),
-                max_ram: None,
-            },
+            folders: FolderEvaluation::new(reference, prediction),
             classes: Classes::OfDataset {
                 dataset_json: prediction.join("dataset.json"),
                 plans: prediction.join("plans.json"),
             },
+            confidence: None,
+            volumetry: None,
+            table: None,
         }
+    }
+
+    /// Where the volumes' table is written: `results.volumetry.tsv` for `results.tsv`.
+    pub fn volumes_table(&self) -> Option<PathBuf> {
+        let table = self.table.as_ref().filter(|_| self.volumetry.is_some())?;
+        let ending =
+            table.extension().map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()));
+        Some(table.with_extension(format!("volumetry{ending}")))
     }
 }
 
@@ -62,28 +71,62 @@ pub enum Classes {
     },
 }
 
+/// What segmentations are worth.
+#[derive(Debug)]
+pub struct Evaluated {
+    /// The metrics of each case and class with their means, as written to summary.json.
+    pub summary: Summary,
+    /// The volumes as measurements, if that was asked for.
+    pub volumes: Option<VolumetryReport>,
+}
+
 impl Project {
-    /// Compares segmentations with references and writes Dice, IoU and counts for each case and class to summary.json.
+    /// Compares segmentations with references and writes Dice, IoU, counts and whatever else the job asks for, for each
+    /// case and class, to summary.json.
     ///
     /// # Errors
-    /// Missing predictions; files that cannot be read or do not fit; a summary that cannot be written; interrupted.
+    /// Missing predictions; files that cannot be read or do not fit; subjects that do not fit the cases; results that
+    /// cannot be written; interrupted.
     ///
     /// ```no_run
     /// # use nnunet::{Ctx, EvaluateJob, Folders, Project, progress::{Cancel, Silent}};
     /// # let (project, cancel) = (Project::new(Folders::default()), Cancel::new());
     /// # let ctx = Ctx::new(&Silent, &cancel);
-    /// let summary = project.evaluate(&EvaluateJob::new("labelsTs", "predictions"), ctx)?;
-    /// println!("mean Dice {}", summary.foreground_mean.dice);
+    /// let evaluated = project.evaluate(&EvaluateJob::new("labelsTs", "predictions"), ctx)?;
+    /// println!("mean Dice {}", evaluated.summary.foreground_mean.dice);
     /// # Ok::<(), nnunet::Error>(())
     /// ```
-    pub fn evaluate(&self, job: &EvaluateJob, ctx: Ctx<'_>) -> Result<Summary, Error> {
-        let folders = &FolderEvaluation { parts: self.registry.data.clone(), ..job.folders.clone() };
-        let output = folders.output.clone().unwrap_or_else(|| folders.prediction.join("summary.json"));
-        check_writable_file(&output)?;
-        match &job.classes {
-            Classes::OfDataset { dataset_json, plans } => evaluate_folder(folders, dataset_json, plans, ctx),
-            Classes::Labels { labels, ignore } => evaluate_simple(folders, labels, *ignore, ctx),
+    pub fn evaluate(&self, job: &EvaluateJob, ctx: Ctx<'_>) -> Result<Evaluated, Error> {
+        let folders = FolderEvaluation { parts: self.registry.data.clone(), ..job.folders.clone() };
+        let output = folders.summary_file();
+        for file in [Some(&output), job.table.as_ref(), job.volumes_table().as_ref()].into_iter().flatten() {
+            check_writable_file(file)?;
         }
-        .during(|| format!("evaluation of {}", folders.prediction.display()))
+        let mut summary = match &job.classes {
+            Classes::OfDataset { dataset_json, plans } => folders.of_dataset(dataset_json, plans, ctx),
+            Classes::Labels { labels, ignore } => folders.of_labels(labels, *ignore, ctx),
+        }
+        .during(|| format!("evaluation of {}", folders.prediction.display()))?;
+        if let Some(bootstrap) = &job.confidence {
+            summary.sections.push(("confidence".to_owned(), confidence(&summary, bootstrap)));
+        }
+        let volumes = job.volumetry.as_ref().map(|options| report(&summary, options)).transpose()?;
+        if let Some(volumes) = &volumes {
+            volumes.warnings.iter().for_each(|warning| ctx.warning(warning));
+            summary.sections.push(("volumetry".to_owned(), volumes.to_json()));
+        }
+        summary.save(&output)?;
+        if let Some(table) = &job.table {
+            write_table(table, &summary.to_tsv())?;
+        }
+        if let (Some(table), Some(volumes)) = (job.volumes_table(), &volumes) {
+            write_table(&table, &volumes.to_tsv())?;
+        }
+        Ok(Evaluated { summary, volumes })
     }
+}
+
+fn write_table(path: &Path, text: &str) -> Result<(), Error> {
+    write_atomic(path, text.as_bytes())
+        .map_err(|source| Error::UnwritableFile { path: path.to_owned(), source })
 }

@@ -41,7 +41,7 @@ use nnunet_graph::backend::Backend;
 
 pub use convert::{ConvertMsdJob, ConvertVersion1Job};
 pub use ensemble::EnsembleJob;
-pub use evaluate::{Classes, EvaluateJob};
+pub use evaluate::{Classes, EvaluateJob, Evaluated};
 pub use overlay::{OverlayJob, Shown};
 pub use plan::{ExplainJob, FingerprintJob, FingerprintState, Fingerprinted, MovePlansJob, PlanJob, Planned};
 pub use postprocess::{ApplyPostprocessingJob, DeterminePostprocessingJob, Postprocessed, Predictions};

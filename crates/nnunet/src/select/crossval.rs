@@ -4,8 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::SelectError;
-use nnunet_assess::evaluate::Summary;
-use nnunet_assess::evaluate::folder::evaluate_pairs;
+use nnunet_assess::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::files::{TemporaryFolder, write_atomic};
 use nnunet_data::Parts;
@@ -149,14 +148,9 @@ impl Evaluation<'_> {
         let pairs: Vec<_> =
             self.names.iter().map(|name| (self.references.join(name), folder.join(name))).collect();
         let labels = &self.about.labels;
-        let summary = evaluate_pairs(
-            &pairs,
-            &self.about.reader,
-            &labels.foreground(),
-            labels.ignore_label(),
-            self.ctx,
-        )?
-        .with_predictions_in(name);
+        let evaluator =
+            Evaluator::new(self.about.reader.clone(), labels.foreground()).ignoring(labels.ignore_label());
+        let summary = evaluator.evaluate(&pairs, self.ctx)?.with_predictions_in(name);
         summary.save(&file)?;
         Ok(summary)
     }

@@ -11,8 +11,7 @@ use nnunet_graph::backend::InferenceSession;
 
 use super::error::TrainError;
 use super::run_folder::RunFolder;
-use nnunet_assess::evaluate::Summary;
-use nnunet_assess::evaluate::folder::evaluate_pairs;
+use nnunet_assess::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::progress::Interrupted;
 use nnunet_data::plan::Configuration;
@@ -65,8 +64,9 @@ impl Validation<'_> {
             .map(|name| (self.references.join(&name), output.join(&name)))
             .collect();
         let reader = self.spec.image_reader()?;
-        let (classes, ignore) = (self.spec.labels.foreground(), self.spec.labels.ignore_label());
-        let summary = match evaluate_pairs(&pairs, &reader, &classes, ignore, ctx) {
+        let labels = &self.spec.labels;
+        let evaluator = Evaluator::new(reader, labels.foreground()).ignoring(labels.ignore_label());
+        let summary = match evaluator.evaluate(&pairs, ctx) {
             Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
             other => other?,
         };

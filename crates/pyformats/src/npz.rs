@@ -1,4 +1,4 @@
-//! Reading the array `probabilities` of an `.npz` file piece by piece.
+//! Reading the array `probabilities` of an `.npz` file, as `--save_probabilities` writes it, piece by piece.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -8,7 +8,7 @@ use half::f16;
 use zip::ZipArchive;
 use zip::read::ZipFile;
 
-use nnunet_pyformats::npy::{Element, Header};
+use crate::npy::{Element, Header};
 
 /// Deflate does not compress further than 1032 to 1.
 const MAX_RATIO: u64 = 1100;
@@ -16,11 +16,15 @@ const MAX_RATIO: u64 = 1100;
 type Source<'a> = ZipFile<'a, BufReader<File>>;
 
 /// An open `.npz` file.
-pub(super) struct Npz(ZipArchive<BufReader<File>>);
+#[derive(Debug)]
+pub struct Npz(ZipArchive<BufReader<File>>);
 
 impl Npz {
-    /// Opens the file; the error names it.
-    pub(super) fn open(path: &Path) -> Result<Self, String> {
+    /// Opens the file.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no archive; the text names it.
+    pub fn open(path: &Path) -> Result<Self, String> {
         let name = path.display();
         let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
         ZipArchive::new(BufReader::with_capacity(1 << 18, file))
@@ -28,8 +32,11 @@ impl Npz {
             .map_err(|error| format!("{name}: {error}; expected a .npz file of --save_probabilities"))
     }
 
-    /// The array, read from its beginning.
-    pub(super) fn probabilities<'a>(&'a mut self, path: &'a Path) -> Result<Probabilities<'a>, String> {
+    /// The array, read from its beginning; `path` is named in errors.
+    ///
+    /// # Errors
+    /// No such array, or one that is no array of probabilities; the text names the file.
+    pub fn probabilities<'a>(&'a mut self, path: &'a Path) -> Result<Probabilities<'a>, String> {
         let bad = |problem: String| {
             format!("{}: {problem}; expected f32 probabilities of --save_probabilities", path.display())
         };
@@ -56,20 +63,23 @@ impl Npz {
 }
 
 /// Probabilities (channels, z, y, x) in C order, to be read from the first to the last.
-pub(super) struct Probabilities<'a> {
+pub struct Probabilities<'a> {
     path: &'a Path,
     source: Source<'a>,
     element: Element,
     /// Number of classes or regions.
-    pub(super) channels: usize,
+    pub channels: usize,
     /// Shape (z, y, x).
-    pub(super) shape: [usize; 3],
+    pub shape: [usize; 3],
     bytes: Vec<u8>,
 }
 
 impl Probabilities<'_> {
     /// Reads the next values, as many as there is room for in `out`.
-    pub(super) fn read(&mut self, out: &mut [f32]) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// A damaged file or values that are not finite; the text names the file.
+    pub fn read(&mut self, out: &mut [f32]) -> Result<(), String> {
         self.bytes.resize(out.len() * self.element.bytes(), 0);
         self.source
             .read_exact(&mut self.bytes)
@@ -97,19 +107,20 @@ fn fill<const N: usize>(out: &mut [f32], bytes: &[u8], value: impl Fn([u8; N]) -
 
 #[cfg(test)]
 mod tests {
-    use nnunet_volume::ChannelVolume;
-
     use super::*;
-    use crate::predict::write_probabilities;
+    use crate::npy::write_npz;
 
     #[test]
     fn probabilities_that_are_not_finite_are_an_error_that_names_the_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("case.npz");
         for (value, fault) in [(0.5, None), (f32::NAN, Some("is NaN")), (f32::INFINITY, Some("is inf"))] {
-            let mut volume = ChannelVolume::filled(2, [1, 2, 3], 0.5f32);
-            volume.data_mut()[7] = value;
-            write_probabilities(&path, &volume).unwrap();
+            let mut values = [0.5f32; 12];
+            values[7] = value;
+            write_npz(&path, "probabilities", Element::F32, &[2, 1, 2, 3], |archive| {
+                values.iter().try_for_each(|value| archive.write_all(&value.to_le_bytes()))
+            })
+            .unwrap();
             let mut archive = Npz::open(&path).unwrap();
             let read = archive.probabilities(&path).unwrap().read(&mut [0.0; 12]);
             let message = read.err();

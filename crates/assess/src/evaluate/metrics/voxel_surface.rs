@@ -1,4 +1,4 @@
-//! How far the surfaces of two segmentations are from each other, in mm.
+//! How far the surfaces of two segmentations are from each other, in mm, voxel by voxel.
 //!
 //! The surface of a mask are its voxels that share a face with a voxel outside of it; beyond the image is
 //! outside. Distances are between centres of voxels, from every surface voxel to the nearest of the other
@@ -12,12 +12,40 @@
 //! whose reference is the ignore label belong to neither mask.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use nnunet_volume::Volume;
 use nnunet_volume::morphology::{bounding_box, squared_distances};
 
+use crate::evaluate::case::ClassCase;
+use crate::evaluate::metric::{Metric, no_argument};
+
 /// Distance in mm up to which two surfaces count as the same for NSD.
 pub const TOLERANCE_MM: f64 = 1.0;
+
+/// `HD95`, `ASSD` and `NSD`.
+#[derive(Debug)]
+pub struct VoxelSurface;
+
+impl VoxelSurface {
+    pub(in crate::evaluate) fn build(argument: Option<&str>) -> Result<Arc<dyn Metric>, String> {
+        no_argument(argument)?;
+        Ok(Arc::new(Self))
+    }
+}
+
+impl Metric for VoxelSurface {
+    fn keys(&self) -> Vec<String> {
+        ["HD95", "ASSD", "NSD"].map(str::to_owned).into()
+    }
+
+    fn measure(&self, case: &ClassCase<'_>) -> Result<Vec<f64>, String> {
+        let masks = case.masks();
+        let SurfaceDistances { hd95, assd, nsd } =
+            surface_distances(&masks.reference, &masks.prediction, case.spacing());
+        Ok(vec![hd95, assd, nsd])
+    }
+}
 
 /// Distances between two surfaces.
 #[derive(Debug, Clone, Copy, PartialEq)]
