@@ -162,7 +162,7 @@ fn limits_of_the_process_count_as_memory() {
     let place = Place::new();
     let images = place.path("raw").join(DATASET).join("imagesTr");
     // A header alone says how large the case is.
-    NiftiFile::new([1500; 3], [1.0; 3], Voxels::U8(vec![])).write(&images.join("ball_000_0000.nii.gz"));
+    NiftiFile::new([1500; 3], [1.0; 3], Voxels::U8(vec![])).write(images.join("ball_000_0000.nii.gz"));
     let program = place.program("fingerprint -d 7");
     let mut shell = std::process::Command::new("sh");
     shell
