@@ -24,6 +24,7 @@ pub(crate) fn run() -> Result<(), String> {
     step(skipped.counting(cargo(&["test", "--locked", "--workspace", "--doc"])))?;
     documentation()?;
     dependencies(&mut skipped)?;
+    fuzz_targets(&mut skipped)?;
     demo(&release_program()?, folder.path())?;
     skipped.report();
     Ok(())
@@ -40,13 +41,26 @@ fn documentation() -> Result<(), String> {
 
 /// Licences and sources of the dependencies. Advisories need a download and are left to `cargo deny check`.
 fn dependencies(skipped: &mut Skipped) -> Result<(), String> {
-    let mut version = cargo(&["deny", "--version"]);
-    let installed = version.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|s| s.success());
-    if installed {
+    if is_installed("deny") {
         return step(cargo(&["deny", "--locked", "check", "licenses", "bans", "sources"]));
     }
     skipped.step("licences and sources of the dependencies: `cargo install --locked cargo-deny` is needed");
     Ok(())
+}
+
+/// The fuzz targets, which are a workspace of their own.
+fn fuzz_targets(skipped: &mut Skipped) -> Result<(), String> {
+    if is_installed("fuzz") {
+        return step(cargo(&["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"]));
+    }
+    skipped.step("fuzz targets: `cargo install --locked cargo-fuzz` is needed");
+    Ok(())
+}
+
+/// Whether cargo has the subcommand `name`.
+fn is_installed(name: &str) -> bool {
+    let mut version = cargo(&[name, "--version"]);
+    version.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
 }
 
 /// The main job in short: the program makes a dataset, plans, trains a few steps, predicts, evaluates and
