@@ -39,7 +39,7 @@ pub struct ChannelMisalignment {
 }
 
 impl ChannelMisalignment {
-    /// Options: `channels` ([0]); `rotation_probability`, `squeeze_probability` and `shift_probability` (0); with one
+    /// Options: `channels` (`[0]`); `rotation_probability`, `squeeze_probability` and `shift_probability` (0); with one
     /// number per axis of the patch `rotation` in degrees (15), `squeeze` (0.1 along the first axis, else 0) and `shift` in
     /// voxels (2 along the first axis, else 32).
     pub(super) fn build(options: &mut Options<'_>, context: &BuildContext<'_>) -> BuiltTransform {

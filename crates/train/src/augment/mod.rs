@@ -2,7 +2,7 @@
 //!
 //! A [`Transform`] draws its parameters and changes a sample; what it computes is a pure function with explicit parameters
 //! in the same file. [`transforms`] has all of them by name, built from options. An [`AugmentationList`] is data: an
-//! ordered list of transforms with their options, and how patches are cropped and mirrored; [`lists`] has those of the
+//! ordered list of transforms with their options, and how patches are cropped and mirrored; [`lists()`] has those of the
 //! reference's trainers. An [`AugmentationPolicy`] is a list built for the facts of a configuration; [`pipeline`] runs it
 //! on one sample. Every sample draws from a random stream of its own ([`random`]).
 
