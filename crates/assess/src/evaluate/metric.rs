@@ -1,7 +1,7 @@
 //! What a metric is, and the metrics by name.
 //!
 //! A metric is chosen as `NAME` or `NAME@ARGUMENT` (`nsd@2`: surface Dice at 2 mm). A built-in one is a file in
-//! [`super::metrics`] and a line in [`metrics`]; one of your own is registered by name with the same table.
+//! [`mod@super::metrics`] and a line in [`metrics`]; one of your own is registered by name with the same table.
 
 use std::fmt::Debug;
 use std::sync::Arc;

@@ -129,7 +129,7 @@ impl Order {
         Self { groups, summed, taps, words, len: offset }
     }
 
-    /// The order of [`ForwardWeights`], in which weight gradients are summed too.
+    /// The order of [`super::ForwardWeights`], in which weight gradients are summed too.
     pub(crate) fn forward(shape: &ConvShape) -> Self {
         Self::new(&[shape.out_channels], &shape.source_channels, shape.taps(), Words::F32)
     }
