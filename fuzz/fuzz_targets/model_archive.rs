@@ -4,6 +4,7 @@
 use std::fs;
 
 use libfuzzer_sys::fuzz_target;
+use nnunet::Ctx;
 use nnunet::model_store::{install_model, installed_models};
 use nnunet::progress::{Cancel, Silent};
 use nnunet_fuzz::with_file;
