@@ -70,7 +70,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("nnunet-cli", &["nnunet"]),
     ("nnunet-capi", &["nnunet"]),
-    ("nnunet-testkit", &[]),
+    ("nnunet-testkit", &["nnunet-base"]),
     ("xtask", &[]),
 ];
 

@@ -65,32 +65,36 @@ pub enum Event<'a> {
         detail: &'a str,
     },
     /// An epoch of a training is complete.
-    EpochFinished {
-        /// The epoch, from 0.
-        epoch: u64,
-        /// Mean loss of the training batches.
-        train_loss: f64,
-        /// Mean loss of the validation batches.
-        validation_loss: f64,
-        /// Pseudo-Dice of each foreground class or region; not a number where there was nothing to measure.
-        pseudo_dice: &'a [f64],
-        /// Moving average of the mean pseudo-Dice.
-        moving_average: f64,
-        /// Whether the moving average is the best so far.
-        is_best: bool,
-        /// Learning rate.
-        learning_rate: f64,
-        /// Duration in seconds.
-        seconds: f64,
-        /// Share of the duration, from 0 to 1, that was spent waiting for batches.
-        waiting: f64,
-    },
+    EpochFinished(&'a EpochReport),
     /// The stage ended.
     Finished,
     /// Something worth a line in the log.
     Message(&'a str),
     /// Something the user should look at, though the run goes on.
     Warning(&'a str),
+}
+
+/// Numbers of an epoch that is complete.
+#[derive(Debug, Clone, PartialEq)]
+pub struct EpochReport {
+    /// The epoch, from 0.
+    pub epoch: usize,
+    /// Mean loss of the training batches.
+    pub train_loss: f64,
+    /// Mean loss of the validation batches.
+    pub validation_loss: f64,
+    /// Pseudo-Dice of each foreground class or region; not a number where it neither occurred nor was predicted.
+    pub pseudo_dice: Vec<f64>,
+    /// Moving average of the mean pseudo-Dice.
+    pub moving_average: f64,
+    /// Whether the moving average is the best so far.
+    pub is_best: bool,
+    /// Learning rate.
+    pub learning_rate: f64,
+    /// Duration in seconds.
+    pub seconds: f64,
+    /// Share of the duration, from 0 to 1, that was spent waiting for batches.
+    pub waiting: f64,
 }
 
 /// Receives events; called from several threads.

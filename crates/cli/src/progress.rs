@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use nnunet::progress::{Event, Progress};
+use nnunet::progress::{EpochReport, Event, Progress};
 use serde_json::json;
 
 use crate::flags::Flag;
@@ -89,25 +89,9 @@ struct Stage {
 
 /// An event that waits to be shown.
 enum Shown {
-    Started {
-        stage: String,
-        total: u64,
-    },
-    Advanced {
-        done: u64,
-        detail: String,
-    },
-    EpochFinished {
-        epoch: u64,
-        train_loss: f64,
-        validation_loss: f64,
-        pseudo_dice: Vec<f64>,
-        moving_average: f64,
-        is_best: bool,
-        learning_rate: f64,
-        seconds: f64,
-        waiting: f64,
-    },
+    Started { stage: String, total: u64 },
+    Advanced { done: u64, detail: String },
+    EpochFinished(EpochReport),
     Finished,
     Message(String),
     Warning(String),
@@ -119,27 +103,7 @@ impl Shown {
         Some(match *event {
             Event::Started { stage, total } => Self::Started { stage: stage.to_owned(), total },
             Event::Advanced { done, detail } => Self::Advanced { done, detail: detail.to_owned() },
-            Event::EpochFinished {
-                epoch,
-                train_loss,
-                validation_loss,
-                pseudo_dice,
-                moving_average,
-                is_best,
-                learning_rate,
-                seconds,
-                waiting,
-            } => Self::EpochFinished {
-                epoch,
-                train_loss,
-                validation_loss,
-                pseudo_dice: pseudo_dice.to_vec(),
-                moving_average,
-                is_best,
-                learning_rate,
-                seconds,
-                waiting,
-            },
+            Event::EpochFinished(report) => Self::EpochFinished(report.clone()),
             Event::Finished => Self::Finished,
             Event::Message(text) => Self::Message(text.to_owned()),
             Event::Warning(text) => Self::Warning(text.to_owned()),
@@ -151,27 +115,7 @@ impl Shown {
         match self {
             Self::Started { stage, total } => Event::Started { stage, total: *total },
             Self::Advanced { done, detail } => Event::Advanced { done: *done, detail },
-            Self::EpochFinished {
-                epoch,
-                train_loss,
-                validation_loss,
-                pseudo_dice,
-                moving_average,
-                is_best,
-                learning_rate,
-                seconds,
-                waiting,
-            } => Event::EpochFinished {
-                epoch: *epoch,
-                train_loss: *train_loss,
-                validation_loss: *validation_loss,
-                pseudo_dice,
-                moving_average: *moving_average,
-                is_best: *is_best,
-                learning_rate: *learning_rate,
-                seconds: *seconds,
-                waiting: *waiting,
-            },
+            Self::EpochFinished(report) => Event::EpochFinished(report),
             Self::Finished => Event::Finished,
             Self::Message(text) => Event::Message(text),
             Self::Warning(text) => Event::Warning(text),
@@ -239,7 +183,7 @@ impl Display {
             Style::None => match event {
                 Event::Message(text) => output::write_remark(text),
                 Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
-                Event::EpochFinished { .. } => output::write_remark(&epoch_line(event)),
+                Event::EpochFinished(report) => output::write_remark(&epoch_line(report)),
                 _ => {}
             },
         }
@@ -302,7 +246,7 @@ impl Stage {
             Event::Finished => self.finish_bar(),
             Event::Message(text) => self.above_bar(text),
             Event::Warning(text) => self.above_bar(&format!("warning: {text}")),
-            Event::EpochFinished { .. } => self.above_bar(&epoch_line(event)),
+            Event::EpochFinished(report) => self.above_bar(&epoch_line(report)),
             _ => {}
         }
     }
@@ -347,37 +291,24 @@ impl Stage {
             }
             Event::Message(text) => output::write_remark(text),
             Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
-            Event::EpochFinished { .. } => output::write_remark(&epoch_line(event)),
+            Event::EpochFinished(report) => output::write_remark(&epoch_line(report)),
             _ => {}
         }
     }
 }
 
-/// The line on an epoch that is complete; empty for other events.
-fn epoch_line(event: &Event<'_>) -> String {
-    let Event::EpochFinished {
-        epoch,
-        train_loss,
-        validation_loss,
-        pseudo_dice,
-        moving_average,
-        seconds,
-        waiting,
-        ..
-    } = event
-    else {
-        return String::new();
-    };
-    let dice: Vec<String> = pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
+/// The line on an epoch that is complete.
+fn epoch_line(report: &EpochReport) -> String {
+    let dice: Vec<String> = report.pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
     format!(
-        "epoch {epoch}: train loss {}, validation loss {}, pseudo Dice [{}], moving average {}, {} s ({} % waiting for \
-         data)",
-        rounded(*train_loss, 4),
-        rounded(*validation_loss, 4),
+        "epoch {}: train loss {}, validation loss {}, pseudo Dice [{}], moving average {}, {} s ({} % waiting for data)",
+        report.epoch,
+        rounded(report.train_loss, 4),
+        rounded(report.validation_loss, 4),
         dice.join(", "),
-        rounded(*moving_average, 4),
-        rounded(*seconds, 1),
-        rounded(100.0 * waiting, 1),
+        rounded(report.moving_average, 4),
+        rounded(report.seconds, 1),
+        rounded(100.0 * report.waiting, 1),
     )
 }
 
@@ -397,20 +328,11 @@ fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
             "event": "advanced", "stage": stage.name, "done": done, "total": stage.total,
             "seconds": stage.seconds(), "detail": detail
         }),
-        Event::EpochFinished {
-            epoch,
-            train_loss,
-            validation_loss,
-            pseudo_dice,
-            moving_average,
-            is_best,
-            learning_rate,
-            seconds,
-            waiting,
-        } => json!({
-            "event": "epoch_finished", "stage": stage.name, "epoch": epoch, "train_loss": train_loss,
-            "validation_loss": validation_loss, "pseudo_dice": pseudo_dice, "moving_average": moving_average,
-            "is_best": is_best, "learning_rate": learning_rate, "seconds": seconds, "waiting": waiting
+        Event::EpochFinished(report) => json!({
+            "event": "epoch_finished", "stage": stage.name, "epoch": report.epoch, "train_loss": report.train_loss,
+            "validation_loss": report.validation_loss, "pseudo_dice": report.pseudo_dice,
+            "moving_average": report.moving_average, "is_best": report.is_best,
+            "learning_rate": report.learning_rate, "seconds": report.seconds, "waiting": report.waiting
         }),
         Event::Finished => json!({
             "event": "finished", "stage": stage.name, "seconds": stage.seconds()

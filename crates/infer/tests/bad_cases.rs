@@ -22,6 +22,7 @@ use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, pre
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
+use nnunet_testkit::warnings::Warnings;
 
 const NAME: &str = "Dataset001_Balls";
 /// A value that [`Buggy`] panics at.
@@ -302,15 +303,6 @@ fn a_panic_in_the_evaluation_of_a_case_names_it() {
 
 #[test]
 fn channels_that_lie_elsewhere_are_one_warning() {
-    #[derive(Default)]
-    struct Warnings(Mutex<Vec<String>>);
-    impl Progress for Warnings {
-        fn event(&self, event: Event<'_>) {
-            if let Event::Warning(text) = event {
-                self.0.lock().unwrap().push(text.to_owned());
-            }
-        }
-    }
     let root = tempfile::tempdir().unwrap();
     let phantom = PhantomDataset { cases: 1, channels: 3, shape: [8, 9, 10], ..Default::default() };
     let raw = phantom.write(root.path(), NAME);
@@ -333,7 +325,7 @@ fn channels_that_lie_elsewhere_are_one_warning() {
         let warnings = Warnings::default();
         extract(&training_cases(&raw, &dataset).unwrap(), &dataset, Ctx::new(&warnings, &Cancel::new()))
             .unwrap();
-        let said = warnings.0.into_inner().unwrap();
+        let said = warnings.said();
         let [line] = said.as_slice() else { panic!("{said:?}") };
         for words in ["ball_000_0001.nii.gz: ", how, "that of ", "ball_000_0000.nii.gz (1 more channels"] {
             assert!(line.contains(words), "{words:?} in {line}");

@@ -17,7 +17,7 @@ pub use registry::Registry;
 
 pub use nnunet_assess::{evaluate, overlay, postprocess, statistics, volumetry};
 pub use nnunet_base::{
-    Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling,
+    Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling, workers,
 };
 pub use nnunet_data::dataset::{DatasetName, Folders};
 pub use nnunet_data::{

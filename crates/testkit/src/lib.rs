@@ -6,5 +6,7 @@
 pub mod model;
 pub mod npy;
 pub mod phantom;
+pub mod plans;
 pub mod shared;
 pub mod skip;
+pub mod warnings;

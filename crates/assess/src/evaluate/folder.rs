@@ -148,33 +148,3 @@ impl FolderEvaluation {
         Ok(predictions.into_iter().map(|prediction| (reference(&prediction), prediction)).collect())
     }
 }
-
-/// Evaluates the foreground labels or regions of a dataset and writes the summary.
-///
-/// # Errors
-/// As [`FolderEvaluation::of_dataset`]; the summary cannot be written.
-pub fn evaluate_folder(
-    request: &FolderEvaluation,
-    dataset_json: &Path,
-    plans: &Path,
-    ctx: Ctx<'_>,
-) -> Result<Summary, EvaluateError> {
-    let summary = request.of_dataset(dataset_json, plans, ctx)?;
-    summary.save(&request.summary_file())?;
-    Ok(summary)
-}
-
-/// Evaluates the given labels and writes the summary.
-///
-/// # Errors
-/// As [`FolderEvaluation::of_labels`]; the summary cannot be written.
-pub fn evaluate_simple(
-    request: &FolderEvaluation,
-    labels: &[i32],
-    ignore_label: Option<i32>,
-    ctx: Ctx<'_>,
-) -> Result<Summary, EvaluateError> {
-    let summary = request.of_labels(labels, ignore_label, ctx)?;
-    summary.save(&request.summary_file())?;
-    Ok(summary)
-}

@@ -21,7 +21,7 @@ pub use added::AddedMetrics;
 pub use case::{ClassCase, Masks};
 pub use error::EvaluateError;
 pub use evaluator::Evaluator;
-pub use folder::{FolderEvaluation, Missing, evaluate_folder, evaluate_simple};
+pub use folder::{FolderEvaluation, Missing};
 pub use intervals::confidence;
 pub use metric::{Metric, MetricBuilder, MetricError, choose, metrics};
 pub use overlap::{Overlap, overlaps};

@@ -2,26 +2,30 @@
 #![allow(clippy::unwrap_used)]
 
 use std::path::Path;
-use std::sync::Mutex;
 
-use nnunet_assess::evaluate::{
-    FolderEvaluation, Missing, Summary, choose, evaluate_folder, evaluate_simple, metrics,
-};
+use nnunet_assess::evaluate::{EvaluateError, FolderEvaluation, Missing, Summary, choose, metrics};
 use nnunet_base::Ctx;
-use nnunet_base::progress::{Cancel, Event, Progress, Silent};
+use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::dataset::LabelOrRegion;
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
 use nnunet_testkit::shared::shared_path;
+use nnunet_testkit::warnings::Warnings;
 
 fn request(folder: &Path, output: &Path) -> FolderEvaluation {
     let output = Some(output.to_owned());
     FolderEvaluation { output, ..FolderEvaluation::new(folder.join("gt"), folder.join("pred")) }
 }
 
+/// Evaluates the classes of the dataset in `root` and writes the summary.
+fn evaluate(root: &Path, request: &FolderEvaluation, ctx: Ctx<'_>) -> Result<Summary, EvaluateError> {
+    let summary = request.of_dataset(&root.join("dataset.json"), &root.join("plans.json"), ctx)?;
+    summary.save(&request.summary_file())?;
+    Ok(summary)
+}
+
 fn folder(root: &Path, request: &FolderEvaluation) -> Result<Summary, String> {
-    let (json, plans) = (root.join("dataset.json"), root.join("plans.json"));
-    evaluate_folder(request, &json, &plans, Ctx::new(&Silent, &Cancel::new())).map_err(|e| e.to_string())
+    evaluate(root, request, Ctx::new(&Silent, &Cancel::new())).map_err(|e| e.to_string())
 }
 
 /// The text of a summary with the folders taken out of the file names.
@@ -56,8 +60,9 @@ fn summaries_equal_the_references_byte_for_byte() {
             summary.to_json().to_python(nnunet_pyformats::json::KeyOrder::Sorted)
         );
         if name == "labels" {
-            evaluate_simple(&request(&root, &output), &[1, 2], None, Ctx::new(&Silent, &Cancel::new()))
-                .unwrap();
+            let request = request(&root, &output);
+            let simple = request.of_labels(&[1, 2], None, Ctx::new(&Silent, &Cancel::new())).unwrap();
+            simple.save(&request.summary_file()).unwrap();
             compare("summary_simple.json");
         }
     }
@@ -114,17 +119,6 @@ fn nan_where_a_class_is_in_neither_and_left_out_of_means_over_cases_only() {
     assert!(Json::parse(&text).is_ok());
 }
 
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(text) = event {
-            self.0.lock().unwrap().push(text.to_owned());
-        }
-    }
-}
-
 #[test]
 fn voxels_that_are_no_numbers_are_a_warning_for_each_file() {
     let root = tempfile::tempdir().unwrap();
@@ -136,11 +130,10 @@ fn voxels_that_are_no_numbers_are_a_warning_for_each_file() {
         format!("{}: 1 voxels are NaN or infinite; they were read as 0", path.display())
     };
     let expected = [write("gt/a.nii.gz", f32::NAN), write("pred/b.nii.gz", f32::INFINITY)];
-    let (json, plans) = (root.path().join("dataset.json"), root.path().join("plans.json"));
     let warnings = Warnings::default();
     let request = request(root.path(), &root.path().join("out.json"));
-    evaluate_folder(&request, &json, &plans, Ctx::new(&warnings, &Cancel::new())).unwrap();
-    let mut said = warnings.0.into_inner().unwrap();
+    evaluate(root.path(), &request, Ctx::new(&warnings, &Cancel::new())).unwrap();
+    let mut said = warnings.said();
     said.sort();
     assert_eq!(said, expected);
 }
@@ -180,7 +173,7 @@ fn faulty_cases_are_named_all_at_once() {
             .unwrap_err()
             .contains("label_manager: found Other, expected one that is known: LabelManager")
     );
-    let simple = evaluate_simple(&request, &[], None, Ctx::new(&Silent, &Cancel::new()));
+    let simple = request.of_labels(&[], None, Ctx::new(&Silent, &Cancel::new()));
     assert_eq!(simple.unwrap_err().to_string(), "no labels to evaluate");
 }
 

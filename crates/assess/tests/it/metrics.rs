@@ -1,27 +1,16 @@
 //! Metrics beyond the reference's, held to the packages that define them.
 
 use std::path::Path;
-use std::sync::Mutex;
 
 use nnunet_assess::evaluate::{Evaluator, Summary, choose, confidence, metrics};
 use nnunet_assess::statistics::Bootstrap;
 use nnunet_base::Ctx;
-use nnunet_base::progress::{Cancel, Event, Progress, Silent};
+use nnunet_base::progress::{Cancel, Progress, Silent};
 use nnunet_data::dataset::{ImageReader, LabelOrRegion, image_formats};
 use nnunet_pyformats::npy::{Element, write_npz};
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
+use nnunet_testkit::warnings::Warnings;
 use serde_json::Value;
-
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(text) = event {
-            self.0.lock().unwrap().push(text.to_owned());
-        }
-    }
-}
 
 fn numbers<const N: usize>(value: &Value) -> [f64; N] {
     std::array::from_fn(|i| value[i].as_f64().unwrap())
@@ -116,7 +105,7 @@ fn what_is_missing_or_empty_is_a_warning_and_the_other_metrics_stay() {
     let pairs = small(root.path());
     let warnings = Warnings::default();
     let summary = evaluate(&pairs, &warnings);
-    let warnings = warnings.0.into_inner().unwrap();
+    let warnings = warnings.said();
     let lost =
         format!("{}: not all metrics: {}", pairs[1].1.display(), root.path().join("pred/b.npz").display());
     assert!(warnings.len() == 2 && warnings[0].starts_with(&lost), "{warnings:?}");

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use super::{Entry, writable};
+use anyhow::Context;
+use nnunet::files::ensure_writable_folder;
+
+use super::Entry;
 use crate::download::{discard, download, is_address, verify};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
@@ -43,7 +46,9 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         return Err(UsageError("argument --sha256: expected 64 hexadecimal digits".to_owned()).into());
     }
     let results = session.project.folders().results()?;
-    writable::check_folder(results)?;
+    // Before a download and not after it.
+    ensure_writable_folder(results)
+        .with_context(|| format!("{}: files cannot be written to this folder", results.display()))?;
     if !is_address(source) {
         return install(Path::new(source), results, matches, session);
     }

@@ -26,7 +26,6 @@ mod preprocess;
 mod train;
 mod trainers;
 mod verify;
-mod writable;
 
 use nnunet::spelling::closest;
 

@@ -64,23 +64,10 @@ impl Place {
         let read = std::fs::read(folder.join("nnUNetPlans.json")).unwrap();
         let mut plans: Value = serde_json::from_slice(&read).unwrap();
         plans["plans_name"] = json!(name);
-        shrink(&mut plans["configurations"]["3d_fullres"]);
+        nnunet_testkit::plans::shrink(&mut plans["configurations"]["3d_fullres"]);
         change(&mut plans);
         std::fs::write(folder.join(format!("{name}.json")), plans.to_string()).unwrap();
     }
-}
-
-/// Makes the network of a configuration one that trains in milliseconds.
-fn shrink(configuration: &mut Value) {
-    configuration["patch_size"] = json!([16, 16, 16]);
-    configuration["batch_size"] = json!(2);
-    let arguments = &mut configuration["architecture"]["arch_kwargs"];
-    arguments["n_stages"] = json!(2);
-    arguments["features_per_stage"] = json!([8, 16]);
-    arguments["kernel_sizes"] = json!([[3, 3, 3], [3, 3, 3]]);
-    arguments["strides"] = json!([[1, 1, 1], [2, 2, 2]]);
-    arguments["n_conv_per_stage"] = json!([1, 1]);
-    arguments["n_conv_per_stage_decoder"] = json!([1]);
 }
 
 /// Bytes of a stream as text.

@@ -360,6 +360,8 @@ fn hint(folder: &Path, found: &Discovery) -> String {
 #[cfg(test)]
 #[allow(clippy::panic)]
 mod tests {
+    use nnunet_testkit::warnings::Warnings;
+
     use super::*;
     use nnunet_pyformats::json::Json;
 
@@ -467,7 +469,7 @@ mod tests {
         let warnings = Warnings::default();
         let cases = training_cases_with_warnings(root.path(), &json(""), &warnings).unwrap();
         assert_eq!(names(&cases), [("a", 1), ("d", 1)], "a link to a file is a file");
-        let said = warnings.0.lock().unwrap().clone();
+        let said = warnings.said();
         let [text] = said.as_slice() else { panic!("{said:?}") };
         assert!(text.starts_with(&format!("{}: 6 files are not used: ", images.display())), "{text}");
         for words in
@@ -479,7 +481,7 @@ mod tests {
 
         let warnings = Warnings::default();
         prediction_cases_with_warnings(&images, &json(""), &warnings).unwrap();
-        assert_eq!(*warnings.0.lock().unwrap(), said, "the same where predictions are made");
+        assert_eq!(warnings.said(), said, "the same where predictions are made");
         for named in
             [prediction_cases(&latin_1, &json("")), case_of_files(&[latin_1], &json("")).map(|c| vec![c])]
         {
@@ -491,17 +493,6 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", only_link.path().join("b_0000.nii.gz")).unwrap();
         let error = prediction_cases(only_link.path(), &json("")).unwrap_err().to_string();
         assert!(error.contains("b_0000.nii.gz is a link to a file that does not exist"), "{error}");
-    }
-
-    #[derive(Default)]
-    struct Warnings(std::sync::Mutex<Vec<String>>);
-
-    impl Progress for Warnings {
-        fn event(&self, event: Event<'_>) {
-            if let Event::Warning(text) = event {
-                self.0.lock().unwrap().push(text.to_owned());
-            }
-        }
     }
 
     #[test]
@@ -520,13 +511,13 @@ mod tests {
         let warnings = Warnings::default();
         let cases = training_cases_with_warnings(root.path(), &json(""), &warnings).unwrap();
         assert_eq!(names(&cases), [("a", 2), ("b", 1), ("c", 2)]);
-        assert_eq!(*warnings.0.lock().unwrap(), [b, c]);
+        assert_eq!(warnings.said(), [b, c]);
         let warnings = Warnings::default();
         prediction_cases_with_warnings(&images, &json(""), &warnings).unwrap();
-        assert_eq!(*warnings.0.lock().unwrap(), [b, c]);
+        assert_eq!(warnings.said(), [b, c]);
         let warnings = Warnings::default();
         prediction_cases_with_warnings(&images.join("b_0001.nii.gz"), &json(""), &warnings).unwrap();
-        assert_eq!(*warnings.0.lock().unwrap(), [b]);
+        assert_eq!(warnings.said(), [b]);
     }
 
     #[test]
@@ -550,7 +541,7 @@ mod tests {
              instead of .nii.gz); q_0000.nrrd, r_0000.nrrd (ending .nrrd instead of .nii.gz)",
             root.path().display()
         );
-        assert_eq!(*warnings.0.lock().unwrap(), [expected]);
+        assert_eq!(warnings.said(), [expected]);
     }
 
     #[test]

@@ -55,21 +55,9 @@ pub fn warn_of_missing_spacing_files<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
-
     use super::*;
     use crate::dataset::image_formats;
-
-    #[derive(Default)]
-    struct Warnings(Mutex<Vec<String>>);
-
-    impl Progress for Warnings {
-        fn event(&self, event: Event<'_>) {
-            if let Event::Warning(text) = event {
-                self.0.lock().unwrap().push(text.to_owned());
-            }
-        }
-    }
+    use nnunet_testkit::warnings::Warnings;
 
     /// The warnings about `count` cases of two channels each in `folder`.
     fn said(folder: &Path, count: usize, reader: &str) -> Vec<String> {
@@ -81,7 +69,7 @@ mod tests {
             .collect();
         let warnings = Warnings::default();
         warn_of_missing_spacing_files(&reader, &cases, &warnings);
-        warnings.0.into_inner().unwrap()
+        warnings.said()
     }
 
     #[test]

@@ -24,6 +24,7 @@ use nnunet_data::preprocess::{
 };
 use nnunet_image_io::nifti;
 use nnunet_testkit::shared::shared_path;
+use nnunet_testkit::warnings::Warnings;
 use nnunet_volume::{Geometry, Volume};
 use tempfile::TempDir;
 
@@ -391,32 +392,6 @@ fn cases_of_the_reference_are_read() {
     }
 }
 
-/// Collects warnings.
-#[derive(Default)]
-struct Warnings(Mutex<Vec<String>>);
-
-impl Progress for Warnings {
-    fn event(&self, event: Event<'_>) {
-        if let Event::Warning(text) = event {
-            self.0.lock().unwrap().push(text.to_owned());
-        }
-    }
-}
-
-impl Warnings {
-    /// The warnings about a file, which they start with.
-    fn about(&self, path: &Path) -> Vec<String> {
-        let start = format!("{}: ", path.display());
-        self.0
-            .lock()
-            .unwrap()
-            .iter()
-            .filter_map(|text| text.strip_prefix(&start))
-            .map(str::to_owned)
-            .collect()
-    }
-}
-
 #[test]
 fn labels_that_lie_elsewhere_or_are_no_numbers_are_a_warning_each() {
     let phantom = Phantom::new(3);
@@ -454,7 +429,7 @@ fn labels_that_lie_elsewhere_or_are_no_numbers_are_a_warning_each() {
             "{place}"
         );
         assert_eq!(about(2), "2 voxels are NaN or infinite; they were read as 0");
-        assert_eq!(warnings.0.lock().unwrap().len(), 3);
+        assert_eq!(warnings.said().len(), 3);
     }
 }
 

@@ -13,7 +13,7 @@ use nnunet_data::prediction_folder::PredictionFolder;
 
 /// Averages the probabilities of the same cases in `folders` and writes the segmentations to `output`, with
 /// the dataset.json and plans.json of the first folder. Returns the number of cases. `max_ram` bytes are what the cases worked on at
-/// once may need; if absent it is half of what is available.
+/// once may need; if absent it is half of what is available. `parts` has the image formats and label managers.
 ///
 /// # Errors
 /// Folders without probabilities or with different cases; a case that does not fit into the memory; what [`Merger::merge_all`] reports.
@@ -22,6 +22,7 @@ pub fn ensemble_folders(
     output: &Path,
     save_probabilities: bool,
     max_ram: Option<u64>,
+    parts: &Parts,
     ctx: Ctx<'_>,
 ) -> Result<usize, EnsembleError> {
     let Some(first) = folders.first() else { return Ok(0) };
@@ -38,7 +39,7 @@ pub fn ensemble_folders(
             probabilities: folders.iter().map(|folder| folder.join(format!("{case}.npz"))).collect(),
         })
         .collect();
-    let member = PredictionFolder::open(first, None, None, &Parts::default())?;
+    let member = PredictionFolder::open(first, None, None, parts)?;
     let io = |source| EnsembleError::Io { path: output.to_owned(), source };
     let merger = Merger {
         labels: &member.labels,

@@ -44,6 +44,13 @@ impl Project {
     /// ```
     pub fn ensemble(&self, job: &EnsembleJob, ctx: Ctx<'_>) -> Result<usize, Error> {
         check_writable_folder(&job.output)?;
-        Ok(ensemble_folders(&job.folders, &job.output, job.save_probabilities, job.max_ram, ctx)?)
+        Ok(ensemble_folders(
+            &job.folders,
+            &job.output,
+            job.save_probabilities,
+            job.max_ram,
+            &self.registry.data,
+            ctx,
+        )?)
     }
 }

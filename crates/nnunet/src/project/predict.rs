@@ -134,7 +134,7 @@ impl Project {
         window: WindowOptions,
         ctx: Ctx<'_>,
     ) -> Result<Predictor<'static>, Error> {
-        let model = load(folder, &[], FINAL, ctx)?;
+        let model = self.load(folder, &[], FINAL, ctx)?;
         Ok(Predictor::new(model.spec, model.weights, &*self.backend, window)?)
     }
 
@@ -181,7 +181,7 @@ impl Project {
     pub fn prepare_prediction(&self, job: PredictJob, ctx: Ctx<'_>) -> Result<Prediction, Error> {
         check_writable_folder(&job.files.output)?;
         let folder = self.model_folder(&job.model)?;
-        let model = load(&folder, &job.folds, &job.checkpoint, ctx)?;
+        let model = self.load(&folder, &job.folds, &job.checkpoint, ctx)?;
         let found = match job.files.sources.as_slice() {
             [source] => prediction_cases_with_warnings(source, &model.spec.dataset, ctx.progress),
             files => case_of_files(files, &model.spec.dataset).map(|case| vec![case]),
@@ -225,7 +225,7 @@ impl Project {
             save_probabilities: false,
             ..job.files.clone()
         };
-        let model = load(&beside, &folds, &job.checkpoint, ctx)?;
+        let model = self.load(&beside, &folds, &job.checkpoint, ctx)?;
         Ok(Some(self.stage(model, folds, job.window, request)?))
     }
 
@@ -239,6 +239,13 @@ impl Project {
         let mirrored_passes = if window.mirroring { 1 << model.spec.mirroring_axes.len() } else { 1 };
         let predictor = Predictor::new(model.spec, model.weights, &*self.backend, window)?;
         Ok(PredictionStage { model: model.folder, folds, mirrored_passes, predictor, request })
+    }
+
+    /// A model with the parts that its plans name.
+    fn load(&self, folder: &Path, folds: &[Fold], checkpoint: &str, ctx: Ctx<'_>) -> Result<Model, Error> {
+        let model = Model::load_with(folder, folds, checkpoint, &self.registry.data)?;
+        model.remarks.iter().for_each(|remark| ctx.warning(remark));
+        Ok(model)
     }
 }
 
@@ -272,12 +279,6 @@ impl Prediction {
         }
         Ok(outcomes)
     }
-}
-
-fn load(folder: &Path, folds: &[Fold], checkpoint: &str, ctx: Ctx<'_>) -> Result<Model, Error> {
-    let model = Model::load(folder, folds, checkpoint)?;
-    model.remarks.iter().for_each(|remark| ctx.warning(remark));
-    Ok(model)
 }
 
 /// The folds that are loaded when `asked` are asked for.

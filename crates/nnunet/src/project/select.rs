@@ -86,7 +86,7 @@ impl Project {
         };
         check_writable_folder(&folder)?;
         let references = reference_folder(&self.folders, &job.dataset)?;
-        let summary = accumulate(&model, &job.folds, &folder, &references, true, ctx)
+        let summary = accumulate(&model, &job.folds, &folder, &references, true, &self.registry.data, ctx)
             .during(|| format!("cross-validation of {}", job.model))?;
         Ok(Accumulated { folder, summary })
     }
@@ -119,7 +119,7 @@ impl Project {
     pub fn find_best(&self, request: &SelectRequest, ctx: Ctx<'_>) -> Result<BestFound, Error> {
         let results = self.folders.results()?.join(&request.dataset);
         check_writable_folder(&results)?;
-        let selection = find_best(request, &self.folders, ctx)
+        let selection = find_best(request, &self.folders, &self.registry.data, ctx)
             .during(|| format!("choice of a model for {}", request.dataset))?;
         let record = information(request, &selection);
         record.save(&results.join("inference_information.json"), KeyOrder::Sorted)?;

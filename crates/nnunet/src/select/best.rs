@@ -67,11 +67,17 @@ impl Selection {
     }
 }
 
-/// Compares the models and their ensembles and finds the postprocessing for the best.
+/// Compares the models and their ensembles and finds the postprocessing for the best. `parts` has the image formats and label
+/// managers.
 ///
 /// # Errors
 /// Models or folds that are not trained, missing probabilities, what evaluation and postprocessing report.
-pub fn find_best(request: &SelectRequest, folders: &Folders, ctx: Ctx<'_>) -> Result<Selection, SelectError> {
+pub fn find_best(
+    request: &SelectRequest,
+    folders: &Folders,
+    parts: &Parts,
+    ctx: Ctx<'_>,
+) -> Result<Selection, SelectError> {
     let results = folders.results()?.join(request.dataset.as_str());
     let references = reference_folder(folders, &request.dataset)?;
     let considered = available(request, folders, &results, ctx.progress)?;
@@ -79,7 +85,8 @@ pub fn find_best(request: &SelectRequest, folders: &Folders, ctx: Ctx<'_>) -> Re
     for model in &considered {
         let folder = results.join(model.to_string());
         let output = folder.join(crossval_folder_name(&request.folds));
-        let summary = accumulate(&folder, &request.folds, &output, &references, request.overwrite, ctx)?;
+        let summary =
+            accumulate(&folder, &request.folds, &output, &references, request.overwrite, parts, ctx)?;
         candidates.push(Candidate {
             identifier: model.to_string(),
             members: vec![model.clone()],
@@ -94,7 +101,7 @@ pub fn find_best(request: &SelectRequest, folders: &Folders, ctx: Ctx<'_>) -> Re
                 let output = results.join("ensembles").join(&identifier);
                 let members = vec![first.clone(), second.clone()];
                 let models: Vec<_> = members.iter().map(|member| results.join(member.to_string())).collect();
-                let summary = ensemble(request, &models, &output, &references, ctx)?;
+                let summary = ensemble(request, &models, &output, &references, parts, ctx)?;
                 let dice = summary.foreground_mean.dice;
                 candidates.push(Candidate { identifier, members, folder: output, dice });
             }
@@ -106,7 +113,7 @@ pub fn find_best(request: &SelectRequest, folders: &Folders, ctx: Ctx<'_>) -> Re
             best = i;
         }
     }
-    let folder = PredictionFolder::open(&candidates[best].folder, None, None, &Parts::default())?;
+    let folder = PredictionFolder::open(&candidates[best].folder, None, None, parts)?;
     let postprocessing = determine(&folder, &references, true, ctx)?;
     Ok(Selection { considered, candidates, best, postprocessing })
 }
@@ -166,6 +173,7 @@ fn ensemble(
     models: &[PathBuf],
     output: &Path,
     references: &Path,
+    parts: &Parts,
     ctx: Ctx<'_>,
 ) -> Result<Summary, SelectError> {
     let files = models
@@ -176,7 +184,7 @@ fn ensemble(
     for (model, files) in models.iter().zip(&files) {
         check_complete(model, &files.keys().collect(), &all)?;
     }
-    let about = PredictionFolder::open(&models[0], None, None, &Parts::default())?;
+    let about = PredictionFolder::open(&models[0], None, None, parts)?;
     let ending = &about.dataset.file_ending;
     let names = all.iter().map(|case| format!("{case}{ending}")).collect();
     let evaluation = Evaluation { about: &about, names, references, ctx };

@@ -80,7 +80,7 @@ pub(super) fn validation_files(
 
 /// Copies the validation predictions of `folds` of the model in `model` to `output`, with dataset.json and
 /// plans.json, and evaluates them against `references`. `overwrite` makes the folder anew; without it, files
-/// that are there stay, and so does the summary if nothing was missing.
+/// that are there stay, and so does the summary if nothing was missing. `parts` has the image formats and label managers.
 ///
 /// # Errors
 /// Folds that are missing or overlap, files that cannot be read or written, references that do not fit.
@@ -90,9 +90,10 @@ pub fn accumulate(
     output: &Path,
     references: &Path,
     overwrite: bool,
+    parts: &Parts,
     ctx: Ctx<'_>,
 ) -> Result<Summary, SelectError> {
-    let about = PredictionFolder::open(model, None, None, &Parts::default())?;
+    let about = PredictionFolder::open(model, None, None, parts)?;
     let ending = &about.dataset.file_ending;
     let predictions = validation_files(model, folds, ending)?;
     let names = predictions.keys().map(|case| format!("{case}{ending}")).collect();

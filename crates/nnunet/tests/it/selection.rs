@@ -131,8 +131,15 @@ fn ensembles_equal_the_references() {
         let Some(root) = shared_path(&format!("reference/eval/{name}")) else { return };
         let out = tempfile::tempdir().unwrap();
         let members = [0, 1, 2].map(|i| root.join(format!("in{i}")));
-        let cases =
-            ensemble_folders(&members, out.path(), true, None, Ctx::new(&Silent, &Cancel::new())).unwrap();
+        let cases = ensemble_folders(
+            &members,
+            out.path(),
+            true,
+            None,
+            &Parts::default(),
+            Ctx::new(&Silent, &Cancel::new()),
+        )
+        .unwrap();
         assert_eq!(cases, 2);
         assert_same_results(out.path(), &root.join("out"));
     }
@@ -142,7 +149,8 @@ fn ensembles_equal_the_references() {
 fn regions_are_merged_and_postprocessed_as_by_the_reference() {
     let out = tempfile::tempdir().unwrap();
     let members = [golden("regions/in0"), golden("regions/in1")];
-    ensemble_folders(&members, out.path(), true, None, Ctx::new(&Silent, &Cancel::new())).unwrap();
+    ensemble_folders(&members, out.path(), true, None, &Parts::default(), Ctx::new(&Silent, &Cancel::new()))
+        .unwrap();
     determine(&open(out.path()), &golden("regions/gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_same_results(out.path(), &golden("expected/regions"));
 
@@ -163,7 +171,7 @@ fn ensembles_of_unlike_folders_are_refused() {
     let merge = || {
         let members = [first.clone(), second.clone()];
         let out = root.path().join("out");
-        ensemble_folders(&members, &out, false, None, Ctx::new(&Silent, &Cancel::new()))
+        ensemble_folders(&members, &out, false, None, &Parts::default(), Ctx::new(&Silent, &Cancel::new()))
             .unwrap_err()
             .to_string()
     };
@@ -226,7 +234,8 @@ impl CrossValidation {
     }
 
     fn choose(&self) -> Result<Selection, String> {
-        find_best(&self.request, &self.folders, Ctx::new(&Silent, &Cancel::new())).map_err(|e| e.to_string())
+        find_best(&self.request, &self.folders, &Parts::default(), Ctx::new(&Silent, &Cancel::new()))
+            .map_err(|e| e.to_string())
     }
 
     fn model(&self, configuration: &str) -> PathBuf {
@@ -320,8 +329,16 @@ fn incomplete_cross_validations_are_explained() {
     let references = golden("labels/preprocessed/Dataset811_Tiny/gt_segmentations");
     let accumulate = |folds: &[u32]| {
         let out = crossval.results.join("out");
-        accumulate(&model, folds, &out, &references, true, Ctx::new(&Silent, &Cancel::new()))
-            .map_err(|e| e.to_string())
+        accumulate(
+            &model,
+            folds,
+            &out,
+            &references,
+            true,
+            &Parts::default(),
+            Ctx::new(&Silent, &Cancel::new()),
+        )
+        .map_err(|e| e.to_string())
     };
     assert_eq!(accumulate(&[0, 1]).unwrap().metric_per_case.len(), 6);
     let message = accumulate(&[0, 2]).unwrap_err();

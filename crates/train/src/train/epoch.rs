@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nnunet_base::Ctx;
-use nnunet_base::progress::Event;
+use nnunet_base::progress::{EpochReport, Event};
 use nnunet_graph::backend::{StepError, StepReport};
 use nnunet_graph::loss::OverlapCounts;
 use nnunet_graph::optimiser::Rates;
@@ -14,7 +14,6 @@ use super::error::TrainError;
 use super::hook::{FinishedStep, StepAddress};
 use super::loader::LoaderError;
 use super::observers::rounded;
-use super::report::EpochReport;
 use super::trainer::Training;
 
 /// What the validation batches of an epoch came to.
@@ -46,8 +45,8 @@ impl Training {
         let evaluation = self.evaluate(&mut loaders.validation, rate, ctx)?;
         let report = self.complete_epoch(started, loaders.take_waited(), rate, evaluation);
         self.loaders = Some(loaders);
-        self.records.event(&report.event())?;
-        ctx.event(report.event());
+        self.records.epoch_finished(&report)?;
+        ctx.event(Event::EpochFinished(&report));
         self.save_epoch(&report)?;
         self.records.draw(&self.state.history)?;
         Ok(report)

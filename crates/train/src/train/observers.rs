@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use nnunet_base::progress::Event;
+use nnunet_base::progress::EpochReport;
 
 use super::error::TrainError;
 use super::fresh::Fresh;
@@ -48,27 +48,15 @@ impl FoldRecords {
         self.line(&format!("Current learning rate: {}", rounded(learning_rate, 5)))
     }
 
-    /// Takes an event; what is not about the end of an epoch is not recorded.
-    pub(super) fn event(&self, event: &Event<'_>) -> Result<(), TrainError> {
-        let Event::EpochFinished {
-            train_loss,
-            validation_loss,
-            pseudo_dice,
-            seconds,
-            moving_average,
-            is_best,
-            ..
-        } = event
-        else {
-            return Ok(());
-        };
-        let dice: Vec<String> = pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
-        self.line(&format!("train_loss {}", rounded(*train_loss, 4)))?;
-        self.line(&format!("val_loss {}", rounded(*validation_loss, 4)))?;
+    /// An epoch is complete.
+    pub(super) fn epoch_finished(&self, report: &EpochReport) -> Result<(), TrainError> {
+        let dice: Vec<String> = report.pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
+        self.line(&format!("train_loss {}", rounded(report.train_loss, 4)))?;
+        self.line(&format!("val_loss {}", rounded(report.validation_loss, 4)))?;
         self.line(&format!("Pseudo dice [{}]", dice.join(", ")))?;
-        self.line(&format!("Epoch time: {} s", rounded(*seconds, 2)))?;
-        if *is_best {
-            let average = rounded(*moving_average, 4);
+        self.line(&format!("Epoch time: {} s", rounded(report.seconds, 2)))?;
+        if report.is_best {
+            let average = rounded(report.moving_average, 4);
             self.line(&format!("New best moving average of the pseudo Dice: {average}"))?;
         }
         Ok(())

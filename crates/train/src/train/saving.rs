@@ -3,12 +3,11 @@
 use std::path::Path;
 
 use nnunet_base::Ctx;
-use nnunet_base::progress::{Cancel, Event, Interrupted};
+use nnunet_base::progress::{Cancel, EpochReport, Event, Interrupted};
 
 use super::batch::BatchError;
 use super::error::TrainError;
 use super::loader::LoaderError;
-use super::report::EpochReport;
 use super::state::{self, Rates};
 use super::trainer::Training;
 

@@ -10,7 +10,7 @@ use nnunet_data::fingerprint::extract;
 use nnunet_data::plan::{PlannerOptions, Plans, plan_dataset};
 use nnunet_data::preprocess::{DatasetFolders, PreprocessOptions, preprocess_dataset};
 use nnunet_testkit::phantom::PhantomDataset;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Name of the dataset.
 pub(crate) const NAME: &str = "Dataset007_Balls";
@@ -27,16 +27,7 @@ pub(crate) fn prepare(root: &Path) -> Folders {
         .unwrap();
     let path = preprocessed.join("nnUNetPlans.json");
     let mut plans: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    let configuration = &mut plans["configurations"]["3d_fullres"];
-    configuration["patch_size"] = json!([16, 16, 16]);
-    configuration["batch_size"] = json!(2);
-    let arguments = &mut configuration["architecture"]["arch_kwargs"];
-    arguments["n_stages"] = json!(2);
-    arguments["features_per_stage"] = json!([8, 16]);
-    arguments["kernel_sizes"] = json!([[3, 3, 3], [3, 3, 3]]);
-    arguments["strides"] = json!([[1, 1, 1], [2, 2, 2]]);
-    arguments["n_conv_per_stage"] = json!([1, 1]);
-    arguments["n_conv_per_stage_decoder"] = json!([1]);
+    nnunet_testkit::plans::shrink(&mut plans["configurations"]["3d_fullres"]);
     std::fs::write(&path, plans.to_string()).unwrap();
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
     let (plans, options) = (Plans::read(&path).unwrap(), PreprocessOptions::default());

@@ -220,12 +220,12 @@ fn hooks_see_each_step_with_its_teacher_and_may_change_gradients() {
 
 /// Collects the numbers of epochs.
 #[derive(Default)]
-struct Collected(Mutex<Vec<(u64, f64, Vec<f64>)>>);
+struct Collected(Mutex<Vec<(usize, f64, Vec<f64>)>>);
 
 impl Progress for Collected {
     fn event(&self, event: Event<'_>) {
-        if let Event::EpochFinished { epoch, train_loss, pseudo_dice, .. } = event {
-            self.0.lock().unwrap().push((epoch, train_loss, pseudo_dice.to_vec()));
+        if let Event::EpochFinished(report) = event {
+            self.0.lock().unwrap().push((report.epoch, report.train_loss, report.pseudo_dice.clone()));
         }
     }
 }
