@@ -1,11 +1,9 @@
-//! From raw images to training data: datasets and their faults, conversions, fingerprint, plans, preprocessing.
+//! From a raw dataset to training data: fingerprint, plans, preprocessing.
 //!
-//! A stage uses the ones before it: dataset, fingerprint, plan, preprocess. Stages return data and typed progress events;
+//! A stage uses the ones before it: fingerprint, plan, preprocess. Stages return data and typed progress events;
 //! nothing here prints.
 #![forbid(unsafe_code)]
 
-pub mod convert;
-pub mod dataset;
 pub mod fingerprint;
 pub mod normalization;
 mod parts;

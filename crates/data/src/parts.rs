@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use nnunet_base::parts::Named;
 
-use crate::dataset::{ImageFormats, LabelManagers, image_formats, label_managers};
 use crate::normalization::{Normalizations, normalizations};
 use crate::planner::{Planner, planners};
 use crate::resampling::{ResamplingFunctions, resampling_functions};
+use nnunet_dataset::{ImageFormats, LabelManagers, image_formats, label_managers};
 
 /// The parts that the stages choose by name, those that are built in and those that a caller registers.
 #[derive(Clone)]

@@ -4,10 +4,10 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::cases::files_with_ending;
-use crate::dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use crate::parts::Parts;
 use nnunet_base::files::write_atomic;
+use nnunet_dataset::cases::files_with_ending;
+use nnunet_dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use nnunet_pyformats::json::Json;
 
 /// A folder of segmentations and what is known of them.

@@ -16,8 +16,8 @@
 use std::path::PathBuf;
 
 use nnunet_checkpoint::{Checkpoint, StateDict};
-use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::Plans;
+use nnunet_dataset::{DatasetJson, LabelManager};
 use nnunet_graph::init;
 use nnunet_infer::model::network_graph;
 use nnunet_pyformats::pickle::{Dict, Value};

@@ -19,11 +19,12 @@ pub use nnunet_assess::{evaluate, overlay, postprocess, statistics, volumetry};
 pub use nnunet_base::{
     Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling, workers,
 };
-pub use nnunet_data::dataset::{DatasetName, Folders};
-pub use nnunet_data::{
-    Parts, convert, dataset, fingerprint, normalization, plan, prediction_folder, preprocess, resampling,
-};
+pub use nnunet_data::{Parts, fingerprint, normalization, plan, prediction_folder, preprocess, resampling};
+pub use nnunet_dataset::{DatasetName, Folders, convert};
 pub use nnunet_infer::{ensemble, model, model_store, predict};
 pub use nnunet_pyformats::{json, numpy_random};
-pub use nnunet_train::{augment, train};
-pub use {nnunet_image_io as image_io, nnunet_recipe as recipe, nnunet_volume as volume};
+
+pub use {
+    nnunet_augment as augment, nnunet_dataset as dataset, nnunet_image_io as image_io,
+    nnunet_recipe as recipe, nnunet_train as train, nnunet_volume as volume,
+};

@@ -34,7 +34,7 @@ pub struct Registry {
     /// Trainers, as `-tr` names them.
     pub recipes: Named<Recipe>,
     /// What recipes choose from: losses, optimisers, schedules, transforms, samplings.
-    pub train: nnunet_train::train::Parts,
+    pub train: nnunet_train::Parts,
 }
 
 impl Default for Registry {
@@ -44,7 +44,7 @@ impl Default for Registry {
             data: nnunet_data::Parts::default(),
             metrics: metrics(),
             recipes: recipes(),
-            train: nnunet_train::train::Parts::default(),
+            train: nnunet_train::Parts::default(),
         }
     }
 }

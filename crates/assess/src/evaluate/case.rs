@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::path::Path;
 
-use nnunet_data::dataset::{ImageGeometry, LabelOrRegion, ReadImage};
+use nnunet_dataset::{ImageGeometry, LabelOrRegion, ReadImage};
 use nnunet_volume::Volume;
 use rayon::prelude::*;
 

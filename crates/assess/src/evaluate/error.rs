@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::progress::Interrupted;
-use nnunet_data::dataset::DatasetError;
+use nnunet_dataset::DatasetError;
 use nnunet_pyformats::json::JsonError;
 
 /// Why segmentations cannot be evaluated.

@@ -9,8 +9,8 @@ use nnunet_base::Ctx;
 use nnunet_base::one_case::{Panicked, named_case, one_case};
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
-use nnunet_data::dataset::reader::ImageReader;
-use nnunet_data::dataset::{LabelOrRegion, ReadImage};
+use nnunet_dataset::reader::ImageReader;
+use nnunet_dataset::{LabelOrRegion, ReadImage};
 use nnunet_image_io::ImageWarning;
 use nnunet_pyformats::json::Json;
 use nnunet_volume::Volume;
@@ -26,7 +26,7 @@ use super::summary::{CaseMetrics, Metrics, Summary};
 ///
 /// ```
 /// # use nnunet_assess::evaluate::{Evaluator, choose, metrics};
-/// # use nnunet_data::dataset::{ImageReader, LabelOrRegion, image_formats};
+/// # use nnunet_dataset::{ImageReader, LabelOrRegion, image_formats};
 /// # let root = std::path::Path::new("dataset.json");
 /// let reader = ImageReader::new(&image_formats(), Some("SimpleITKIO"), ".nii.gz", root)?;
 /// let evaluator = Evaluator::new(reader, vec![LabelOrRegion::Label(1)])

@@ -8,9 +8,9 @@ use super::summary::Summary;
 use super::{EvaluateError, Evaluator};
 use nnunet_base::Ctx;
 use nnunet_data::Parts;
-use nnunet_data::dataset::cases::files_with_ending;
-use nnunet_data::dataset::reader::ImageReader;
-use nnunet_data::dataset::{DatasetJson, LabelManager, LabelOrRegion};
+use nnunet_dataset::cases::files_with_ending;
+use nnunet_dataset::reader::ImageReader;
+use nnunet_dataset::{DatasetJson, LabelManager, LabelOrRegion};
 use nnunet_pyformats::json::Json;
 
 /// What to do about reference segmentations without a prediction.

@@ -1,6 +1,6 @@
 //! Confidence intervals of the means of a summary, from drawing cases anew.
 
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 use nnunet_pyformats::json::Json;
 
 use super::Summary;

@@ -4,7 +4,7 @@
 //! the class. Voxels whose reference is the ignore label count nowhere. All classes are counted in one
 //! pass over the voxels.
 
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 
 /// Voxel counts of one class in one case.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

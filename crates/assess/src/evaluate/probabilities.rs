@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nnunet_data::dataset::{LabelOrRegion, ReadImage};
+use nnunet_dataset::{LabelOrRegion, ReadImage};
 use nnunet_pyformats::npz::Npz;
 
 /// Predicted probability of a class and whether the reference has it, voxel by voxel in C order, without the voxels

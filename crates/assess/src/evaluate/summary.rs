@@ -8,7 +8,7 @@ use std::path::Path;
 use super::EvaluateError;
 use super::added::AddedMetrics;
 use super::overlap::Overlap;
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// The metrics of a class: of one case, or averaged.

@@ -13,10 +13,10 @@ use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted, Progress};
-use nnunet_data::dataset::cases::training_cases_with_warnings;
-use nnunet_data::dataset::reader::ReadChannels;
-use nnunet_data::dataset::{Case, DatasetJson, ImageFormats, ImageReader, LabelledImage};
 use nnunet_data::preprocess::{StoredCase, read_labels, stored_cases};
+use nnunet_dataset::cases::training_cases_with_warnings;
+use nnunet_dataset::reader::ReadChannels;
+use nnunet_dataset::{Case, DatasetJson, ImageFormats, ImageReader, LabelledImage};
 
 /// What the overlays show and where they go.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use nnunet_base::progress::Interrupted;
-use nnunet_data::dataset::DatasetError;
 use nnunet_data::preprocess::PreprocessError;
+use nnunet_dataset::DatasetError;
 
 /// Why overlays cannot be drawn.
 #[derive(Debug, thiserror::Error)]

@@ -11,8 +11,8 @@ use super::largest_component::Postprocessing;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::{Event, Interrupted, Progress};
-use nnunet_data::dataset::ImageReader;
 use nnunet_data::prediction_folder::PredictionFolder;
+use nnunet_dataset::ImageReader;
 
 /// Applies `postprocessing` to every segmentation of `input` and writes them to `output`, with dataset.json
 /// and plans.json. Returns the number of voxels that were removed from all.

@@ -13,9 +13,9 @@ use crate::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
 use nnunet_base::progress::{Event, Progress};
-use nnunet_data::dataset::LabelOrRegion;
-use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::prediction_folder::PredictionFolder;
+use nnunet_dataset::LabelOrRegion;
+use nnunet_dataset::cases::files_with_ending;
 
 /// A step that was tried.
 #[derive(Debug, Clone, PartialEq)]

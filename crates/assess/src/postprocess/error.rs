@@ -6,7 +6,7 @@ use nnunet_pyformats::pickle::PickleFileError;
 
 use crate::evaluate::EvaluateError;
 use nnunet_base::progress::Interrupted;
-use nnunet_data::dataset::DatasetError;
+use nnunet_dataset::DatasetError;
 use nnunet_pyformats::json::JsonError;
 
 /// Why a postprocessing cannot be determined, read or applied.

@@ -11,7 +11,7 @@ use nnunet_pyformats::pickle::{read_pickle_file, write_pickle_file};
 use super::error::PostprocessError;
 use super::largest_component::{Classes, KeepLargest, Postprocessing};
 use crate::evaluate::Summary;
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// Module of the reference's function.

@@ -4,7 +4,7 @@ use nnunet_volume::Volume;
 use nnunet_volume::morphology::{Connectivity, connected_components};
 use rayon::prelude::*;
 
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 
 /// What is looked at as one mask.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 
 use super::agreement::Agreement;
 use super::change::Change;

@@ -6,7 +6,7 @@ use std::path::Path;
 use nnunet_assess::evaluate::{EvaluateError, FolderEvaluation, Missing, Summary, choose, metrics};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
 use nnunet_testkit::shared::shared_path;

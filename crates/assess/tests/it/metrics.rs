@@ -6,7 +6,7 @@ use nnunet_assess::evaluate::{Evaluator, Summary, choose, confidence, metrics};
 use nnunet_assess::statistics::Bootstrap;
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Progress, Silent};
-use nnunet_data::dataset::{ImageReader, LabelOrRegion, image_formats};
+use nnunet_dataset::{ImageReader, LabelOrRegion, image_formats};
 use nnunet_pyformats::npy::{Element, write_npz};
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
 use nnunet_testkit::warnings::Warnings;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use nnunet_assess::overlay::{OverlayError, OverlayRequest, preprocessed_overlays, raw_overlays};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::image_formats;
+use nnunet_dataset::image_formats;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/overlay").join(name)

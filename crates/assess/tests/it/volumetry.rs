@@ -3,7 +3,7 @@
 use nnunet_assess::evaluate::{AddedMetrics, CaseMetrics, Metrics, Overlap, Summary};
 use nnunet_assess::statistics::Bootstrap;
 use nnunet_assess::volumetry::{ClassReport, Subjects, VolumetryOptions, VolumetryReport, report};
-use nnunet_data::dataset::LabelOrRegion;
+use nnunet_dataset::LabelOrRegion;
 use nnunet_pyformats::numpy_random::RandomState;
 
 /// A case: name, subject, time, group, volumes of reference and prediction in voxels of 0.001 ml. Masks are nested, so that

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::dataset::DatasetError;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::progress::Interrupted;
+use nnunet_dataset::DatasetError;
 use nnunet_pyformats::json::JsonError;
 
 /// Why there is no fingerprint.

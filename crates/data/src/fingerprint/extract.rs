@@ -11,14 +11,14 @@ use rayon::prelude::*;
 use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
-use crate::dataset::{
-    Case, DatasetJson, ImageFormats, ImageReader, LabelledImage, Part, channels_fault, image_formats,
-    warn_of_missing_spacing_files,
-};
 use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_base::workers::Workers;
+use nnunet_dataset::{
+    Case, DatasetJson, ImageFormats, ImageReader, LabelledImage, Part, channels_fault, image_formats,
+    warn_of_missing_spacing_files,
+};
 
 /// How the cases are gone through.
 #[derive(Debug, Clone)]
@@ -234,8 +234,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::cases::training_cases;
     use nnunet_base::progress::{Cancel, Silent};
+    use nnunet_dataset::cases::training_cases;
     use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
     use nnunet_testkit::shared::shared_path;
     use std::path::Path;

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use super::extract::{CaseFacts, ExtractOptions, PartialFingerprint, extract_partial, merge};
 use super::intensity::Samples;
 use super::{Fingerprint, FingerprintError};
-use crate::dataset::{Case, DatasetJson, Part};
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic_with;
+use nnunet_dataset::{Case, DatasetJson, Part};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// First line of a part.
@@ -173,9 +173,9 @@ fn read(path: &Path, part: Part, cases: &[Case], channels: usize) -> Option<Part
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dataset::cases::training_cases;
     use crate::fingerprint::extract;
     use nnunet_base::progress::{Cancel, Silent};
+    use nnunet_dataset::cases::training_cases;
     use nnunet_testkit::phantom::PhantomDataset;
 
     struct Place {

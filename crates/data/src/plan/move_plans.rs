@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use super::in_use::lock_cases;
 use super::plans_json::Plans;
 use super::run::reader_name;
-use crate::dataset::DatasetJson;
 use crate::parts::Parts;
 use crate::planner::{PlanError, check_plans_name};
+use nnunet_dataset::DatasetJson;
 use nnunet_pyformats::json::Json;
 
 /// Which plans go where.

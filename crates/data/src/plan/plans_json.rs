@@ -9,11 +9,11 @@ use indexmap::IndexMap;
 
 use super::configuration::Configuration;
 use super::values::{Document, shown, whole};
-use crate::dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use crate::fingerprint::IntensityStatistics;
 use crate::parts::Parts;
 use crate::planner::PlanError;
 use nnunet_base::spelling::closest;
+use nnunet_dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// Configurations that planners make, each where it makes sense: not having one of them is no mistake.

@@ -7,13 +7,13 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::dataset::cases::training_cases;
-use crate::dataset::patients::PATIENTS_FILE;
-use crate::dataset::{DatasetError, DatasetJson, ImageReader, Patients};
 use crate::fingerprint::Fingerprint;
 use crate::parts::Parts;
 use crate::planner::{Channel, DatasetFacts, PlanError, PlannerOptions};
 use nnunet_base::files::write_atomic;
+use nnunet_dataset::cases::training_cases;
+use nnunet_dataset::patients::PATIENTS_FILE;
+use nnunet_dataset::{DatasetError, DatasetJson, ImageReader, Patients};
 use nnunet_pyformats::json::Json;
 
 use super::explain::{Explanation, explain, options_shown_by};

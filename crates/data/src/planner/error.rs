@@ -22,7 +22,7 @@ pub enum PlanError {
     Json(#[from] nnunet_pyformats::json::JsonError),
     /// The raw dataset cannot be read.
     #[error(transparent)]
-    Dataset(#[from] crate::dataset::DatasetError),
+    Dataset(#[from] nnunet_dataset::DatasetError),
     /// A file that another step makes is not there.
     #[error("{path}: does not exist; {remedy}")]
     Missing {

@@ -5,7 +5,7 @@
 //! label by label (in the order the region lists its labels), within a label in C order.
 
 use super::crop::OUTSIDE;
-use crate::dataset::{LabelManager, LabelOrRegion};
+use nnunet_dataset::{LabelManager, LabelOrRegion};
 use nnunet_pyformats::numpy_random::RandomState;
 use nnunet_volume::Volume;
 

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use nnunet_pyformats::pickle::PickleFileError;
 use nnunet_volume::VolumeError;
 
-use crate::dataset::{DatasetError, NonFinite, ReadError, channels_fault};
 use crate::normalization::NormalizationError;
 use crate::plan::PlanError;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::one_case::Panicked;
 use nnunet_base::progress::Interrupted;
+use nnunet_dataset::{DatasetError, NonFinite, ReadError, channels_fault};
 
 /// Errors of the preprocess stage. Each names the case or file, what was found and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -13,11 +13,11 @@ use indexmap::IndexMap;
 use super::class_locations::sampled_classes;
 use super::error::PreprocessError;
 use super::store::CaseFiles;
-use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, LabelOrRegion};
 use crate::fingerprint::IntensityStatistics;
 use crate::parts::Parts;
 use crate::plan::{Configuration, Plans, Resampling};
 use nnunet_base::files::write_atomic;
+use nnunet_dataset::{Case, DatasetJson, ImageReader, LabelManager, LabelOrRegion};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// Version of what this program makes of the same case and plans, and of the record. Raised whenever a release would

@@ -12,12 +12,12 @@ use super::class_locations::{sample_locations, sampled_classes};
 use super::crop::{mark_outside, transpose};
 use super::error::PreprocessError;
 use super::properties::Properties;
-use crate::dataset::{ImageGeometry, LabelManager, NonFinite};
 use crate::fingerprint::crop::{CropBox, nonzero_box};
 use crate::normalization::{Normalization, NormalizationInput};
 use crate::parts::Parts;
 use crate::plan::{Configuration, PREPROCESSORS, Plans, resampled_shape, transposed};
 use nnunet_base::spelling::closest_first;
+use nnunet_dataset::{ImageGeometry, LabelManager, NonFinite};
 
 /// Most voxels of a resampled image: more means a wrong spacing in the header.
 const LARGEST_IMAGE: u64 = 1 << 33;

@@ -13,9 +13,9 @@ use nnunet_volume::Geometry;
 
 use super::class_locations::ClassLocations;
 use super::error::PreprocessError;
-use crate::dataset::image_geometry::PICTURE_SPACING;
-use crate::dataset::{ImageGeometry, LabelOrRegion};
 use crate::fingerprint::crop::CropBox;
+use nnunet_dataset::image_geometry::PICTURE_SPACING;
+use nnunet_dataset::{ImageGeometry, LabelOrRegion};
 
 /// Properties of a preprocessed case.
 #[derive(Debug, Clone, PartialEq)]

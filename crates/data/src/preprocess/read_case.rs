@@ -6,15 +6,15 @@ use nnunet_volume::Volume;
 
 use super::error::PreprocessError;
 use super::pipeline::RawCase;
-use crate::dataset::{Case, ImageReader, LabelManager, LabelledImage, Problem};
 use nnunet_base::progress::{Event, Progress};
+use nnunet_dataset::{Case, ImageReader, LabelManager, LabelledImage, Problem};
 
 /// Largest label: segmentations are stored in 16 bits.
 const LARGEST_LABEL: i16 = i16::MAX;
 
 /// Reads the images of a case and, if it has one, its segmentation. What is unusual about the files
 /// is reported as warnings, but for missing spacing files: see
-/// [`warn_of_missing_spacing_files`](crate::dataset::warn_of_missing_spacing_files).
+/// [`warn_of_missing_spacing_files`](nnunet_dataset::warn_of_missing_spacing_files).
 pub fn read_case(
     reader: &ImageReader,
     case: &Case,

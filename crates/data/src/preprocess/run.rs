@@ -14,8 +14,6 @@ use super::memory::memory_of_case;
 use super::pipeline::Preprocessor;
 use super::read_case::{read_case, warn_of_undeclared};
 use super::store::write_case;
-use crate::dataset::cases::{training_cases, training_cases_with_warnings};
-use crate::dataset::{Case, DatasetJson, ImageReader, LabelManager, Part, warn_of_missing_spacing_files};
 use crate::parts::Parts;
 use crate::plan::{Configuration, Plans, transposed};
 use nnunet_base::Ctx;
@@ -24,6 +22,8 @@ use nnunet_base::lock::{FolderLock, Hold, LockError, LockRequest, lock_beside};
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
+use nnunet_dataset::cases::{training_cases, training_cases_with_warnings};
+use nnunet_dataset::{Case, DatasetJson, ImageReader, LabelManager, Part, warn_of_missing_spacing_files};
 
 /// What happens to cases that are preprocessed already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -5,13 +5,14 @@ use std::path::Path;
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::cases::training_cases;
-use nnunet_data::dataset::verify::verify;
-use nnunet_data::dataset::{DatasetJson, ImageGeometry, ImageReader, image_formats};
 use nnunet_data::fingerprint::{Fingerprint, extract};
+use nnunet_dataset::cases::training_cases;
+use nnunet_dataset::verify::verify;
+use nnunet_dataset::{DatasetJson, ImageGeometry, ImageReader, LabelManager, image_formats};
 use nnunet_image_io::Image;
 use nnunet_image_io::{metaimage, natural_image, nifti, nrrd, tiff3d};
-use nnunet_pyformats::json::Json;
+use nnunet_pyformats::json::{Json, KeyOrder};
+use nnunet_testkit::shared::shared_path;
 use nnunet_volume::{Geometry, Volume};
 
 #[test]
@@ -207,4 +208,38 @@ fn segmentations_are_written_in_the_format_of_their_reader() {
 
     let error = called("NibabelIO").write_labels(&path, &flat, &geometry).unwrap_err().to_string();
     assert!(error.contains("another reader than NibabelIO"), "{error}");
+}
+
+/// Every number as a float: some public fingerprints were made by hand and have shapes like 256.0.
+fn floats(json: Json) -> Json {
+    match json {
+        Json::Int(value) => Json::Float(value as f64),
+        Json::Array(items) => Json::Array(items.into_iter().map(floats).collect()),
+        Json::Object(entries) => Json::object(entries.into_iter().map(|(key, value)| (key, floats(value)))),
+        other => other,
+    }
+}
+
+#[test]
+fn fingerprints_of_the_reference_are_written_back_as_they_were() {
+    let Some(path) = shared_path("reference/dataset004_plans/dataset_fingerprint.json") else { return };
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(Fingerprint::load(&path).unwrap().to_json().to_python(KeyOrder::Kept) == text, "byte for byte");
+
+    let Some(folder) = shared_path("reference/plans_public") else { return };
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let folder = entry.unwrap().path();
+        let json = DatasetJson::load(&folder.join("dataset.json")).unwrap();
+        LabelManager::new(&json).unwrap();
+        let path = folder.join("dataset_fingerprint.json");
+        let fingerprint = Fingerprint::load(&path).unwrap();
+        assert_eq!(fingerprint.foreground_intensities.len(), json.num_channels());
+        let text = std::fs::read_to_string(&path).unwrap();
+        let document = Json::parse(&text).unwrap();
+        assert!(document.to_python(KeyOrder::Kept) == text, "{}", path.display());
+        assert!(floats(fingerprint.to_json()) == floats(document), "{}", path.display());
+        count += 1;
+    }
+    assert_eq!(count, 12);
 }

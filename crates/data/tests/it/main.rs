@@ -3,8 +3,6 @@
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod convert;
-mod dataset;
 mod fingerprint;
 mod legacy;
 mod parts;
@@ -12,5 +10,3 @@ mod plans;
 mod plans_json;
 mod preprocess;
 mod preprocess_dataset;
-mod repair;
-mod verify;

@@ -6,12 +6,12 @@
 use std::path::Path;
 
 use nnunet_data::Parts;
-use nnunet_data::dataset::ImageReader;
 use nnunet_data::fingerprint::Fingerprint;
 use nnunet_data::plan::{
     Channel, DatasetFacts, Explanation, PlannerOptions, Plans, explain, explanations_as_json,
     explanations_as_text, make_plans,
 };
+use nnunet_dataset::ImageReader;
 use nnunet_graph::architectures::build;
 use nnunet_pyformats::json::Json;
 use nnunet_testkit::shared::shared_path;

@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nnunet_data::Parts;
-use nnunet_data::dataset::DatasetJson;
 use nnunet_data::plan::{
     DatasetFacts, Decided, Decision, Decisions, MoveRequest, PlanError, Planner, PlannerOptions,
     PlannerPreset, Plans, Resampling, explain_plans, move_plans, plan_dataset,
 };
 use nnunet_data::resampling::resampling_functions;
+use nnunet_dataset::DatasetJson;
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_volume::resample::Interpolation;
 use tempfile::TempDir;

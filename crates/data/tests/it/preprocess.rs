@@ -8,9 +8,9 @@ use std::path::Path;
 
 use nnunet_base::progress::Silent;
 use nnunet_data::Parts;
-use nnunet_data::dataset::{Case, DatasetJson, ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::plan::Plans;
 use nnunet_data::preprocess::{PreprocessedCase, Preprocessor, read_case};
+use nnunet_dataset::{Case, DatasetJson, ImageGeometry, ImageReader, LabelManager};
 use nnunet_pyformats::json::Json;
 use nnunet_testkit::npy::{read_npy, read_npz};
 use nnunet_testkit::shared::shared_path;

@@ -14,14 +14,14 @@ use std::time::Instant;
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
 use nnunet_data::Parts;
-use nnunet_data::dataset::cases::training_cases;
-use nnunet_data::dataset::{DatasetJson, LabelOrRegion, Part};
 use nnunet_data::fingerprint::extract;
 use nnunet_data::plan::{PlannerOptions, Plans, plan_dataset};
 use nnunet_data::preprocess::{
     DatasetFolders, Existing, PreprocessError, PreprocessOptions, Preprocessed, Properties, StoredCase,
     check_made_from, preprocess_dataset, stored_cases,
 };
+use nnunet_dataset::cases::training_cases;
+use nnunet_dataset::{DatasetJson, LabelOrRegion, Part};
 use nnunet_image_io::nifti;
 use nnunet_testkit::shared::shared_path;
 use nnunet_testkit::warnings::Warnings;

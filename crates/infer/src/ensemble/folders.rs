@@ -8,8 +8,8 @@ use super::merge::{MergeJob, Merger};
 use nnunet_base::Ctx;
 use nnunet_base::workers::Workers;
 use nnunet_data::Parts;
-use nnunet_data::dataset::cases::files_with_ending;
 use nnunet_data::prediction_folder::PredictionFolder;
+use nnunet_dataset::cases::files_with_ending;
 
 /// Averages the probabilities of the same cases in `folders` and writes the segmentations to `output`, with
 /// the dataset.json and plans.json of the first folder. Returns the number of cases. `max_ram` bytes are what the cases worked on at

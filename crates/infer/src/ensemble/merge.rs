@@ -14,8 +14,8 @@ use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
-use nnunet_data::dataset::{ImageGeometry, ImageReader, LabelManager};
 use nnunet_data::preprocess::Properties;
+use nnunet_dataset::{ImageGeometry, ImageReader, LabelManager};
 use nnunet_pyformats::npz::{Npz, Probabilities};
 
 /// Values that are averaged at a time.

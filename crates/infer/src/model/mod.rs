@@ -13,9 +13,9 @@ pub use spec::ModelSpec;
 
 use nnunet_graph::{Graph, NetworkError};
 
-use nnunet_data::dataset::labels::stored_label;
-use nnunet_data::dataset::{DatasetError, DatasetJson, LabelManager};
 use nnunet_data::plan::Configuration;
+use nnunet_dataset::labels::stored_label;
+use nnunet_dataset::{DatasetError, DatasetJson, LabelManager};
 
 /// Number of input channels: those of the image, and in a cascade one for each foreground label of the
 /// previous stage's segmentation.

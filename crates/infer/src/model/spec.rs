@@ -4,8 +4,8 @@ use nnunet_graph::{Graph, NetworkError};
 
 use super::{input_channels, network_graph, previous_stage_labels};
 use nnunet_data::Parts;
-use nnunet_data::dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use nnunet_data::plan::{Configuration, Plans};
+use nnunet_dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 
 /// What a trained network is, apart from its weights: how images become its input, and what its output means. One value
 /// for everything between a model folder, or a training, and the segmentations.

@@ -10,7 +10,7 @@ use zip::ZipArchive;
 use super::error::StoreError;
 use crate::model::ModelName;
 use nnunet_base::progress::{Cancel, Interrupted};
-use nnunet_data::dataset::DatasetName;
+use nnunet_dataset::DatasetName;
 
 /// Unpacked, an archive may have this many times its own size...
 const MAX_RATIO: u64 = 100;

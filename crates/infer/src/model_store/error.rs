@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_base::progress::Interrupted;
-use nnunet_data::dataset::DatasetError;
+use nnunet_dataset::DatasetError;
 
 /// Why a model cannot be packed, installed or listed.
 #[derive(Debug, thiserror::Error)]

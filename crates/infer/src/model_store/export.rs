@@ -12,9 +12,9 @@ use crate::model::{ModelName, models_in};
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic_with;
 use nnunet_base::progress::{Cancel, Event, Interrupted};
-use nnunet_data::dataset::DatasetName;
-use nnunet_data::dataset::cases::files_with_ending;
-use nnunet_data::dataset::splits::Fold;
+use nnunet_dataset::DatasetName;
+use nnunet_dataset::cases::files_with_ending;
+use nnunet_dataset::splits::Fold;
 
 /// What to pack.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::error::StoreError;
 use super::export::names_in;
 use crate::model::ModelName;
-use nnunet_data::dataset::{DatasetJson, DatasetName};
 use nnunet_data::plan::Plans;
+use nnunet_dataset::{DatasetJson, DatasetName};
 
 /// A model in the results folder.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,12 +10,12 @@ use super::memory::voxels;
 use super::pipeline::CaseSize;
 use crate::model::ModelSpec;
 use nnunet_base::progress::Progress;
-use nnunet_data::dataset::{Case, ImageReader};
 use nnunet_data::plan::transposed;
 use nnunet_data::preprocess::{
     PreprocessedCase, Preprocessor, RawCase, append_one_hot, memory_of_case, read_case, read_labels_of_case,
     warn_of_undeclared,
 };
+use nnunet_dataset::{Case, ImageReader};
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
 /// same training lies, whether it exists or not. `None` if the folder is not named that way.

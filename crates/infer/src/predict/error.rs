@@ -12,9 +12,9 @@ use super::sliding_window::SlidingWindowError;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::one_case::Panicked;
 use nnunet_base::progress::Interrupted;
-use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
 use nnunet_data::preprocess::PreprocessError;
+use nnunet_dataset::DatasetError;
 use nnunet_pyformats::json::JsonError;
 
 /// Errors of the prediction stage.

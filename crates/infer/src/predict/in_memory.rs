@@ -14,9 +14,9 @@ use super::pipeline::CaseSize;
 use super::predictor::{Predictor, WindowOptions};
 use nnunet_base::Ctx;
 use nnunet_base::progress::Event;
-use nnunet_data::dataset::cases::case_of_files;
-use nnunet_data::dataset::warn_of_missing_spacing_files;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
+use nnunet_dataset::cases::case_of_files;
+use nnunet_dataset::warn_of_missing_spacing_files;
 
 impl Predictor<'_> {
     /// Loads all folds of the model in `folder` with their final checkpoints, to run on `backend`.

@@ -215,8 +215,8 @@ mod tests {
     use crate::predict::run::RawCases;
     use nnunet_base::memory::{LimitedBy, Memory};
     use nnunet_base::progress::{Cancel, Event, Progress};
-    use nnunet_data::dataset::Case;
-    use nnunet_data::dataset::cases::prediction_cases;
+    use nnunet_dataset::Case;
+    use nnunet_dataset::cases::prediction_cases;
 
     struct Heard(Mutex<Vec<String>>);
 

@@ -5,7 +5,7 @@
 //!
 //! ```
 //! use nnunet_base::Ctx;
-//! use nnunet_data::dataset::ImageGeometry;
+//! use nnunet_dataset::ImageGeometry;
 //! use nnunet_infer::predict::{Predictor, WindowOptions};
 //! use nnunet_data::preprocess::RawCase;
 //! use nnunet_base::progress::{Cancel, Event, Progress};

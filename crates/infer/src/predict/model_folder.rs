@@ -15,9 +15,9 @@ use super::error::PredictError;
 use crate::model::{ModelSpec, models_in, with_network};
 use nnunet_base::spelling::closest;
 use nnunet_data::Parts;
-use nnunet_data::dataset::DatasetJson;
-use nnunet_data::dataset::splits::Fold;
 use nnunet_data::plan::Plans;
+use nnunet_dataset::DatasetJson;
+use nnunet_dataset::splits::Fold;
 use nnunet_recipe::{Recipe, recipes};
 
 /// A model as its folder has it.

@@ -8,8 +8,8 @@ use super::pipeline::{CaseSize, Cases, Pipeline, PreparedCase, TooLarge, with_en
 use super::predictor::Predictor;
 use crate::model::ModelSpec;
 use nnunet_base::Ctx;
-use nnunet_data::dataset::{Case, warn_of_missing_spacing_files};
 use nnunet_data::preprocess::PreprocessedCase;
+use nnunet_dataset::{Case, warn_of_missing_spacing_files};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// What to predict and where to.

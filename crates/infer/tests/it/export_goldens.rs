@@ -6,10 +6,10 @@
 
 use half::f16;
 use nnunet_data::Parts;
-use nnunet_data::dataset::DatasetJson;
-use nnunet_data::dataset::ImageReader;
 use nnunet_data::plan::Plans;
 use nnunet_data::preprocess::{Preprocessor, Properties, RawCase};
+use nnunet_dataset::DatasetJson;
+use nnunet_dataset::ImageReader;
 use nnunet_infer::model::ModelSpec;
 use nnunet_infer::predict::Exporter;
 use nnunet_testkit::npy::{read_npy, read_npz};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::DatasetName;
-use nnunet_data::dataset::splits::Fold;
+use nnunet_dataset::DatasetName;
+use nnunet_dataset::splits::Fold;
 use nnunet_infer::model_store::{ExportRequest, Installed, export_model, install_model, installed_models};
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;

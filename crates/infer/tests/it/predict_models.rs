@@ -12,8 +12,8 @@ use std::path::Path;
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::cases::prediction_cases;
 use nnunet_data::preprocess::Properties;
+use nnunet_dataset::cases::prediction_cases;
 use nnunet_exec_cpu::{CpuBackend, CpuLevel, CpuOptions, Precision};
 use nnunet_image_io::nifti;
 use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};

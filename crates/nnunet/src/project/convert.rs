@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use nnunet_base::Ctx;
-use nnunet_data::convert::{convert_msd, convert_version_1};
+use nnunet_dataset::convert::{convert_msd, convert_version_1};
 
 use super::{Project, check_writable_folder};
 use crate::error::Error;

@@ -36,7 +36,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nnunet_base::files::{ensure_writable_file, ensure_writable_folder};
-use nnunet_data::dataset::{DatasetJson, DatasetName, Folders};
+use nnunet_dataset::{DatasetJson, DatasetName, Folders};
 use nnunet_graph::backend::Backend;
 
 pub use convert::{ConvertMsdJob, ConvertVersion1Job};

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use nnunet_assess::overlay::{OverlayRequest, preprocessed_overlays, raw_overlays};
 use nnunet_base::Ctx;
-use nnunet_data::dataset::DatasetName;
 use nnunet_data::plan::Plans;
+use nnunet_dataset::DatasetName;
 
 use super::{Project, check_writable_folder};
 use crate::error::Error;

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use nnunet_base::Ctx;
-use nnunet_data::dataset::{DatasetName, Part, cases};
 use nnunet_data::fingerprint::{ExtractOptions, Fingerprint, Parts, extract_part};
 use nnunet_data::plan::{
     Explanation, MoveRequest, PlannerOptions, Plans, explain_plans, move_plans, plan_dataset,
 };
+use nnunet_dataset::{DatasetName, Part, cases};
 
 use super::{Project, check_writable_folder};
 use crate::error::{During, Error};

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
-use nnunet_data::dataset::cases::{case_of_files, prediction_cases_with_warnings};
-use nnunet_data::dataset::splits::Fold;
-use nnunet_data::dataset::{Case, DatasetError, DatasetName};
+use nnunet_dataset::cases::{case_of_files, prediction_cases_with_warnings};
+use nnunet_dataset::splits::Fold;
+use nnunet_dataset::{Case, DatasetError, DatasetName};
 use nnunet_infer::model::{ModelName, ModelSpec};
 use nnunet_infer::predict::{
     Model, PredictRequest, Predicted, Predictor, WindowOptions, predict_cases, present_folds,

@@ -1,11 +1,11 @@
 //! The cases as the network will see them.
 
 use nnunet_base::Ctx;
-use nnunet_data::dataset::DatasetName;
 use nnunet_data::plan::{PlannerOptions, Plans};
 use nnunet_data::preprocess::{
     DatasetFolders, Existing, PreprocessOptions, Preprocessed, preprocess_dataset,
 };
+use nnunet_dataset::DatasetName;
 
 use super::Project;
 use super::plan::{FingerprintJob, FingerprintState, PlanJob};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
-use nnunet_data::dataset::{DatasetError, DatasetName};
+use nnunet_dataset::{DatasetError, DatasetName};
 use nnunet_infer::model::ModelName;
 use nnunet_pyformats::json::KeyOrder;
 

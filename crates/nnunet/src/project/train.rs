@@ -3,7 +3,7 @@
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
 use nnunet_recipe::ValidatedCheckpoint;
-use nnunet_train::train::{RunFolder, Start, TrainError, TrainRequest, Training};
+use nnunet_train::{RunFolder, Start, TrainError, TrainRequest, Training};
 
 use super::{Project, check_writable_folder};
 use crate::error::{During, Error};

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::Interrupted;
-use nnunet_data::dataset::DatasetName;
-use nnunet_data::dataset::repair::{Outcome, repair};
-use nnunet_data::dataset::verify::{Fault, Report, Severity, verify};
+use nnunet_dataset::DatasetName;
+use nnunet_dataset::repair::{Outcome, repair};
+use nnunet_dataset::verify::{Fault, Report, Severity, verify};
 
 use super::Project;
 use crate::error::Error;

@@ -13,9 +13,9 @@ use nnunet_base::Ctx;
 use nnunet_base::progress::{Event, Progress};
 use nnunet_base::workers::Workers;
 use nnunet_data::Parts;
-use nnunet_data::dataset::{DatasetName, Folders};
 use nnunet_data::plan::Plans;
 use nnunet_data::prediction_folder::PredictionFolder;
+use nnunet_dataset::{DatasetName, Folders};
 use nnunet_infer::ensemble::{MergeJob, Merger, check_complete};
 use nnunet_infer::model::ModelName;
 

@@ -8,9 +8,9 @@ use nnunet_assess::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::files::{TemporaryFolder, write_atomic};
 use nnunet_data::Parts;
-use nnunet_data::dataset::cases::files_with_ending;
-use nnunet_data::dataset::{DatasetName, Folders};
 use nnunet_data::prediction_folder::PredictionFolder;
+use nnunet_dataset::cases::files_with_ending;
+use nnunet_dataset::{DatasetName, Folders};
 
 /// Name of the folder for `folds` within that of their model.
 pub fn crossval_folder_name(folds: &[u32]) -> String {

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_assess::postprocess::PostprocessError;
-use nnunet_data::dataset::DatasetError;
 use nnunet_data::plan::PlanError;
+use nnunet_dataset::DatasetError;
 use nnunet_infer::ensemble::EnsembleError;
 use nnunet_pyformats::json::JsonError;
 

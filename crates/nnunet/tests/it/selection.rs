@@ -10,8 +10,8 @@ use nnunet_assess::postprocess::{Classes, KeepLargest, Postprocessing, apply_to_
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::Parts;
-use nnunet_data::dataset::{DatasetName, Folders, LabelOrRegion};
 use nnunet_data::prediction_folder::PredictionFolder;
+use nnunet_dataset::{DatasetName, Folders, LabelOrRegion};
 use nnunet_image_io::nifti;
 use nnunet_infer::ensemble::ensemble_folders;
 use nnunet_infer::model::ModelName;

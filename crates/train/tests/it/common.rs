@@ -4,11 +4,11 @@ use std::path::Path;
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::cases::training_cases;
-use nnunet_data::dataset::{DatasetJson, Folders};
 use nnunet_data::fingerprint::extract;
 use nnunet_data::plan::{PlannerOptions, Plans, plan_dataset};
 use nnunet_data::preprocess::{DatasetFolders, PreprocessOptions, preprocess_dataset};
+use nnunet_dataset::cases::training_cases;
+use nnunet_dataset::{DatasetJson, Folders};
 use nnunet_testkit::phantom::PhantomDataset;
 use serde_json::Value;
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use nnunet_augment::Sample;
 use nnunet_base::Ctx;
 use nnunet_base::parts::{Choice, Options};
 use nnunet_base::progress::{Cancel, Event, Progress, Silent};
@@ -11,11 +12,10 @@ use nnunet_graph::Parameters;
 use nnunet_graph::backend::Snapshot;
 use nnunet_graph::loss::{LossBuilder, LossFacts, LossSpec, losses};
 use nnunet_infer::model::Recipe;
-use nnunet_train::augment::Sample;
-use nnunet_train::train::batch::Batch;
-use nnunet_train::train::case_source::{CaseLayout, CaseSource, SourceError};
-use nnunet_train::train::sampler::ForegroundLocations;
-use nnunet_train::train::{
+use nnunet_train::batch::Batch;
+use nnunet_train::case_source::{CaseLayout, CaseSource, SourceError};
+use nnunet_train::sampler::ForegroundLocations;
+use nnunet_train::{
     FinishedStep, HookError, Members, ParameterGroup, Parts, Sources, Start, StepAddress, StepHook,
     TrainError, TrainRequest, Training,
 };
@@ -26,9 +26,9 @@ use crate::common::{NAME, prepare};
 fn request(fold: u32, epochs: usize) -> TrainRequest {
     TrainRequest {
         data_parts: nnunet_data::Parts::default(),
-        dataset: nnunet_data::dataset::DatasetName::new(NAME).unwrap(),
+        dataset: nnunet_dataset::DatasetName::new(NAME).unwrap(),
         configuration: "3d_fullres".to_owned(),
-        fold: nnunet_data::dataset::splits::Fold::Number(fold),
+        fold: nnunet_dataset::splits::Fold::Number(fold),
         plans: "nnUNetPlans".to_owned(),
         recipe: Recipe::default_trainer().with_epochs(epochs).with_iterations(3),
         batch_size: None,

@@ -3,11 +3,8 @@
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-mod augment_goldens;
-mod augment_streams;
 mod common;
 mod driven;
 mod other_backend;
 mod train_steps;
 mod trainers;
-mod transform_goldens;

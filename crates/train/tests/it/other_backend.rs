@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_data::dataset::DatasetName;
-use nnunet_data::dataset::cases::prediction_cases;
-use nnunet_data::dataset::splits::Fold;
+use nnunet_dataset::DatasetName;
+use nnunet_dataset::cases::prediction_cases;
+use nnunet_dataset::splits::Fold;
 use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_graph::backend::{
     Backend, BatchRef, EvaluationReport, InferenceSession, MemoryEstimate, Snapshot, StepError, StepReport,
@@ -18,7 +18,7 @@ use nnunet_graph::optimiser::Rates;
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor};
 use nnunet_infer::model::Recipe;
 use nnunet_infer::predict::{PredictRequest, Predictor, WindowOptions, predict_cases};
-use nnunet_train::train::{Start, TrainRequest, Training};
+use nnunet_train::{Start, TrainRequest, Training};
 use serde_json::{Value, json};
 
 use crate::common::{NAME, prepare};

@@ -7,8 +7,8 @@
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::Plans;
+use nnunet_dataset::{DatasetJson, LabelManager};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions, Precision};
 use nnunet_graph::backend::{Backend, StepSpec};
 use nnunet_graph::loss::{LabelBatch, LossSpec, RegionBatch, ScaleLossSpec, Target, Targets};
@@ -17,7 +17,7 @@ use nnunet_graph::{Parameters, Tensor};
 use nnunet_infer::model::network_graph;
 use nnunet_testkit::npy::{Array, read_npy, read_npz};
 use nnunet_testkit::shared::shared_path;
-use nnunet_train::train::batch::Batch;
+use nnunet_train::batch::Batch;
 
 /// Weights to compare after a step (from 0).
 const CHECKPOINTS: [(usize, &str); 2] = [(0, "weights1.npz"), (2, "weights3.npz")];

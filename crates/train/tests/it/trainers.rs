@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use nnunet_augment::ConfigurationFacts;
 use nnunet_base::parts::Choice;
-use nnunet_data::dataset::{DatasetJson, LabelManager};
 use nnunet_data::plan::Plans;
+use nnunet_dataset::{DatasetJson, LabelManager};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions, Precision};
 use nnunet_graph::backend::{Backend, StepSpec};
 use nnunet_graph::loss::{LabelBatch, LossFacts, Target, Targets};
@@ -16,9 +17,8 @@ use nnunet_graph::{Graph, Parameters, Tensor};
 use nnunet_infer::model::{network_graph, with_network};
 use nnunet_recipe::{Recipe, recipes};
 use nnunet_testkit::npy::{Array, read_npz};
-use nnunet_train::augment::ConfigurationFacts;
-use nnunet_train::train::Parts;
-use nnunet_train::train::batch::Batch;
+use nnunet_train::Parts;
+use nnunet_train::batch::Batch;
 use serde_json::Value;
 
 fn golden(name: &str) -> PathBuf {

@@ -1,0 +1,8 @@
+//! The integration tests of this crate, one program: it links once.
+
+// Helpers of tests fail the test by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod goldens;
+mod streams;
+mod transform_goldens;

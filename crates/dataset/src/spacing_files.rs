@@ -1,0 +1,100 @@
+//! The files that give the spacing of TIFF volumes, where they are missing.
+
+use std::path::Path;
+
+use nnunet_image_io::ImageWarning;
+
+use super::{Case, CaseWarning, ImageReader};
+use nnunet_base::progress::{Event, Progress};
+
+/// So many missing files have a line each; of more the first are named in one.
+const FEW: usize = 3;
+
+/// Warns of images of `cases` whose spacing was taken to be 1 mm because there is no file that says it: one line for each of
+/// a few, else one for all. Reading the images does not warn of it again.
+pub fn warn_of_missing_spacing_files<'a>(
+    reader: &ImageReader,
+    cases: impl IntoIterator<Item = &'a Case>,
+    progress: &dyn Progress,
+) {
+    let images: Vec<&Path> =
+        cases.into_iter().flat_map(|case| &case.images).map(|path| path.as_path()).collect();
+    let missing: Vec<(&Path, ImageWarning)> =
+        images.iter().filter_map(|path| Some((*path, reader.format().missing_spacing(path)?))).collect();
+    if missing.len() <= FEW {
+        for (path, warning) in missing {
+            let warning = CaseWarning::File { path: path.to_owned(), warning };
+            progress.event(Event::Warning(&warning.to_string()));
+        }
+        return;
+    }
+    let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+    let mut expected: Vec<String> = Vec::new();
+    let mut similar = None;
+    for (_, warning) in &missing {
+        let ImageWarning::NoSpacingFile { expected: file, similar: other } = warning else { continue };
+        let file = name(file);
+        // Channels of a case share it.
+        if expected.len() < FEW && expected.last() != Some(&file) {
+            expected.push(file);
+        }
+        similar = similar.or(other.as_deref().map(name));
+    }
+    let folder = missing[0].0.parent().unwrap_or(Path::new(""));
+    let not_looked_at =
+        similar.map_or_else(String::new, |file| format!("; files such as {file} are not looked at"));
+    progress.event(Event::Warning(&format!(
+        "{}: {} of {} images have no spacing file ({}, ...){not_looked_at}; their spacing was taken to be 1 mm along each \
+         axis",
+        folder.display(),
+        missing.len(),
+        images.len(),
+        expected.join(", ")
+    )));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::image_formats;
+    use nnunet_testkit::warnings::Warnings;
+
+    /// The warnings about `count` cases of two channels each in `folder`.
+    fn said(folder: &Path, count: usize, reader: &str) -> Vec<String> {
+        let reader = ImageReader::new(&image_formats(), Some(reader), ".tif", folder).unwrap();
+        let images =
+            |case: usize| [0, 1].map(|channel| folder.join(format!("c{case}_000{channel}.tif"))).to_vec();
+        let cases: Vec<Case> = (0..count)
+            .map(|case| Case { identifier: format!("c{case}"), images: images(case), label: None })
+            .collect();
+        let warnings = Warnings::default();
+        warn_of_missing_spacing_files(&reader, &cases, &warnings);
+        warnings.said()
+    }
+
+    #[test]
+    fn many_missing_files_are_one_line_and_a_few_one_each() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = root.path();
+        let few = said(folder, 1, "Tiff3DIO");
+        assert!(
+            few.len() == 2 && few[1].contains("c0_0001.tif: there is no spacing file c0.json"),
+            "{few:?}"
+        );
+        let many = said(folder, 9, "Tiff3DIO");
+        let [line] = many.as_slice() else { panic!("{many:?}") };
+        assert!(
+            line.contains("18 of 18 images have no spacing file (c0.json, c1.json, c2.json, ...); their"),
+            "{line}"
+        );
+
+        std::fs::write(folder.join("c0.json"), "").unwrap();
+        std::fs::write(folder.join("c8_0001.json"), "").unwrap();
+        let many = said(folder, 9, "Tiff3DIO");
+        assert!(
+            many[0].contains("16 of 18 images") && many[0].contains("such as c8_0001.json are not"),
+            "{many:?}"
+        );
+        assert!(said(folder, 9, "NaturalImage2DIO").is_empty());
+    }
+}
