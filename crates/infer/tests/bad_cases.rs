@@ -20,6 +20,7 @@ use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_image_io::nifti;
 use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
 use nnunet_pyformats::json::{Json, KeyOrder};
+use nnunet_recipe::recipes;
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
 use nnunet_testkit::warnings::Warnings;
@@ -223,7 +224,7 @@ fn of_twenty_cases_fifteen_are_predicted() {
         phantom.write_case(&images, &root.path().join("labels"), &case(number), number);
     }
     let load = || {
-        let model = Model::load_with(&model, &[], "checkpoint_final.pth", &own_parts()).unwrap();
+        let model = Model::load(&model, &[], "checkpoint_final.pth", &own_parts(), &recipes()).unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
         Predictor::new(
             model.spec,

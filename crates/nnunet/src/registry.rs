@@ -2,6 +2,7 @@
 
 use crate::backend::{DeviceBuilder, devices};
 use nnunet_assess::evaluate::{MetricBuilder, metrics};
+use nnunet_assess::postprocess;
 use nnunet_base::parts::Named;
 use nnunet_recipe::{Recipe, recipes};
 
@@ -27,10 +28,13 @@ use nnunet_recipe::{Recipe, recipes};
 pub struct Registry {
     /// What runs networks, the best first.
     pub devices: Named<DeviceBuilder>,
-    /// What fingerprints, plans and preprocessing choose from: planners.
+    /// What datasets and plans choose from: image formats, label managers, normalisations, resampling functions,
+    /// architectures, planners.
     pub data: nnunet_data::Parts,
     /// Metrics of evaluations beyond the reference's.
     pub metrics: Named<MetricBuilder>,
+    /// Functions that a postprocessing.pkl may name.
+    pub postprocessings: Named<postprocess::Function>,
     /// Trainers, as `-tr` names them.
     pub recipes: Named<Recipe>,
     /// What recipes choose from: losses, optimisers, schedules, transforms, samplings.
@@ -43,6 +47,7 @@ impl Default for Registry {
             devices: devices(),
             data: nnunet_data::Parts::default(),
             metrics: metrics(),
+            postprocessings: postprocess::postprocessings(),
             recipes: recipes(),
             train: nnunet_train::Parts::default(),
         }
@@ -55,6 +60,7 @@ impl std::fmt::Debug for Registry {
             .field("devices", &self.devices.names().collect::<Vec<_>>())
             .field("data", &self.data)
             .field("metrics", &self.metrics.names().collect::<Vec<_>>())
+            .field("postprocessings", &self.postprocessings.names().collect::<Vec<_>>())
             .field("recipes", &self.recipes.names().collect::<Vec<_>>())
             .finish_non_exhaustive()
     }

@@ -133,7 +133,7 @@ impl Setup {
     /// # Errors
     /// Labels that contradict each other.
     pub(super) fn spec(&self) -> Result<ModelSpec, TrainError> {
-        Ok(ModelSpec::with_parts(
+        Ok(ModelSpec::new(
             self.plans.clone(),
             self.configuration.clone(),
             self.dataset.clone(),
@@ -203,7 +203,8 @@ impl Setup {
         let recipe = &request.recipe;
         let facts = facts(&configuration, &labels, recipe)?;
         let policy = parts.augmentation(recipe, &facts)?;
-        let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
+        let architectures = &request.data_parts.architectures;
+        let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision, architectures)?;
         let step = StepSpec {
             loss: parts.loss(recipe, &loss_facts(&configuration, &labels, &graph)?)?,
             optimiser: parts.optimiser(recipe)?,

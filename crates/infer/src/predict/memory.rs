@@ -210,13 +210,15 @@ mod tests {
     use nnunet_testkit::phantom::PhantomDataset;
 
     use super::*;
-    use crate::predict::WindowOptions;
     use crate::predict::cascade::CaseReader;
     use crate::predict::run::RawCases;
+    use crate::predict::{Model, WindowOptions};
     use nnunet_base::memory::{LimitedBy, Memory};
     use nnunet_base::progress::{Cancel, Event, Progress};
+    use nnunet_data::Parts;
     use nnunet_dataset::Case;
     use nnunet_dataset::cases::prediction_cases;
+    use nnunet_recipe::recipes;
 
     struct Heard(Mutex<Vec<String>>);
 
@@ -233,7 +235,9 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
         let cpu = CpuBackend::new(CpuOptions { threads: 1, ..CpuOptions::default() });
-        let predictor = Predictor::open(&ball_model(), &cpu, WindowOptions::default()).unwrap();
+        let model =
+            Model::load(&ball_model(), &[], "checkpoint_final.pth", &Parts::default(), &recipes()).unwrap();
+        let predictor = Predictor::new(model.spec, model.weights, &cpu, WindowOptions::default()).unwrap();
         let spec = predictor.spec().clone();
         let reader = CaseReader::of_single_cases(&spec).unwrap();
         let cases = prediction_cases(&images, &spec.dataset).unwrap();
