@@ -3,7 +3,7 @@
 use crate::backend::{DeviceBuilder, devices};
 use nnunet_assess::evaluate::{MetricBuilder, metrics};
 use nnunet_assess::postprocess;
-use nnunet_base::parts::Named;
+use nnunet_base::parts::{Lazy, Named};
 use nnunet_recipe::{Recipe, recipes};
 
 /// The parts that verbs choose by name. [`Registry::default`] has those that are built in; a program of one's own adds
@@ -35,8 +35,8 @@ pub struct Registry {
     pub metrics: Named<MetricBuilder>,
     /// Functions that a postprocessing.pkl may name.
     pub postprocessings: Named<postprocess::Function>,
-    /// Trainers, as `-tr` names them.
-    pub recipes: Named<Recipe>,
+    /// Trainers, as `-tr` names them. Those that are built in are read from their table when they are first looked at.
+    pub recipes: Lazy<Named<Recipe>>,
     /// What recipes choose from: losses, optimisers, schedules, transforms, samplings.
     pub train: nnunet_train::Parts,
 }
@@ -48,7 +48,7 @@ impl Default for Registry {
             data: nnunet_data::Parts::default(),
             metrics: metrics(),
             postprocessings: postprocess::postprocessings(),
-            recipes: recipes(),
+            recipes: Lazy::new(recipes),
             train: nnunet_train::Parts::default(),
         }
     }
@@ -61,7 +61,7 @@ impl std::fmt::Debug for Registry {
             .field("data", &self.data)
             .field("metrics", &self.metrics.names().collect::<Vec<_>>())
             .field("postprocessings", &self.postprocessings.names().collect::<Vec<_>>())
-            .field("recipes", &self.recipes.names().collect::<Vec<_>>())
+            .field("recipes", &self.recipes.made().map(|recipes| recipes.names().collect::<Vec<_>>()))
             .finish_non_exhaustive()
     }
 }

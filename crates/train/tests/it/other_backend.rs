@@ -178,7 +178,6 @@ fn training_validation_and_prediction_ask_the_backend_only() {
     let calls = Calls::default();
     let backend = Arc::new(Counting { cpu, calls: calls.clone() });
     let request = |start| TrainRequest {
-        data_parts: Parts::default(),
         dataset: DatasetName::new(NAME).unwrap(),
         configuration: "3d_fullres".to_owned(),
         fold: Fold::Number(0),
