@@ -6,9 +6,9 @@ use std::sync::Arc;
 use nnunet_volume::Volume;
 
 use super::cascade::CaseReader;
+use super::cases::CaseSize;
 use super::error::PredictError;
 use super::memory;
-use super::pipeline::CaseSize;
 use super::predictor::Predictor;
 use nnunet_base::Ctx;
 use nnunet_base::progress::Event;

@@ -63,6 +63,8 @@
 
 mod bands;
 mod cascade;
+mod case_files;
+mod cases;
 mod error;
 mod export;
 pub mod gaussian;
@@ -80,11 +82,12 @@ pub mod tiles;
 
 pub use bands::LogitSink;
 pub use cascade::previous_stage_model;
+pub use cases::{CaseSize, Cases, NextStage, PreparedCase};
 pub use error::PredictError;
 pub use export::{ExportError, Exporter, LabelsOfSlices};
-pub use memory::MemoryNeed;
+pub use memory::{MemoryNeed, TooLarge};
 pub use model_folder::{Model, present_folds};
-pub use pipeline::{CaseSize, Cases, NextStage, Pipeline, PreparedCase, TooLarge};
+pub use pipeline::Pipeline;
 pub use predictor::{Predictor, WindowOptions};
 pub use probabilities::write_probabilities;
 pub use run::{PredictRequest, Predicted, predict_cases};
