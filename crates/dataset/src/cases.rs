@@ -281,6 +281,7 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn what_is_no_case_beside_cases_is_one_warning() {
+        use std::ffi::OsStr;
         use std::os::unix::ffi::OsStrExt;
 
         let root = folder(&[
