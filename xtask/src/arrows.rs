@@ -93,6 +93,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nnunet-cli", &["nnunet"]),
+    ("own-parts", &["nnunet", "nnunet-cli"]),
     ("nnunet-capi", &["nnunet"]),
     ("nnunet-testkit", &["nnunet-base"]),
     ("xtask", &[]),

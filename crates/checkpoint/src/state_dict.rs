@@ -11,9 +11,6 @@ use nnunet_graph::graph::Graph;
 use nnunet_graph::optimiser::StateTensor;
 use nnunet_graph::parameters::Parameters;
 
-/// Segmentation heads are not taken over from pretrained weights, as their classes mean something else.
-const HEADS: &str = ".seg_layers.";
-
 /// Weights by name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StateDict {
@@ -74,13 +71,14 @@ impl StateDict {
         Ok(parameters)
     }
 
-    /// Copies pretrained weights and running statistics to `parameters` of `graph`: all but the segmentation heads (`.seg_layers.`).
+    /// Copies pretrained weights and running statistics to `parameters` of `graph`: all but the segmentation
+    /// heads ([`Graph::is_head`]), whose classes mean something else.
     /// Tensors that the network does not have are left out, as in the reference.
     ///
     /// # Errors
     /// Lists every tensor that is missing here or has another shape; `parameters` are unchanged then.
     pub fn transfer_to(&self, graph: &Graph, parameters: &mut Parameters) -> Result<(), NetworkError> {
-        let wanted = || graph.tensors().filter(|(name, _)| !name.contains(HEADS));
+        let wanted = || graph.tensors().filter(|(name, _)| !graph.is_head(name));
         let mismatches: Vec<_> = wanted()
             .map(|(name, shape)| (name, shape, self.get(name)))
             .filter(|(_, shape, tensor)| tensor.is_none_or(|tensor| tensor.shape != *shape))

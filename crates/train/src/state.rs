@@ -11,7 +11,7 @@ use nnunet_graph::Graph;
 use nnunet_graph::backend::{Snapshot, TrainingSession};
 use nnunet_graph::optimiser::OptimiserSpec;
 use nnunet_pyformats::pickle::{Dict, Value};
-use nnunet_recipe::{Recipe, recipes};
+use nnunet_recipe::Recipe;
 
 use super::error::TrainError;
 use super::history::History;
@@ -131,7 +131,7 @@ fn check_recipe(path: &Path, checkpoint: &Checkpoint, recipe: &Recipe) -> Result
     let Some(text) = checkpoint.other.get(Recipe::CHECKPOINT_KEY).and_then(Value::as_str) else {
         return Ok(());
     };
-    let found = Recipe::from_toml(text, &recipe.name, &recipes())
+    let found = Recipe::from_full_toml(text, &recipe.name)
         .map_err(|source| TrainError::Recipe { path: path.to_owned(), source })?;
     match found.differences(recipe) {
         differences if differences.is_empty() => Ok(()),

@@ -48,8 +48,8 @@ pub struct Training {
 }
 
 impl Training {
-    /// Reads plans, dataset and splits, builds the network and puts the starting state into it. The recipe names built-in
-    /// parts.
+    /// Reads plans, dataset and splits, builds the network and puts the starting state into it. Recipe, plans and
+    /// dataset name built-in parts.
     ///
     /// # Errors
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an earlier run
@@ -59,20 +59,21 @@ impl Training {
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
-        Self::prepare_with(request, &Parts::default(), folders, progress)
+        Self::prepare_with(request, &Parts::default(), &nnunet_data::Parts::default(), folders, progress)
     }
 
-    /// The same with the parts that the recipe may name.
+    /// The same with the parts that the recipe may name, and those that plans and dataset.json may name.
     ///
     /// # Errors
     /// See [`Training::prepare`].
     pub fn prepare_with(
         request: TrainRequest,
         parts: &Parts,
+        data_parts: &nnunet_data::Parts,
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
-        let mut setup = Setup::new(request, parts, folders, progress)?;
+        let mut setup = Setup::new(request, parts, data_parts, folders, progress)?;
         let request = &setup.request;
         let parameters = init::initialise(&setup.graph, request.seed);
         let mut session = request.backend.training(&setup.graph, parameters, &setup.step)?;

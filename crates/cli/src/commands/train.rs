@@ -129,7 +129,6 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         (false, None) => Start::New,
     };
     Ok(TrainRequest {
-        data_parts: session.project.registry().data.clone(),
         dataset: session.project.dataset(matches.required("DATASET")?)?,
         configuration: matches.required("CONFIGURATION")?.to_owned(),
         fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,

@@ -7,6 +7,7 @@ use nnunet_train::{RunFolder, Start, TrainError, TrainRequest, Training};
 
 use super::{Project, check_writable_folder};
 use crate::error::{During, Error};
+use crate::registry::Registry;
 
 /// A fold to train and validate.
 #[derive(Debug, Clone)]
@@ -49,7 +50,7 @@ pub struct Trained {
 
 impl Project {
     /// Trains one fold of a configuration, then predicts and evaluates its validation cases. `training.backend` runs
-    /// the network; the parts that the recipe names come from the project's registry.
+    /// the network; the parts that recipe, plans and dataset name come from the project's registry.
     ///
     /// # Errors
     /// Anything missing or contradictory; another run on the fold; results that cannot be written; interrupted, with
@@ -72,14 +73,12 @@ impl Project {
     ///     start: Start::New,
     ///     checkpointing: true,
     ///     max_ram: None,
-    ///     data_parts: project.registry().data.clone(),
     /// };
     /// let trained = project.train(TrainJob::new(training), ctx)?;
     /// println!("Dice {:?}", trained.summary.map(|summary| summary.foreground_mean.dice));
     /// # Ok::<(), nnunet::Error>(())
     /// ```
-    pub fn train(&self, mut job: TrainJob, ctx: Ctx<'_>) -> Result<Trained, Error> {
-        job.training.data_parts = self.registry.data.clone();
+    pub fn train(&self, job: TrainJob, ctx: Ctx<'_>) -> Result<Trained, Error> {
         let training = &job.training;
         let what =
             format!("training of {} {} fold {}", training.dataset, training.configuration, training.fold);
@@ -106,8 +105,8 @@ impl Project {
         let by_recipe =
             request.recipe.validated_checkpoint == ValidatedCheckpoint::Best && request.checkpointing;
         let best = by_recipe || validate == ValidatedCheckpoint::Best;
-        let prepare =
-            |request| Training::prepare_with(request, &self.registry.train, &self.folders, ctx.progress);
+        let Registry { train, data, .. } = &self.registry;
+        let prepare = |request| Training::prepare_with(request, train, data, &self.folders, ctx.progress);
         if phases == Phases::TrainAndValidate {
             let mut training = prepare(request.clone())?;
             training.run(ctx)?;

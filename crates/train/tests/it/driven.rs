@@ -25,7 +25,6 @@ use crate::common::{NAME, prepare};
 
 fn request(fold: u32, epochs: usize) -> TrainRequest {
     TrainRequest {
-        data_parts: nnunet_data::Parts::default(),
         dataset: nnunet_dataset::DatasetName::new(NAME).unwrap(),
         configuration: "3d_fullres".to_owned(),
         fold: nnunet_dataset::splits::Fold::Number(fold),
@@ -362,7 +361,9 @@ fn parts_of_ones_own_are_named_by_a_recipe() {
             request.recipe.loss = request.recipe.loss.with("factor", 2.0);
         }
         let folders = prepare(root.path());
-        let mut training = Training::prepare_with(request, &parts, &folders, &Silent).unwrap();
+        let mut training =
+            Training::prepare_with(request, &parts, &nnunet_data::Parts::default(), &folders, &Silent)
+                .unwrap();
         let (cancel, first) = (Cancel::new(), Arc::new(Mutex::new(None)));
         training.add_hook(Box::new(FirstLoss(Arc::clone(&first))));
         training.next_epoch(Ctx::new(&Silent, &cancel)).unwrap();
