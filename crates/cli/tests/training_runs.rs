@@ -360,6 +360,7 @@ fn a_state_that_cannot_be_saved_leaves_the_one_before() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("checkpoint_latest.pth") && said.contains("File too large"), "{said}");
+    assert!(!said.contains("ZipWriter"), "no library speaks for itself: {said}");
     assert!(said.contains(&format!("unharmed in {}", latest.display())), "{said}");
     assert!(std::fs::read(&latest).unwrap() == before);
     place.succeed(&format!("{TRAIN} {many} --c"));
@@ -608,6 +609,23 @@ fn absent_classes_and_empty_cases_are_trained_with() {
     assert_eq!(epoch["pseudo_dice"].as_array().map(Vec::len), Some(3), "{epoch}");
     assert!(epoch["moving_average"].is_f64() && epoch["train_loss"].is_f64(), "{epoch}");
     assert!(folder.join("validation/ball_000.nii.gz").is_file());
+}
+
+#[test]
+fn plans_for_pretrained_weights_say_that_they_are_not_used() {
+    let place = Place::new();
+    place.prepare();
+    place.write_plans("pretrained", |plans| {
+        plans["pretrain_info"] = json!({"checkpoint_path": "/models/encoder.pth"});
+    });
+    let words = "train 7 3d_fullres 0 -p pretrained --threads 1 --epochs 1 --iterations-per-epoch 1";
+    let output = place.run(words);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        said.matches("made for the pretrained weights /models/encoder.pth, which are not used").count(),
+        1
+    );
 }
 
 #[test]

@@ -12,6 +12,7 @@ use nnunet_base::progress::{Event, Progress};
 use nnunet_dataset::Folders;
 use nnunet_graph::backend::{Snapshot, TrainingSession};
 use nnunet_graph::{Graph, Parameters, init};
+use nnunet_pyformats::json::Json;
 use nnunet_recipe::{GroupRule, Recipe};
 
 use super::benchmark;
@@ -23,7 +24,7 @@ use super::moving_average::MovingAverage;
 use super::observers::FoldRecords;
 use super::parts::Parts;
 use super::rate_factors::RateFactors;
-use super::request::TrainRequest;
+use super::request::{Start, TrainRequest};
 use super::run_folder::RunFolder;
 use super::setup::Setup;
 use super::start::starting_state;
@@ -118,6 +119,17 @@ impl Training {
         self.say(&format!("splits: {}", setup.remarks.origin), progress)?;
         for warning in &setup.remarks.warnings {
             self.warn(warning, progress)?;
+        }
+        // nnU-Net's plans for a pretrained encoder name its file.
+        let weights =
+            setup.plans.document().get("pretrain_info").and_then(|info| info.get("checkpoint_path"));
+        if let (Start::New, Some(path)) = (&setup.request.start, weights.and_then(Json::as_str)) {
+            let warning = format!(
+                "the plans {} are made for the pretrained weights {path}, which are not used; give -pretrained_weights to \
+                 start from them",
+                setup.plans.plans_name()
+            );
+            self.warn(&warning, progress)?;
         }
         let line = format!(
             "fold {}: {} training and {} validation cases",

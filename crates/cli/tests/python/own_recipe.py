@@ -4,7 +4,7 @@
 
 RAW_DATASET is a dataset's folder, e.g. nnUNet_raw/Dataset004_Hippocampus; PREPROCESSED_DATASET its preprocessed copy, which
 is only read and saves the time to make one. In a temporary folder and on the processor:
-1. focal loss, AdamW and a cosine schedule in a file are trained for a few iterations;
+1. focal loss, AdamW, a cosine schedule and averaged weights in a file are trained for a few iterations;
 2. the model is validated again by the recipe's name alone, without the file;
 3. `nnUNetv2_predict -tr NAME` predicts two cases with the model: Python looks for the folder by the recipe's name, and for
    the trainer by the class that the checkpoint names, nnUNetTrainer, which builds the network that plans.json describes;
@@ -51,6 +51,7 @@ batch_size = 2
 initial_learning_rate = 1e-3
 loss = { kind = "focal", gamma = 2.0 }
 schedule = "cosine"
+ema = { decay = 0.5 }
 
 [optimiser]
 kind = "adamw"
