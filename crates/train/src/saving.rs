@@ -162,7 +162,10 @@ impl Training {
             let kept = setup.folder.resumable_checkpoint();
             return Err(TrainError::NotSaved { source: Box::new(source), kept });
         }
-        self.saved_at = Instant::now();
+        // A training goes on from the latest checkpoint, not from the best one, where there is one.
+        if path != setup.folder.best_checkpoint() {
+            self.saved_at = Instant::now();
+        }
         if self.unsaved {
             setup.folder.supersede_earlier(path).map_err(|e| setup.io(e))?;
             self.unsaved = false;

@@ -41,7 +41,7 @@ pub struct Training {
     pub(super) unsaved: bool,
     /// Whether its first epoch was prepared.
     pub(super) begun: bool,
-    /// When the state was saved last, or the training began.
+    /// When the state to go on from was saved last, or the training began.
     pub(super) saved_at: Instant,
     pub(super) records: FoldRecords,
     /// Where batches come from, if not from the stored cases.

@@ -27,7 +27,14 @@ impl<W> StopAtError<W> {
 
 impl<W: Write> Write for StopAtError<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let outcome = if self.failed { Ok(bytes.len()) } else { self.inner.write(bytes) };
+        let outcome = match self.failed {
+            true => Ok(bytes.len()),
+            // What a full destination answers if it is none of the system's.
+            false => match self.inner.write(bytes) {
+                Ok(0) if !bytes.is_empty() => Err(io::ErrorKind::WriteZero.into()),
+                outcome => outcome,
+            },
+        };
         let written = self.noted(outcome)?;
         self.position += written as u64;
         Ok(written)
