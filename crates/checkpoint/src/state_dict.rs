@@ -71,28 +71,6 @@ impl StateDict {
         Ok(parameters)
     }
 
-    /// Copies pretrained weights and running statistics to `parameters` of `graph`: all but the segmentation
-    /// heads ([`Graph::is_head`]), whose classes mean something else.
-    /// Tensors that the network does not have are left out, as in the reference.
-    ///
-    /// # Errors
-    /// Lists every tensor that is missing here or has another shape; `parameters` are unchanged then.
-    pub fn transfer_to(&self, graph: &Graph, parameters: &mut Parameters) -> Result<(), NetworkError> {
-        let wanted = || graph.tensors().filter(|(name, _)| !graph.is_head(name));
-        let mismatches: Vec<_> = wanted()
-            .map(|(name, shape)| (name, shape, self.get(name)))
-            .filter(|(_, shape, tensor)| tensor.is_none_or(|tensor| tensor.shape != *shape))
-            .map(|(name, shape, tensor)| mismatch(name, tensor, Some(shape)))
-            .collect();
-        if !mismatches.is_empty() {
-            return Err(NetworkError::Weights(mismatches));
-        }
-        for (name, tensor) in wanted().filter_map(|(name, _)| Some((name, self.get(name)?))) {
-            parameters.set(name, &tensor.shape, &tensor.data)?;
-        }
-        Ok(())
-    }
-
     /// The tensor of a name, canonical or alias.
     pub fn get(&self, name: &str) -> Option<&StateTensor> {
         self.tensors.get(self.keys.get(name)?)
@@ -160,7 +138,12 @@ impl StateDict {
     }
 }
 
-fn mismatch(name: &str, tensor: Option<&StateTensor>, expected: Option<&[usize]>) -> TensorMismatch {
+/// What the file and the network have of a tensor.
+pub(crate) fn mismatch(
+    name: &str,
+    tensor: Option<&StateTensor>,
+    expected: Option<&[usize]>,
+) -> TensorMismatch {
     TensorMismatch {
         name: name.to_owned(),
         in_checkpoint: tensor.map(|tensor| tensor.shape.clone()),

@@ -17,6 +17,7 @@ use nnunet_infer::ensemble::EnsembleError;
 use nnunet_infer::model_store::StoreError;
 use nnunet_infer::predict::PredictError;
 use nnunet_pyformats::json::JsonError;
+use nnunet_recipe::{RecipeError, UnknownTrainer};
 use nnunet_train::TrainError;
 
 use crate::backend::UnknownDevice;
@@ -76,6 +77,12 @@ pub enum Error {
         /// Somebody asked to stop.
         source: Interrupted,
     },
+    /// A trainer that is neither known nor left its recipe beside results.
+    #[error(transparent)]
+    Trainer(#[from] UnknownTrainer),
+    /// A file that is no recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// A device that this build does not have.
     #[error(transparent)]
     UnknownDevice(#[from] UnknownDevice),

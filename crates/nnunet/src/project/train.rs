@@ -1,8 +1,12 @@
 //! Training and its validation.
 
+use std::path::Path;
+
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
-use nnunet_recipe::ValidatedCheckpoint;
+use nnunet_dataset::DatasetName;
+use nnunet_dataset::splits::Fold;
+use nnunet_recipe::{Recipe, ValidatedCheckpoint, find, is_file_name, read_file};
 use nnunet_train::{RunFolder, Start, TrainError, TrainRequest, Training};
 
 use super::{Project, check_writable_folder};
@@ -93,6 +97,42 @@ impl Project {
         check_writable_folder(folder.fold())?;
         let summary = self.train_in(&folder, job, ctx).during(|| what)?;
         Ok(Trained { folder, summary })
+    }
+
+    /// The recipe called `name`: a file (`.toml`, `.json`), one of the registry, or else the copy that a training of
+    /// `configuration` with the plans `plans` left beside its results, so that a recipe's file is not needed to go on.
+    ///
+    /// # Errors
+    /// A name that is none of these; a file that cannot be read or is no recipe.
+    ///
+    /// ```no_run
+    /// # let project = nnunet::Project::new(nnunet::Folders::default());
+    /// let recipe = project.recipe("my_recipe", &project.dataset("4")?, "nnUNetPlans", "3d_fullres")?;
+    /// println!("{} epochs", recipe.epochs);
+    /// # Ok::<(), nnunet::Error>(())
+    /// ```
+    pub fn recipe(
+        &self,
+        name: &str,
+        dataset: &DatasetName,
+        plans: &str,
+        configuration: &str,
+    ) -> Result<Recipe, Error> {
+        let known = &self.registry.recipes;
+        if is_file_name(name) {
+            return Ok(read_file(Path::new(name), known)?);
+        }
+        let unknown = match find(name, known) {
+            Ok(recipe) => return Ok(recipe),
+            Err(unknown) => unknown,
+        };
+        let Some(results) = &self.folders.results else { return Err(unknown.into()) };
+        let fold = Fold::Number(0);
+        let folder = RunFolder::new(results, dataset.as_str(), name, plans, configuration, fold);
+        match folder.written_recipe() {
+            Some(copy) => Ok(read_file(&copy, known)?),
+            None => Err(unknown.into()),
+        }
     }
 
     fn train_in(

@@ -115,6 +115,7 @@ fn check_precision(name: &str, precision: Precision) {
         image: Tensor { shape: five(&data.shape), data: data.f32() },
         targets: Targets::new(scales),
         cases: vec![name.to_owned()],
+        starts: Vec::new(),
     };
     let rate = info["lr"].as_f64().unwrap();
     let tolerances = tolerances(precision);

@@ -57,6 +57,7 @@ fn batch(arrays: &BTreeMap<String, Array>, outputs: usize) -> Batch {
         image: Tensor { shape: five(&data.shape), data: data.f32() },
         targets: Targets::new((0..outputs).map(scale).collect()),
         cases: vec!["golden".to_owned(); 2],
+        starts: Vec::new(),
     }
 }
 
