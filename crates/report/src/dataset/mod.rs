@@ -6,6 +6,6 @@ mod page;
 mod pictures;
 mod survey;
 
-pub use outliers::{Suspicion, suspicions};
+pub use outliers::{Reason, Suspicion, suspicions};
 pub use page::{DatasetContents, dataset_report};
 pub use survey::{CaseSurvey, ClassSurvey, Survey, survey};

@@ -4,6 +4,8 @@
 //! Iglewicz and Hoaglin (How to Detect and Handle Outliers, 1993), from the median absolute deviation, or from the mean
 //! absolute deviation where more than half of the cases are equal. Sizes are compared as logarithms, since they vary by factors.
 
+use std::collections::BTreeSet;
+
 use super::survey::{CaseSurvey, Survey};
 use crate::text::number;
 
@@ -22,13 +24,22 @@ const SMALLEST_FACTOR: f64 = 1.1;
 /// The same between two numbers of components: one more or less is nothing.
 const SMALLEST_FACTOR_OF_COMPONENTS: f64 = 2.0;
 
+/// What is unusual about a case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// The measurement, e.g. `volume of liver`.
+    pub measurement: String,
+    /// What it is and what it is elsewhere.
+    pub text: String,
+}
+
 /// A case that is worth a look.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suspicion {
     /// The case.
     pub case: String,
     /// What is unusual about it, the most unusual first.
-    pub reasons: Vec<String>,
+    pub reasons: Vec<Reason>,
     /// How unusual it is: the largest modified z-score, 20 at most.
     pub score: f64,
 }
@@ -45,18 +56,35 @@ enum By {
 /// How sizes are compared.
 const SIZES: By = By::Ratio(SMALLEST_FACTOR);
 
+impl Suspicion {
+    /// All reasons in one line.
+    pub fn text(&self) -> String {
+        self.reasons.iter().map(|reason| reason.text.as_str()).collect::<Vec<_>>().join("; ")
+    }
+}
+
+/// `count` of the suspicious cases, so that as many kinds of reasons are among them as possible: a tenth of the cases may be
+/// unusual in the same way.
+pub(super) fn diverse(suspicions: &[Suspicion], count: usize) -> Vec<&Suspicion> {
+    let mut seen = BTreeSet::new();
+    let (first_of_kind, others): (Vec<&Suspicion>, Vec<&Suspicion>) = suspicions
+        .iter()
+        .partition(|suspicion| seen.insert(suspicion.reasons.first().map(|r| &r.measurement)));
+    first_of_kind.into_iter().chain(others).take(count).collect()
+}
+
 /// The cases of the survey that are worth a look, the most unusual first. `class_names` are those of its classes.
 pub fn suspicions(survey: &Survey, class_names: &[String]) -> Vec<Suspicion> {
     let cases = &survey.cases;
-    let mut reasons: Vec<Vec<(f64, String)>> = vec![Vec::new(); cases.len()];
+    let mut reasons: Vec<Vec<(f64, Reason)>> = vec![Vec::new(); cases.len()];
     if cases.len() >= FEWEST {
         let mut look = |what: &str, unit: &str, by: By, value: &dyn Fn(&CaseSurvey) -> f64| {
             let values: Vec<f64> = cases.iter().map(value).collect();
             for (case, score, median) in unusual(&values, by) {
                 let side = if values[case] > median { "above" } else { "below" };
                 let [value, median] = [values[case], median].map(number);
-                reasons[case]
-                    .push((score, format!("{what} {value}{unit}, {side} the median {median}{unit}")));
+                let text = format!("{what} {value}{unit}, {side} the median {median}{unit}");
+                reasons[case].push((score, Reason { measurement: what.to_owned(), text }));
             }
         };
         for (axis, name) in ["z", "y", "x"].into_iter().enumerate() {
@@ -83,8 +111,8 @@ pub fn suspicions(survey: &Survey, class_names: &[String]) -> Vec<Suspicion> {
                 continue;
             }
             for (reasons, _) in reasons.iter_mut().zip(cases).filter(|(_, case)| !has(case)) {
-                reasons
-                    .push((MISSING_CLASS, format!("no {name}, which {with} of {} cases have", cases.len())));
+                let text = format!("no {name}, which {with} of {} cases have", cases.len());
+                reasons.push((MISSING_CLASS, Reason { measurement: format!("presence of {name}"), text }));
             }
         }
     }
@@ -174,13 +202,13 @@ mod tests {
         let names_found: Vec<&str> = found.iter().map(|s| s.case.as_str()).collect();
         assert_eq!(names_found.len(), 4, "{found:?}");
         let of = |case: &str| found.iter().find(|s| s.case == case).unwrap();
-        assert!(
-            of("case_9").reasons[0].starts_with("volume of liver 40 ml, above the median 1.0"),
-            "{found:?}"
-        );
-        assert!(of("case_5").reasons[0].starts_with("no liver, which 9 of 10 cases have"), "{found:?}");
-        assert!(of("case_2").reasons.iter().any(|r| r.starts_with("spacing along z 5 mm")), "{found:?}");
-        assert!(of("case_3").reasons[0].starts_with("components of liver: 60"), "{found:?}");
+        assert!(of("case_9").text().starts_with("volume of liver 40 ml, above the median 1.0"), "{found:?}");
+        assert!(of("case_5").text().starts_with("no liver, which 9 of 10 cases have"), "{found:?}");
+        assert!(of("case_2").text().contains("spacing along z 5 mm"), "{found:?}");
+        assert!(of("case_3").text().starts_with("components of liver: 60"), "{found:?}");
+        let twice = [found[0].clone(), found[0].clone(), found[1].clone()];
+        let picked = diverse(&twice, 2);
+        assert_eq!([&picked[0].case, &picked[1].case], [&found[0].case, &found[1].case]);
         assert!(found.windows(2).all(|pair| pair[0].score >= pair[1].score));
     }
 

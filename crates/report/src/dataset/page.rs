@@ -80,11 +80,7 @@ fn look_first(
         return;
     }
     let rows = suspicious.iter().map(|suspicion| {
-        vec![
-            Cell::from(suspicion.case.as_str()),
-            Cell::Number(suspicion.score),
-            Cell::from(suspicion.reasons.join("; ")),
-        ]
+        vec![Cell::from(suspicion.case.as_str()), Cell::Number(suspicion.score), Cell::from(suspicion.text())]
     });
     let table = Table {
         caption: format!("{}, the most unusual first", counted(suspicious.len(), "unusual case")),
@@ -317,7 +313,7 @@ fn plan_tables(explanations: &[Explanation]) -> Markup {
             ]
         };
         Table {
-            caption: part.to_owned(),
+            caption: format!("{}: what each follows from", counted(explanations.len(), "value")),
             columns: ["Value", "Is", "From", "By this rule"].map(str::to_owned).to_vec(),
             rows: explanations.iter().map(row).collect(),
         }

@@ -2,12 +2,12 @@
 
 use nnunet_dataset::{DatasetJson, ImageFormats};
 
-use super::outliers::Suspicion;
+use super::outliers::{Suspicion, diverse};
 use super::survey::{CaseSurvey, Survey};
 use crate::figure::Figure;
 use crate::picture::{Outline, Role, Scans, View, draw_planes};
 
-/// The pictures of the first `count` suspicious cases, and for each that cannot be drawn why.
+/// Pictures of `count` suspicious cases, as many kinds of reasons among them as possible, and for each that cannot be drawn why.
 pub(super) fn of_suspicious(
     survey: &Survey,
     suspicions: &[Suspicion],
@@ -16,9 +16,8 @@ pub(super) fn of_suspicious(
     count: usize,
 ) -> Vec<Result<Figure, String>> {
     let case_of = |suspicion: &Suspicion| survey.cases.iter().find(|case| case.identifier == suspicion.case);
-    suspicions
-        .iter()
-        .take(count)
+    diverse(suspicions, count)
+        .into_iter()
         .filter_map(|suspicion| Some((suspicion, case_of(suspicion)?)))
         .enumerate()
         .map(|(number, (suspicion, case))| {
@@ -44,5 +43,5 @@ fn draw(
     let outlines = [Outline { role: Role::Reference, labels: &labels.volume }];
     let view = View { image: Some(&image), shape: image.shape(), spacing: case.spacing, outlines: &outlines };
     let name = format!("case_to_look_at_{}", number + 1);
-    Ok(draw_planes(&view, name, case.identifier.clone(), format!("{}.", suspicion.reasons.join("; "))))
+    Ok(draw_planes(&view, name, case.identifier.clone(), format!("{}.", suspicion.text())))
 }

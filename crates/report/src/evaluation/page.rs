@@ -93,7 +93,7 @@ pub(crate) fn picture_section(
         @if !drawn.is_empty() {
             (legend())
             @if !with_images { p.note { "The folder of the images was not given, so there are contours alone." } }
-            div.figures.wide { @for figure in &drawn { (figure) } }
+            div.figures { @for figure in &drawn { (figure) } }
         }
         @for fault in &faults { p.note { "Not drawn: " (fault) } }
         @if drawn.is_empty() && faults.is_empty() { p.note { "No case has a Dice that is defined." } }

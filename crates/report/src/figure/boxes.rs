@@ -7,7 +7,7 @@ use super::{Figure, Px, SERIES_COLOURS, shortened, width_of};
 use crate::text::number;
 
 const WIDTH: f64 = 640.0;
-const RIGHT: f64 = 620.0;
+const RIGHT: f64 = 604.0;
 const ROW: f64 = 46.0;
 const TOP: f64 = 10.0;
 /// Up to this many values each one is drawn, beyond only those outside of the whiskers.

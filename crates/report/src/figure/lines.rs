@@ -7,7 +7,7 @@ use super::{Figure, Px, SERIES_COLOURS, shortened, width_of};
 use crate::text::number;
 
 const SIZE: [f64; 2] = [640.0, 330.0];
-const LEFT: f64 = 62.0;
+const LEFT: f64 = 72.0;
 const RIGHT: f64 = 628.0;
 const BOTTOM: f64 = 284.0;
 const LEGEND_LINE: f64 = 20.0;
@@ -60,7 +60,7 @@ impl Lines {
                 text.tick x=(Px(x(epoch))) y=(Px(BOTTOM + 19.0)) text-anchor="middle" { (epoch) }
             }
             text.axis x=(Px(f64::midpoint(LEFT, RIGHT))) y=(Px(SIZE[1] - 8.0)) text-anchor="middle" { "epoch" }
-            text.axis transform=(format!("translate(14 {}) rotate(-90)", f64::midpoint(top, BOTTOM))) text-anchor="middle" { (self.unit) }
+            text.axis transform=(format!("translate(13 {}) rotate(-90)", f64::midpoint(top, BOTTOM))) text-anchor="middle" { (self.unit) }
             @for (at, series) in self.series.iter().enumerate() {
                 path class=(format!("series c{}", at % SERIES_COLOURS)) stroke-dasharray=(dash(at))
                     d=(path(&series.values, x, |v| y.at(v))) {}
@@ -119,7 +119,7 @@ impl Lines {
             .iter()
             .map(|series| {
                 let finite = || series.values.iter().copied().filter(|v| v.is_finite());
-                match (finite().next(), finite().last()) {
+                match (finite().next(), finite().next_back()) {
                     (Some(first), Some(last)) => {
                         format!("{} goes from {} to {}", series.label, number(first), number(last))
                     }

@@ -8,15 +8,19 @@ pub(super) struct Scale {
     from: f64,
     to: f64,
     logarithmic: bool,
+    /// Between ticks, where it is straight.
+    step: f64,
 }
 
 impl Scale {
     /// A straight scale that holds all `values`, drawn from `from` to `to`. Values that are not finite do not count.
     pub(super) fn linear(values: impl Iterator<Item = f64>, from: f64, to: f64) -> Self {
-        let (low, high) = limits(values);
-        let step = step(high - low);
+        let mut whole = true;
+        let (low, high) = limits(values.inspect(|value| whole &= !value.is_finite() || value.fract() == 0.0));
+        // There is nothing between one component and two.
+        let step = if whole { step(high - low).max(1.0) } else { step(high - low) };
         let (low, high) = ((low / step).floor() * step, (high / step).ceil() * step);
-        Self { low, high, from, to, logarithmic: false }
+        Self { low, high, from, to, logarithmic: false, step }
     }
 
     /// A logarithmic scale where the values are positive and differ by more than a factor of 50; else a straight one.
@@ -26,7 +30,7 @@ impl Scale {
         if !(positive && high / low > 50.0) {
             return Self::linear(values, from, to);
         }
-        Self { low: low.log10().floor(), high: high.log10().ceil(), from, to, logarithmic: true }
+        Self { low: low.log10().floor(), high: high.log10().ceil(), from, to, logarithmic: true, step: 1.0 }
     }
 
     /// Where `value` is.
@@ -42,7 +46,7 @@ impl Scale {
             let every = ((high - low) / 6).max(1) as usize;
             return (low..=high).step_by(every).map(|exponent| 10f64.powi(exponent)).collect();
         }
-        let step = step(self.high - self.low);
+        let step = self.step;
         let count = ((self.high - self.low) / step).round() as usize;
         (0..=count)
             .map(|i| {
@@ -89,6 +93,8 @@ mod tests {
             ["0.100", "0.200", "0.300", "0.400", "0.500", "0.600", "0.700", "0.800", "0.900", "1.000"]
         );
         assert_eq!((scale.at(0.1).round(), scale.at(1.0).round()), (0.0, 100.0));
+        let counts = Scale::linear([1.0, 2.0].into_iter(), 0.0, 10.0);
+        assert_eq!(counts.ticks(), [1.0, 2.0], "counts have no fractions");
         let one = Scale::linear(std::iter::once(5.0), 0.0, 10.0);
         assert!((one.at(5.0) - 5.0).abs() < 1e-9, "a single value is in the middle");
         assert!(Scale::linear(std::iter::empty(), 0.0, 1.0).at(0.5).is_finite());
