@@ -17,8 +17,8 @@ pub fn edit_distance(a: &str, b: &str) -> usize {
 }
 
 /// The one of `names` that `asked` most resembles, if it does: by the letters that differ (case does not
-/// count, up to a quarter of them and two more than a quarter of those behind a common beginning), else as the shortest name
-/// that contains it.
+/// count, up to a quarter of them, and up to half of those behind a common beginning), else as the shortest name that contains
+/// it.
 pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let asked = asked.to_lowercase();
     let length = asked.chars().count();
@@ -29,7 +29,8 @@ pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         let distance = edit_distance(&asked, &lower);
         // A long beginning in common, as names of one kind have it, is no resemblance yet.
         let common = asked.chars().zip(lower.chars()).take_while(|(a, b)| a == b).count();
-        let rank = if distance <= limit.min(2 + (length - common) / 4) {
+        let rest = length - common;
+        let rank = if distance <= limit.min(2 + rest / 4).min(rest.div_ceil(2).max(1)) {
             distance
         } else if length > 2 && lower.contains(&asked) {
             limit + lower.chars().count()
@@ -78,8 +79,11 @@ mod tests {
         assert_eq!(closest("ExperimentPlaner", names), Some("ExperimentPlanner"));
         assert_eq!(closest("torchres", names), Some("nnUNetPlannerResEncL_torchres"));
         assert_eq!(closest("something else", names), None);
-        let trainers = ["nnUNetTrainer", "nnUNetTrainer_1epoch", "nnUNetTrainerNoMirroring"];
+        let trainers =
+            ["nnUNetTrainer", "nnUNetTrainer_1epoch", "nnUNetTrainerNoMirroring", "nnUNetTrainerBN"];
         assert_eq!(closest("nnUNetTrainerDiceLoss", trainers), None);
+        assert_eq!(closest("nnUNetTrainerMine", trainers), None);
+        assert_eq!(closest("nnUNetTrainerBM", trainers), Some("nnUNetTrainerBN"));
         assert_eq!(closest("nnUNetTrainerNoMiroring", trainers), Some("nnUNetTrainerNoMirroring"));
         assert_eq!(closest("nnUNetTrianer_1epohc", trainers), Some("nnUNetTrainer_1epoch"));
         assert_eq!(closest("predcit", ["preprocess", "predict"]), Some("predict"));
