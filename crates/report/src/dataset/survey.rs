@@ -1,5 +1,7 @@
 //! What the cases of a dataset are like: every case is read once, and a few numbers are kept of it.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -108,8 +110,8 @@ fn memory_of(case: &Case, reader: &ImageReader) -> u64 {
 fn look_at(case: &Case, reader: &ImageReader, classes: &[LabelOrRegion]) -> Result<CaseSurvey, String> {
     let label = case.label.as_ref().ok_or("there is no segmentation")?;
     let labels = reader.read(label).map_err(|error| error.to_string())?.volume;
-    let is_foreground: Vec<bool> =
-        labels.data().iter().map(|value| classes.iter().any(|class| class.contains(*value as i32))).collect();
+    let boxes = boxes_of_labels(&labels);
+    let is_foreground = foreground(&labels, classes);
     let mut intensities = Vec::new();
     let mut spacing = [1.0; 3];
     for path in &case.images {
@@ -133,10 +135,9 @@ fn look_at(case: &Case, reader: &ImageReader, classes: &[LabelOrRegion]) -> Resu
     let is_picture = spacing == PICTURE_SPACING;
     let voxel_ml = if is_picture { 1.0 } else { spacing.iter().product::<f64>() } / 1000.0;
     let of_class = |class: &LabelOrRegion| {
-        let mask: Vec<bool> = labels.data().iter().map(|value| class.contains(*value as i32)).collect();
-        let voxels = mask.iter().filter(|set| **set).count();
-        let components = Volume::new(labels.shape(), mask)
-            .map_or(0, |mask| connected_components(&mask, Connectivity::Corner).list().len());
+        let Some(mask) = mask_of(class, &labels, &boxes) else { return ClassSurvey::default() };
+        let voxels = mask.data().iter().filter(|set| **set).count();
+        let components = connected_components(&mask, Connectivity::Corner).list().len();
         ClassSurvey { voxels, ml: voxels as f64 * voxel_ml, components }
     };
     Ok(CaseSurvey {
@@ -148,6 +149,63 @@ fn look_at(case: &Case, reader: &ImageReader, classes: &[LabelOrRegion]) -> Resu
         intensities,
         classes: classes.iter().map(of_class).collect(),
     })
+}
+
+/// The smallest box (z, y, x) that holds every voxel of a label, from its lowest to one more than its highest corner.
+type LabelBox = [Range<usize>; 3];
+
+/// The box of every label but 0. A case may have a hundred classes: looking for each in the whole volume would take minutes.
+fn boxes_of_labels(labels: &Volume<f32>) -> BTreeMap<i32, LabelBox> {
+    let [_, height, width] = labels.shape();
+    let mut boxes: BTreeMap<i32, LabelBox> = BTreeMap::new();
+    for (line, values) in labels.data().chunks(width.max(1)).enumerate() {
+        let (z, y) = (line / height.max(1), line % height.max(1));
+        let mut x = 0;
+        // Labels come in runs.
+        for run in values.chunk_by(|a, b| a == b) {
+            let part = [z..z + 1, y..y + 1, x..x + run.len()];
+            x += run.len();
+            if run[0] as i32 != 0 {
+                let whole = boxes.entry(run[0] as i32).or_insert_with(|| part.clone());
+                *whole = joined(whole, &part);
+            }
+        }
+    }
+    boxes
+}
+
+/// The smallest box that holds both.
+fn joined(a: &LabelBox, b: &LabelBox) -> LabelBox {
+    std::array::from_fn(|axis| a[axis].start.min(b[axis].start)..a[axis].end.max(b[axis].end))
+}
+
+/// Where `class` is, within its box; `None` if it is nowhere.
+fn mask_of(
+    class: &LabelOrRegion,
+    labels: &Volume<f32>,
+    boxes: &BTreeMap<i32, LabelBox>,
+) -> Option<Volume<bool>> {
+    let of_values = class.values().iter().filter_map(|value| boxes.get(value)).cloned();
+    let [zs, ys, xs] = of_values.reduce(|a, b| joined(&a, &b))?;
+    let shape = [zs.len(), ys.len(), xs.len()];
+    let mut mask = Vec::with_capacity(shape.iter().product());
+    for z in zs {
+        for y in ys.clone() {
+            let row = labels.index(z, y, xs.start)..labels.index(z, y, xs.end);
+            mask.extend(labels.data()[row].iter().map(|value| class.contains(*value as i32)));
+        }
+    }
+    Volume::new(shape, mask)
+}
+
+/// The voxels that have one of the classes.
+fn foreground(labels: &Volume<f32>, classes: &[LabelOrRegion]) -> Vec<bool> {
+    let mut foreground = Vec::with_capacity(labels.data().len());
+    for run in labels.data().chunk_by(|a, b| a == b) {
+        let set = classes.iter().any(|class| class.contains(run[0] as i32));
+        foreground.resize(foreground.len() + run.len(), set);
+    }
+    foreground
 }
 
 /// The mean of the finite values where `chosen` is set.

@@ -63,7 +63,8 @@ struct Plane {
 /// volumes are those of the file; z points upwards.
 pub(crate) fn draw_planes(view: &View<'_>, name: String, title: String, caption: String) -> Figure {
     let axes: &[usize] = if view.shape[0] == 1 { &[0] } else { &[0, 1, 2] };
-    let planes: Vec<Plane> = axes.iter().map(|axis| view.plane(*axis)).collect();
+    let counts = view.foreground();
+    let planes: Vec<Plane> = axes.iter().map(|axis| view.plane(*axis, &counts)).collect();
     let sizes: Vec<[f64; 2]> = planes.iter().map(|plane| plane.extent()).collect();
     // One scale for all planes, so that a millimetre is as long in each.
     let scale = sizes.iter().map(|[h, w]| (PANEL[0] / w).min(PANEL[1] / h)).fold(f64::INFINITY, f64::min);
@@ -104,18 +105,17 @@ impl View<'_> {
     fn foreground(&self) -> [Vec<usize>; 3] {
         let mut counts = self.shape.map(|length| vec![0; length]);
         let [_, height, width] = self.shape;
-        for voxel in (0..self.shape.iter().product()).filter(|voxel| self.is_foreground(*voxel)) {
-            let place = [voxel / (height * width), voxel / width % height, voxel % width];
-            for (counts, at) in counts.iter_mut().zip(place) {
-                counts[at] += 1;
-            }
+        for (line, start) in (0..self.shape.iter().product()).step_by(width.max(1)).enumerate() {
+            let row = (0..width).filter(|x| self.is_foreground(start + x));
+            let in_row = row.inspect(|x| counts[2][*x] += 1).count();
+            counts[0][line / height] += in_row;
+            counts[1][line % height] += in_row;
         }
         counts
     }
 
-    /// The slice along `axis` of which most is segmented.
-    fn plane(&self, axis: usize) -> Plane {
-        let counts = self.foreground();
+    /// The slice along `axis` of which most is segmented, from the [`foreground`](Self::foreground).
+    fn plane(&self, axis: usize, counts: &[Vec<usize>; 3]) -> Plane {
         let most = counts[axis].iter().copied().max().unwrap_or(0);
         let slice = match most {
             0 => self.shape[axis] / 2,
@@ -213,11 +213,12 @@ mod tests {
         reference.data_mut().iter_mut().zip(big.data()).for_each(|(a, b)| *a = a.max(*b));
         let outlines = [Outline { role: Role::Reference, labels: &reference }];
         let view = View { image: Some(&reference), shape, spacing: [3.0, 1.0, 1.0], outlines: &outlines };
-        let axial = view.plane(0);
+        let counts = view.foreground();
+        let axial = view.plane(0, &counts);
         assert_eq!((axial.slice, axial.height, axial.width), (5, 20 + 2 * 12, 12 + 12));
         assert_eq!(axial.paths[0].1, "M10 12h2M10 32h2M10 12v20M12 12v20");
         // Rows are z, turned over: slice 5 of 0..8 is row 2, slice 2 is row 5.
-        let coronal = view.plane(1);
+        let coronal = view.plane(1, &counts);
         assert_eq!((coronal.height, coronal.pixel), (8, [3.0, 1.0]));
         assert!(coronal.paths[0].1.starts_with("M10 2h2M10 3h2M10 5h2M10 6h2"), "{}", coronal.paths[0].1);
         let figure = draw_planes(&view, "n".into(), "case <a>".into(), "why".into());
@@ -241,6 +242,6 @@ mod tests {
         assert_eq!(drawing.matches("<rect").count(), 1);
         assert!(drawing.contains("d=\"\""), "nothing to outline: {drawing}");
         let wide = View { image: None, shape: [1, 3000, 20], spacing: [1.0; 3], outlines: &[] };
-        assert!(wide.plane(0).height <= LARGEST);
+        assert!(wide.plane(0, &wide.foreground()).height <= LARGEST);
     }
 }
