@@ -74,6 +74,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "nnunet-report",
+        &[
+            "nnunet-assess",
+            "nnunet-base",
+            "nnunet-data",
+            "nnunet-dataset",
+            "nnunet-pyformats",
+            "nnunet-train",
+            "nnunet-volume",
+        ],
+    ),
+    (
         "nnunet",
         &[
             "nnunet-assess",
@@ -88,6 +100,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nnunet-infer",
             "nnunet-pyformats",
             "nnunet-recipe",
+            "nnunet-report",
             "nnunet-train",
             "nnunet-volume",
         ],

@@ -9,9 +9,6 @@ use nnunet_graph::parameters::Parameters;
 
 use crate::state_dict::{StateDict, mismatch};
 
-/// Segmentation heads are not taken over from pretrained weights, as their classes mean something else.
-const HEADS: &str = ".seg_layers.";
-
 /// What is taken over from pretrained weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TransferRules<'a> {
@@ -37,7 +34,7 @@ pub struct Transfer {
 
 impl StateDict {
     /// Copies pretrained weights and running statistics to `parameters` of `graph` as far as they fit: all but the segmentation
-    /// heads (`.seg_layers.`), or the part that the rules name.
+    /// heads ([`Graph::is_head`]), or the part that the rules name.
     ///
     /// # Errors
     /// Not a single tensor fits: they are all listed, and `parameters` are unchanged.
@@ -54,7 +51,7 @@ impl StateDict {
         }
         let stem = graph.parameters().first().map(|spec| spec.name.as_str());
         let mut transfer = Transfer::default();
-        for (name, shape) in graph.tensors().filter(|(name, _)| rules.include(name)) {
+        for (name, shape) in graph.tensors().filter(|(name, _)| rules.include(graph, name)) {
             // A file may lack the canonical name and have another one of the tensor.
             let others = aliases.get(name).into_iter().flatten().copied();
             let tensor = std::iter::once(name).chain(others).find_map(|name| self.get(name));
@@ -78,15 +75,15 @@ impl StateDict {
         if transfer.taken == 0 {
             return Err(NetworkError::Weights(transfer.left));
         }
-        let unused = self.keys().map(|(key, _)| key).filter(|key| rules.include(key));
+        let unused = self.keys().map(|(key, _)| key).filter(|key| rules.include(graph, key));
         transfer.unused = unused.filter(|key| !known.contains_key(key)).map(str::to_owned).collect();
         Ok(transfer)
     }
 }
 
 impl TransferRules<'_> {
-    fn include(&self, name: &str) -> bool {
-        !name.contains(HEADS) && self.part.is_none_or(|part| name.starts_with(part))
+    fn include(&self, graph: &Graph, name: &str) -> bool {
+        !graph.is_head(name) && self.part.is_none_or(|part| name.starts_with(part))
     }
 }
 

@@ -18,6 +18,7 @@ use nnunet_infer::model_store::StoreError;
 use nnunet_infer::predict::PredictError;
 use nnunet_pyformats::json::JsonError;
 use nnunet_recipe::{RecipeError, UnknownTrainer};
+use nnunet_report::ReportError;
 use nnunet_train::TrainError;
 
 use crate::backend::UnknownDevice;
@@ -128,6 +129,9 @@ pub enum Error {
     /// Pictures of cases.
     #[error(transparent)]
     Overlay(#[from] OverlayError),
+    /// Reports.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A JSON file of the results.
     #[error(transparent)]
     Json(#[from] JsonError),

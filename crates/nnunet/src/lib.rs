@@ -26,5 +26,5 @@ pub use nnunet_pyformats::{json, numpy_random, pickle};
 
 pub use {
     nnunet_augment as augment, nnunet_dataset as dataset, nnunet_graph as graph, nnunet_image_io as image_io,
-    nnunet_recipe as recipe, nnunet_train as train, nnunet_volume as volume,
+    nnunet_recipe as recipe, nnunet_report as report, nnunet_train as train, nnunet_volume as volume,
 };

@@ -53,6 +53,16 @@ pub enum TrainError {
         /// What is wrong with it.
         source: RecipeError,
     },
+    /// A checkpoint without the curves of its training.
+    #[error(
+        "{path}: the curves of the training (logging) are missing or incomplete, expected a list with a value per epoch for each. Is \
+         the checkpoint of a training?",
+        path = path.display()
+    )]
+    NoCurves {
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// A checkpoint to go on from is of a training with other settings.
     #[error(
         "{path}: the training that is to go on has other settings: {}; continue with the same ones, or train anew or under \

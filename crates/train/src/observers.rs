@@ -131,6 +131,7 @@ impl FoldRecords {
         self.line(&format!("val_loss {}", rounded(report.validation_loss, 4)))?;
         self.line(&format!("Pseudo dice [{}]", dice.join(", ")))?;
         self.line(&format!("Epoch time: {} s", rounded(report.seconds, 2)))?;
+        self.line(&format!("Waited for batches: {} %", rounded(100.0 * report.waiting, 1)))?;
         if report.is_best {
             let average = rounded(report.moving_average, 4);
             self.line(&format!("New best moving average of the pseudo Dice: {average}"))?;

@@ -7,9 +7,6 @@ use nnunet_recipe::FineTuning;
 use super::error::TrainError;
 use super::groups::{ParameterGroup, group_factors};
 
-/// A part of the names of the segmentation heads' parameters.
-const HEADS: &str = ".seg_layers.";
-
 /// The factor of each parameter's learning rate by its index.
 #[derive(Debug, Clone, Default)]
 pub(super) struct RateFactors {
@@ -33,17 +30,19 @@ impl RateFactors {
     ) -> Result<Self, TrainError> {
         let mut factors = group_factors(graph, groups)?;
         let names: Vec<&str> = graph.parameters().iter().map(|spec| spec.name.as_str()).collect();
-        for (factor, depth) in factors.iter_mut().zip(depths(&names)) {
+        let is_head = |name: &str| graph.is_head(name);
+        for (factor, depth) in factors.iter_mut().zip(depths(&names, &is_head)) {
             *factor *= fine_tuning.rate_decay.powi(depth);
         }
         for part in &fine_tuning.frozen {
-            let mut members = (0..names.len()).filter(|&index| belongs(names[index], part)).peekable();
+            let mut members =
+                (0..names.len()).filter(|&index| belongs(names[index], part, &is_head)).peekable();
             if members.peek().is_none() {
                 return Err(unknown_part(part, &names));
             }
             members.for_each(|index| factors[index] = 0.0);
         }
-        let heads = |(factor, name): (&f64, &&str)| if name.contains(HEADS) { *factor } else { 0.0 };
+        let heads = |(factor, name): (&f64, &&str)| if is_head(name) { *factor } else { 0.0 };
         let heads_only: Vec<f64> = factors.iter().zip(&names).map(heads).collect();
         let learns = |factors: &[f64]| factors.iter().any(|factor| *factor > 0.0);
         if !learns(&factors) || (fine_tuning.head_epochs > 0 && !learns(&heads_only)) {
@@ -62,11 +61,10 @@ impl RateFactors {
 }
 
 /// Whether the parameter `name` belongs to `part`; see [`FineTuning::frozen`].
-fn belongs(name: &str, part: &str) -> bool {
-    let is_head = name.contains(HEADS);
+fn belongs(name: &str, part: &str, is_head: &dyn Fn(&str) -> bool) -> bool {
     match part {
-        "heads" => is_head,
-        "decoder" => name.starts_with("decoder.") && !is_head,
+        "heads" => is_head(name),
+        "decoder" => name.starts_with("decoder.") && !is_head(name),
         _ => {
             let mut own = name.split('.');
             part.split('.').all(|pattern| own.next().is_some_and(|own| pattern == "*" || pattern == own))
@@ -84,9 +82,10 @@ fn unknown_part(part: &str, names: &[&str]) -> TrainError {
 }
 
 /// How many stages lie between each parameter's and the output: 0 for the heads, 1 for the last stage of the decoder, and so on
-/// to the first of the encoder.
-fn depths(names: &[&str]) -> Vec<i32> {
-    let stages: Vec<String> = names.iter().map(|name| stage(name)).collect();
+/// to the first of the encoder. The heads of all stages are one.
+fn depths(names: &[&str], is_head: &dyn Fn(&str) -> bool) -> Vec<i32> {
+    let stages: Vec<String> =
+        names.iter().map(|name| if is_head(name) { "heads".to_owned() } else { stage(name) }).collect();
     let mut order: Vec<&str> = Vec::new();
     for stage in &stages {
         if !order.contains(&stage.as_str()) {
@@ -97,12 +96,8 @@ fn depths(names: &[&str]) -> Vec<i32> {
     stages.iter().map(|stage| i32::try_from(depth(stage)).unwrap_or(i32::MAX)).collect()
 }
 
-/// The stage of a parameter. The transposed convolution before a stage of the decoder belongs to it; the heads of all stages are
-/// one.
+/// The stage of a parameter that belongs to no head. The transposed convolution before a stage of the decoder belongs to it.
 fn stage(name: &str) -> String {
-    if name.contains(HEADS) {
-        return "heads".to_owned();
-    }
     let mut parts = name.replace(".transpconvs.", ".stages.");
     if let Some((end, _)) = parts.match_indices('.').nth(2) {
         parts.truncate(end);
@@ -130,15 +125,20 @@ mod tests {
         "decoder.seg_layers.1.weight",
     ];
 
+    fn is_head(name: &str) -> bool {
+        name.starts_with("decoder.seg_layers.")
+    }
+
     #[test]
     fn depth_counts_stages_from_the_output() {
-        assert_eq!(depths(&NAMES), [6, 5, 5, 4, 3, 2, 1, 2, 0]);
+        assert_eq!(depths(&NAMES, &is_head), [6, 5, 5, 4, 3, 2, 1, 2, 0]);
     }
 
     #[test]
     fn parts_are_matched_name_by_name() {
-        let members =
-            |part: &str| -> Vec<usize> { (0..NAMES.len()).filter(|&i| belongs(NAMES[i], part)).collect() };
+        let members = |part: &str| -> Vec<usize> {
+            (0..NAMES.len()).filter(|&i| belongs(NAMES[i], part, &is_head)).collect()
+        };
         assert_eq!(members("encoder"), [0, 1, 2, 3, 4]);
         assert_eq!(members("encoder.stages.1"), [3], "and not stage 10");
         assert_eq!(members("decoder"), [5, 6, 7], "without the heads");

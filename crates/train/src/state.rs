@@ -239,6 +239,17 @@ fn history_from(logging: &Value) -> Option<History> {
     })
 }
 
+impl History {
+    /// The curves in a checkpoint, ours or the reference's.
+    ///
+    /// # Errors
+    /// A file that is no checkpoint, or one without all of the curves.
+    pub fn of_checkpoint(path: &Path) -> Result<Self, TrainError> {
+        let checkpoint = Checkpoint::read_for_inference(path)?;
+        history_from(&checkpoint.logging).ok_or_else(|| TrainError::NoCurves { path: path.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -23,6 +23,7 @@ mod plan;
 mod plan_and_preprocess;
 mod predict;
 mod preprocess;
+mod report;
 mod train;
 mod trainers;
 mod verify;
@@ -62,6 +63,7 @@ const ENTRIES: &[Entry] = &[
     determine_postprocessing::ENTRY,
     apply_postprocessing::ENTRY,
     overlay::ENTRY,
+    report::ENTRY,
     models::ENTRY,
     install_model::ENTRY,
     export_model::ENTRY,

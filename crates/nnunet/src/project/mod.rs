@@ -27,6 +27,7 @@ mod plan;
 mod postprocess;
 mod predict;
 mod preprocess;
+mod report;
 mod select;
 mod store;
 mod train;
@@ -47,6 +48,7 @@ pub use plan::{ExplainJob, FingerprintJob, FingerprintState, Fingerprinted, Move
 pub use postprocess::{ApplyPostprocessingJob, DeterminePostprocessingJob, Postprocessed, Predictions};
 pub use predict::{ModelChoice, PredictJob, PredictOutcome, Prediction, PredictionStage};
 pub use preprocess::{PlanAndPreprocessJob, PreprocessJob};
+pub use report::{DatasetReport, EvaluationReport, ReportJob, ReportSubject, Reported, TrainingReport};
 pub use select::{AccumulateJob, Accumulated, BestFound};
 pub use train::{Phases, TrainJob, Trained};
 pub use verify::{Verification, VerifyJob};
