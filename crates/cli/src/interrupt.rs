@@ -1,4 +1,4 @@
-//! Ctrl-C, a request to terminate, and the end of the terminal become a request to stop.
+//! Ctrl-C, a request to terminate, the end of the terminal and a batch system's announcement become a request to stop.
 
 use std::time::Duration;
 
@@ -13,19 +13,41 @@ pub(crate) const STATUS: u8 = 130;
 /// How long the last words may take. Whoever reads stderr may have stopped without leaving.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Raises `cancel` at the first signal and ends the program at the second.
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Request {
+    /// Somebody or the system wants the run to stop.
+    Stop,
+    /// A batch system announces (SIGUSR1) that it will soon want the run to stop.
+    #[cfg(unix)]
+    Announced,
+}
+
+/// Raises `cancel` at the first signal and ends the program at the second. An announcement is not counted: the request that
+/// follows it must not end the program while it saves its state.
 ///
 /// # Errors
 /// If the system does not let signals be caught.
 pub(crate) fn listen(cancel: Cancel) -> anyhow::Result<()> {
-    on_signal(move || {
+    let mut asked = false;
+    on_signal(move |request| {
         // The request comes first: nothing that happens to the message may keep the run from stopping.
-        if !cancel.is_cancelled() {
-            cancel.cancel();
-            say("interrupted: stopping at the next safe point; press Ctrl-C again to quit at once");
-        } else {
-            say("stopped at once; what was not saved is lost");
-            std::process::exit(STATUS.into());
+        #[cfg(unix)]
+        let was_stopping = cancel.is_cancelled();
+        cancel.cancel();
+        match request {
+            #[cfg(unix)]
+            Request::Announced if was_stopping => {}
+            #[cfg(unix)]
+            Request::Announced => say("the time of this run is nearly over: stopping at the next safe point"),
+            Request::Stop if asked => {
+                say("stopped at once; what was not saved is lost");
+                std::process::exit(STATUS.into());
+            }
+            Request::Stop => {
+                asked = true;
+                say("interrupted: stopping at the next safe point; press Ctrl-C again to quit at once");
+            }
         }
     })
     .context("interrupts could not be caught")
@@ -39,17 +61,17 @@ fn say(text: &str) {
 
 /// Calls `act` at each signal, in a thread of its own.
 #[cfg(unix)]
-fn on_signal(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+fn on_signal(mut act: impl FnMut(Request) + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-    let mut signals = vec![SIGINT, SIGTERM];
+    let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
     if !hang_up_is_ignored() {
         signals.push(SIGHUP);
     }
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            act();
+        for signal in signals.forever() {
+            act(if signal == SIGUSR1 { Request::Announced } else { Request::Stop });
         }
     })?;
     Ok(())
@@ -57,8 +79,8 @@ fn on_signal(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
 
 /// Calls `act` at each Ctrl-C, in a thread of its own.
 #[cfg(not(unix))]
-fn on_signal(act: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(act)
+fn on_signal(mut act: impl FnMut(Request) + Send + 'static) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || act(Request::Stop))
 }
 
 /// Whether the program was started by `nohup`, which ignores the end of the terminal; it stays ignored then.
