@@ -42,4 +42,4 @@ pub use part::Part;
 pub use patients::Patients;
 pub use placement::Displacement;
 pub use reader::{ImageFormat, ImageFormats, ImageReader, ReadChannels, ReadImage, image_formats};
-pub use spacing_files::warn_of_missing_spacing_files;
+pub use spacing_files::{ManyMissing, warn_of_missing_spacing_files};

@@ -120,6 +120,27 @@ fn nan_where_a_class_is_in_neither_and_left_out_of_means_over_cases_only() {
 }
 
 #[test]
+fn a_case_that_does_not_fit_into_the_memory_is_refused_before_any_is_evaluated() {
+    let root = tempfile::tempdir().unwrap();
+    small(root.path());
+    NiftiFile::new([64, 64, 64], [1.0; 3], Voxels::U8(vec![0; 1 << 18]))
+        .write(root.path().join("pred/b.nii.gz"));
+    let output = root.path().join("out.json");
+    let within = |max_ram: u64| {
+        folder(root.path(), &FolderEvaluation { max_ram: Some(max_ram), ..request(root.path(), &output) })
+    };
+    let refusal = within(1_000_000).unwrap_err();
+    // 16 bytes for each of the voxels.
+    assert!(
+        refusal.starts_with("more memory than the limit of 1 MB: ") && refusal.contains("4 MB"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("pred/b.nii.gz") && !output.exists(), "{refusal}");
+    let other = within(5_000_000).unwrap_err();
+    assert!(other.contains("shape"), "it fits, and is evaluated: {other}");
+}
+
+#[test]
 fn voxels_that_are_no_numbers_are_a_warning_for_each_file() {
     let root = tempfile::tempdir().unwrap();
     small(root.path());
