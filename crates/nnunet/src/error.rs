@@ -22,7 +22,10 @@ use nnunet_report::ReportError;
 use nnunet_train::TrainError;
 
 use crate::backend::UnknownDevice;
+use crate::compare::CompareError;
+use crate::experiment::ExperimentError;
 use crate::select::SelectError;
+use crate::submit::SubmitError;
 
 /// Errors of all verbs: those of the stages, and what the verbs add.
 #[derive(Debug, thiserror::Error)]
@@ -123,6 +126,15 @@ pub enum Error {
     /// The choice of the best model.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// Trained models side by side.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// A recipe and its variants.
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+    /// Jobs for a cluster or for this machine.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
     /// Archives and lists of models.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod compare;
 mod error;
+pub mod experiment;
 mod project;
 mod registry;
 pub mod select;
+pub mod submit;
 
 pub use error::Error;
 pub use project::*;

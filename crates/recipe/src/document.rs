@@ -36,6 +36,18 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The recipe called `name` that differs from this one in what `document` says.
+    ///
+    /// # Errors
+    /// Unknown keys, values that cannot be, a name that cannot be part of a folder's name.
+    pub fn variant(&self, name: &str, document: &Map<String, Value>) -> Result<Self, RecipeError> {
+        let mut options = Options::new("recipe", document);
+        let recipe = Self { name: name.to_owned(), ..self.clone() }.changed_by(&mut options)?;
+        options.finish()?;
+        check_name(&recipe.name)?;
+        Ok(recipe)
+    }
+
     /// The same with what `options` say.
     fn changed_by(self, options: &mut Options<'_>) -> Result<Self, RecipeError> {
         let weights = options.optional_numbers("deep_supervision_weights")?;
