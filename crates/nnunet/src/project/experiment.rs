@@ -137,7 +137,6 @@ impl Project {
             backend: self.backend.clone(),
             start: if run.state == RunState::Interrupted { Start::Resume } else { Start::New },
             checkpointing: true,
-            data_parts: self.registry.data.clone(),
             max_ram: job.max_ram,
         };
         let phases = if run.state == RunState::Trained { Phases::Validate } else { Phases::TrainAndValidate };
