@@ -573,11 +573,11 @@ fn recipes_that_contradict_the_plans_or_the_data_are_refused_with_a_reason() {
             "augmentation = { kind = \"default\", transforms = [{ kind = \"gama\" }] }",
             "transform \"gama\" is not known (did you mean gamma?)",
         ),
-        ("deep_supervision_weights = [1.0]", "deep_supervision_weights [1.0], expected 2 numbers"),
+        ("deep_supervision_weights = [1.0, 0.5]", "deep_supervision_weights [1.0, 0.5], expected 1 numbers"),
         ("[[parameter_groups]]\nprefixes = [\"encodr\"]\nrate_factor = 0.5", "(did you mean encoder?)"),
         ("[fine_tuning]\nfrozen = [\"decodr\"]", "(did you mean decoder?)"),
     ] {
-        std::fs::write(place.path("wrong.toml"), recipe).unwrap();
+        std::fs::write(place.path("wrong.toml"), format!("epochs = 1\n{recipe}")).unwrap();
         let said = refused(&place, &format!("{TRAIN} -tr wrong.toml"), 1);
         assert!(said.contains(reason), "{recipe}: {said}");
         assert!(!fold(&place, "wrong").exists(), "{recipe}");
