@@ -106,6 +106,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("nnunet-cli", &["nnunet"]),
+    ("own-parts", &["nnunet", "nnunet-cli"]),
     ("nnunet-capi", &["nnunet"]),
     ("nnunet-testkit", &["nnunet-base"]),
     ("xtask", &[]),

@@ -1,19 +1,22 @@
 //! What somebody may have meant who wrote a name that is not known.
 
-/// Letters to insert, remove or replace to get from `a` to `b`.
+/// Letters to insert, remove, replace or swap with their neighbour to get from `a` to `b`.
 pub fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = [vec![0; b.len() + 1], (0..=b.len()).collect(), vec![0; b.len() + 1]];
+    for (i, ca) in a.iter().enumerate() {
+        let [before, above, row] = &mut rows;
         row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = above[j] + usize::from(ca != cb);
+            row[j + 1] = replaced.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i - 1] == *cb && b[j - 1] == *ca {
+                row[j + 1] = row[j + 1].min(before[j - 1] + 1);
+            }
         }
+        rows.rotate_left(1);
     }
-    row[b.len()]
+    rows[1][b.len()]
 }
 
 /// The one of `names` that `asked` most resembles, if it does: by the letters that differ (case does not
@@ -70,6 +73,8 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "ab"), 2);
         assert_eq!(edit_distance("same", "same"), 0);
+        assert_eq!(edit_distance("hd59", "hd95"), 1);
+        assert_eq!(edit_distance("ca", "abc"), 3);
     }
 
     #[test]
@@ -83,7 +88,7 @@ mod tests {
             ["nnUNetTrainer", "nnUNetTrainer_1epoch", "nnUNetTrainerNoMirroring", "nnUNetTrainerBN"];
         assert_eq!(closest("nnUNetTrainerDiceLoss", trainers), None);
         assert_eq!(closest("nnUNetTrainerMine", trainers), None);
-        assert_eq!(closest("nnUNetTrainerBM", trainers), Some("nnUNetTrainerBN"));
+        assert_eq!(closest("nnUNetTrainerNB", trainers), Some("nnUNetTrainerBN"));
         assert_eq!(closest("nnUNetTrainerNoMiroring", trainers), Some("nnUNetTrainerNoMirroring"));
         assert_eq!(closest("nnUNetTrianer_1epohc", trainers), Some("nnUNetTrainer_1epoch"));
         assert_eq!(closest("predcit", ["preprocess", "predict"]), Some("predict"));

@@ -11,8 +11,10 @@
 mod case_images;
 pub mod cases;
 pub mod convert;
+mod discovery;
 mod error;
 mod fault;
+mod fold;
 pub mod image_geometry;
 pub mod json;
 pub mod labels;

@@ -98,14 +98,14 @@ pub enum TrainError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// A step of learning or validation.
-    #[error("epoch {epoch}, iteration {iteration}: {source}{}", advice(source, cases))]
+    #[error("epoch {epoch}, iteration {iteration}: {source}{}", advice(source, causes))]
     Step {
         /// Epoch, from 0.
         epoch: usize,
         /// Iteration of the epoch, from 0.
         iteration: usize,
-        /// The cases of the batch.
-        cases: String,
+        /// Where in the batch it comes from, if its numbers are the reason: a phrase for each sample.
+        causes: Vec<String>,
         /// What happened.
         source: StepError,
     },
@@ -156,6 +156,16 @@ pub enum TrainError {
         /// The checkpoint that was saved before and is unharmed.
         kept: Option<PathBuf>,
     },
+    /// A record of a running training could not be written.
+    #[error("{path}: {source}; {}", saved_before(kept.as_deref()), path = path.display())]
+    NotRecorded {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// The checkpoint to go on from.
+        kept: Option<PathBuf>,
+    },
     /// A checkpoint lacks what is needed to go on.
     #[error("{path}: {problem}", path = path.display())]
     Resume {
@@ -179,7 +189,7 @@ pub enum TrainError {
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     /// Weights to start with that are those of another network.
-    #[error("{path}: cannot be fine-tuned with these plans: {source}", path = path.display())]
+    #[error("{path}: nothing in it fits the network of these plans: {source}", path = path.display())]
     Pretrained {
         /// The checkpoint.
         path: PathBuf,
@@ -246,11 +256,11 @@ pub enum TrainError {
 }
 
 /// What to look at when a step fails because of its numbers.
-fn advice(error: &StepError, cases: &str) -> String {
+fn advice(error: &StepError, causes: &[String]) -> String {
     match error {
-        StepError::NotFinite { .. } => format!(
-            " on a batch of the cases {cases}; look for extreme intensities in these images, or lower the learning rate"
-        ),
+        StepError::NotFinite { .. } => {
+            format!(": {}; look for extreme intensities there, or lower the learning rate", causes.join("; "))
+        }
         StepError::Network(_) | StepError::Loss(_) => String::new(),
     }
 }
@@ -289,13 +299,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_is_not_finite_names_the_cases_of_its_batch() {
-        let step = |source| TrainError::Step { epoch: 2, iteration: 7, cases: "a, b".to_owned(), source };
+    fn a_step_that_is_not_finite_says_where_in_its_batch() {
+        let causes = vec!["case a, patch from (0, 1, 2): the cross-entropy is inf".to_owned()];
+        let step = |source| TrainError::Step { epoch: 2, iteration: 7, causes: causes.clone(), source };
         let error = step(StepError::NotFinite { what: "loss", value: f64::INFINITY }).to_string();
         assert_eq!(
             error,
-            "epoch 2, iteration 7: the loss became inf on a batch of the cases a, b; look for extreme intensities in \
-             these images, or lower the learning rate"
+            "epoch 2, iteration 7: the loss became inf: case a, patch from (0, 1, 2): the cross-entropy is inf; look for \
+             extreme intensities there, or lower the learning rate"
         );
         let shape = NetworkError::Input { found: [1; 5], expected: "another".to_owned() };
         let expected = format!("epoch 2, iteration 7: {shape}");

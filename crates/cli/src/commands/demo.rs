@@ -163,7 +163,6 @@ fn report(predictions: &Path, raw: &Path) -> ReportJob {
 fn training(dataset: DatasetName, short: bool, session: &Session) -> TrainJob {
     let (epochs, iterations) = if short { (1, 4) } else { (6, 40) };
     TrainJob::new(TrainRequest {
-        data_parts: session.project.registry().data.clone(),
         dataset,
         configuration: CONFIGURATION.to_owned(),
         fold: Fold::Number(0),

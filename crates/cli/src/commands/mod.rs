@@ -2,6 +2,7 @@
 
 mod accumulate_crossval_results;
 mod apply_postprocessing;
+mod compare;
 mod convert_msd;
 mod convert_v1;
 mod dataset_flags;
@@ -9,6 +10,7 @@ mod demo;
 mod determine_postprocessing;
 mod ensemble;
 mod evaluate;
+mod experiment;
 mod explain;
 mod export_model;
 mod find_best_configuration;
@@ -22,8 +24,10 @@ mod overlay;
 mod plan;
 mod plan_and_preprocess;
 mod predict;
+mod predict_best;
 mod preprocess;
 mod report;
+mod submit;
 mod train;
 mod trainers;
 mod verify;
@@ -58,8 +62,12 @@ const ENTRIES: &[Entry] = &[
     predict::ENTRY,
     ensemble::ENTRY,
     evaluate::ENTRY,
+    compare::ENTRY,
+    experiment::ENTRY,
     accumulate_crossval_results::ENTRY,
     find_best_configuration::ENTRY,
+    predict_best::ENTRY,
+    submit::ENTRY,
     determine_postprocessing::ENTRY,
     apply_postprocessing::ENTRY,
     overlay::ENTRY,

@@ -19,17 +19,21 @@
 //! # Ok::<(), nnunet::Error>(())
 //! ```
 
+mod compare;
 mod convert;
 mod ensemble;
 mod evaluate;
+mod experiment;
 mod overlay;
 mod plan;
 mod postprocess;
 mod predict;
+mod predict_best;
 mod preprocess;
 mod report;
 mod select;
 mod store;
+mod submit;
 mod train;
 mod verify;
 
@@ -43,10 +47,12 @@ use nnunet_graph::backend::Backend;
 pub use convert::{ConvertMsdJob, ConvertVersion1Job};
 pub use ensemble::EnsembleJob;
 pub use evaluate::{Classes, EvaluateJob, Evaluated};
+pub use experiment::{ExperimentJob, ExperimentOutcome, Failure};
 pub use overlay::{OverlayJob, Shown};
 pub use plan::{ExplainJob, FingerprintJob, FingerprintState, Fingerprinted, MovePlansJob, PlanJob, Planned};
 pub use postprocess::{ApplyPostprocessingJob, DeterminePostprocessingJob, Postprocessed, Predictions};
 pub use predict::{ModelChoice, PredictJob, PredictOutcome, Prediction, PredictionStage};
+pub use predict_best::PredictBestJob;
 pub use preprocess::{PlanAndPreprocessJob, PreprocessJob};
 pub use report::{DatasetReport, EvaluationReport, ReportJob, ReportSubject, Reported, TrainingReport};
 pub use select::{AccumulateJob, Accumulated, BestFound};

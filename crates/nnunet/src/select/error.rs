@@ -80,6 +80,21 @@ pub enum SelectError {
         /// Folder looked for among the raw datasets.
         raw: String,
     },
+    /// Nothing was chosen yet.
+    #[error("{path}: no such file, which says what is best; run nnunet find-best-configuration first", path = path.display())]
+    NoChoice {
+        /// Where the choice would be.
+        path: PathBuf,
+    },
+    /// The record of the choice is another document.
+    #[error(
+        "{path}: this does not say which models were chosen; run nnunet find-best-configuration again",
+        path = path.display()
+    )]
+    NoInformation {
+        /// The file.
+        path: PathBuf,
+    },
     /// The folder for the results has something in it.
     #[error("{folder}: the folder is not empty; name an empty or a new one with -o", folder = folder.display())]
     NotEmpty {
