@@ -12,7 +12,7 @@ const KIND: &str = "kind";
 pub(crate) fn changes(was: &Recipe, is: &Recipe) -> Vec<String> {
     let document = |recipe: &Recipe| {
         let mut document = recipe.to_document();
-        NAMES.iter().for_each(|name| drop(document.remove(*name)));
+        document.retain(|key, _| !NAMES.contains(&key.as_str()));
         document
     };
     let mut lines = Vec::new();

@@ -6,7 +6,7 @@ use nnunet_base::Ctx;
 use super::trained::ModelResult;
 
 /// The difference of a model to the baseline in the mean Dice of a case, over the cases that both have. Intervals are at
-/// 95 %, by bootstrap over cases.
+/// 95 %, by bootstrap over cases; NaN of fewer than two.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Difference {
     /// Number of cases that both have.
@@ -67,6 +67,10 @@ impl Difference {
         let p = SignedRank::new(&differences).p;
         let [mean_interval, median_interval, rank_biserial_interval] =
             bootstrap.intervals(differences.len(), |drawn| {
+                // One case drawn again and again would look certain.
+                if drawn.len() < 2 {
+                    return [f64::NAN; 3];
+                }
                 let drawn: Vec<f64> = drawn.iter().map(|&i| differences[i as usize]).collect();
                 [mean(&drawn), median(&drawn), rank_biserial(&drawn)]
             });

@@ -204,7 +204,7 @@ fn difference_cells(difference: &Difference) -> Vec<String> {
     let [low, high] = difference.mean_interval;
     vec![
         format!("{:+.4}", difference.mean),
-        format!("{low:+.4} to {high:+.4}"),
+        if low.is_nan() { "-".to_owned() } else { format!("{low:+.4} to {high:+.4}") },
         format!("{:+.2}", difference.rank_biserial),
         probability(difference.p),
         probability(difference.p_holm),

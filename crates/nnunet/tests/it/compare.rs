@@ -164,6 +164,7 @@ fn what_is_left_out_is_said() {
     assert_eq!((difference.pairs, difference.left_out), (1, 6), "case_0; without case_1, of 0 to 5 and 9");
     close(difference.mean, 0.5 - 0.82);
     close(difference.p, 1.0);
+    assert!(difference.mean_interval[0].is_nan(), "one case says nothing about its spread");
     assert_eq!(other.result.missing, [1]);
     // The trainer is none that is known.
     assert!(other.changes.contains(&"configuration was 3d_fullres, is 2d".to_owned()), "{:?}", other.changes);
