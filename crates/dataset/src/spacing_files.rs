@@ -42,7 +42,7 @@ pub fn warn_of_missing_spacing_files<'a>(
     }
     let folder = missing[0].0.parent().unwrap_or(Path::new(""));
     let not_looked_at =
-        similar.map_or_else(String::new, |file| format!("; files such as {file} are not looked at"));
+        similar.map_or_else(String::new, |file| format!("; files such as {file} are ignored"));
     progress.event(Event::Warning(&format!(
         "{}: {} of {} images have no spacing file ({}, ...){not_looked_at}; their spacing was taken to be 1 mm along each \
          axis",

@@ -23,6 +23,7 @@ use super::probabilities::write_probabilities;
 use crate::model::ModelSpec;
 use nnunet_base::Ctx;
 use nnunet_base::files::temporary_stem;
+use nnunet_base::hint::Hint;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_data::preprocess::{Properties, StoredFormat, write_previous_stage};
@@ -152,7 +153,7 @@ impl Pipeline {
             spec: &spec,
             pipeline: self,
             cases,
-            faults: Mutex::new(Vec::new()),
+            faults: Mutex::new(Faults::default()),
             made: AtomicUsize::new(0),
             ctx,
         };
@@ -165,12 +166,25 @@ impl Pipeline {
             return Err(Interrupted.into());
         }
         let mut faults = job.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if !faults.is_empty() {
-            faults.sort();
-            return Err(PredictError::Cases { faults, total: cases.count() });
+        if !faults.lines.is_empty() {
+            faults.lines.sort();
+            return Err(PredictError::Cases {
+                faults: faults.lines,
+                total: cases.count(),
+                hint: faults.hint,
+            });
         }
         Ok(job.made.into_inner())
     }
+}
+
+/// What went wrong with cases.
+#[derive(Default)]
+struct Faults {
+    /// A line for each case.
+    lines: Vec<String>,
+    /// What to do about the first one that has a hint.
+    hint: Option<Hint>,
 }
 
 /// One run of a [`Pipeline`].
@@ -178,7 +192,7 @@ struct Job<'a> {
     spec: &'a ModelSpec,
     pipeline: &'a Pipeline,
     cases: &'a dyn Cases,
-    faults: Mutex<Vec<String>>,
+    faults: Mutex<Faults>,
     made: AtomicUsize,
     ctx: Ctx<'a>,
 }
@@ -303,7 +317,9 @@ impl Job<'_> {
             Err(PredictError::Interrupted(_)) => None,
             Err(error) => {
                 let line = format!("case {}: {error}", self.cases.identifier(case));
-                self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+                faults.lines.push(line);
+                faults.hint = faults.hint.take().or_else(|| Hint::of(&error).cloned());
                 None
             }
         }

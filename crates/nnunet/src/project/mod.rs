@@ -20,6 +20,7 @@
 //! ```
 
 mod convert;
+mod doctor;
 mod ensemble;
 mod evaluate;
 mod overlay;
@@ -40,6 +41,7 @@ use nnunet_dataset::{DatasetJson, DatasetName, Folders};
 use nnunet_graph::backend::Backend;
 
 pub use convert::{ConvertMsdJob, ConvertVersion1Job};
+pub use doctor::{CpuState, Diagnosis, Finding, FindingKind, FolderState, ModelState, speed_of};
 pub use ensemble::EnsembleJob;
 pub use evaluate::{Classes, EvaluateJob, Evaluated};
 pub use overlay::{OverlayJob, Shown};
