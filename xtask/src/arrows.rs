@@ -74,6 +74,18 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "nnunet-report",
+        &[
+            "nnunet-assess",
+            "nnunet-base",
+            "nnunet-data",
+            "nnunet-dataset",
+            "nnunet-pyformats",
+            "nnunet-train",
+            "nnunet-volume",
+        ],
+    ),
+    (
         "nnunet",
         &[
             "nnunet-assess",
@@ -88,11 +100,13 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nnunet-infer",
             "nnunet-pyformats",
             "nnunet-recipe",
+            "nnunet-report",
             "nnunet-train",
             "nnunet-volume",
         ],
     ),
     ("nnunet-cli", &["nnunet"]),
+    ("own-parts", &["nnunet", "nnunet-cli"]),
     ("nnunet-capi", &["nnunet"]),
     ("nnunet-testkit", &["nnunet-base"]),
     ("xtask", &[]),

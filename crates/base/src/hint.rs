@@ -94,6 +94,10 @@ pub enum Hint {
     EvaluatePresent,
     /// Preprocess the dataset, or give a folder that has its reference segmentations.
     GiveReferences,
+    /// Find the best configuration first.
+    FindBest,
+    /// Train a model to its end, or validate it again.
+    FinishOrValidate,
     /// Name an empty or a new folder.
     AnotherOutput,
     /// Name trained models, or leave out what is missing.
@@ -206,6 +210,8 @@ impl fmt::Display for Hint {
             Self::NamePredictions => "A prediction and the final validation of a training write such folders",
             Self::EvaluatePresent => "Predict them, or evaluate only the predictions that are there",
             Self::GiveReferences => "Preprocess the dataset, or give the folder that it is in",
+            Self::FindBest => "Find the best configuration first",
+            Self::FinishOrValidate => "Train a model to its end, or validate it again",
             Self::AnotherOutput => "Name an empty or a new folder",
             Self::NameTrainedModels => "Name a trained model, or leave out what is missing",
             Self::ReplaceModels => "Move them away, or allow them to be replaced",

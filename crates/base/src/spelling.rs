@@ -1,24 +1,27 @@
 //! What somebody may have meant who wrote a name that is not known.
 
-/// Letters to insert, remove or replace to get from `a` to `b`.
+/// Letters to insert, remove, replace or swap with their neighbour to get from `a` to `b`.
 pub fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, ca) in a.chars().enumerate() {
-        let mut diagonal = row[0];
+    let (a, b): (Vec<char>, Vec<char>) = (a.chars().collect(), b.chars().collect());
+    let mut rows = [vec![0; b.len() + 1], (0..=b.len()).collect(), vec![0; b.len() + 1]];
+    for (i, ca) in a.iter().enumerate() {
+        let [before, above, row] = &mut rows;
         row[0] = i + 1;
-        for (j, &cb) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(ca != cb);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        for (j, cb) in b.iter().enumerate() {
+            let replaced = above[j] + usize::from(ca != cb);
+            row[j + 1] = replaced.min(above[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && a[i - 1] == *cb && b[j - 1] == *ca {
+                row[j + 1] = row[j + 1].min(before[j - 1] + 1);
+            }
         }
+        rows.rotate_left(1);
     }
-    row[b.len()]
+    rows[1][b.len()]
 }
 
 /// The one of `names` that `asked` most resembles, if it does: by the letters that differ (case does not
-/// count, up to a quarter of them and two more than a quarter of those behind a common beginning), else as the shortest name
-/// that contains it.
+/// count, up to a quarter of them, and up to half of those behind a common beginning), else as the shortest name that contains
+/// it.
 pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let asked = asked.to_lowercase();
     let length = asked.chars().count();
@@ -29,7 +32,8 @@ pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         let distance = edit_distance(&asked, &lower);
         // A long beginning in common, as names of one kind have it, is no resemblance yet.
         let common = asked.chars().zip(lower.chars()).take_while(|(a, b)| a == b).count();
-        let rank = if distance <= limit.min(2 + (length - common) / 4) {
+        let rest = length - common;
+        let rank = if distance <= limit.min(2 + rest / 4).min(rest.div_ceil(2).max(1)) {
             distance
         } else if length > 2 && lower.contains(&asked) {
             limit + lower.chars().count()
@@ -69,6 +73,8 @@ mod tests {
         assert_eq!(edit_distance("kitten", "sitting"), 3);
         assert_eq!(edit_distance("", "ab"), 2);
         assert_eq!(edit_distance("same", "same"), 0);
+        assert_eq!(edit_distance("hd59", "hd95"), 1);
+        assert_eq!(edit_distance("ca", "abc"), 3);
     }
 
     #[test]
@@ -78,8 +84,11 @@ mod tests {
         assert_eq!(closest("ExperimentPlaner", names), Some("ExperimentPlanner"));
         assert_eq!(closest("torchres", names), Some("nnUNetPlannerResEncL_torchres"));
         assert_eq!(closest("something else", names), None);
-        let trainers = ["nnUNetTrainer", "nnUNetTrainer_1epoch", "nnUNetTrainerNoMirroring"];
+        let trainers =
+            ["nnUNetTrainer", "nnUNetTrainer_1epoch", "nnUNetTrainerNoMirroring", "nnUNetTrainerBN"];
         assert_eq!(closest("nnUNetTrainerDiceLoss", trainers), None);
+        assert_eq!(closest("nnUNetTrainerMine", trainers), None);
+        assert_eq!(closest("nnUNetTrainerNB", trainers), Some("nnUNetTrainerBN"));
         assert_eq!(closest("nnUNetTrainerNoMiroring", trainers), Some("nnUNetTrainerNoMirroring"));
         assert_eq!(closest("nnUNetTrianer_1epohc", trainers), Some("nnUNetTrainer_1epoch"));
         assert_eq!(closest("predcit", ["preprocess", "predict"]), Some("predict"));

@@ -13,11 +13,17 @@ use crate::state_dict::{StateDict, without_wrappers};
 use nnunet_graph::optimiser::{Decay, OptimiserSpec, OptimiserState, StateTensor};
 use nnunet_pyformats::pickle::{Dict, Global, Object, Scalar, Value};
 
+/// Key of [`Checkpoint::trained_weights`].
+const TRAINED_WEIGHTS: &str = "nnunet_trained_weights";
+
 /// A checkpoint of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {
-    /// The network's weights.
+    /// The network's weights, those to predict with.
     pub weights: StateDict,
+    /// The weights that the optimiser changes, where those to predict with are an average of them; absent where it was not read.
+    /// Python ignores them.
+    pub trained_weights: Option<StateDict>,
     /// The optimiser, to resume the training; absent in files for inference only, and where it was not read.
     pub optimiser: Option<SavedOptimiser>,
     /// State of mixed-precision scaling; `None` on the CPU.
@@ -114,6 +120,7 @@ impl Checkpoint {
     pub fn new(weights: StateDict, trainer_name: &str, init_args: Value) -> Self {
         Self {
             weights,
+            trained_weights: None,
             optimiser: None,
             grad_scaler: Value::None,
             logging: Dict::new().into(),
@@ -155,6 +162,10 @@ impl Checkpoint {
             None => return Err(not_a_checkpoint(path, "it has no entry network_weights".to_owned())),
         };
         let weights = read_weights(&mut archive, weights)?;
+        let trained_weights = match dict.remove(TRAINED_WEIGHTS) {
+            Some(Value::Dict(weights)) if with_optimiser => Some(read_weights(&mut archive, weights)?),
+            _ => None,
+        };
         let optimiser = match dict.remove("optimizer_state") {
             Some(Value::Dict(state)) if with_optimiser => Some(read_optimiser(&mut archive, state)?),
             _ => None,
@@ -183,6 +194,7 @@ impl Checkpoint {
         }
         Ok(Self {
             weights,
+            trained_weights,
             optimiser,
             grad_scaler,
             logging,
@@ -215,6 +227,9 @@ impl Checkpoint {
         let axes = self.mirroring_axes.as_ref();
         let axes = axes.map(|axes| Value::Tuple(axes.iter().map(|&a| a.into()).collect()));
         dict.insert("inference_allowed_mirroring_axes", axes.unwrap_or(Value::None));
+        if let Some(weights) = &self.trained_weights {
+            dict.insert(TRAINED_WEIGHTS, weights_value(weights, &mut tensors));
+        }
         for (key, value) in self.other.iter() {
             dict.push(key.clone(), value.clone());
         }

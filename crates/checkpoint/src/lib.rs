@@ -9,11 +9,13 @@ mod error;
 mod safetensors;
 mod state_dict;
 mod torch;
+mod transfer;
 
 pub use contents::{Checkpoint, SavedOptimiser};
 pub use error::CheckpointError;
 pub use safetensors::{read_safetensors, write_safetensors};
 pub use state_dict::StateDict;
+pub use transfer::{Transfer, TransferRules};
 
 use std::fs::File;
 use std::io::{self, BufWriter};

@@ -11,9 +11,6 @@ use nnunet_graph::graph::Graph;
 use nnunet_graph::optimiser::StateTensor;
 use nnunet_graph::parameters::Parameters;
 
-/// Segmentation heads are not taken over from pretrained weights, as their classes mean something else.
-const HEADS: &str = ".seg_layers.";
-
 /// Weights by name.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StateDict {
@@ -72,27 +69,6 @@ impl StateDict {
             parameters.set(own, shape, &data.unwrap_or_default())?;
         }
         Ok(parameters)
-    }
-
-    /// Copies pretrained weights and running statistics to `parameters` of `graph`: all but the segmentation heads (`.seg_layers.`).
-    /// Tensors that the network does not have are left out, as in the reference.
-    ///
-    /// # Errors
-    /// Lists every tensor that is missing here or has another shape; `parameters` are unchanged then.
-    pub fn transfer_to(&self, graph: &Graph, parameters: &mut Parameters) -> Result<(), NetworkError> {
-        let wanted = || graph.tensors().filter(|(name, _)| !name.contains(HEADS));
-        let mismatches: Vec<_> = wanted()
-            .map(|(name, shape)| (name, shape, self.get(name)))
-            .filter(|(_, shape, tensor)| tensor.is_none_or(|tensor| tensor.shape != *shape))
-            .map(|(name, shape, tensor)| mismatch(name, tensor, Some(shape)))
-            .collect();
-        if !mismatches.is_empty() {
-            return Err(NetworkError::Weights(mismatches));
-        }
-        for (name, tensor) in wanted().filter_map(|(name, _)| Some((name, self.get(name)?))) {
-            parameters.set(name, &tensor.shape, &tensor.data)?;
-        }
-        Ok(())
     }
 
     /// The tensor of a name, canonical or alias.
@@ -162,7 +138,12 @@ impl StateDict {
     }
 }
 
-fn mismatch(name: &str, tensor: Option<&StateTensor>, expected: Option<&[usize]>) -> TensorMismatch {
+/// What the file and the network have of a tensor.
+pub(crate) fn mismatch(
+    name: &str,
+    tensor: Option<&StateTensor>,
+    expected: Option<&[usize]>,
+) -> TensorMismatch {
     TensorMismatch {
         name: name.to_owned(),
         in_checkpoint: tensor.map(|tensor| tensor.shape.clone()),

@@ -6,6 +6,7 @@ use anyhow::Context;
 use nnunet::backend::CpuLevel;
 
 use crate::flags::{Flag, Group, Matches};
+use crate::messages::UsageError;
 
 /// One environment variable of the program.
 pub(crate) struct Variable {
@@ -24,6 +25,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
     },
     Variable { name: "nnUNet_results", help: "folder of trained models; --results wins over it" },
     Variable { name: "nnUNet_def_n_proc", help: "default number of threads; -np and --threads win over it" },
+    Variable {
+        name: "nnUNet_n_proc_DA",
+        help: "threads that make batches for a training; --loader-threads wins over it",
+    },
+    Variable { name: "nnUNet_npp", help: "cases that a prediction preprocesses at once; -npp wins over it" },
+    Variable { name: "nnUNet_nps", help: "cases that a prediction exports at once; -nps wins over it" },
+    Variable {
+        name: "nnUNet_wandb_enabled",
+        help: "1 makes a training write TensorBoard's event file, which wandb sync uploads; nothing is sent by itself",
+    },
     Variable {
         name: "HTTPS_PROXY",
         help: "proxy for downloads of models; HTTP_PROXY, ALL_PROXY and NO_PROXY count too",
@@ -82,6 +93,16 @@ pub(crate) const FOLDER_FLAGS: &[Flag] = &[
 /// The value of a variable, without the quotes that shells on Windows leave around it; `None` if empty.
 pub(crate) fn variable(name: &str) -> Option<String> {
     unquoted(&std::env::var(name).ok()?)
+}
+
+/// The whole number in a variable; `None` if empty.
+pub(crate) fn number_in(name: &str) -> Result<Option<usize>, UsageError> {
+    let wrong = |text: &str| {
+        UsageError(format!(
+            "environment variable {name}: found {text:?}, expected a whole number of at least 0"
+        ))
+    };
+    variable(name).map(|text| text.parse().map_err(|_| wrong(&text))).transpose()
 }
 
 /// The path in a variable, without quotes as in [`variable`]; `None` if empty. Names that are not valid UTF-8 are taken

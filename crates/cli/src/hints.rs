@@ -105,6 +105,10 @@ fn in_words(hint: &Hint) -> String {
         Hint::GiveReferences => {
             "Preprocess the dataset, or give the folder that it is in with --raw or --preprocessed"
         }
+        Hint::FindBest => "Run `nnunet find-best-configuration` first",
+        Hint::FinishOrValidate => {
+            "Train a model to its end with `nnunet train`, or validate it again with `nnunet train` and --val"
+        }
         Hint::AnotherOutput => "Name an empty or a new folder with -o",
         Hint::NameTrainedModels => {
             "Name the configurations to export with -c, the trainer with -tr, the plans with -p, or leave out what is \

@@ -1,4 +1,5 @@
-//! Ctrl-C, a request to terminate, and the end of the terminal become a request to stop.
+//! Ctrl-C, a request to terminate, and the end of the terminal become a request to stop. So does SIGUSR1, which SLURM sends
+//! before the time limit of a job where it is asked to (`--signal=USR1@120`).
 
 use std::time::Duration;
 
@@ -13,17 +14,28 @@ pub(crate) const STATUS: u8 = 130;
 /// How long the last words may take. Whoever reads stderr may have stopped without leaving.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Raises `cancel` at the first signal and ends the program at the second.
+/// Who asks the program to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// Somebody at the keyboard.
+    User,
+    /// The system or a scheduler, which may send several signals (SIGUSR1 before SIGTERM, or the same one to the group and the
+    /// process), and SIGKILL when it has waited long enough.
+    #[cfg_attr(not(unix), expect(dead_code, reason = "only Ctrl-C is caught there"))]
+    System,
+}
+
+/// Raises `cancel` at the first signal and ends the program when the user asks again.
 ///
 /// # Errors
 /// If the system does not let signals be caught.
 pub(crate) fn listen(cancel: Cancel) -> anyhow::Result<()> {
-    on_signal(move || {
+    on_signal(move |sender| {
         // The request comes first: nothing that happens to the message may keep the run from stopping.
         if !cancel.is_cancelled() {
             cancel.cancel();
             say("Interrupted, saving... press Ctrl-C again to quit now");
-        } else {
+        } else if sender == Sender::User {
             say("Stopped; whatever was not saved is lost");
             std::process::exit(STATUS.into());
         }
@@ -39,17 +51,17 @@ fn say(text: &str) {
 
 /// Calls `act` at each signal, in a thread of its own.
 #[cfg(unix)]
-fn on_signal(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
-    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+fn on_signal(act: impl Fn(Sender) + Send + 'static) -> std::io::Result<()> {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
-    let mut signals = vec![SIGINT, SIGTERM];
+    let mut signals = vec![SIGINT, SIGTERM, SIGUSR1];
     if !hang_up_is_ignored() {
         signals.push(SIGHUP);
     }
     let mut signals = signal_hook::iterator::Signals::new(signals)?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
-        for _ in signals.forever() {
-            act();
+        for signal in signals.forever() {
+            act(if signal == SIGINT { Sender::User } else { Sender::System });
         }
     })?;
     Ok(())
@@ -57,8 +69,8 @@ fn on_signal(act: impl Fn() + Send + 'static) -> std::io::Result<()> {
 
 /// Calls `act` at each Ctrl-C, in a thread of its own.
 #[cfg(not(unix))]
-fn on_signal(act: impl Fn() + Send + 'static) -> Result<(), ctrlc::Error> {
-    ctrlc::set_handler(act)
+fn on_signal(act: impl Fn(Sender) + Send + 'static) -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(move || act(Sender::User))
 }
 
 /// Whether the program was started by `nohup`, which ignores the end of the terminal; it stays ignored then.

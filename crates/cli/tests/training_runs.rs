@@ -3,12 +3,14 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
 
 use common::{DATASET, Place, text};
 use nnunet_checkpoint::Checkpoint;
+use nnunet_testkit::phantom::{PhantomDataset, PhantomLabels};
 use serde_json::{Value, json};
 
 const TRAIN: &str = "train 7 3d_fullres 0 -p tiny --threads 1";
@@ -44,8 +46,15 @@ fn long(place: &Place, words: &str, iteration: u64) -> Child {
 
 /// Interrupts a training and returns what it said.
 fn interrupt(child: Child) -> String {
-    let kill = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(kill.success());
+    stop(child, &["-INT"])
+}
+
+/// Sends signals to a training and returns what it said.
+fn stop(child: Child, signals: &[&str]) -> String {
+    for signal in signals {
+        let kill = std::process::Command::new("kill").args([signal, &*child.id().to_string()]).status();
+        assert!(kill.unwrap().success());
+    }
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
     text(&output.stderr)
@@ -138,6 +147,107 @@ fn a_fold_that_is_trained_again_goes_on_where_the_new_training_stopped() {
     let said = text(&output.stderr) + &text(&output.stdout);
     assert!(output.status.success() && said.contains("checkpoint_latest.pth, epoch 0"), "{said}");
     assert_eq!(Checkpoint::read(&folder.join("checkpoint_final.pth")).unwrap().current_epoch, 2);
+}
+
+#[test]
+fn a_scheduler_that_signals_more_than_once_has_the_state_saved() {
+    let place = Place::new();
+    place.prepare();
+    for signals in [&["-USR1"][..], &["-TERM", "-TERM"], &["-USR1", "-TERM"]] {
+        let said = stop(endless(&place, "--epochs 2", 2), signals);
+        assert!(said.contains("the state is saved in") && !said.contains("stopped at once"), "{said}");
+    }
+}
+
+/// The members of a checkpoint, with the times of the epochs set to 0: they alone tell two equal trainings apart.
+fn without_times(path: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut zip = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
+    let mut members: Vec<(String, Vec<u8>)> = (0..zip.len())
+        .map(|i| {
+            let mut member = zip.by_index(i).unwrap();
+            let mut bytes = Vec::new();
+            member.read_to_end(&mut bytes).unwrap();
+            (member.name().unwrap().into_owned(), bytes)
+        })
+        .collect();
+    let logging = Checkpoint::read(path).unwrap().logging;
+    let pickle = &mut members.iter_mut().find(|(name, _)| name.ends_with("data.pkl")).unwrap().1;
+    for key in ["epoch_start_timestamps", "epoch_end_timestamps"] {
+        for time in logging.get(key).unwrap().as_f64s().unwrap() {
+            let at = pickle.windows(8).position(|bytes| bytes == time.to_be_bytes()).unwrap();
+            pickle[at..at + 8].fill(0);
+        }
+    }
+    members
+}
+
+/// Kills a training `kills` times in each of `chains` results folders, resumes it each time, and compares what is left with
+/// what an undisturbed one leaves.
+fn kill_and_resume(chains: usize, kills: usize) {
+    let place = Place::new();
+    place.prepare();
+    let words = "--epochs 3 --iterations-per-epoch 12";
+    // After every step, after every epoch, or when an epoch is the best. The flags are part of the checkpoint.
+    let saves = &["--save-minutes 0.00001", "--save-every 1", ""][..chains.min(3)];
+    let started = Instant::now();
+    for (number, saves) in saves.iter().enumerate() {
+        place.succeed(&format!("{TRAIN} {words} {saves} --results undisturbed_{number}"));
+    }
+    let seconds = started.elapsed().as_secs_f64() / saves.len() as f64;
+    let folder = |results: &str| {
+        let model = format!("{results}/{DATASET}/nnUNetTrainer_3epochs__tiny__3d_fullres/fold_0");
+        place.path(&model)
+    };
+    let (mut moment, mut killed) = (0.0, 0);
+    for chain in 0..chains {
+        let results = format!("killed_{chain}");
+        let kind = chain % saves.len();
+        let train = format!("{TRAIN} {words} {} --results {results}", saves[kind]);
+        for kill in 0..kills {
+            let resumed = if kill == 0 { "" } else { "--c" };
+            let mut child = place.program(&format!("{train} {resumed}"));
+            let mut child = child.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            // Multiples of the golden ratio are spread evenly over the run. What is left after a kill takes less time.
+            moment = (moment + 0.618_034) % 1.0;
+            let share = if kill == 0 { 0.9 } else { 0.3 };
+            std::thread::sleep(Duration::from_secs_f64(moment * share * seconds));
+            killed += usize::from(child.try_wait().unwrap().is_none());
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        place.succeed(&format!("{train} --c"));
+        let (expected, found) = (folder(&format!("undisturbed_{kind}")), folder(&results));
+        for file in ["checkpoint_final.pth", "checkpoint_best.pth"] {
+            let same = without_times(&expected.join(file)) == without_times(&found.join(file));
+            assert!(same, "chain {chain}: {file} differs");
+        }
+        let left = std::fs::read_dir(&found).unwrap().map(|entry| entry.unwrap().file_name());
+        let unfinished: Vec<_> = left.filter(|name| name.to_string_lossy().ends_with(".tmp")).collect();
+        assert!(unfinished.is_empty(), "{unfinished:?}");
+        let summary = |fold: &Path| {
+            let text = std::fs::read(fold.join("validation/summary.json")).unwrap();
+            let summary: Value = serde_json::from_slice(&text).unwrap();
+            summary["foreground_mean"].clone()
+        };
+        assert_eq!(summary(&expected), summary(&found));
+    }
+    assert!(
+        killed * 2 > chains * kills,
+        "{killed} of {} runs were alive when they were killed",
+        chains * kills
+    );
+}
+
+#[test]
+fn a_training_killed_at_any_moment_ends_like_an_undisturbed_one() {
+    kill_and_resume(2, 3);
+}
+
+/// The same with 30 moments; takes minutes: `cargo test -p nnunet-cli --test training_runs -- --ignored killed_at_thirty`.
+#[test]
+#[ignore = "takes minutes"]
+fn a_training_killed_at_thirty_moments_ends_like_an_undisturbed_one() {
+    kill_and_resume(10, 3);
 }
 
 #[test]
@@ -253,6 +363,7 @@ fn a_state_that_cannot_be_saved_leaves_the_one_before() {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("checkpoint_latest.pth") && said.contains("File too large"), "{said}");
+    assert!(!said.contains("ZipWriter"), "no library speaks for itself: {said}");
     assert!(said.contains(&format!("unharmed in {}", latest.display())), "{said}");
     assert!(std::fs::read(&latest).unwrap() == before);
     place.succeed(&format!("{TRAIN} {many} --c"));
@@ -293,6 +404,16 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     place.succeed(&format!("predict -i {} -o out {predict}", images.display()));
     assert!(place.path("out/ball_000.nii.gz").is_file());
 
+    // To go on, and for other folds, the copy beside the results will do.
+    std::fs::remove_file(place.path("my_recipe.toml")).unwrap();
+    place.succeed(&format!("{TRAIN} -tr my_recipe --c"));
+    place.succeed(&TRAIN.replace(" 0 ", " 1 ").replace("train", "train -tr my_recipe"));
+    let again = std::fs::read_to_string(folder.with_file_name("fold_1").join("recipe.toml")).unwrap();
+    assert_eq!(again, written);
+    let said = refused(&place, &format!("{TRAIN} -tr my_recipes"), 1);
+    assert!(said.contains("trainer \"my_recipes\" is not known"), "{said}");
+    std::fs::write(place.path("my_recipe.toml"), recipe).unwrap();
+
     // What is written is the recipe in full, and a recipe itself.
     std::fs::write(place.path("full.toml"), &written).unwrap();
     assert_eq!(place.succeed("trainers full.toml").trim_end(), written.trim_end());
@@ -310,6 +431,44 @@ fn a_recipe_of_ones_own_is_trained_and_predicted_with() {
     std::fs::write(place.path("wrong.toml"), "loss = \"dice_cf\"\n").unwrap();
     let said = refused(&place, &format!("{TRAIN} -tr wrong.toml"), 1);
     assert!(said.contains("loss \"dice_cf\" is not known (did you mean dice_ce?)"), "{said}");
+}
+
+#[test]
+fn epochs_are_recorded_for_other_programs_once_each() {
+    let place = Place::new();
+    place.prepare();
+    let train = format!("{TRAIN} --epochs 3 --iterations-per-epoch 2 --log tensorboard,jsonl --save-every 1");
+    place.succeed(&train);
+    let folder = fold(&place, "nnUNetTrainer_3epochs");
+    let epochs = || -> Vec<Value> {
+        let text = std::fs::read_to_string(folder.join("epochs.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let first = epochs();
+    assert_eq!(
+        first.iter().map(|epoch| epoch["epoch"].as_u64()).collect::<Vec<_>>(),
+        [Some(0), Some(1), Some(2)]
+    );
+    let events = folder.join("tensorboard/events.out.tfevents");
+    let size = std::fs::metadata(&events).unwrap().len();
+    // The training of before is complete: what goes on from its end adds nothing.
+    place.succeed(&format!("{train} --c"));
+    assert_eq!((epochs(), std::fs::metadata(&events).unwrap().len()), (first, size));
+    let said = refused(&place, &format!("{TRAIN} --log tensorbord"), 2);
+    assert!(said.contains("\"tensorbord\"") && said.contains("did you mean tensorboard?"), "{said}");
+
+    let output = place
+        .program(&format!("{TRAIN} --epochs 1 --iterations-per-epoch 1"))
+        .envs([("nnUNet_wandb_enabled", "1"), ("nnUNet_n_proc_DA", "2")])
+        .output()
+        .unwrap();
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("wandb sync"), "{said}");
+    assert!(fold(&place, "nnUNetTrainer_1epoch").join("tensorboard/events.out.tfevents").is_file());
+    let mut program = place.program(&format!("{TRAIN} --epochs 1"));
+    let output = program.env("nnUNet_n_proc_DA", "many").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("environment variable nnUNet_n_proc_DA: found \"many\""));
 }
 
 #[test]
@@ -398,4 +557,87 @@ fn plans_in_use_are_not_replaced() {
     training.wait().unwrap();
     place.succeed("plan -d 7 -overwrite_target_spacing 3 3 3 -overwrite_plans_name nnUNetPlans");
     assert!(std::fs::read(&file).unwrap() != plans);
+}
+
+#[test]
+fn recipes_that_contradict_the_plans_or_the_data_are_refused_with_a_reason() {
+    let place = Place::new();
+    place.prepare();
+    for (recipe, reason) in [
+        ("loss = \"bce\"", "loss bce is a loss of regions, but the dataset has plain labels"),
+        ("loss = { kind = \"dice_ce\", gamma = 2 }", "loss dice_ce: there is no option \"gamma\""),
+        ("optimiser = \"adamv\"", "optimiser \"adamv\" is not known (did you mean adam?)"),
+        ("schedule = \"cosin\"", "schedule \"cosin\" is not known (did you mean cosine?)"),
+        (
+            "augmentation = { kind = \"default\", mirroring = [0, 3] }",
+            "mirroring along axis 3: the patch has axes 0 to 2",
+        ),
+        (
+            "augmentation = { kind = \"default\", transforms = [{ kind = \"gama\" }] }",
+            "transform \"gama\" is not known (did you mean gamma?)",
+        ),
+        ("deep_supervision_weights = [1.0]", "deep_supervision_weights [1.0], expected 2 numbers"),
+        ("[[parameter_groups]]\nprefixes = [\"encodr\"]\nrate_factor = 0.5", "(did you mean encoder?)"),
+        ("[fine_tuning]\nfrozen = [\"decodr\"]", "(did you mean decoder?)"),
+    ] {
+        std::fs::write(place.path("wrong.toml"), recipe).unwrap();
+        let said = refused(&place, &format!("{TRAIN} -tr wrong.toml"), 1);
+        assert!(said.contains(reason), "{recipe}: {said}");
+        assert!(!fold(&place, "wrong").exists(), "{recipe}");
+    }
+    let said = refused(&place, &TRAIN.replace(" 0 ", " first "), 2);
+    assert!(said.contains("fold \"first\" is neither a number"), "{said}");
+    let output = place.run(&format!("{} --epochs 1 --iterations-per-epoch 1", TRAIN.replace(" 0 ", " 7 ")));
+    let said = text(&output.stderr);
+    assert!(output.status.success() && said.contains("fold 7 was asked for but"), "{said}");
+}
+
+/// A class that never occurs has no Dice and spoils none; a case without foreground is learned from like any other.
+#[test]
+fn absent_classes_and_empty_cases_are_trained_with() {
+    let place = Place::new();
+    let raw = place.path("raw").join(DATASET);
+    let json = std::fs::read_to_string(raw.join("dataset.json")).unwrap();
+    std::fs::write(raw.join("dataset.json"), json.replace("\"core\": 2", "\"core\": 2, \"absent\": 3"))
+        .unwrap();
+    let empty = PhantomDataset { labels: PhantomLabels::Empty, ..PhantomDataset::default() };
+    for case in [0, 1] {
+        empty.write_case(&raw.join("imagesTr"), &raw.join("labelsTr"), &format!("ball_{case:03}"), case);
+    }
+    place.prepare();
+    let train = TRAIN.replace(" 0 ", " all ");
+    place.succeed(&format!("{train} --epochs 1 --iterations-per-epoch 4 --log jsonl"));
+    let folder = fold(&place, "nnUNetTrainer_1epoch").with_file_name("fold_all");
+    let epoch: Value = serde_json::from_slice(&std::fs::read(folder.join("epochs.jsonl")).unwrap()).unwrap();
+    assert_eq!(epoch["pseudo_dice"].as_array().map(Vec::len), Some(3), "{epoch}");
+    assert!(epoch["moving_average"].is_f64() && epoch["train_loss"].is_f64(), "{epoch}");
+    assert!(folder.join("validation/ball_000.nii.gz").is_file());
+}
+
+#[test]
+fn plans_for_pretrained_weights_say_that_they_are_not_used() {
+    let place = Place::new();
+    place.prepare();
+    place.write_plans("pretrained", |plans| {
+        plans["pretrain_info"] = json!({"checkpoint_path": "/models/encoder.pth"});
+    });
+    let words = "train 7 3d_fullres 0 -p pretrained --threads 1 --epochs 1 --iterations-per-epoch 1";
+    let output = place.run(words);
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert_eq!(
+        said.matches("made for the pretrained weights /models/encoder.pth, which are not used").count(),
+        1
+    );
+}
+
+#[test]
+fn fewer_cases_than_folds_can_only_be_trained_all_together() {
+    let place = Place { folder: tempfile::tempdir().unwrap() };
+    PhantomDataset { cases: 3, ..PhantomDataset::default() }.write(&place.path("raw"), DATASET);
+    place.prepare();
+    let words = "--epochs 1 --iterations-per-epoch 1";
+    let said = refused(&place, &format!("{TRAIN} {words}"), 1);
+    assert!(said.contains("3 cases cannot be split into 5 folds; train fold \"all\""), "{said}");
+    place.succeed(&format!("{} {words}", TRAIN.replace(" 0 ", " all ")));
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use nnunet_base::parts::Named;
+use nnunet_graph::architectures::{Architectures, architectures};
 
 use crate::normalization::{Normalizations, normalizations};
 use crate::planner::{Planner, planners};
@@ -20,6 +21,8 @@ pub struct Parts {
     pub normalizations: Normalizations,
     /// Resampling functions, for plans.
     pub resampling: ResamplingFunctions,
+    /// Architectures, for plans and for planners.
+    pub architectures: Architectures,
     /// Planners, for options of planning and for plans that are explained.
     pub planners: Named<Arc<dyn Planner>>,
 }
@@ -32,6 +35,7 @@ impl Default for Parts {
             label_managers: label_managers(),
             normalizations: normalizations(),
             resampling: resampling_functions(),
+            architectures: architectures(),
             planners: planners(),
         }
     }
@@ -45,6 +49,7 @@ impl std::fmt::Debug for Parts {
             .field("label_managers", &self.label_managers.names().collect::<Vec<_>>())
             .field("normalizations", &self.normalizations.names().collect::<Vec<_>>())
             .field("resampling", &self.resampling.names().collect::<Vec<_>>())
+            .field("architectures", &self.architectures.names().collect::<Vec<_>>())
             .field("planners", &self.planners.names().collect::<Vec<_>>())
             .finish()
     }

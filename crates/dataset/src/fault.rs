@@ -8,6 +8,7 @@ use nnunet_image_io::nifti::nibabel::Affine;
 use nnunet_image_io::{ImageWarning, VoxelType};
 use nnunet_volume::VolumeError;
 
+use super::spacing_files::ManyMissing;
 use super::{DatasetError, DatasetJson, NonFinite};
 use nnunet_base::one_case::Panicked;
 
@@ -127,6 +128,9 @@ pub enum Problem {
     /// Something unusual that the reader can deal with.
     #[error("{0}")]
     Unusual(ImageWarning),
+    /// Many images without the file that says their spacing.
+    #[error("{0}")]
+    MissingSpacingFiles(ManyMissing),
     /// Another shape than the first channel.
     #[error("shape {found:?} (z, y, x), but {other} has {expected:?}", other = other.display())]
     Shape {
@@ -234,6 +238,7 @@ impl Problem {
             | Self::ChannelNames { .. }
             | Self::LabelWithoutImage
             | Self::Unusual(_)
+            | Self::MissingSpacingFiles(_)
             | Self::Origin { .. }
             | Self::Direction { .. }
             | Self::Affine { .. }

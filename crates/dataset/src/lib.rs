@@ -11,8 +11,10 @@
 mod case_images;
 pub mod cases;
 pub mod convert;
+mod discovery;
 mod error;
 mod fault;
+mod fold;
 pub mod image_geometry;
 pub mod json;
 pub mod labels;
@@ -42,4 +44,4 @@ pub use part::Part;
 pub use patients::Patients;
 pub use placement::Displacement;
 pub use reader::{ImageFormat, ImageFormats, ImageReader, ReadChannels, ReadImage, image_formats};
-pub use spacing_files::warn_of_missing_spacing_files;
+pub use spacing_files::{ManyMissing, warn_of_missing_spacing_files};

@@ -1,6 +1,7 @@
 //! The files that give the spacing of TIFF volumes, where they are missing.
 
-use std::path::Path;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
 use nnunet_image_io::ImageWarning;
 
@@ -9,6 +10,53 @@ use nnunet_base::progress::{Event, Progress};
 
 /// So many missing files have a line each; of more the first are named in one.
 const FEW: usize = 3;
+
+/// Many images without a file that says their spacing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ManyMissing {
+    /// Folder of the first of them.
+    pub folder: PathBuf,
+    /// How many there are.
+    pub missing: usize,
+    /// Images and segmentations that were looked at.
+    pub files: usize,
+    /// Names of the first files that were expected.
+    expected: Vec<String>,
+    /// Name of a file that could be meant for it, but is not looked at.
+    similar: Option<String>,
+}
+
+impl fmt::Display for ManyMissing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { missing, files, .. } = self;
+        write!(f, "{missing} of {files} images have no spacing file ({}, ...)", self.expected.join(", "))?;
+        if let Some(file) = &self.similar {
+            write!(f, "; files such as {file} are not looked at")?;
+        }
+        f.write_str("; their spacing was taken to be 1 mm along each axis")
+    }
+}
+
+impl ManyMissing {
+    /// What to say instead of the warnings `missing` about as many of `files` images, if there are more than a few of them.
+    pub(crate) fn instead_of(missing: &[(&Path, &ImageWarning)], files: usize) -> Option<Self> {
+        let (first, _) = missing.first().filter(|_| missing.len() > FEW)?;
+        let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
+        let mut expected: Vec<String> = Vec::new();
+        let mut similar = None;
+        for (_, warning) in missing {
+            let ImageWarning::NoSpacingFile { expected: file, similar: other } = warning else { continue };
+            let file = name(file);
+            // Channels of a case share it.
+            if expected.len() < FEW && !expected.contains(&file) {
+                expected.push(file);
+            }
+            similar = similar.or(other.as_deref().map(name));
+        }
+        let folder = first.parent().unwrap_or(Path::new("")).to_owned();
+        Some(Self { folder, missing: missing.len(), files, expected, similar })
+    }
+}
 
 /// Warns of images of `cases` whose spacing was taken to be 1 mm because there is no file that says it: one line for each of
 /// a few, else one for all. Reading the images does not warn of it again.
@@ -21,36 +69,15 @@ pub fn warn_of_missing_spacing_files<'a>(
         cases.into_iter().flat_map(|case| &case.images).map(|path| path.as_path()).collect();
     let missing: Vec<(&Path, ImageWarning)> =
         images.iter().filter_map(|path| Some((*path, reader.format().missing_spacing(path)?))).collect();
-    if missing.len() <= FEW {
-        for (path, warning) in missing {
-            let warning = CaseWarning::File { path: path.to_owned(), warning };
-            progress.event(Event::Warning(&warning.to_string()));
-        }
+    let references: Vec<_> = missing.iter().map(|(path, warning)| (*path, warning)).collect();
+    if let Some(many) = ManyMissing::instead_of(&references, images.len()) {
+        progress.event(Event::Warning(&format!("{}: {many}", many.folder.display())));
         return;
     }
-    let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
-    let mut expected: Vec<String> = Vec::new();
-    let mut similar = None;
-    for (_, warning) in &missing {
-        let ImageWarning::NoSpacingFile { expected: file, similar: other } = warning else { continue };
-        let file = name(file);
-        // Channels of a case share it.
-        if expected.len() < FEW && expected.last() != Some(&file) {
-            expected.push(file);
-        }
-        similar = similar.or(other.as_deref().map(name));
+    for (path, warning) in missing {
+        let warning = CaseWarning::File { path: path.to_owned(), warning };
+        progress.event(Event::Warning(&warning.to_string()));
     }
-    let folder = missing[0].0.parent().unwrap_or(Path::new(""));
-    let not_looked_at =
-        similar.map_or_else(String::new, |file| format!("; files such as {file} are ignored"));
-    progress.event(Event::Warning(&format!(
-        "{}: {} of {} images have no spacing file ({}, ...){not_looked_at}; their spacing was taken to be 1 mm along each \
-         axis",
-        folder.display(),
-        missing.len(),
-        images.len(),
-        expected.join(", ")
-    )));
 }
 
 #[cfg(test)]

@@ -5,11 +5,10 @@
 //! dataset names them. A file that is there already is used as it is.
 
 use std::collections::{BTreeSet, HashSet};
-use std::fmt;
 use std::path::Path;
-use std::str::FromStr;
 
 use super::DatasetError;
+pub use super::fold::Fold;
 use super::patients::{Patients, some};
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_pyformats::numpy_random::RandomState;
@@ -26,38 +25,6 @@ pub struct Split {
     pub train: Vec<String>,
     /// Identifiers to validate on.
     pub val: Vec<String>,
-}
-
-/// Which fold to train.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fold {
-    /// A fold of the splits file, from 0.
-    Number(u32),
-    /// All cases for training and for validation.
-    All,
-}
-
-impl FromStr for Fold {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "all" => Ok(Self::All),
-            _ => text
-                .parse()
-                .map(Self::Number)
-                .map_err(|_| format!("fold {text:?} is neither a number (0, 1, 2, ...) nor \"all\"")),
-        }
-    }
-}
-
-impl fmt::Display for Fold {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Number(number) => number.fmt(f),
-            Self::All => f.write_str("all"),
-        }
-    }
 }
 
 /// The cases of a fold, with what the user should know about them.

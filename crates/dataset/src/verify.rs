@@ -20,6 +20,7 @@ use super::non_finite::NonFinite;
 use super::patients::Patients;
 use super::placement::{Displacement, displacements};
 use super::reader::{ImageFormats, ImageReader, ReadImage, image_ending};
+use super::spacing_files::ManyMissing;
 use super::{DatasetJson, LabelManager};
 use nnunet_base::Ctx;
 use nnunet_base::one_case::{Panicked, one_case};
@@ -128,6 +129,24 @@ fn verify_dataset(
             Some(faults) => report.faults.extend(faults),
             None => report.interrupted = true,
         }
+    }
+    sum_up_missing_spacing_files(&cases, report);
+}
+
+/// Makes one row of the missing spacing files of a dataset that has more than a few.
+fn sum_up_missing_spacing_files(cases: &[Case], report: &mut Report) {
+    fn of(fault: &Fault) -> Option<&ImageWarning> {
+        match &fault.problem {
+            Problem::Unusual(warning @ ImageWarning::NoSpacingFile { .. }) => Some(warning),
+            _ => None,
+        }
+    }
+    let missing: Vec<(&Path, &ImageWarning)> =
+        report.faults.iter().filter_map(|fault| Some((fault.path.as_path(), of(fault)?))).collect();
+    let files = cases.iter().map(|case| case.images.len() + usize::from(case.label.is_some())).sum();
+    if let Some(many) = ManyMissing::instead_of(&missing, files) {
+        report.faults.retain(|fault| of(fault).is_none());
+        report.add(many.folder.clone(), Problem::MissingSpacingFiles(many));
     }
 }
 

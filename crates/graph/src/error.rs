@@ -2,17 +2,17 @@
 
 use std::fmt;
 
+use nnunet_base::parts::{OptionError, UnknownName};
+
 /// Errors of graphs, architectures, parameters, backends and optimisers.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub enum NetworkError {
-    /// The plans name an architecture that is not in the registry.
-    #[error("network class \"{found}\" is not known; known: {known}. Check network_class_name in plans.json")]
-    UnknownArchitecture {
-        /// The name as found.
-        found: String,
-        /// All names of the registry.
-        known: String,
-    },
+    /// The plans name an architecture that is not registered.
+    #[error("{0}. Check network_class_name in plans.json")]
+    UnknownArchitecture(UnknownName),
+    /// Arguments of an architecture that reads them as [`Options`](nnunet_base::parts::Options).
+    #[error(transparent)]
+    Arguments(#[from] OptionError),
     /// A key of `arch_kwargs` that the architecture does not have.
     #[error("{class}: unknown entry \"{key}\" in arch_kwargs; known: {known}")]
     UnknownKwarg {

@@ -227,6 +227,7 @@ pub struct Graph {
     parameters: Vec<ParameterSpec>,
     buffers: Vec<BufferSpec>,
     state_entries: Vec<StateEntry>,
+    heads: Vec<String>,
     spatial_dimensions: usize,
 }
 
@@ -290,6 +291,12 @@ impl Graph {
         self.state_entries.iter().map(|e| (e.name.as_str(), self.stored(e.stored).0))
     }
 
+    /// Whether the tensor `name` (canonical) belongs to a segmentation head: its channels are the classes of one dataset, so
+    /// that fine-tuning on another starts it anew.
+    pub fn is_head(&self, name: &str) -> bool {
+        self.heads.iter().any(|head| name.starts_with(head))
+    }
+
     /// 2 or 3.
     pub fn spatial_dimensions(&self) -> usize {
         self.spatial_dimensions
@@ -326,6 +333,7 @@ impl GraphBuilder {
                 parameters: Vec::new(),
                 buffers: Vec::new(),
                 state_entries: Vec::new(),
+                heads: Vec::new(),
                 spatial_dimensions,
             },
         }
@@ -368,6 +376,11 @@ impl GraphBuilder {
             .map(|e| StateEntry { name: format!("{prefix}{}", e.name), stored: e.stored })
             .collect();
         self.graph.state_entries.extend(copies);
+    }
+
+    /// Marks all tensors whose canonical names begin with `prefix` as those of segmentation heads.
+    pub fn heads(&mut self, prefix: impl Into<String>) {
+        self.graph.heads.push(prefix.into());
     }
 
     /// Shape of a kernel as PyTorch stores it: two axes for two-dimensional networks.

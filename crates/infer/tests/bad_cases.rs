@@ -20,6 +20,7 @@ use nnunet_exec_cpu::{CpuBackend, CpuOptions};
 use nnunet_image_io::nifti;
 use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
 use nnunet_pyformats::json::{Json, KeyOrder};
+use nnunet_recipe::recipes;
 use nnunet_testkit::model::ball_model;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, Voxels};
 use nnunet_testkit::warnings::Warnings;
@@ -121,7 +122,7 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
     let bad = spoil(&raw.join("imagesTr"), |case| format!("ball_{case:03}_0000.nii.gz"));
     let case = |number: u32| format!("ball_{number:03}");
     for workers in [1, 4] {
-        let options = PreprocessOptions { workers: Some(workers), parts: own_parts(), ..Default::default() };
+        let options = PreprocessOptions { workers: Some(workers), ..Default::default() };
         let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
         let plans = Plans::read(&path).unwrap();
         let result = preprocess_dataset(
@@ -130,6 +131,7 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
             &plans,
             &["3d_fullres"],
             &options,
+            &own_parts(),
             Ctx::new(&Silent, &Cancel::new()),
         );
         let message = result.unwrap_err().to_string();
@@ -145,14 +147,14 @@ fn of_twenty_cases_fifteen_are_preprocessed() {
     with_own_schemes(&path, "DividingNormalization");
     change(&raw.join("imagesTr/ball_000_0000.nii.gz"), |voxels| voxels.fill(1.0));
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
-    let (plans, options) =
-        (Plans::read(&path).unwrap(), PreprocessOptions { parts: own_parts(), ..Default::default() });
+    let (plans, options) = (Plans::read(&path).unwrap(), PreprocessOptions::default());
     let result = preprocess_dataset(
         folders,
         &dataset,
         &plans,
         &["3d_fullres"],
         &options,
+        &own_parts(),
         Ctx::new(&Silent, &Cancel::new()),
     );
     let message = result.unwrap_err().to_string();
@@ -223,7 +225,7 @@ fn of_twenty_cases_fifteen_are_predicted() {
         phantom.write_case(&images, &root.path().join("labels"), &case(number), number);
     }
     let load = || {
-        let model = Model::load_with(&model, &[], "checkpoint_final.pth", &own_parts()).unwrap();
+        let model = Model::load(&model, &[], "checkpoint_final.pth", &own_parts(), &recipes()).unwrap();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
         Predictor::new(
             model.spec,

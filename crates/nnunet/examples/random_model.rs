@@ -16,6 +16,7 @@
 use std::path::PathBuf;
 
 use nnunet_checkpoint::{Checkpoint, StateDict};
+use nnunet_data::Parts;
 use nnunet_data::plan::Plans;
 use nnunet_dataset::{DatasetJson, LabelManager};
 use nnunet_graph::init;
@@ -63,7 +64,8 @@ fn main() {
     let dataset = DatasetJson::load(&model.join("dataset.json")).unwrap();
     let labels = LabelManager::new(&dataset).unwrap();
     let configuration = plans.configuration("3d_fullres").unwrap();
-    let graph = network_graph(&configuration, &dataset, &labels, true).unwrap();
+    let graph =
+        network_graph(&configuration, &dataset, &labels, true, &Parts::default().architectures).unwrap();
     let weights = StateDict::from_parameters(&graph, init::initialise(&graph, 1));
     let mut init_args = Dict::new();
     init_args.insert("configuration", "3d_fullres");

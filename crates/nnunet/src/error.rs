@@ -17,10 +17,15 @@ use nnunet_infer::ensemble::EnsembleError;
 use nnunet_infer::model_store::StoreError;
 use nnunet_infer::predict::PredictError;
 use nnunet_pyformats::json::JsonError;
+use nnunet_recipe::{RecipeError, UnknownTrainer};
+use nnunet_report::ReportError;
 use nnunet_train::TrainError;
 
 use crate::backend::UnknownDevice;
+use crate::compare::CompareError;
+use crate::experiment::ExperimentError;
 use crate::select::SelectError;
+use crate::submit::SubmitError;
 
 /// Errors of all verbs: those of the stages, and what the verbs add.
 #[derive(Debug, thiserror::Error)]
@@ -76,6 +81,12 @@ pub enum Error {
         /// Somebody asked to stop.
         source: Interrupted,
     },
+    /// A trainer that is neither known nor left its recipe beside results.
+    #[error(transparent)]
+    Trainer(#[from] UnknownTrainer),
+    /// A file that is no recipe.
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     /// A device that this build does not have.
     #[error(transparent)]
     UnknownDevice(#[from] UnknownDevice),
@@ -115,12 +126,24 @@ pub enum Error {
     /// The choice of the best model.
     #[error(transparent)]
     Select(#[from] SelectError),
+    /// Trained models side by side.
+    #[error(transparent)]
+    Compare(#[from] CompareError),
+    /// A recipe and its variants.
+    #[error(transparent)]
+    Experiment(#[from] ExperimentError),
+    /// Jobs for a cluster or for this machine.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
     /// Archives and lists of models.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// Pictures of cases.
     #[error(transparent)]
     Overlay(#[from] OverlayError),
+    /// Reports.
+    #[error(transparent)]
+    Report(#[from] ReportError),
     /// A JSON file of the results.
     #[error(transparent)]
     Json(#[from] JsonError),

@@ -6,10 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod backend;
+pub mod compare;
 mod error;
+pub mod experiment;
 mod project;
 mod registry;
 pub mod select;
+pub mod submit;
 
 pub use error::Error;
 pub use project::*;
@@ -23,9 +26,9 @@ pub use nnunet_base::{
 pub use nnunet_data::{Parts, fingerprint, normalization, plan, prediction_folder, preprocess, resampling};
 pub use nnunet_dataset::{DatasetName, Folders, convert};
 pub use nnunet_infer::{ensemble, model, model_store, predict};
-pub use nnunet_pyformats::{json, numpy_random};
+pub use nnunet_pyformats::{json, numpy_random, pickle};
 
 pub use {
-    nnunet_augment as augment, nnunet_dataset as dataset, nnunet_image_io as image_io,
-    nnunet_recipe as recipe, nnunet_train as train, nnunet_volume as volume,
+    nnunet_augment as augment, nnunet_dataset as dataset, nnunet_graph as graph, nnunet_image_io as image_io,
+    nnunet_recipe as recipe, nnunet_report as report, nnunet_train as train, nnunet_volume as volume,
 };

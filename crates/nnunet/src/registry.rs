@@ -2,7 +2,8 @@
 
 use crate::backend::{DeviceBuilder, devices};
 use nnunet_assess::evaluate::{MetricBuilder, metrics};
-use nnunet_base::parts::Named;
+use nnunet_assess::postprocess;
+use nnunet_base::parts::{Lazy, Named};
 use nnunet_recipe::{Recipe, recipes};
 
 /// The parts that verbs choose by name. [`Registry::default`] has those that are built in; a program of one's own adds
@@ -27,12 +28,15 @@ use nnunet_recipe::{Recipe, recipes};
 pub struct Registry {
     /// What runs networks, the best first.
     pub devices: Named<DeviceBuilder>,
-    /// What fingerprints, plans and preprocessing choose from: planners.
+    /// What datasets and plans choose from: image formats, label managers, normalisations, resampling functions,
+    /// architectures, planners.
     pub data: nnunet_data::Parts,
     /// Metrics of evaluations beyond the reference's.
     pub metrics: Named<MetricBuilder>,
-    /// Trainers, as `-tr` names them.
-    pub recipes: Named<Recipe>,
+    /// Functions that a postprocessing.pkl may name.
+    pub postprocessings: Named<postprocess::Function>,
+    /// Trainers, as `-tr` names them. Those that are built in are read from their table when they are first looked at.
+    pub recipes: Lazy<Named<Recipe>>,
     /// What recipes choose from: losses, optimisers, schedules, transforms, samplings.
     pub train: nnunet_train::Parts,
 }
@@ -43,7 +47,8 @@ impl Default for Registry {
             devices: devices(),
             data: nnunet_data::Parts::default(),
             metrics: metrics(),
-            recipes: recipes(),
+            postprocessings: postprocess::postprocessings(),
+            recipes: Lazy::new(recipes),
             train: nnunet_train::Parts::default(),
         }
     }
@@ -55,7 +60,8 @@ impl std::fmt::Debug for Registry {
             .field("devices", &self.devices.names().collect::<Vec<_>>())
             .field("data", &self.data)
             .field("metrics", &self.metrics.names().collect::<Vec<_>>())
-            .field("recipes", &self.recipes.names().collect::<Vec<_>>())
+            .field("postprocessings", &self.postprocessings.names().collect::<Vec<_>>())
+            .field("recipes", &self.recipes.made().map(|recipes| recipes.names().collect::<Vec<_>>()))
             .finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
-use nnunet_base::files::write_atomic_with;
+use nnunet_base::files::{StopAtError, write_atomic_with};
 
 /// Longest header that is read; NumPy's have about a hundred bytes.
 const MAX_HEADER: usize = 1 << 16;
@@ -149,7 +149,7 @@ pub fn write_npz(
     values: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> io::Result<()> {
     write_atomic_with(path, |file| {
-        let mut archive = ZipWriter::new(file);
+        let mut archive = ZipWriter::new(StopAtError::new(file));
         archive.start_file(format!("{name}.npy"), SimpleFileOptions::default().large_file(true))?;
         archive.write_all(&header(element, shape))?;
         values(&mut archive)?;

@@ -5,8 +5,9 @@ use serde_json::{Map, Value};
 
 use crate::epochs::find;
 use crate::error::RecipeError;
+use crate::fine_tuning::FineTuning;
 use crate::network::NetworkOverride;
-use crate::recipe::{GroupRule, Recipe, ValidatedCheckpoint};
+use crate::recipe::{EpochLog, GroupRule, Recipe, ValidatedCheckpoint};
 
 /// Key of the recipe that a document is based on.
 const BASE: &str = "base";
@@ -35,6 +36,18 @@ impl Recipe {
         Ok(recipe)
     }
 
+    /// The recipe called `name` that differs from this one in what `document` says.
+    ///
+    /// # Errors
+    /// Unknown keys, values that cannot be, a name that cannot be part of a folder's name.
+    pub fn variant(&self, name: &str, document: &Map<String, Value>) -> Result<Self, RecipeError> {
+        let mut options = Options::new("recipe", document);
+        let recipe = Self { name: name.to_owned(), ..self.clone() }.changed_by(&mut options)?;
+        options.finish()?;
+        check_name(&recipe.name)?;
+        Ok(recipe)
+    }
+
     /// The same with what `options` say.
     fn changed_by(self, options: &mut Options<'_>) -> Result<Self, RecipeError> {
         let weights = options.optional_numbers("deep_supervision_weights")?;
@@ -55,6 +68,7 @@ impl Recipe {
             parameter_groups: options
                 .read("parameter_groups", GROUPS, groups)?
                 .unwrap_or(self.parameter_groups),
+            fine_tuning: FineTuning::read(options, self.fine_tuning)?,
             loss: choice(options, "loss", self.loss)?,
             deep_supervision: options.switch("deep_supervision", self.deep_supervision)?,
             deep_supervision_weights: weights.or(self.deep_supervision_weights),
@@ -62,6 +76,11 @@ impl Recipe {
             sampling: choice(options, "sampling", self.sampling)?,
             network: network(options, self.network)?,
             save_every: at_least_one(options, "save_every")?.unwrap_or(self.save_every),
+            save_minutes: above_zero(options, "save_minutes", self.save_minutes)?,
+            ema: ema(options, self.ema)?,
+            log: options.read("log", "a list of tensorboard and jsonl", logs)?.unwrap_or(self.log),
+            picture_epochs: options.count("picture_epochs", self.picture_epochs)?,
+            loader_threads: at_least_one(options, "loader_threads")?.or(self.loader_threads),
             validated_checkpoint: options
                 .read("validated_checkpoint", "final or best", ValidatedCheckpoint::from_value)?
                 .unwrap_or(ValidatedCheckpoint::from_word(validated)),
@@ -73,6 +92,7 @@ impl Recipe {
     /// The recipe in full. What is absent is as in the plans, or computed by default.
     pub fn to_document(&self) -> Map<String, Value> {
         let groups: Vec<Value> = self.parameter_groups.iter().map(GroupRule::to_value).collect();
+        let logs: Vec<Value> = self.log.iter().map(|log| log.word().into()).collect();
         let entries = [
             ("name", Some(Value::from(self.name.as_str()))),
             ("python_class", Some(self.python_class.as_str().into())),
@@ -85,24 +105,39 @@ impl Recipe {
             ("deep_supervision", Some(self.deep_supervision.into())),
             ("deep_supervision_weights", self.deep_supervision_weights.clone().map(Value::from)),
             ("save_every", Some(self.save_every.into())),
+            ("save_minutes", Some(self.save_minutes.into())),
+            ("log", (!logs.is_empty()).then_some(Value::Array(logs))),
+            ("picture_epochs", Some(self.picture_epochs.into())),
+            ("loader_threads", self.loader_threads.map(Value::from)),
             ("validated_checkpoint", Some(self.validated_checkpoint.word().into())),
             ("benchmark", Some(self.benchmark.into())),
             ("random_batch", Some(self.random_batch.into())),
+            ("ema", self.ema.map(|decay| serde_json::json!({ "decay": decay }))),
             ("schedule", Some(self.schedule.to_value())),
             ("optimiser", Some(self.optimiser.to_value())),
             ("loss", Some(self.loss.to_value())),
             ("sampling", Some(self.sampling.to_value())),
             ("augmentation", Some(self.augmentation.to_value())),
             ("network", (!self.network.is_empty()).then(|| self.network.to_value())),
+            ("fine_tuning", self.fine_tuning.to_value()),
             ("parameter_groups", (!groups.is_empty()).then_some(Value::Array(groups))),
         ];
         entries.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect()
     }
 
-    /// What makes `other` another training than this earlier one, key by key. How often states are saved, which one is
-    /// validated and what the recipe is called does not.
+    /// What makes `other` another training than this earlier one, key by key. How often states are saved, what is recorded, which
+    /// checkpoint is validated and what the recipe is called does not.
     pub fn differences(&self, other: &Self) -> Vec<String> {
-        const OTHERWISE_EQUAL: [&str; 4] = ["name", "python_class", "save_every", "validated_checkpoint"];
+        const OTHERWISE_EQUAL: [&str; 8] = [
+            "name",
+            "python_class",
+            "save_every",
+            "save_minutes",
+            "log",
+            "picture_epochs",
+            "loader_threads",
+            "validated_checkpoint",
+        ];
         let (own, others) = (self.to_document(), other.to_document());
         let shown = |document: &Map<String, Value>, key: &str| {
             document.get(key).map_or_else(|| "not set".to_owned(), Value::to_string)
@@ -190,6 +225,20 @@ fn network(options: &mut Options<'_>, base: NetworkOverride) -> Result<NetworkOv
     Ok(network)
 }
 
+/// The table `ema` with its `decay`.
+fn ema(options: &mut Options<'_>, base: Option<f64>) -> Result<Option<f64>, RecipeError> {
+    let expected = "a table of decay, a number of at least 0 and below 1";
+    let decay = |value: &Value| {
+        let table = value.as_object().filter(|table| table.len() == 1)?;
+        table.get("decay")?.as_f64().filter(|decay| (0.0..1.0).contains(decay))
+    };
+    Ok(options.read("ema", expected, decay)?.or(base))
+}
+
+fn logs(value: &Value) -> Option<Vec<EpochLog>> {
+    value.as_array()?.iter().map(|word| EpochLog::from_word(word.as_str()?)).collect()
+}
+
 fn choice(options: &mut Options<'_>, key: &'static str, base: Choice) -> Result<Choice, RecipeError> {
     let expected = "a name, or a table with the name as kind and the options";
     Ok(options.read(key, expected, Choice::from_value)?.unwrap_or(base))
@@ -231,8 +280,12 @@ mod tests {
             "network": {"arguments": {"n_conv_per_stage": [1, 1]}},
             "parameter_groups": [{"prefixes": ["encoder"], "rate_factor": 0.0}],
             "validated_checkpoint": "best",
+            "ema": {"decay": 0.99},
+            "log": ["jsonl"],
         }))
         .unwrap();
+        assert_eq!((recipe.ema, &recipe.log[..]), (Some(0.99), &[EpochLog::JsonLines][..]));
+        assert_eq!(Recipe::from_document(&recipe.to_document(), "", &recipes()).unwrap(), recipe);
         assert_eq!((recipe.name.as_str(), recipe.python_class.as_str()), ("mine", "nnUNetTrainerBN"));
         assert_eq!((recipe.epochs, recipe.iterations_per_epoch), (20, 250));
         assert_eq!(recipe.loss, Choice::new("dice_focal").with("gamma", 1.5));
@@ -266,6 +319,9 @@ mod tests {
             ),
             (json!({"loss": 3}), "loss is 3, expected a name, or a table"),
             (json!({"parameter_groups": [{"prefixes": ["a"]}]}), "rate_factor"),
+            (json!({"ema": 0.9}), "a table of decay"),
+            (json!({"ema": {"decay": 1.0}}), "below 1"),
+            (json!({"log": ["wandb"]}), "a list of tensorboard and jsonl"),
             (json!({"name": "a__b"}), "recipe name \"a__b\""),
             (json!({"validated_checkpoint": "last"}), "expected final or best"),
             (json!({"gradient_norm_limit": -1}), "expected a number above 0"),
@@ -278,7 +334,7 @@ mod tests {
     #[test]
     fn trainings_differ_by_what_changes_them() {
         let one = Recipe::default_trainer();
-        let other = Recipe { save_every: 1, ..one.clone() };
+        let other = Recipe { save_every: 1, save_minutes: 0.5, ..one.clone() };
         assert!(one.differences(&other).is_empty());
         let other = Recipe { batch_size: Some(4), ..one.clone().with_iterations(10) };
         let differences = one.differences(&other);

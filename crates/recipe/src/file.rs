@@ -49,6 +49,14 @@ impl Recipe {
         toml::to_string(&self.to_document()).unwrap_or_default()
     }
 
+    /// Reads what [`Recipe::to_toml`] wrote, which is based on no other recipe.
+    ///
+    /// # Errors
+    /// See [`Recipe::from_toml`].
+    pub fn from_full_toml(text: &str, default_name: &str) -> Result<Self, RecipeError> {
+        Self::from_toml(text, default_name, &Named::new("trainer"))
+    }
+
     /// Reads TOML; see [`Recipe::from_document`].
     ///
     /// # Errors

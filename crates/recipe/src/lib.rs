@@ -10,6 +10,7 @@ mod document;
 mod epochs;
 mod error;
 mod file;
+mod fine_tuning;
 mod network;
 mod recipe;
 
@@ -17,5 +18,6 @@ pub use built_in::recipes;
 pub use epochs::find;
 pub use error::{RecipeError, UnknownTrainer};
 pub use file::{is_file_name, read_file};
+pub use fine_tuning::{FineTuning, LoadedPart};
 pub use network::{NetworkOverride, NetworkOverrideError};
-pub use recipe::{GroupRule, Recipe, ValidatedCheckpoint};
+pub use recipe::{EpochLog, GroupRule, Recipe, ValidatedCheckpoint};

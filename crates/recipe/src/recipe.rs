@@ -4,6 +4,7 @@ use nnunet_base::parts::Choice;
 
 use crate::built_in::recipes;
 use crate::error::UnknownTrainer;
+use crate::fine_tuning::FineTuning;
 use crate::network::NetworkOverride;
 
 /// Every value of a training that a trainer decides.
@@ -31,6 +32,8 @@ pub struct Recipe {
     pub gradient_norm_limit: f64,
     /// Parameters that learn at a rate of their own, or not at all.
     pub parameter_groups: Vec<GroupRule>,
+    /// How pretrained weights are treated that the training starts from.
+    pub fine_tuning: FineTuning,
     /// The loss of one output of the network.
     pub loss: Choice,
     /// Whether lower-resolution outputs take part in the loss.
@@ -46,6 +49,17 @@ pub struct Recipe {
     pub network: NetworkOverride,
     /// `checkpoint_latest.pth` is written after every so many epochs.
     pub save_every: usize,
+    /// It is also written when the last checkpoint is older than this many minutes, within an epoch if need be.
+    pub save_minutes: f64,
+    /// Decay of the moving average of the weights that is validated and predicts, in place of the trained weights; `None` for no
+    /// average.
+    pub ema: Option<f64>,
+    /// What is recorded of each epoch beside the log.
+    pub log: Vec<EpochLog>,
+    /// TensorBoard gets a picture of a validation sample each so many epochs; 0 for none.
+    pub picture_epochs: usize,
+    /// Threads that make batches, which do not depend on their number; `None` for half as many as compute.
+    pub loader_threads: Option<usize>,
     /// Which checkpoint the final validation takes.
     pub validated_checkpoint: ValidatedCheckpoint,
     /// Whether the training is there to be timed: no checkpoints and no final validation, but `benchmark_result.json`.
@@ -61,6 +75,33 @@ pub struct GroupRule {
     pub prefixes: Vec<String>,
     /// Factor of the learning rate; 0 freezes them.
     pub rate_factor: f64,
+}
+
+/// Records of epochs beside the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EpochLog {
+    /// An event file of TensorBoard.
+    TensorBoard,
+    /// `epochs.jsonl`, a JSON object a line.
+    JsonLines,
+}
+
+impl EpochLog {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::TensorBoard, Self::JsonLines];
+
+    /// What recipes and flags call it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TensorBoard => "tensorboard",
+            Self::JsonLines => "jsonl",
+        }
+    }
+
+    /// The record of that name.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|log| log.word() == word)
+    }
 }
 
 /// Which checkpoint the final validation takes.
@@ -90,6 +131,7 @@ impl Recipe {
                 .with("nesterov", true),
             gradient_norm_limit: 12.0,
             parameter_groups: Vec::new(),
+            fine_tuning: FineTuning::default(),
             loss: Choice::new("dice_ce"),
             deep_supervision: true,
             deep_supervision_weights: None,
@@ -97,6 +139,11 @@ impl Recipe {
             sampling: Choice::new("last_of_batch").with("foreground", 0.33),
             network: NetworkOverride::default(),
             save_every: 50,
+            save_minutes: 10.0,
+            ema: None,
+            log: Vec::new(),
+            picture_epochs: 10,
+            loader_threads: None,
             validated_checkpoint: ValidatedCheckpoint::Final,
             benchmark: false,
             random_batch: false,

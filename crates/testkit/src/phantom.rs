@@ -109,6 +109,8 @@ pub enum PhantomLabels {
     Regions,
     /// As plain, and ignore 3 on the last slices.
     Ignore,
+    /// As plain, but the voxels hold 0 only.
+    Empty,
 }
 
 /// A dataset of noisy balls: a shell (label 1) around a core (label 2), brighter inwards, on a darker
@@ -158,7 +160,7 @@ impl PhantomDataset {
     pub fn dataset_json(&self) -> String {
         let channels: Vec<String> = (0..self.channels).map(|c| format!("\"{c}\": \"MR{c}\"")).collect();
         let labels = match self.labels {
-            PhantomLabels::Plain => r#"{"background": 0, "shell": 1, "core": 2}"#,
+            PhantomLabels::Plain | PhantomLabels::Empty => r#"{"background": 0, "shell": 1, "core": 2}"#,
             PhantomLabels::Regions => r#"{"background": 0, "whole": [1, 2], "core": 2}"#,
             PhantomLabels::Ignore => r#"{"background": 0, "shell": 1, "core": 2, "ignore": 3}"#,
         };
@@ -198,6 +200,7 @@ impl PhantomDataset {
                     let ignored = self.labels == PhantomLabels::Ignore && z + 3 > shape[0];
                     label.push(match distance {
                         _ if ignored => 3,
+                        _ if self.labels == PhantomLabels::Empty => 0,
                         d if d < 0.5 * radius => 2,
                         d if d < radius => 1,
                         _ => 0,

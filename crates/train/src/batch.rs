@@ -24,6 +24,9 @@ pub struct Batch {
     pub targets: Targets,
     /// Name of each sample's case.
     pub cases: Vec<String>,
+    /// First voxel (z, y, x) of each sample's crop in the preprocessed case, before augmentation. Negative where the crop
+    /// begins outside of the case; empty for batches that are not made of cases.
+    pub starts: Vec<[isize; 3]>,
 }
 
 impl Batch {
@@ -193,20 +196,27 @@ impl BatchComposer {
             Preparation::Validation { finish, .. } => finish.apply(crop),
         };
         let made = made.map_err(|source| BatchError::Augment { case: name.to_owned(), source })?;
-        Ok((&**case, made))
+        Ok(Drawn { case: &**case, start, sample: made })
     }
 }
 
-/// A sample with its case.
-type Drawn<'a> = (&'a dyn CaseSource, AugmentedSample);
+/// A sample with where it comes from.
+struct Drawn<'a> {
+    case: &'a dyn CaseSource,
+    /// First voxel (z, y, x) of its crop.
+    start: [isize; 3],
+    sample: AugmentedSample,
+}
 
 /// Samples of one policy as one batch.
 fn stack(samples: &[Drawn<'_>]) -> Result<Batch, BatchError> {
-    let Some((first_case, first)) = samples.first() else { return Err(BatchError::EmptyBatch) };
+    let Some(Drawn { case: first_case, sample: first, .. }) = samples.first() else {
+        return Err(BatchError::EmptyBatch);
+    };
     let [z, y, x] = first.image.shape();
     let expected = first.image.channels();
     let mut image = Vec::with_capacity(samples.len() * expected * z * y * x);
-    for (case, sample) in samples {
+    for Drawn { case, sample, .. } in samples {
         let found = sample.image.channels();
         if found != expected {
             let (case, other) = (case.identifier().to_owned(), first_case.identifier().to_owned());
@@ -218,16 +228,17 @@ fn stack(samples: &[Drawn<'_>]) -> Result<Batch, BatchError> {
     Ok(Batch {
         image: Tensor { shape: [samples.len(), expected, z, y, x], data: image },
         targets: Targets { validity: validity(samples)?, ..Targets::new(scales) },
-        cases: samples.iter().map(|(case, _)| case.identifier().to_owned()).collect(),
+        cases: samples.iter().map(|drawn| drawn.case.identifier().to_owned()).collect(),
+        starts: samples.iter().map(|drawn| drawn.start).collect(),
     })
 }
 
 /// What counts of the targets; nothing is left out where every case has all annotations.
 fn validity(samples: &[Drawn<'_>]) -> Result<Option<Validity>, BatchError> {
-    let rows: Vec<Option<Vec<bool>>> = samples.iter().map(|(case, _)| case.annotated_classes()).collect();
+    let rows: Vec<Option<Vec<bool>>> = samples.iter().map(|drawn| drawn.case.annotated_classes()).collect();
     let Some(classes) = rows.iter().flatten().map(Vec::len).next() else { return Ok(None) };
     let mut data = Vec::with_capacity(rows.len() * classes);
-    for (row, (case, _)) in rows.into_iter().zip(samples) {
+    for (row, Drawn { case, .. }) in rows.into_iter().zip(samples) {
         let row = row.unwrap_or_else(|| vec![true; classes]);
         if row.len() != classes {
             let (case, found) = (case.identifier().to_owned(), row.len());
@@ -243,7 +254,7 @@ fn stack_targets(samples: &[Drawn<'_>], k: usize) -> Target {
     let n = samples.len();
     let (mut labels, mut regions) = (Vec::new(), Vec::new());
     let mut shape = [n, 0, 0, 0, 0];
-    for (_, sample) in samples {
+    for Drawn { sample, .. } in samples {
         let [z, y, x] = sample.targets[k].shape();
         match &sample.targets[k] {
             SampleTarget::Labels(volume) => {

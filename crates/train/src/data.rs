@@ -61,6 +61,8 @@ pub(super) struct Position {
     pub epoch: usize,
     /// Training iterations of that epoch that are done.
     pub iteration: usize,
+    /// Validation iterations of that epoch that are done.
+    pub validation_iteration: usize,
 }
 
 impl Loaders {
@@ -75,6 +77,7 @@ impl Loaders {
         cancel: &Cancel,
     ) -> Result<Self, TrainError> {
         let recipe = &setup.request.recipe;
+        let threads = recipe.loader_threads.unwrap_or(setup.request.backend.host_threads() / 2);
         let (policy, finish) = (&setup.policy, setup.policy.finish.clone());
         let start = |sources, preparation, iterations: usize, first_iteration: usize| {
             let composer = BatchComposer::new(
@@ -89,8 +92,7 @@ impl Loaders {
                 iterations_per_epoch: iterations as u64,
                 first_epoch: at.epoch as u64,
                 first_iteration: first_iteration as u64,
-                threads: NonZeroUsize::new(setup.request.backend.host_threads() / 2)
-                    .unwrap_or(NonZeroUsize::MIN),
+                threads: NonZeroUsize::new(threads).unwrap_or(NonZeroUsize::MIN),
                 ahead: NonZeroUsize::MIN.saturating_add(1),
             };
             let loader = BatchLoader::start(Arc::new(composer), &settings, cancel)?;
@@ -105,7 +107,12 @@ impl Loaders {
         let validation = Preparation::Validation { finish, patch: policy.geometry.patch };
         Ok(Self {
             training: start(sources.training, training, recipe.iterations_per_epoch, at.iteration)?,
-            validation: start(sources.validation, validation, recipe.validation_iterations, 0)?,
+            validation: start(
+                sources.validation,
+                validation,
+                recipe.validation_iterations,
+                at.validation_iteration,
+            )?,
         })
     }
 

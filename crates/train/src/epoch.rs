@@ -4,24 +4,21 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{EpochReport, Event};
+use nnunet_graph::Tensor;
 use nnunet_graph::backend::{StepError, StepReport};
 use nnunet_graph::loss::OverlapCounts;
 use nnunet_graph::optimiser::Rates;
 
 use super::batch::Batch;
 use super::data::{Loaders, Position, Sources, TimedLoader};
+use super::diagnosis::diagnose;
 use super::error::TrainError;
 use super::hook::{FinishedStep, StepAddress};
 use super::loader::LoaderError;
 use super::observers::rounded;
+use super::sample_picture::sample_picture;
+use super::single_sample::single_sample;
 use super::trainer::Training;
-
-/// What the validation batches of an epoch came to.
-#[derive(Default)]
-struct Evaluation {
-    losses: Vec<f64>,
-    overlap: Vec<OverlapCounts>,
-}
 
 impl Training {
     /// Trains one epoch, or what is left of an interrupted one, evaluates it and saves what is due.
@@ -30,6 +27,10 @@ impl Training {
     /// What goes wrong; [`TrainError::Interrupted`] after a cancellation, which says whether the state is saved;
     /// [`TrainError::Complete`] after the last epoch.
     pub fn next_epoch(&mut self, ctx: Ctx<'_>) -> Result<EpochReport, TrainError> {
+        self.train_epoch(ctx).map_err(|error| self.with_kept_checkpoint(error))
+    }
+
+    fn train_epoch(&mut self, ctx: Ctx<'_>) -> Result<EpochReport, TrainError> {
         if self.is_complete() {
             return Err(TrainError::Complete { epochs: self.setup.request.recipe.epochs });
         }
@@ -42,8 +43,8 @@ impl Training {
         let rate = self.setup.schedule.rate(self.state.epoch);
         self.records.epoch_started(self.state.epoch, rate)?;
         self.learn(&mut loaders.training, rate, ctx)?;
-        let evaluation = self.evaluate(&mut loaders.validation, rate, ctx)?;
-        let report = self.complete_epoch(started, loaders.take_waited(), rate, evaluation);
+        self.evaluate(&mut loaders.validation, rate, ctx)?;
+        let report = self.complete_epoch(started, loaders.take_waited(), rate);
         self.loaders = Some(loaders);
         self.records.epoch_finished(&report)?;
         ctx.event(Event::EpochFinished(&report));
@@ -57,7 +58,11 @@ impl Training {
             Some(sources) => sources.clone(),
             None => Sources::stored(&self.setup)?,
         };
-        let at = Position { epoch: self.state.epoch, iteration: self.state.epoch_losses.len() };
+        let at = Position {
+            epoch: self.state.epoch,
+            iteration: self.state.epoch_losses.len(),
+            validation_iteration: self.state.evaluation.losses.len(),
+        };
         Loaders::start(&self.setup, sources, at, ctx.cancel)
     }
 
@@ -70,6 +75,7 @@ impl Training {
             self.state.epoch_losses.push(report.loss);
             let done = (epoch * iterations + iteration + 1) as u64;
             ctx.event(Event::Advanced { done, detail: &self.iteration_detail(report.loss) });
+            self.save_if_due(rate)?;
         }
         Ok(())
     }
@@ -82,7 +88,7 @@ impl Training {
         if let Some(teacher) = &mut self.teacher {
             teacher.answer(batch)?;
         }
-        let rates = Rates { base: rate, factors: &self.rate_factors };
+        let rates = Rates { base: rate, factors: self.rate_factors.of_epoch(at.epoch) };
         let report = if self.hooks.iter().any(|hook| hook.adjusts_gradients()) {
             let hooks = &mut self.hooks;
             self.session.step_with(batch.view(), rates, &mut |parameters| {
@@ -93,7 +99,10 @@ impl Training {
         } else {
             self.session.step(batch.view(), rates)
         };
-        let report = report.map_err(|source| step_error(source, at, batch))?;
+        let report = report.map_err(|source| self.step_error(source, at, batch))?;
+        if let Some(average) = &mut self.average {
+            average.follow(&mut *self.session)?;
+        }
         for hook in &mut self.hooks {
             let mut step = FinishedStep { at, batch, report, session: &mut *self.session };
             hook.after_step(&mut step).map_err(|source| hook_error(source, at))?;
@@ -104,25 +113,48 @@ impl Training {
         Ok(report)
     }
 
-    /// The validation iterations of the epoch.
-    fn evaluate(
+    /// The validation iterations that are left of the epoch, with the averaged weights if there are any.
+    fn evaluate(&mut self, batches: &mut TimedLoader, rate: f64, ctx: Ctx<'_>) -> Result<(), TrainError> {
+        self.exchange_average()?;
+        let evaluated = self.evaluate_batches(batches, rate, ctx);
+        self.exchange_average()?;
+        evaluated
+    }
+
+    fn evaluate_batches(
         &mut self,
         batches: &mut TimedLoader,
         rate: f64,
         ctx: Ctx<'_>,
-    ) -> Result<Evaluation, TrainError> {
+    ) -> Result<(), TrainError> {
         let epoch = self.state.epoch;
-        let mut evaluation = Evaluation::default();
-        for iteration in 0..self.setup.request.recipe.validation_iterations {
+        let iterations = self.setup.request.recipe.validation_iterations;
+        for iteration in self.state.evaluation.losses.len()..iterations {
             let batch = self.received(batches.next_batch(), rate, ctx)?;
             let report = self.session.evaluate(batch.view());
-            let report = report.map_err(|e| step_error(e, StepAddress { epoch, iteration }, &batch))?;
+            let report = report.map_err(|e| self.step_error(e, StepAddress { epoch, iteration }, &batch))?;
+            let evaluation = &mut self.state.evaluation;
             evaluation.losses.push(report.loss);
             let sums = &mut evaluation.overlap;
             sums.resize(report.overlap.len(), OverlapCounts::default());
             sums.iter_mut().zip(report.overlap).for_each(|(sum, counts)| sum.add(counts));
+            if iteration + 1 == iterations && self.records.wants_picture(epoch) {
+                self.draw_sample(&batch)?;
+            }
+            self.save_if_due(rate)?;
         }
-        Ok(evaluation)
+        Ok(())
+    }
+
+    /// Records a picture of the first sample of a validation batch with its prediction.
+    fn draw_sample(&mut self, batch: &Batch) -> Result<(), TrainError> {
+        let sample = single_sample(batch, 0);
+        let mut logits = Tensor { shape: [0; 5], data: Vec::new() };
+        self.session.inference().run_into(&sample.image, &mut logits)?;
+        match sample_picture(&sample, &logits) {
+            Some(picture) => self.records.add_picture(self.state.epoch, &picture),
+            None => Ok(()),
+        }
     }
 
     /// The batch, unless the training has to stop.
@@ -139,14 +171,9 @@ impl Training {
     }
 
     /// Puts the epoch into the curves.
-    fn complete_epoch(
-        &mut self,
-        started: f64,
-        waited: f64,
-        rate: f64,
-        evaluation: Evaluation,
-    ) -> EpochReport {
+    fn complete_epoch(&mut self, started: f64, waited: f64, rate: f64) -> EpochReport {
         let state = &mut self.state;
+        let evaluation = std::mem::take(&mut state.evaluation);
         let pseudo_dice: Vec<f64> = evaluation.overlap.iter().map(OverlapCounts::dice).collect();
         let (train_loss, validation_loss) = (mean(&state.epoch_losses), mean(&evaluation.losses));
         let ended = now();
@@ -174,16 +201,21 @@ impl Training {
         }
     }
 
+    /// The error of a step, with what in the batch it comes from.
+    fn step_error(&self, source: StepError, at: StepAddress, batch: &Batch) -> TrainError {
+        let StepAddress { epoch, iteration } = at;
+        let causes = match source {
+            StepError::NotFinite { .. } => diagnose(&self.setup, &*self.session, batch),
+            StepError::Network(_) | StepError::Loss(_) => Vec::new(),
+        };
+        TrainError::Step { epoch, iteration, causes, source }
+    }
+
     fn iteration_detail(&self, loss: f64) -> String {
         let ema = self.state.history.ema_fg_dice.last();
         let dice = ema.map_or_else(String::new, |d| format!(", pseudo Dice {}", rounded(*d, 3)));
         format!("epoch {} loss {}{dice}", self.state.epoch, rounded(loss, 3))
     }
-}
-
-fn step_error(source: StepError, at: StepAddress, batch: &Batch) -> TrainError {
-    let StepAddress { epoch, iteration } = at;
-    TrainError::Step { epoch, iteration, cases: batch.cases.join(", "), source }
 }
 
 fn hook_error(source: super::hook::HookError, at: StepAddress) -> TrainError {

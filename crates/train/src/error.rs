@@ -54,6 +54,16 @@ pub enum TrainError {
         /// What is wrong with it.
         source: RecipeError,
     },
+    /// A checkpoint without the curves of its training.
+    #[error(
+        "{path}: the curves of the training (logging) are missing or incomplete, expected a list with a value per epoch for each. Is \
+         the checkpoint of a training?",
+        path = path.display()
+    )]
+    NoCurves {
+        /// The checkpoint.
+        path: PathBuf,
+    },
     /// A checkpoint to go on from is of a training with other settings.
     #[error(
         "{path}: the training to continue has other settings: {}; continue with the same ones, or start a new training or one under \
@@ -89,14 +99,14 @@ pub enum TrainError {
     #[error(transparent)]
     Network(#[from] NetworkError),
     /// A step of learning or validation.
-    #[error("epoch {epoch}, iteration {iteration}: {source}{}", advice(source, cases))]
+    #[error("epoch {epoch}, iteration {iteration}: {source}{}", advice(source, causes))]
     Step {
         /// Epoch, from 0.
         epoch: usize,
         /// Iteration of the epoch, from 0.
         iteration: usize,
-        /// The cases of the batch.
-        cases: String,
+        /// Where in the batch it comes from, if its numbers are the reason: a phrase for each sample.
+        causes: Vec<String>,
         /// What happened.
         source: StepError,
     },
@@ -147,6 +157,16 @@ pub enum TrainError {
         /// The checkpoint that was saved before and is unharmed.
         kept: Option<PathBuf>,
     },
+    /// A record of a running training could not be written.
+    #[error("{path}: {source}; {}", saved_before(kept.as_deref()), path = path.display())]
+    NotRecorded {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+        /// The checkpoint to go on from.
+        kept: Option<PathBuf>,
+    },
     /// A checkpoint lacks what is needed to go on.
     #[error("{path}: {problem}", path = path.display())]
     Resume {
@@ -173,7 +193,7 @@ pub enum TrainError {
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
     /// Weights to start with that are those of another network.
-    #[error("{path}: cannot be fine-tuned with these plans: {source}", path = path.display())]
+    #[error("{path}: nothing in it fits the network of these plans: {source}", path = path.display())]
     Pretrained {
         /// The checkpoint.
         path: PathBuf,
@@ -243,11 +263,11 @@ pub enum TrainError {
 }
 
 /// What to look at when a step fails because of its numbers.
-fn advice(error: &StepError, cases: &str) -> String {
+fn advice(error: &StepError, causes: &[String]) -> String {
     match error {
-        StepError::NotFinite { .. } => format!(
-            " on a batch of the cases {cases}; look for extreme intensities in these images, or lower the learning rate"
-        ),
+        StepError::NotFinite { .. } => {
+            format!(": {}; look for extreme intensities there, or lower the learning rate", causes.join("; "))
+        }
         StepError::Network(_) | StepError::Loss(_) => String::new(),
     }
 }
@@ -286,13 +306,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_step_that_is_not_finite_names_the_cases_of_its_batch() {
-        let step = |source| TrainError::Step { epoch: 2, iteration: 7, cases: "a, b".to_owned(), source };
+    fn a_step_that_is_not_finite_says_where_in_its_batch() {
+        let causes = vec!["case a, patch from (0, 1, 2): the cross-entropy is inf".to_owned()];
+        let step = |source| TrainError::Step { epoch: 2, iteration: 7, causes: causes.clone(), source };
         let error = step(StepError::NotFinite { what: "loss", value: f64::INFINITY }).to_string();
         assert_eq!(
             error,
-            "epoch 2, iteration 7: the loss became inf on a batch of the cases a, b; look for extreme intensities in \
-             these images, or lower the learning rate"
+            "epoch 2, iteration 7: the loss became inf: case a, patch from (0, 1, 2): the cross-entropy is inf; look for \
+             extreme intensities there, or lower the learning rate"
         );
         let shape = NetworkError::Input { found: [1; 5], expected: "another".to_owned() };
         let expected = format!("epoch 2, iteration 7: {shape}");

@@ -44,17 +44,16 @@ impl fmt::Debug for Members {
     }
 }
 
-/// The factor of each parameter of `graph` by its index, that of the first group it belongs to; none where all are 1.
+/// The factor of each parameter of `graph` by its index, that of the first group it belongs to.
 ///
 /// # Errors
 /// A prefix that no parameter has, and a factor that is no rate.
-pub(super) fn rate_factors(graph: &Graph, groups: &[ParameterGroup]) -> Result<Vec<f64>, TrainError> {
+pub(super) fn group_factors(graph: &Graph, groups: &[ParameterGroup]) -> Result<Vec<f64>, TrainError> {
     for group in groups {
         check(graph, group)?;
     }
     let factor = |name: &str| groups.iter().find(|g| g.members.contain(name)).map_or(1.0, |g| g.rate_factor);
-    let factors: Vec<f64> = graph.parameters().iter().map(|spec| factor(&spec.name)).collect();
-    Ok(if factors.iter().all(|&factor| factor == 1.0) { Vec::new() } else { factors })
+    Ok(graph.parameters().iter().map(|spec| factor(&spec.name)).collect())
 }
 
 fn check(graph: &Graph, group: &ParameterGroup) -> Result<(), TrainError> {

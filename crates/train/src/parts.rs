@@ -106,10 +106,26 @@ impl Parts {
     }
 
     /// The recipe with its augmentation spelled out transform by transform, so that it can be repeated whatever becomes of
-    /// the list.
-    pub(super) fn in_full(&self, recipe: &Recipe) -> Result<Recipe, TrainError> {
+    /// the list: as it is written beside the results.
+    ///
+    /// # Errors
+    /// An augmentation that is not known.
+    pub fn in_full(&self, recipe: &Recipe) -> Result<Recipe, TrainError> {
         let list = AugmentationList::choose(&recipe.augmentation, &self.augmentations)?;
         Ok(Recipe { augmentation: list.to_choice(&recipe.augmentation.kind), ..recipe.clone() })
+    }
+
+    /// Checks as much of a recipe as can be without plans and data: that all parts exist that it names, and that optimiser,
+    /// schedule and sampling have the options that it gives them.
+    ///
+    /// # Errors
+    /// The first part or option that does not exist.
+    pub fn check(&self, recipe: &Recipe) -> Result<(), TrainError> {
+        self.losses.get(&recipe.loss.kind)?;
+        self.optimiser(recipe)?;
+        self.schedule(recipe)?;
+        self.sampling(recipe)?;
+        self.in_full(recipe).map(drop)
     }
 }
 

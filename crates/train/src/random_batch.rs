@@ -24,6 +24,7 @@ pub(super) fn random_batch(setup: &Setup) -> Batch {
         image: Tensor { shape, data },
         targets: Targets::new(scales.collect()),
         cases: vec!["random numbers".to_owned(); n],
+        starts: Vec::new(),
     }
 }
 

@@ -32,7 +32,7 @@ impl Training {
             let bytes = std::fs::read(&source).map_err(|e| io(&source, e))?;
             write_atomic(&target, &bytes).map_err(|e| io(&target, e))?;
         }
-        let recipe = self.setup.folder.fold().join("recipe.toml");
+        let recipe = self.setup.folder.recipe();
         write_atomic(&recipe, self.setup.identity.recipe.to_toml().as_bytes()).map_err(|e| io(&recipe, e))?;
         let debug = self.setup.folder.fold().join("debug.json");
         let text = self.debug_information().to_python(KeyOrder::Kept);

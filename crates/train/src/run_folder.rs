@@ -54,6 +54,27 @@ impl RunFolder {
         self.fold.join("checkpoint_final.pth")
     }
 
+    /// The recipe as trainings of this model write it beside their results.
+    pub fn recipe(&self) -> PathBuf {
+        self.fold.join("recipe.toml")
+    }
+
+    /// The recipe that a training of this model left: that of this fold, else of another one.
+    pub fn written_recipe(&self) -> Option<PathBuf> {
+        let own = self.recipe();
+        if own.is_file() {
+            return Some(own);
+        }
+        let folds = std::fs::read_dir(&self.model).ok()?.filter_map(Result::ok);
+        let mut others: Vec<PathBuf> = folds
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with("fold_"))
+            .map(|entry| entry.path().join("recipe.toml"))
+            .filter(|path| path.is_file())
+            .collect();
+        others.sort_unstable();
+        others.into_iter().next()
+    }
+
     /// Predictions and evaluation of the validation cases.
     pub fn validation(&self) -> PathBuf {
         self.fold.join("validation")
@@ -147,6 +168,18 @@ impl RunFolder {
         remove_if_there(&self.started_anew())
     }
 
+    /// Removes unfinished files, which a run leaves that is killed while it writes one. Nobody else writes here while the fold is
+    /// locked.
+    pub(super) fn remove_unfinished(&self) -> io::Result<()> {
+        for entry in std::fs::read_dir(&self.fold)? {
+            let entry = entry?;
+            if is_temporary(&entry.file_name().to_string_lossy()) {
+                remove_if_there(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Removes what a training needs only until its final checkpoint is written.
     pub(super) fn remove_intermediate(&self) -> io::Result<()> {
         remove_if_there(&self.latest_checkpoint())?;
@@ -185,6 +218,14 @@ impl SetAside {
     pub(super) fn take_back(self) -> io::Result<()> {
         std::fs::rename(self.to, self.from)
     }
+}
+
+/// Whether `name` is that of an unfinished file, `.NAME.PROCESS-NUMBER.tmp`; see [`nnunet_base::files::temporary_name`].
+fn is_temporary(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let writer = name.strip_prefix('.').and_then(|name| name.strip_suffix(".tmp")?.rsplit_once('.'));
+    let numbers = writer.and_then(|(_, writer)| writer.split_once('-'));
+    numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {
@@ -257,6 +298,17 @@ mod tests {
         std::fs::write(&best, "new").unwrap();
         folder.supersede_earlier(&best).unwrap();
         assert_eq!(std::fs::read(folder.previous(&best)).unwrap(), b"old");
+    }
+
+    #[test]
+    fn unfinished_files_of_a_killed_run_are_removed_and_nothing_else() {
+        let root = tempfile::tempdir().unwrap();
+        let folder = folder(root.path());
+        let unfinished = nnunet_base::files::temporary_name(&folder.latest_checkpoint());
+        let others = [folder.latest_checkpoint(), folder.fold().join(".notes.tmp")];
+        others.iter().chain([&unfinished]).for_each(|path| std::fs::write(path, "").unwrap());
+        folder.remove_unfinished().unwrap();
+        assert!(!unfinished.exists() && others.iter().all(|path| path.is_file()));
     }
 
     #[test]

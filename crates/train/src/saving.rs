@@ -1,6 +1,7 @@
 //! When a training writes its state, and what becomes of the checkpoints of an earlier one.
 
 use std::path::Path;
+use std::time::Instant;
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, EpochReport, Event, Interrupted};
@@ -8,6 +9,8 @@ use nnunet_base::progress::{Cancel, EpochReport, Event, Interrupted};
 use super::batch::BatchError;
 use super::error::TrainError;
 use super::loader::LoaderError;
+use super::observers::class_names;
+use super::request::Start;
 use super::state::{self, Rates};
 use super::trainer::Training;
 
@@ -20,7 +23,10 @@ impl Training {
         }
         self.check_memory(ctx.progress)?;
         self.setup.held.fresh.keep();
+        self.setup.folder.remove_unfinished().map_err(|e| self.setup.io(e))?;
         self.write_companions()?;
+        let classes = class_names(&self.setup.dataset, &self.setup.labels);
+        self.records.begin(&self.setup.request.recipe, self.state.epoch, classes)?;
         let setup = &self.setup;
         if self.unsaved
             && setup.request.checkpointing
@@ -37,6 +43,11 @@ impl Training {
         let total = (recipe.epochs * recipe.iterations_per_epoch) as u64;
         ctx.event(Event::Started { stage: &stage, total });
         self.begun = true;
+        self.saved_at = Instant::now();
+        // Without it, a training that is killed before its first checkpoint could not go on from these weights.
+        if matches!(self.setup.request.start, Start::Pretrained(_)) {
+            self.save(&self.setup.folder.latest_checkpoint(), self.setup.schedule.rate(self.state.epoch))?;
+        }
         Ok(())
     }
 
@@ -60,16 +71,41 @@ impl Training {
 
     /// Writes the checkpoints that are due after an epoch.
     pub(super) fn save_epoch(&mut self, report: &EpochReport) -> Result<(), TrainError> {
-        let recipe = &self.setup.request.recipe;
-        if self.state.epoch.is_multiple_of(recipe.save_every) && self.state.epoch != recipe.epochs {
-            self.save(&self.setup.folder.latest_checkpoint(), report.learning_rate)?;
-        }
+        // The best checkpoint comes first: the latest one states its average, so a training that goes on from there must
+        // find it.
         if report.is_best {
-            // The reference too writes the latest checkpoint with the best average of before.
             self.state.best_ema = Some(report.moving_average);
             self.save(&self.setup.folder.best_checkpoint(), report.learning_rate)?;
         }
+        let recipe = &self.setup.request.recipe;
+        let is_due = self.state.epoch.is_multiple_of(recipe.save_every) || self.is_save_due();
+        if is_due && self.state.epoch != recipe.epochs {
+            self.save(&self.setup.folder.latest_checkpoint(), report.learning_rate)?;
+        }
         Ok(())
+    }
+
+    /// Whether the state was saved so long ago that it has to be saved within the epoch.
+    fn is_save_due(&self) -> bool {
+        self.saved_at.elapsed().as_secs_f64() >= 60.0 * self.setup.request.recipe.save_minutes
+    }
+
+    /// Writes the latest checkpoint within an epoch at `rate` if the last one is too old.
+    pub(super) fn save_if_due(&mut self, rate: f64) -> Result<(), TrainError> {
+        if self.is_save_due() {
+            self.save(&self.setup.folder.latest_checkpoint(), rate)?;
+        }
+        Ok(())
+    }
+
+    /// The error with the checkpoint to go on from, if it is that of a record that could not be written.
+    pub(super) fn with_kept_checkpoint(&self, error: TrainError) -> TrainError {
+        match error {
+            TrainError::Io { path, source } if self.begun => {
+                TrainError::NotRecorded { path, source, kept: self.setup.folder.resumable_checkpoint() }
+            }
+            other => other,
+        }
     }
 
     /// The error of a run that ends early: an interruption saves the state first, if there is any.
@@ -106,12 +142,14 @@ impl Training {
             return Ok(false);
         }
         let rates = Rates { current, initial: setup.request.recipe.initial_learning_rate };
-        let snapshot = self.session.export()?;
+        let mut snapshot = self.session.export()?;
+        let average = self.average.as_ref().map(|average| average.separate(&mut snapshot.parameters));
         let aside = if self.unsaved { setup.folder.set_aside(path).map_err(|e| setup.io(e))? } else { None };
         let saved = state::save(
             path,
             &setup.graph,
             snapshot,
+            average,
             &setup.step.optimiser,
             rates,
             &self.state,
@@ -123,6 +161,10 @@ impl Training {
             }
             let kept = setup.folder.resumable_checkpoint();
             return Err(TrainError::NotSaved { source: Box::new(source), kept });
+        }
+        // A training goes on from the latest checkpoint, not from the best one, where there is one.
+        if path != setup.folder.best_checkpoint() {
+            self.saved_at = Instant::now();
         }
         if self.unsaved {
             setup.folder.supersede_earlier(path).map_err(|e| setup.io(e))?;

@@ -39,6 +39,8 @@ pub(super) struct Setup {
     pub configuration: Configuration,
     pub dataset: DatasetJson,
     pub labels: LabelManager,
+    /// What plans and dataset name.
+    pub data_parts: nnunet_data::Parts,
     /// Folder of the preprocessed dataset.
     pub preprocessed: PathBuf,
     /// In a cascade, the folder of the previous stage's segmentations.
@@ -78,10 +80,15 @@ struct Documents {
     configuration: Configuration,
     dataset: DatasetJson,
     labels: LabelManager,
+    data_parts: nnunet_data::Parts,
 }
 
 impl Documents {
-    fn read(request: &TrainRequest, folders: &Folders) -> Result<Self, TrainError> {
+    fn read(
+        request: &TrainRequest,
+        data_parts: nnunet_data::Parts,
+        folders: &Folders,
+    ) -> Result<Self, TrainError> {
         let preprocessed = folders.preprocessed()?.join(request.dataset.as_str());
         let plans = Plans::of_dataset(&preprocessed, &request.plans)?;
         let mut configuration = plans.configuration(&request.configuration)?;
@@ -90,8 +97,8 @@ impl Documents {
         }
         configuration = with_network(configuration, &request.recipe.network)?;
         let dataset = DatasetJson::load(&preprocessed.join("dataset.json"))?;
-        let labels = plans.label_manager(&dataset, &request.data_parts)?;
-        Ok(Self { preprocessed, plans, configuration, dataset, labels })
+        let labels = plans.label_manager(&dataset, &data_parts)?;
+        Ok(Self { preprocessed, plans, configuration, dataset, labels, data_parts })
     }
 
     /// The results of the training of `configuration` with the same trainer, plans and fold.
@@ -120,7 +127,7 @@ impl Documents {
             &self.plans,
             &self.configuration,
             &self.dataset,
-            &request.data_parts,
+            &self.data_parts,
         )?;
         let patients = Patients::load(&self.preprocessed)?;
         let splits = self.preprocessed.join("splits_final.json");
@@ -134,13 +141,13 @@ impl Setup {
     /// # Errors
     /// Labels that contradict each other.
     pub(super) fn spec(&self) -> Result<ModelSpec, TrainError> {
-        Ok(ModelSpec::with_parts(
+        Ok(ModelSpec::new(
             self.plans.clone(),
             self.configuration.clone(),
             self.dataset.clone(),
             self.request.recipe.name.clone(),
             self.identity.mirroring_axes.clone().unwrap_or_default(),
-            self.request.data_parts.clone(),
+            self.data_parts.clone(),
         )?)
     }
 
@@ -152,6 +159,7 @@ impl Setup {
     pub(super) fn new(
         mut request: TrainRequest,
         parts: &Parts,
+        data_parts: &nnunet_data::Parts,
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
@@ -160,7 +168,7 @@ impl Setup {
             benchmark::check_fold(request.fold)?;
             request.checkpointing = false;
         }
-        let documents = Documents::read(&request, folders)?;
+        let documents = Documents::read(&request, data_parts.clone(), folders)?;
         let configuration = &documents.configuration;
         let cases_folder = documents.preprocessed.join(&configuration.data_identifier);
         let folder = documents.run_folder(&request, folders, &configuration.name)?;
@@ -200,11 +208,12 @@ impl Setup {
         remarks: SplitRemarks,
         held: Held,
     ) -> Result<Self, TrainError> {
-        let Documents { preprocessed, plans, configuration, dataset, labels } = documents;
+        let Documents { preprocessed, plans, configuration, dataset, labels, data_parts } = documents;
         let recipe = &request.recipe;
         let facts = facts(&configuration, &labels, recipe)?;
         let policy = parts.augmentation(recipe, &facts)?;
-        let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision)?;
+        let architectures = &data_parts.architectures;
+        let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision, architectures)?;
         let step = StepSpec {
             loss: parts.loss(recipe, &loss_facts(&configuration, &labels, &graph)?)?,
             optimiser: parts.optimiser(recipe)?,
@@ -223,6 +232,7 @@ impl Setup {
             configuration,
             dataset,
             labels,
+            data_parts,
             preprocessed,
             previous_stage,
             train_cases: split.train,

@@ -4,12 +4,13 @@ use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Event, Progress};
 use nnunet_graph::Graph;
 use nnunet_graph::backend::TrainingSession;
-use nnunet_recipe::Recipe;
+use nnunet_recipe::{FineTuning, Recipe};
 
 use super::error::TrainError;
+use super::pretrained::load_pretrained;
 use super::request::Start;
 use super::run_folder::RunFolder;
-use super::state;
+use super::state::{self, Loaded};
 
 /// Puts the starting weights and state into `session`, which trains `graph` as `recipe` says.
 pub(super) fn starting_state(
@@ -19,12 +20,20 @@ pub(super) fn starting_state(
     graph: &Graph,
     session: &mut dyn TrainingSession,
     progress: &dyn Progress,
-) -> Result<state::Progress, TrainError> {
+) -> Result<Loaded, TrainError> {
     match start {
-        Start::New => Ok(state::Progress::default()),
+        Start::New => {
+            if recipe.fine_tuning != FineTuning::default() {
+                progress.event(Event::Warning(
+                    "the recipe says how to fine-tune, but the training starts from random weights, since no \
+                     pretrained weights were given",
+                ));
+            }
+            Ok(Loaded::at_the_beginning())
+        }
         Start::Pretrained(path) => {
-            state::load_pretrained(path, graph, session)?;
-            Ok(state::Progress::default())
+            load_pretrained(path, graph, session, &recipe.fine_tuning, progress)?;
+            Ok(Loaded::at_the_beginning())
         }
         Start::From(path) if !path.is_file() => {
             Err(TrainError::NoCheckpoint { path: path.clone(), hint: Hint::FinishTraining })
@@ -32,10 +41,10 @@ pub(super) fn starting_state(
         Start::From(path) => state::load(path, graph, session, None),
         Start::Resume => match folder.resumable_checkpoint() {
             Some(path) => {
-                let state = state::load(&path, graph, session, Some(recipe))?;
-                let line = format!("continuing from {}, epoch {}", path.display(), state.epoch);
+                let loaded = state::load(&path, graph, session, Some(recipe))?;
+                let line = format!("continuing from {}, epoch {}", path.display(), loaded.progress.epoch);
                 progress.event(Event::Message(&line));
-                Ok(state)
+                Ok(loaded)
             }
             None => {
                 let why = match folder.has_outdated_checkpoints() {
@@ -44,7 +53,7 @@ pub(super) fn starting_state(
                 };
                 let text = format!("{}: {why}, starting from the beginning", folder.fold().display());
                 progress.event(Event::Warning(&text));
-                Ok(state::Progress::default())
+                Ok(Loaded::at_the_beginning())
             }
         },
     }

@@ -1,17 +1,18 @@
 //! The state of a training as a checkpoint that the reference reads too, and back.
 //!
-//! An interrupted training is saved in the middle of an epoch. What the reference has no key for (the
-//! iteration, the losses so far) goes under `nnunet_interrupted`, which Python ignores: it repeats the
-//! epoch, this program goes on where it stopped, with the very batches that would have come.
+//! A training may be saved in the middle of an epoch. What the reference has no key for (the losses so far and the counts of
+//! the validation batches) goes under `nnunet_interrupted`, which Python ignores: it repeats the epoch, this program goes on
+//! where it stopped, with the very batches that would have come.
 
 use std::path::Path;
 
-use nnunet_checkpoint::{Checkpoint, CheckpointError, SavedOptimiser, StateDict, read_safetensors};
-use nnunet_graph::Graph;
+use nnunet_checkpoint::{Checkpoint, CheckpointError, SavedOptimiser, StateDict};
 use nnunet_graph::backend::{Snapshot, TrainingSession};
+use nnunet_graph::loss::OverlapCounts;
 use nnunet_graph::optimiser::OptimiserSpec;
+use nnunet_graph::{Graph, Parameters};
 use nnunet_pyformats::pickle::{Dict, Value};
-use nnunet_recipe::{Recipe, recipes};
+use nnunet_recipe::Recipe;
 
 use super::error::TrainError;
 use super::history::History;
@@ -26,10 +27,21 @@ pub(super) struct Progress {
     pub epoch: usize,
     /// Losses of the iterations of the current epoch that are done.
     pub epoch_losses: Vec<f64>,
+    /// What the validation batches of the current epoch came to so far.
+    pub evaluation: Evaluation,
     /// The curves.
     pub history: History,
     /// Best moving average of the pseudo-Dice so far.
     pub best_ema: Option<f64>,
+}
+
+/// What the validation batches of an epoch came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Evaluation {
+    /// Loss of each batch.
+    pub losses: Vec<f64>,
+    /// Counts over all batches, by foreground class or region.
+    pub overlap: Vec<OverlapCounts>,
 }
 
 /// What a checkpoint states beside the weights.
@@ -52,7 +64,23 @@ pub(super) struct Rates {
     pub initial: f64,
 }
 
-/// Writes the state to `path`, replacing it whole: `snapshot` of the training of `graph` by `optimiser`, and how far it is.
+/// What a checkpoint holds.
+pub(super) struct Loaded {
+    /// How far the training is.
+    pub progress: Progress,
+    /// The average of the weights, if there is one.
+    pub average: Option<Parameters>,
+}
+
+impl Loaded {
+    /// A training without a checkpoint.
+    pub(super) fn at_the_beginning() -> Self {
+        Self { progress: Progress::default(), average: None }
+    }
+}
+
+/// Writes the state to `path`, replacing it whole: `snapshot` of the training of `graph` by `optimiser`, the `average` of the
+/// weights if there is one, and how far the training is.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -60,13 +88,19 @@ pub(super) fn save(
     path: &Path,
     graph: &Graph,
     snapshot: Snapshot,
+    average: Option<Parameters>,
     optimiser: &OptimiserSpec,
     rates: Rates,
     progress: &Progress,
     identity: &Identity,
 ) -> Result<(), CheckpointError> {
-    let weights = StateDict::from_parameters(graph, snapshot.parameters);
+    let trained = StateDict::from_parameters(graph, snapshot.parameters);
+    let (weights, trained) = match average {
+        Some(average) => (StateDict::from_parameters(graph, average), Some(trained)),
+        None => (trained, None),
+    };
     let mut checkpoint = Checkpoint::new(weights, &identity.recipe.python_class, identity.init_args.clone());
+    checkpoint.trained_weights = trained;
     checkpoint.optimiser = Some(SavedOptimiser::new(
         optimiser,
         rates.current,
@@ -79,15 +113,13 @@ pub(super) fn save(
     checkpoint.current_epoch = progress.epoch;
     checkpoint.mirroring_axes = identity.mirroring_axes.clone();
     if !progress.epoch_losses.is_empty() {
-        let mut within = Dict::new();
-        within.insert("losses", floats(&progress.epoch_losses));
-        checkpoint.other.insert(INTERRUPTED, Value::Dict(within));
+        checkpoint.other.insert(INTERRUPTED, within_epoch(progress));
     }
     checkpoint.other.insert(Recipe::CHECKPOINT_KEY, identity.recipe.to_toml());
     checkpoint.write(path)
 }
 
-/// Puts the state of `path` into `session`, which trains `graph`, and says how far it is. To go on from there, the
+/// Puts the state of `path` into `session`, which trains `graph`, and says how far it is and what the average of the weights is. To go on from there, the
 /// training has to be the one that `recipe` describes.
 ///
 /// # Errors
@@ -97,7 +129,7 @@ pub(super) fn load(
     graph: &Graph,
     session: &mut dyn TrainingSession,
     recipe: Option<&Recipe>,
-) -> Result<Progress, TrainError> {
+) -> Result<Loaded, TrainError> {
     let mut checkpoint = Checkpoint::read(path)?;
     if let Some(recipe) = recipe {
         check_recipe(path, &checkpoint, recipe)?;
@@ -106,7 +138,11 @@ pub(super) fn load(
     let optimiser = checkpoint.optimiser.take().ok_or_else(|| {
         problem("has no optimiser state: it is for inference only; start a new training, which may begin with its weights".to_owned())
     })?;
-    let parameters = checkpoint.weights.into_parameters(graph)?;
+    let weights = checkpoint.weights.into_parameters(graph)?;
+    let (parameters, average) = match checkpoint.trained_weights.take() {
+        Some(trained) => (trained.into_parameters(graph)?, Some(weights)),
+        None => (weights, None),
+    };
     session.import(Snapshot { parameters, optimiser: Some(optimiser.state) })?;
     let history = history_from(&checkpoint.logging)
         .ok_or_else(|| problem("the curves of the training (logging) are incomplete".to_owned()))?;
@@ -115,15 +151,45 @@ pub(super) fn load(
         let curves = history.complete_epochs();
         return Err(problem(format!("{epoch} epochs are done, but the curves have {curves} only")));
     }
-    let epoch_losses = checkpoint
-        .other
-        .get(INTERRUPTED)
-        .and_then(|within| within.get("losses"))
-        .and_then(Value::as_f64s)
-        .unwrap_or_default();
+    let within = checkpoint.other.get(INTERRUPTED);
+    let epoch_losses =
+        within.and_then(|within| within.get("losses")).and_then(Value::as_f64s).unwrap_or_default();
+    let evaluation = within.and_then(evaluation_from).unwrap_or_default();
     let mut history = history;
     history.truncate(epoch);
-    Ok(Progress { epoch, epoch_losses, history, best_ema: checkpoint.best_ema })
+    let progress = Progress { epoch, epoch_losses, evaluation, history, best_ema: checkpoint.best_ema };
+    Ok(Loaded { progress, average })
+}
+
+/// The state within an epoch.
+fn within_epoch(progress: &Progress) -> Value {
+    let counts = |o: &OverlapCounts| {
+        let counts = [o.true_positives, o.false_positives, o.false_negatives];
+        Value::List(counts.into_iter().map(|count| Value::Int(count.cast_signed())).collect())
+    };
+    let mut within = Dict::new();
+    within.insert("losses", floats(&progress.epoch_losses));
+    within.insert("validation_losses", floats(&progress.evaluation.losses));
+    within.insert("overlap", Value::List(progress.evaluation.overlap.iter().map(counts).collect()));
+    within.into()
+}
+
+/// The evaluation in [`within_epoch`]; `None` where the file has none, as earlier versions wrote it.
+fn evaluation_from(within: &Value) -> Option<Evaluation> {
+    let counts = |value: &Value| {
+        let &[true_positives, false_positives, false_negatives] = value.as_usizes()?.as_slice() else {
+            return None;
+        };
+        Some(OverlapCounts {
+            true_positives: true_positives as u64,
+            false_positives: false_positives as u64,
+            false_negatives: false_negatives as u64,
+        })
+    };
+    Some(Evaluation {
+        losses: within.get("validation_losses")?.as_f64s()?,
+        overlap: within.get("overlap")?.as_sequence()?.iter().map(counts).collect::<Option<_>>()?,
+    })
 }
 
 /// Checks that the checkpoint is of the same training as `recipe`. Checkpoints of Python do not say.
@@ -131,32 +197,12 @@ fn check_recipe(path: &Path, checkpoint: &Checkpoint, recipe: &Recipe) -> Result
     let Some(text) = checkpoint.other.get(Recipe::CHECKPOINT_KEY).and_then(Value::as_str) else {
         return Ok(());
     };
-    let found = Recipe::from_toml(text, &recipe.name, &recipes())
+    let found = Recipe::from_full_toml(text, &recipe.name)
         .map_err(|source| TrainError::Recipe { path: path.to_owned(), source })?;
     match found.differences(recipe) {
         differences if differences.is_empty() => Ok(()),
         differences => Err(TrainError::OtherTraining { path: path.to_owned(), differences }),
     }
-}
-
-/// Puts the weights of `path`, a checkpoint or a `.safetensors` file, into `session`, which trains `graph`, and nothing
-/// else: fine-tuning. Tensors of the segmentation heads are left as they are, as in the reference.
-///
-/// # Errors
-/// A checkpoint that cannot be read or whose tensors do not fit; all that do not are listed.
-pub(super) fn load_pretrained(
-    path: &Path,
-    graph: &Graph,
-    session: &mut dyn TrainingSession,
-) -> Result<(), TrainError> {
-    let is_safetensors = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
-    let weights =
-        if is_safetensors { read_safetensors(path)? } else { Checkpoint::read_for_inference(path)?.weights };
-    let mut parameters = session.export()?.parameters;
-    weights
-        .transfer_to(graph, &mut parameters)
-        .map_err(|source| TrainError::Pretrained { path: path.to_owned(), source: Box::new(source) })?;
-    Ok(session.import(Snapshot { parameters, optimiser: None })?)
 }
 
 fn floats(values: &[f64]) -> Value {
@@ -193,9 +239,31 @@ fn history_from(logging: &Value) -> Option<History> {
     })
 }
 
+impl History {
+    /// The curves in a checkpoint, ours or the reference's.
+    ///
+    /// # Errors
+    /// A file that is no checkpoint, or one without all of the curves.
+    pub fn of_checkpoint(path: &Path) -> Result<Self, TrainError> {
+        let checkpoint = Checkpoint::read_for_inference(path)?;
+        history_from(&checkpoint.logging).ok_or_else(|| TrainError::NoCurves { path: path.to_owned() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_state_within_an_epoch_survives_the_checkpoint() {
+        let counts = OverlapCounts { true_positives: 5_000_000_000, false_positives: 0, false_negatives: 7 };
+        let evaluation = Evaluation { losses: vec![-0.25], overlap: vec![counts, OverlapCounts::default()] };
+        let progress = Progress { epoch_losses: vec![0.5], evaluation, ..Progress::default() };
+        assert_eq!(evaluation_from(&within_epoch(&progress)), Some(progress.evaluation));
+        let mut earlier = Dict::new();
+        earlier.insert("losses", floats(&[0.5]));
+        assert_eq!(evaluation_from(&earlier.into()), None);
+    }
 
     #[test]
     fn curves_survive_the_checkpoint() {

@@ -4,26 +4,31 @@
 //! between epochs calls [`Training::next_epoch`] instead and [`Training::finish`] at the end: weights may be taken out and put
 //! in, groups of parameters frozen, cases exchanged. A [`StepHook`] takes part in each step.
 
+use std::time::Instant;
+
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Event, Progress};
 use nnunet_dataset::Folders;
 use nnunet_graph::backend::{Snapshot, TrainingSession};
 use nnunet_graph::{Graph, Parameters, init};
+use nnunet_pyformats::json::Json;
 use nnunet_recipe::{GroupRule, Recipe};
 
 use super::benchmark;
 use super::data::{Loaders, Sources};
 use super::error::TrainError;
-use super::groups::{Members, ParameterGroup, rate_factors};
+use super::groups::{Members, ParameterGroup};
 use super::hook::StepHook;
+use super::moving_average::MovingAverage;
 use super::observers::FoldRecords;
 use super::parts::Parts;
-use super::request::TrainRequest;
+use super::rate_factors::RateFactors;
+use super::request::{Start, TrainRequest};
 use super::run_folder::RunFolder;
 use super::setup::Setup;
 use super::start::starting_state;
-use super::state;
+use super::state::{self, Loaded};
 use super::teacher::Teacher;
 use super::validate::Validation;
 
@@ -36,20 +41,23 @@ pub struct Training {
     pub(super) unsaved: bool,
     /// Whether its first epoch was prepared.
     pub(super) begun: bool,
+    /// When the state to go on from was saved last, or the training began.
+    pub(super) saved_at: Instant,
     pub(super) records: FoldRecords,
     /// Where batches come from, if not from the stored cases.
     pub(super) sources: Option<Sources>,
     /// Running loaders. They are at the next batch that the state asks for.
     pub(super) loaders: Option<Loaders>,
-    /// Factor of the learning rate by parameter; empty where all are 1.
-    pub(super) rate_factors: Vec<f64>,
+    pub(super) rate_factors: RateFactors,
+    /// The average of the weights that is validated, if the recipe or the checkpoint has one.
+    pub(super) average: Option<MovingAverage>,
     pub(super) hooks: Vec<Box<dyn StepHook>>,
     pub(super) teacher: Option<Teacher>,
 }
 
 impl Training {
-    /// Reads plans, dataset and splits, builds the network and puts the starting state into it. The recipe names built-in
-    /// parts.
+    /// Reads plans, dataset and splits, builds the network and puts the starting state into it. Recipe, plans and
+    /// dataset name built-in parts.
     ///
     /// # Errors
     /// Anything missing, damaged or contradictory, another run on the fold, or results that cannot be written; nothing of an earlier run
@@ -59,34 +67,45 @@ impl Training {
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
-        Self::prepare_with(request, &Parts::default(), folders, progress)
+        Self::prepare_with(request, &Parts::default(), &nnunet_data::Parts::default(), folders, progress)
     }
 
-    /// The same with the parts that the recipe may name.
+    /// The same with the parts that the recipe may name, and those that plans and dataset.json may name.
     ///
     /// # Errors
     /// See [`Training::prepare`].
     pub fn prepare_with(
         request: TrainRequest,
         parts: &Parts,
+        data_parts: &nnunet_data::Parts,
         folders: &Folders,
         progress: &dyn Progress,
     ) -> Result<Self, TrainError> {
-        let mut setup = Setup::new(request, parts, folders, progress)?;
+        let mut setup = Setup::new(request, parts, data_parts, folders, progress)?;
         let request = &setup.request;
         let parameters = init::initialise(&setup.graph, request.seed);
         let mut session = request.backend.training(&setup.graph, parameters, &setup.step)?;
-        let (start, recipe) = (&request.start, &setup.identity.recipe);
-        let state = starting_state(start, &setup.folder, recipe, &setup.graph, &mut *session, progress)?;
+        let recipe = &setup.identity.recipe;
+        let rate_factors = RateFactors::new(&setup.graph, &groups(recipe), &recipe.fine_tuning)?;
+        let Loaded { progress: state, average } =
+            starting_state(&request.start, &setup.folder, recipe, &setup.graph, &mut *session, progress)?;
+        // A checkpoint without an average, as Python writes them, starts it.
+        let average = match (recipe.ema, average) {
+            (None, average) => average.map(|average| MovingAverage::new(0.0, average)),
+            (Some(decay), Some(average)) => Some(MovingAverage::new(decay, average)),
+            (Some(decay), None) => Some(MovingAverage::new(decay, session.export()?.parameters)),
+        };
         let training = Self {
             records: FoldRecords::create(setup.folder.fold(), &mut setup.held.fresh)?,
             session,
             unsaved: state == state::Progress::default(),
             state,
             begun: false,
+            saved_at: Instant::now(),
             sources: None,
             loaders: None,
-            rate_factors: rate_factors(&setup.graph, &groups(&setup.request.recipe))?,
+            rate_factors,
+            average,
             hooks: Vec::new(),
             teacher: None,
             setup,
@@ -101,6 +120,17 @@ impl Training {
         self.say(&format!("splits: {}", setup.remarks.origin), progress)?;
         for warning in &setup.remarks.warnings {
             self.warn(warning, progress)?;
+        }
+        // nnU-Net's plans for a pretrained encoder name its file.
+        let weights =
+            setup.plans.document().get("pretrain_info").and_then(|info| info.get("checkpoint_path"));
+        if let (Start::New, Some(path)) = (&setup.request.start, weights.and_then(Json::as_str)) {
+            let warning = format!(
+                "the plans {} are made for the pretrained weights {path}, which were not given \
+                 and are not used",
+                setup.plans.plans_name()
+            );
+            self.warn(&warning, progress)?;
         }
         let line = format!(
             "fold {}: {} training and {} validation cases",
@@ -139,21 +169,39 @@ impl Training {
         Ok(self.session.export()?)
     }
 
-    /// Goes on with other weights and, if the snapshot has one, another state of the optimiser.
+    /// Goes on with other weights, with which a moving average begins again, and, if the snapshot has one, another state of the optimiser.
     ///
     /// # Errors
     /// A snapshot of another network or optimiser; the training is as before then.
     pub fn restore(&mut self, snapshot: Snapshot) -> Result<(), TrainError> {
-        Ok(self.session.import(snapshot)?)
+        let parameters = self.average.is_some().then(|| snapshot.parameters.without_gradients());
+        self.session.import(snapshot)?;
+        if let (Some(average), Some(parameters)) = (&mut self.average, parameters) {
+            average.restart(parameters);
+        }
+        Ok(())
+    }
+
+    /// Exchanges trained and averaged weights, if there are any.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(super) fn exchange_average(&mut self) -> Result<(), TrainError> {
+        match &mut self.average {
+            Some(average) => Ok(average.exchange(&mut *self.session)?),
+            None => Ok(()),
+        }
     }
 
     /// Lets groups of parameters learn at other rates, or freezes them, from the next step on. A parameter belongs to the first
-    /// group that contains it; those in none learn at the rate of the schedule. The groups of the recipe are replaced.
+    /// group that contains it; those in none learn at the rate of the schedule. The groups of the recipe are replaced; what its `fine_tuning` says holds
+    /// for them too.
     ///
     /// # Errors
     /// A prefix that no parameter's name begins with; a factor below 0.
     pub fn set_parameter_groups(&mut self, groups: &[ParameterGroup]) -> Result<(), TrainError> {
-        self.rate_factors = rate_factors(&self.setup.graph, groups)?;
+        let fine_tuning = &self.setup.request.recipe.fine_tuning;
+        self.rate_factors = RateFactors::new(&self.setup.graph, groups, fine_tuning)?;
         Ok(())
     }
 
@@ -205,14 +253,24 @@ impl Training {
         self.finish(ctx)
     }
 
-    /// Predicts and evaluates the validation cases with the present weights.
+    /// Predicts and evaluates the validation cases with the present weights, or their moving average.
     ///
     /// # Errors
     /// A case that cannot be predicted; an output that cannot be written; a cancellation.
     pub fn validate(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
         self.setup.held.fresh.keep();
+        self.exchange_average()?;
+        let summary = self.validate_session(save_probabilities, ctx);
+        self.exchange_average()?;
+        let summary = summary?;
+        self.records.line("Validation complete")?;
+        self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), ctx.progress)?;
+        Ok(summary)
+    }
+
+    fn validate_session(&mut self, save_probabilities: bool, ctx: Ctx<'_>) -> Result<Summary, TrainError> {
         let setup = &self.setup;
-        let summary = Validation {
+        Validation {
             spec: &setup.spec()?,
             preprocessed: &setup.preprocessed,
             previous_stage: setup.previous_stage.as_deref(),
@@ -223,10 +281,7 @@ impl Training {
             max_ram: setup.request.max_ram,
             has_checkpoint: !self.unsaved,
         }
-        .run(self.session.inference(), ctx)?;
-        self.records.line("Validation complete")?;
-        self.say(&format!("Mean Validation Dice: {}", summary.foreground_mean.dice), ctx.progress)?;
-        Ok(summary)
+        .run(self.session.inference(), ctx)
     }
 
     /// Says something to the user and to the log.

@@ -1,5 +1,7 @@
 //! Dense arrays in C order: one scalar volume, or several channels on one grid.
 
+use std::ops::Range;
+
 /// A dense 3-D array, axis order (z, y, x), C order (x runs fastest).
 ///
 /// 2-D images are volumes whose first axis has length one.
@@ -47,6 +49,22 @@ impl<T: Clone> Volume<T> {
     /// A volume filled with one value.
     pub fn filled(shape: [usize; 3], value: T) -> Self {
         Self { shape, data: vec![value; shape.iter().product()] }
+    }
+}
+
+impl<T: Copy> Volume<T> {
+    /// The part within `bounds` (z, y, x), which lie inside.
+    #[must_use]
+    pub fn crop(&self, bounds: &[Range<usize>; 3]) -> Self {
+        let [depth, height, width] = bounds.each_ref().map(ExactSizeIterator::len);
+        let mut data = Vec::with_capacity(depth * height * width);
+        for z in bounds[0].clone() {
+            for y in bounds[1].clone() {
+                let start = self.index(z, y, bounds[2].start);
+                data.extend_from_slice(&self.data[start..start + width]);
+            }
+        }
+        Self { shape: [depth, height, width], data }
     }
 }
 

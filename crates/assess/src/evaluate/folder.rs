@@ -11,7 +11,7 @@ use nnunet_base::hint::Hint;
 use nnunet_data::Parts;
 use nnunet_dataset::cases::files_with_ending;
 use nnunet_dataset::reader::ImageReader;
-use nnunet_dataset::{DatasetJson, LabelManager, LabelOrRegion};
+use nnunet_dataset::{DatasetJson, ImageFormats, LabelManager, LabelOrRegion};
 use nnunet_pyformats::json::Json;
 
 /// What to do about reference segmentations without a prediction.
@@ -36,8 +36,6 @@ pub struct FolderEvaluation {
     pub missing: Missing,
     /// Metrics beyond the reference's.
     pub metrics: Vec<Arc<dyn Metric>>,
-    /// Image formats and label managers.
-    pub parts: Parts,
     /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case that needs more
     /// than this process can have is an error before the start.
     pub max_ram: Option<u64>,
@@ -52,7 +50,6 @@ impl FolderEvaluation {
             output: None,
             missing: Missing::Refused,
             metrics: Vec::new(),
-            parts: Parts::default(),
             max_ram: None,
         }
     }
@@ -62,7 +59,8 @@ impl FolderEvaluation {
         self.output.clone().unwrap_or_else(|| self.prediction.join("summary.json"))
     }
 
-    /// Evaluates the foreground labels or regions of a dataset; writes nothing.
+    /// Evaluates the foreground labels or regions of a dataset, whose image format and label manager are among `parts`; writes
+    /// nothing.
     ///
     /// # Errors
     /// See [`EvaluateError`]; all cases that cannot be read or do not fit are named at once.
@@ -70,14 +68,15 @@ impl FolderEvaluation {
         &self,
         dataset_json: &Path,
         plans: &Path,
+        parts: &Parts,
         ctx: Ctx<'_>,
     ) -> Result<Summary, EvaluateError> {
         let json = DatasetJson::load(dataset_json)?;
         let manager = Json::load(plans)?.get("label_manager").cloned();
-        let labels = LabelManager::named(&self.parts.label_managers, manager.as_ref(), plans, &json)?;
+        let labels = LabelManager::named(&parts.label_managers, manager.as_ref(), plans, &json)?;
         let references = files_with_ending(&self.reference, &json.file_ending)?;
         let example = references.first().map(PathBuf::as_path);
-        let reader = ImageReader::for_example(&self.parts.formats, &json, example)?;
+        let reader = ImageReader::for_example(&parts.formats, &json, example)?;
         let evaluator = Evaluator::new(reader, labels.foreground()).ignoring(labels.ignore_label());
         self.run(evaluator, &json.file_ending, ctx)
     }
@@ -91,6 +90,7 @@ impl FolderEvaluation {
         &self,
         labels: &[i32],
         ignore_label: Option<i32>,
+        formats: &ImageFormats,
         ctx: Ctx<'_>,
     ) -> Result<Summary, EvaluateError> {
         let mut classes: Vec<LabelOrRegion> = Vec::new();
@@ -112,7 +112,7 @@ impl FolderEvaluation {
                 file_ending: "a known ending".into(),
             });
         }
-        let reader = ImageReader::from_file_ending(&self.parts.formats, &ending, &all[0])?;
+        let reader = ImageReader::from_file_ending(formats, &ending, &all[0])?;
         self.run(Evaluator::new(reader, classes).ignoring(ignore_label), &ending, ctx)
     }
 

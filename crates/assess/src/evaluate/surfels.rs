@@ -9,7 +9,7 @@
 //! all distances of the other are infinite.
 
 use nnunet_volume::Volume;
-use nnunet_volume::morphology::squared_distances;
+use nnunet_volume::morphology::{bounding_box, squared_distances_from};
 
 use super::neighbourhood::{corner_codes, flat_corner_codes};
 use crate::evaluate::pairwise_sum;
@@ -38,24 +38,31 @@ pub fn surface_distances(
     spacing: [f64; 3],
     flat: bool,
 ) -> SurfaceDistances {
+    let either = reference.data().iter().zip(prediction.data()).map(|(a, b)| *a || *b).collect();
+    let bounds = Volume::new(reference.shape(), either).and_then(|either| bounding_box(&either));
+    let Some(bounds) = bounds else {
+        return SurfaceDistances { to_prediction: Surfels::default(), to_reference: Surfels::default() };
+    };
+    // Nothing is set beyond the box, and corners lie around it.
+    let [reference, prediction] = [reference.crop(&bounds), prediction.crop(&bounds)];
     let (areas, full) = if flat { (lengths(spacing), 15) } else { (areas(spacing), 255) };
-    let codes = |mask| if flat { flat_corner_codes(mask) } else { corner_codes(mask) };
-    let codes = [codes(reference), codes(prediction)];
+    let codes = |mask: &Volume<bool>| if flat { flat_corner_codes(mask) } else { corner_codes(mask) };
+    let codes = [codes(&reference), codes(&prediction)];
     let is_border = |code: u8| code != 0 && code != full;
-    let directed = |from: &Volume<u8>, to: &Volume<u8>| {
-        let border = to.data().iter().map(|&code| is_border(code)).collect();
-        let border = Volume::new(to.shape(), border).unwrap_or_else(|| Volume::filled(to.shape(), false));
-        let squared = squared_distances(&border, spacing);
-        let pairs = from.data().iter().zip(squared.data()).filter(|(code, _)| is_border(**code));
-        let mut elements: Vec<_> =
-            pairs.map(|(&code, squared)| (squared.sqrt(), areas[usize::from(code)])).collect();
+    let border = |codes: &Volume<u8>| {
+        let border = codes.data().iter().map(|&code| is_border(code)).collect();
+        Volume::new(codes.shape(), border).unwrap_or_else(|| Volume::filled(codes.shape(), false))
+    };
+    let borders = [border(&codes[0]), border(&codes[1])];
+    let directed = |from: usize, to: usize| {
+        let squared = squared_distances_from(&borders[from], &borders[to], spacing);
+        let areas =
+            codes[from].data().iter().filter(|code| is_border(**code)).map(|&code| areas[usize::from(code)]);
+        let mut elements: Vec<_> = squared.iter().map(|squared| squared.sqrt()).zip(areas).collect();
         elements.sort_unstable_by(|a, b| a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1)));
         Surfels { elements }
     };
-    SurfaceDistances {
-        to_prediction: directed(&codes[0], &codes[1]),
-        to_reference: directed(&codes[1], &codes[0]),
-    }
+    SurfaceDistances { to_prediction: directed(0, 1), to_reference: directed(1, 0) }
 }
 
 impl Surfels {

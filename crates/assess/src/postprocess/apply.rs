@@ -7,7 +7,7 @@ use nnunet_volume::Volume;
 use rayon::prelude::*;
 
 use super::error::PostprocessError;
-use super::largest_component::Postprocessing;
+use super::step::Postprocessing;
 use nnunet_base::Ctx;
 use nnunet_base::one_case::named_case;
 use nnunet_base::progress::{Event, Interrupted, Progress};

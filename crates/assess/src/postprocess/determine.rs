@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 
 use super::apply::apply_to_folder;
 use super::error::PostprocessError;
-use super::largest_component::{Classes, KeepLargest, Postprocessing};
+use super::largest_component::{Classes, KeepLargest};
+use super::step::Postprocessing;
 use crate::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
@@ -70,7 +71,7 @@ pub fn determine(
     let mut decisions = Vec::new();
     for classes in steps {
         let mut candidate = postprocessing.clone();
-        candidate.steps.push(KeepLargest::new(classes.clone()));
+        candidate.steps.push(KeepLargest::new(classes.clone()).into());
         let summary = trial.summary(&candidate)?;
         let decision = decide(classes, &best, &summary);
         if decision.kept {

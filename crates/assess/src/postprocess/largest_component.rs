@@ -73,23 +73,10 @@ impl KeepLargest {
     }
 }
 
-/// The steps in their order; none is a postprocessing too.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Postprocessing {
-    /// Applied one after the other.
-    pub steps: Vec<KeepLargest>,
-}
-
-impl Postprocessing {
-    /// Changes `segmentation` (z, y, x) and says how many voxels were removed.
-    pub fn apply(&self, segmentation: &mut Volume<f32>) -> usize {
-        self.steps.iter().map(|step| step.apply(segmentation)).sum()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::postprocess::Postprocessing;
 
     fn line(values: &[u8]) -> Volume<f32> {
         Volume::new([1, 1, values.len()], values.iter().map(|&v| f32::from(v)).collect()).unwrap()
@@ -119,7 +106,7 @@ mod tests {
         let lonely = cube.index(0, 0, 3);
         cube.data_mut()[lonely] = 1.0;
         let region = KeepLargest { classes: Classes::One(LabelOrRegion::Region(vec![1, 2])), background: 3 };
-        let steps = vec![region, KeepLargest::new(one(3))];
+        let steps = vec![region.into(), KeepLargest::new(one(3)).into()];
         assert_eq!(Postprocessing { steps }.apply(&mut cube), 1);
         assert_eq!(cube.data()[lonely], 3.0);
         assert_eq!(cube.data().iter().filter(|v| **v == 1.0).count(), 2);

@@ -8,9 +8,11 @@ mod descriptive;
 mod distributions;
 mod effects;
 mod power;
+mod signed_rank;
 
 pub use agreement::{BlandAltman, Line, concordance, intraclass_correlation};
 pub use bootstrap::{Bootstrap, percentile};
-pub use descriptive::{mean, standard_deviation};
+pub use descriptive::{mean, median, standard_deviation};
 pub use effects::{Test, equivalence, hedges_g, mann_whitney, one_sample, welch};
 pub use power::{subjects_for_groups, subjects_for_pairs};
+pub use signed_rank::{SignedRank, holm, rank_biserial};

@@ -6,7 +6,8 @@ use std::path::Path;
 use nnunet_assess::evaluate::{EvaluateError, FolderEvaluation, Missing, Summary, choose, metrics};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_dataset::LabelOrRegion;
+use nnunet_data::Parts;
+use nnunet_dataset::{LabelOrRegion, image_formats};
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_testkit::phantom::{NiftiFile, Voxels};
 use nnunet_testkit::shared::shared_path;
@@ -19,7 +20,8 @@ fn request(folder: &Path, output: &Path) -> FolderEvaluation {
 
 /// Evaluates the classes of the dataset in `root` and writes the summary.
 fn evaluate(root: &Path, request: &FolderEvaluation, ctx: Ctx<'_>) -> Result<Summary, EvaluateError> {
-    let summary = request.of_dataset(&root.join("dataset.json"), &root.join("plans.json"), ctx)?;
+    let summary =
+        request.of_dataset(&root.join("dataset.json"), &root.join("plans.json"), &Parts::default(), ctx)?;
     summary.save(&request.summary_file())?;
     Ok(summary)
 }
@@ -61,7 +63,9 @@ fn summaries_equal_the_references_byte_for_byte() {
         );
         if name == "labels" {
             let request = request(&root, &output);
-            let simple = request.of_labels(&[1, 2], None, Ctx::new(&Silent, &Cancel::new())).unwrap();
+            let simple = request
+                .of_labels(&[1, 2], None, &image_formats(), Ctx::new(&Silent, &Cancel::new()))
+                .unwrap();
             simple.save(&request.summary_file()).unwrap();
             compare("summary_simple.json");
         }
@@ -120,6 +124,27 @@ fn nan_where_a_class_is_in_neither_and_left_out_of_means_over_cases_only() {
 }
 
 #[test]
+fn a_case_that_does_not_fit_into_the_memory_is_refused_before_any_is_evaluated() {
+    let root = tempfile::tempdir().unwrap();
+    small(root.path());
+    NiftiFile::new([64, 64, 64], [1.0; 3], Voxels::U8(vec![0; 1 << 18]))
+        .write(root.path().join("pred/b.nii.gz"));
+    let output = root.path().join("out.json");
+    let within = |max_ram: u64| {
+        folder(root.path(), &FolderEvaluation { max_ram: Some(max_ram), ..request(root.path(), &output) })
+    };
+    let refusal = within(1_000_000).unwrap_err();
+    // 16 bytes for each of the voxels.
+    assert!(
+        refusal.starts_with("more memory than the limit of 1 MB: ") && refusal.contains("4 MB"),
+        "{refusal}"
+    );
+    assert!(refusal.contains("pred/b.nii.gz") && !output.exists(), "{refusal}");
+    let other = within(5_000_000).unwrap_err();
+    assert!(other.contains("shape"), "it fits, and is evaluated: {other}");
+}
+
+#[test]
 fn voxels_that_are_no_numbers_are_a_warning_for_each_file() {
     let root = tempfile::tempdir().unwrap();
     small(root.path());
@@ -173,7 +198,7 @@ fn faulty_cases_are_named_all_at_once() {
             .unwrap_err()
             .contains("label_manager: found Other, expected one that is known: LabelManager")
     );
-    let simple = request.of_labels(&[], None, Ctx::new(&Silent, &Cancel::new()));
+    let simple = request.of_labels(&[], None, &image_formats(), Ctx::new(&Silent, &Cancel::new()));
     assert_eq!(simple.unwrap_err().to_string(), "no labels to evaluate");
 }
 

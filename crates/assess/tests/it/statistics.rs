@@ -1,8 +1,9 @@
 //! Statistics, held to SciPy, statsmodels and pingouin.
 
 use nnunet_assess::statistics::{
-    BlandAltman, Bootstrap, Line, concordance, equivalence, hedges_g, intraclass_correlation, mann_whitney,
-    mean, one_sample, subjects_for_groups, subjects_for_pairs, welch,
+    BlandAltman, Bootstrap, Line, SignedRank, concordance, equivalence, hedges_g, holm,
+    intraclass_correlation, mann_whitney, mean, one_sample, rank_biserial, subjects_for_groups,
+    subjects_for_pairs, welch,
 };
 use serde_json::Value;
 
@@ -94,6 +95,32 @@ fn bootstrap_draws_as_scipy_does() {
     let of = |drawn: &[u32]| mean(&drawn.iter().map(|&i| all[i as usize]).collect::<Vec<_>>());
     let [low, high] = Bootstrap { resamples: 500, seed: 11 }.interval(all.len(), of);
     compare(case, &[("low", low), ("high", high)]);
+}
+
+#[test]
+fn signed_ranks_are_tested_as_by_scipy() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/statistics/signed_rank.json");
+    let golden: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    for case in golden["cases"].as_array().unwrap() {
+        let differences = values(&case["differences"]);
+        let found = SignedRank::new(&differences);
+        compare(
+            case,
+            &[
+                ("p", found.p),
+                ("statistic", found.positive.min(found.negative)),
+                ("rank_biserial", rank_biserial(&differences)),
+            ],
+        );
+    }
+    let corrected = holm(&values(&golden["holm"]["p"]));
+    for (found, expected) in corrected.iter().zip(values(&golden["holm"]["corrected"])) {
+        assert!((found - expected).abs() < 1e-12, "{corrected:?}");
+    }
+    assert_eq!(holm(&[0.04, f64::NAN, 0.01])[2], 0.02, "what is no test does not count");
+    assert_eq!(SignedRank::new(&[0.0; 20]).p, 1.0, "nothing differs");
+    assert_eq!(rank_biserial(&[0.0; 20]), 0.0);
+    assert!(SignedRank::new(&[]).p.is_nan() && rank_biserial(&[]).is_nan());
 }
 
 #[test]

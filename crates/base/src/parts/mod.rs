@@ -5,9 +5,11 @@
 //! refuses those that the part does not have.
 
 mod choice;
+mod lazy;
 mod named;
 mod options;
 
 pub use choice::Choice;
+pub use lazy::Lazy;
 pub use named::{AlreadyRegistered, Named, UnknownName};
 pub use options::{OptionError, Options};

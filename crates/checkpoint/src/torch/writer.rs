@@ -10,6 +10,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::CheckpointError;
 use crate::write_file;
+use nnunet_base::files::StopAtError;
 use nnunet_graph::optimiser::StateTensor;
 use nnunet_pyformats::pickle::{Dtype, Protocol, StorageRef, TensorRef, Value, pickle};
 
@@ -56,7 +57,7 @@ impl<'a> TensorWriter<'a> {
         let name = path.file_stem().map(|s| s.to_string_lossy().into_owned());
         let name = name.filter(|n| !n.is_empty()).unwrap_or_else(|| "archive".to_owned());
         write_file(path, |file| {
-            let mut zip = ZipWriter::new(file);
+            let mut zip = ZipWriter::new(StopAtError::new(file));
             member(&mut zip, &name, "data.pkl", data.len(), |out| out.write_all(&data))?;
             member(&mut zip, &name, "byteorder", 6, |out| out.write_all(b"little"))?;
             for (number, (tensor, dtype)) in self.tensors.iter().enumerate() {

@@ -5,7 +5,8 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_checkpoint::{
-    Checkpoint, CheckpointError, SavedOptimiser, StateDict, read_safetensors, write_safetensors,
+    Checkpoint, CheckpointError, SavedOptimiser, StateDict, TransferRules, read_safetensors,
+    write_safetensors,
 };
 use nnunet_graph::Parameters;
 use nnunet_graph::architectures::build;
@@ -175,7 +176,7 @@ fn batch_norms_of_the_reference_both_ways() {
 
     // Fine-tuning takes them over too; a file without them is named.
     let mut fresh = Parameters::zeros(&graph);
-    original.weights.transfer_to(&graph, &mut fresh).unwrap();
+    original.weights.transfer_to(&graph, &mut fresh, TransferRules::default()).unwrap();
     assert_eq!(fresh.buffers().collect::<Vec<_>>(), parameters.buffers().collect::<Vec<_>>());
     let mut without = StateDict::new();
     for (name, tensor) in original.weights.tensors().filter(|(name, _)| !name.contains("running_mean")) {
@@ -305,7 +306,8 @@ fn check_network(checkpoint: &Checkpoint) {
 
     // Pretrained weights leave the heads alone.
     let mut fresh = Parameters::zeros(&graph);
-    weights.transfer_to(&graph, &mut fresh).unwrap();
+    let transfer = weights.transfer_to(&graph, &mut fresh, TransferRules::default()).unwrap();
+    assert!(transfer.left.is_empty() && transfer.unused.is_empty() && transfer.repeated.is_none());
     for (name, parameter) in fresh.iter() {
         let taken = parameter.value() == weights.get(name).unwrap().data;
         assert_eq!(taken, !name.contains(".seg_layers."), "{name}");
@@ -326,10 +328,38 @@ fn check_network(checkpoint: &Checkpoint) {
     ] {
         assert!(message.contains(&line), "{line} in {message}");
     }
-    // For fine-tuning neither heads nor unknown tensors matter, and nothing is taken over halfway.
+    // Fine-tuning takes over what fits and lists the rest; heads do not matter.
+    let mut fresh = Parameters::zeros(&graph);
+    let rest = other.transfer_to(&graph, &mut fresh, TransferRules::default()).unwrap();
+    assert_eq!((rest.taken, rest.left.len()), (transfer.taken - 1, 1));
+    let line = format!("{}: [3, 5] in the checkpoint, {:?} in the network", first.name, first.shape);
+    assert!(rest.left[0].to_string().contains(&line), "{}", rest.left[0]);
+    assert_eq!(rest.unused, ["encoder.unknown.weight"]);
+    assert!(fresh.get(&first.name).unwrap().value().iter().all(|weight| *weight == 0.0));
+
+    // The encoder alone.
+    let mut encoder = Parameters::zeros(&graph);
+    let rules = TransferRules { part: Some("encoder."), ..TransferRules::default() };
+    assert!(weights.transfer_to(&graph, &mut encoder, rules).unwrap().left.is_empty());
+    for (name, parameter) in encoder.iter() {
+        let taken = parameter.value() == weights.get(name).unwrap().data;
+        assert_eq!(taken, name.starts_with("encoder."), "{name}");
+    }
+
+    // More channels: the stem is repeated if that is wanted.
+    let more = build(class, &architecture["arch_kwargs"], inputs + 2, outputs, true).unwrap();
+    let mut wider = Parameters::zeros(&more);
+    let left = weights.transfer_to(&more, &mut wider, TransferRules::default()).unwrap().left;
+    assert_eq!(left.iter().map(|tensor| tensor.name.as_str()).collect::<Vec<_>>(), [first.name.as_str()]);
+    let rules = TransferRules { repeat_stem: true, ..TransferRules::default() };
+    let transfer = weights.transfer_to(&more, &mut wider, rules).unwrap();
+    assert!(transfer.left.is_empty() && transfer.repeated.as_deref() == Some(first.name.as_str()));
+    assert!(wider.get(&first.name).unwrap().value().iter().any(|weight| *weight != 0.0));
+
+    // Where nothing fits, everything is listed and nothing changed.
     let mut untouched = Parameters::zeros(&graph);
-    let message = other.transfer_to(&graph, &mut untouched).unwrap_err().to_string();
-    assert!(message.contains("1 tensors do not fit") && message.contains("[3, 5]"), "{message}");
+    let message = StateDict::new().transfer_to(&graph, &mut untouched, TransferRules::default()).unwrap_err();
+    assert!(message.to_string().contains("missing in the checkpoint"), "{message}");
     assert_eq!(untouched, Parameters::zeros(&graph));
     let message = StateDict::new().into_parameters(&graph).unwrap_err().to_string();
     let all = format!("{} tensors do not fit", graph.parameters().len());

@@ -6,7 +6,10 @@ use anyhow::{Context, bail};
 use nnunet::dataset::splits::Fold;
 use nnunet::recipe::Recipe;
 use nnunet::train::{Start, TrainRequest};
-use nnunet::{DatasetName, EvaluateJob, Folders, PlanAndPreprocessJob, PredictJob, TrainJob};
+use nnunet::{
+    DatasetName, EvaluateJob, EvaluationReport, Folders, PlanAndPreprocessJob, PredictJob, ReportJob,
+    TrainJob,
+};
 
 use super::evaluate::print_table;
 use super::network_flags::{NETWORK_FLAGS, backend};
@@ -39,8 +42,8 @@ pub(super) const ENTRY: Entry = Entry {
         reference_names: &[],
         summary: "run the whole method on a small synthetic dataset: a few minutes",
         description: "Runs the whole method on synthetic volumes that it generates: verify, fingerprint, plan, \
-                      preprocess, a short training, prediction of test cases and their evaluation. Fails if the \
-                      segmentations are worse than they should be.",
+                      preprocess, a short training, prediction of test cases, their evaluation and a report of it. \
+                      Fails if the segmentations are worse than they should be.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, NETWORK_FLAGS, THREAD_FLAGS, PROGRESS_FLAGS],
@@ -84,6 +87,8 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     print_table(&summary, session);
     session.result(&format!("model:       {}", model.display()));
     session.result(&format!("predictions: {} (with summary.json)", predictions.display()));
+    let page = session.project.report(&report(&predictions, &raw), ctx)?;
+    session.result(&format!("report:      {} (open it in a browser)", page.path.display()));
     check_files(&out, &model, counts)?;
     let dice = summary.foreground_mean.dice;
     if !short && (dice.is_nan() || dice < EXPECTED_DICE) {
@@ -119,7 +124,7 @@ fn check_files(out: &Path, model: &Path, counts: CaseCounts) -> anyhow::Result<(
     for case in counts.training..counts.training + counts.test {
         expected.push(out.join("predictions").join(format!("demo_{case:03}.nii.gz")));
     }
-    expected.push(out.join("predictions/summary.json"));
+    expected.extend(["summary.json", "report.html"].map(|name| out.join("predictions").join(name)));
     match expected.iter().find(|path| !path.is_file()) {
         Some(missing) => bail!("{}: was not written, though every stage succeeded", missing.display()),
         None => Ok(()),
@@ -145,11 +150,21 @@ fn prepare_folder(out: &Path) -> anyhow::Result<()> {
         .with_context(|| format!("{}: cannot be written", marker.display()))
 }
 
+/// A page that shows the evaluated predictions over their images.
+fn report(predictions: &Path, raw: &Path) -> ReportJob {
+    ReportJob::new(EvaluationReport {
+        summary: predictions.join("summary.json"),
+        references: None,
+        predictions: None,
+        images: Some(raw.join("imagesTs")),
+        dataset_json: None,
+    })
+}
+
 /// A short training of fold 0.
 fn training(dataset: DatasetName, short: bool, session: &Session) -> TrainJob {
     let (epochs, iterations) = if short { (1, 4) } else { (6, 40) };
     TrainJob::new(TrainRequest {
-        data_parts: session.project.registry().data.clone(),
         dataset,
         configuration: CONFIGURATION.to_owned(),
         fold: Fold::Number(0),

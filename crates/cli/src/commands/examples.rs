@@ -207,6 +207,41 @@ const EXAMPLES: &[(&str, [Example; 2])] = &[
         ],
     ),
     (
+        "compare",
+        [
+            ("compare 4", "all trained models of Dataset004_..."),
+            ("compare 4 --baseline nnUNetTrainerDA5 --tsv", "against another baseline, as a table"),
+        ],
+    ),
+    (
+        "experiment",
+        [
+            ("experiment losses.toml --dry-run", "what would be trained"),
+            ("experiment losses.toml", "trains what is missing and compares"),
+        ],
+    ),
+    (
+        "report",
+        [
+            ("report dataset -d 4", "a page on Dataset004_... and its plans"),
+            ("report evaluation predictions/summary.json -o report.html", "a page on an evaluation"),
+        ],
+    ),
+    (
+        "submit",
+        [
+            ("submit 4 --slurm --partition gpu --time 24:00:00", "the whole method as jobs of a cluster"),
+            ("submit 4 --local 2 -c 3d_fullres", "here, two jobs at once"),
+        ],
+    ),
+    (
+        "predict-best",
+        [
+            ("predict-best 4 -i images -o segmentations", "with what find-best-configuration has chosen"),
+            ("predict-best Dataset004_Hippocampus -i images -o out --threads 4", "with 4 threads"),
+        ],
+    ),
+    (
         "doctor",
         [
             ("doctor", "what this machine offers, and what is missing or slow"),

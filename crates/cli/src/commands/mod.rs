@@ -2,6 +2,7 @@
 
 mod accumulate_crossval_results;
 mod apply_postprocessing;
+mod compare;
 mod completions;
 mod convert_msd;
 mod convert_v1;
@@ -13,6 +14,7 @@ mod doctor;
 mod ensemble;
 mod evaluate;
 pub(crate) mod examples;
+mod experiment;
 mod explain;
 mod export_model;
 mod find_best_configuration;
@@ -27,7 +29,10 @@ mod overlay;
 mod plan;
 mod plan_and_preprocess;
 mod predict;
+mod predict_best;
 mod preprocess;
+mod report;
+mod submit;
 mod train;
 mod trainers;
 mod verify;
@@ -64,11 +69,16 @@ const ENTRIES: &[Entry] = &[
     predict::ENTRY,
     ensemble::ENTRY,
     evaluate::ENTRY,
+    compare::ENTRY,
+    experiment::ENTRY,
     accumulate_crossval_results::ENTRY,
     find_best_configuration::ENTRY,
+    predict_best::ENTRY,
+    submit::ENTRY,
     determine_postprocessing::ENTRY,
     apply_postprocessing::ENTRY,
     overlay::ENTRY,
+    report::ENTRY,
     models::ENTRY,
     install_model::ENTRY,
     export_model::ENTRY,

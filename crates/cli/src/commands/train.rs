@@ -1,17 +1,15 @@
 //! `train`: one fold of one configuration.
 
-use std::path::Path;
-
 use nnunet::dataset::splits::Fold;
-use nnunet::parts::Named;
-use nnunet::recipe::{Recipe, ValidatedCheckpoint, find, is_file_name, read_file};
+use nnunet::recipe::{EpochLog, ValidatedCheckpoint};
+use nnunet::spelling::closest;
 use nnunet::train::{Start, TrainRequest};
 use nnunet::{Phases, TrainJob};
 
 use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
-use crate::environment::FOLDER_FLAGS;
+use crate::environment::{FOLDER_FLAGS, number_in, variable};
 use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -21,14 +19,15 @@ const FLAGS: &[Flag] = &[
     Flag::one(
         &["-tr"],
         "TRAINER",
-        "nnUNetTrainer (default), another name that nnunet trainers lists, or a recipe file (.toml, .json)",
+        "nnUNetTrainer (default), another name that nnunet trainers lists, or a recipe file (.toml, .json); \
+         with --c, the name of the recipe is enough",
     ),
     Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)").within(Group::Input),
     Flag::one(
         &["-pretrained_weights"],
         "FILE",
-        "checkpoint or .safetensors file with the weights to start from, except those of the segmentation \
-         heads",
+        "checkpoint or .safetensors file with the weights to start from, as far as they fit; segmentation \
+         heads start from random weights",
     )
     .within(Group::Input),
     Flag::one(&["-num_gpus"], "N", "accepted for scripts; 1 is the only value in this build")
@@ -63,6 +62,26 @@ const OWN_FLAGS: &[Flag] = &[
     .within(Group::Speed),
     Flag::one(&["--save-every"], "N", "write checkpoint_latest.pth after every N epochs (default: 50)")
         .within(Group::Output),
+    Flag::one(
+        &["--save-minutes"],
+        "N",
+        "also write it when the last checkpoint is N minutes old, within an epoch if need be (default: 10)",
+    )
+    .within(Group::Output),
+    Flag::one(
+        &["--log"],
+        "KINDS",
+        "also record epochs for other programs: tensorboard (an event file), jsonl (epochs.jsonl), or both, \
+         separated by a comma",
+    )
+    .within(Group::Output),
+    Flag::one(
+        &["--loader-threads"],
+        "N",
+        "threads that make batches (default: half of --threads, or $nnUNet_n_proc_DA); batches do not \
+         depend on it",
+    )
+    .within(Group::Speed),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -70,8 +89,8 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "train",
         reference_names: &["nnUNetv2_train"],
         summary: "train one fold of a configuration and validate it",
-        description: "Trains a fold, then predicts and evaluates its validation cases. Ctrl-C saves the state; run the \
-                      same command with --c to continue from there.",
+        description: "Trains a fold, then predicts and evaluates its validation cases. Ctrl-C, SIGTERM and SIGUSR1 save \
+                      the state; run the same command with --c to continue from there.",
         after_interruption: "rerun the command with --val to validate",
         positionals: &[
             Positional { name: "DATASET", help: "dataset by id or name" },
@@ -110,8 +129,11 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         let text = format!("argument -num_gpus: found {gpus}; this build trains on the CPU only");
         return Err(UsageError(text).into());
     }
-    let mut recipe =
-        recipe(matches.text("-tr").unwrap_or("nnUNetTrainer"), &session.project.registry().recipes)?;
+    let dataset = session.project.dataset(matches.required("DATASET")?)?;
+    let plans = matches.text("-p").unwrap_or("nnUNetPlans");
+    let configuration = matches.required("CONFIGURATION")?;
+    let trainer = matches.text("-tr").unwrap_or("nnUNetTrainer");
+    let mut recipe = session.project.recipe(trainer, &dataset, plans, configuration)?;
     if let Some(epochs) = at_least_one(matches, "--epochs")? {
         recipe = recipe.with_epochs(epochs);
     }
@@ -127,6 +149,16 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
     if let Some(epochs) = at_least_one(matches, "--save-every")? {
         recipe.save_every = epochs;
     }
+    if let Some(minutes) = minutes(matches, "--save-minutes")? {
+        recipe.save_minutes = minutes;
+    }
+    recipe.log = logs(matches, session, recipe.log)?;
+    let loader_threads = match at_least_one(matches, "--loader-threads")? {
+        // In the reference, 0 is no process beside the one that trains.
+        None => number_in("nnUNet_n_proc_DA")?.map(|threads| threads.max(1)),
+        given => given,
+    };
+    recipe.loader_threads = loader_threads.or(recipe.loader_threads);
     let start = match (matches.has("--c"), matches.path("-pretrained_weights")) {
         (true, Some(_)) => {
             let text = "--c and -pretrained_weights exclude each other: a run either continues or starts from the beginning";
@@ -137,11 +169,10 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         (false, None) => Start::New,
     };
     Ok(TrainRequest {
-        data_parts: session.project.registry().data.clone(),
-        dataset: session.project.dataset(matches.required("DATASET")?)?,
-        configuration: matches.required("CONFIGURATION")?.to_owned(),
+        dataset,
+        configuration: configuration.to_owned(),
         fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,
-        plans: matches.text("-p").unwrap_or("nnUNetPlans").to_owned(),
+        plans: plans.to_owned(),
         recipe,
         batch_size: at_least_one(matches, "--batch-size")?,
         seed: matches.parsed("--seed", "a whole number")?.unwrap_or(0),
@@ -149,14 +180,6 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         start,
         checkpointing: !matches.has("--disable_checkpointing"),
         max_ram: max_ram(matches)?,
-    })
-}
-
-/// The trainer of a name, or the one that a file describes.
-fn recipe(trainer: &str, known: &Named<Recipe>) -> anyhow::Result<Recipe> {
-    Ok(match is_file_name(trainer) {
-        true => read_file(Path::new(trainer), known)?,
-        false => find(trainer, known)?,
     })
 }
 
@@ -170,6 +193,42 @@ fn check_combinations(matches: &Matches) -> Result<(), UsageError> {
     match pairs.iter().find(|(one, other, _)| matches.has(one) && matches.has(other)) {
         Some((one, other, why)) => Err(UsageError(format!("{one} and {other} exclude each other: {why}"))),
         None => Ok(()),
+    }
+}
+
+/// What is recorded of epochs: what the flag says, else the recipe, and TensorBoard's file where the environment asks for W&B.
+fn logs(matches: &Matches, session: &Session, of_recipe: Vec<EpochLog>) -> Result<Vec<EpochLog>, UsageError> {
+    let mut logs = match matches.text("--log") {
+        Some(words) => words.split(',').map(log).collect::<Result<_, _>>()?,
+        None => of_recipe,
+    };
+    let wanted = variable("nnUNet_wandb_enabled");
+    let wanted = wanted.is_some_and(|value| ["1", "true", "True"].contains(&value.as_str()));
+    if wanted && !logs.contains(&EpochLog::TensorBoard) {
+        session.warning(
+            "nnUNet_wandb_enabled: nothing is sent to Weights & Biases; the epochs go to TensorBoard's event file in the \
+             fold, which wandb sync uploads",
+        );
+        logs.push(EpochLog::TensorBoard);
+    }
+    Ok(logs)
+}
+
+fn log(word: &str) -> Result<EpochLog, UsageError> {
+    EpochLog::from_word(word.trim()).ok_or_else(|| {
+        let known = EpochLog::ALL.map(EpochLog::word);
+        let meant = closest(word, known).map_or_else(String::new, |word| format!(" (did you mean {word}?)"));
+        UsageError(format!("argument --log: found {word:?}, expected {}{meant}", known.join(", ")))
+    })
+}
+
+fn minutes(matches: &Matches, key: &str) -> Result<Option<f64>, UsageError> {
+    let expected = "a number above 0";
+    match matches.parsed::<f64>(key, expected)? {
+        Some(found) if !(found.is_finite() && found > 0.0) => {
+            Err(UsageError(format!("argument {key}: found {found}, expected {expected}")))
+        }
+        given => Ok(given),
     }
 }
 

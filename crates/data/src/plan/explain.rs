@@ -54,7 +54,7 @@ pub fn explain(
 ) -> Result<Vec<Explanation>, PlanError> {
     let named = plans.experiment_planner_used().unwrap_or(&options.planner);
     let (decisions, unknown_planner) = match parts.planners.get(named) {
-        Ok(planner) => (planner.decide(facts, options)?, None),
+        Ok(planner) => (planner.decide(facts, options, parts)?, None),
         Err(_) => (facts_alone(plans, facts, named), Some(named)),
     };
     let mut explainer = Explainer { unknown_planner, all: Vec::new() };
@@ -108,7 +108,7 @@ pub(super) fn options_shown_by(
         let spacing = entry(plans, &["configurations", "3d_fullres", "spacing"]).and_then(numbers)?;
         Some(transposed(spacing, backward))
     };
-    let planned = planner.decide(facts, &options)?.to_json();
+    let planned = planner.decide(facts, &options, parts)?.to_json();
     let natural = entry(&planned, &["transpose_backward"]).and_then(axes).unwrap_or([0, 1, 2]);
     if options.overwrite_target_spacing.is_none()
         && let Some(shown) = spacing(&written, plans.transpose_backward())
@@ -118,7 +118,7 @@ pub(super) fn options_shown_by(
         options.overwrite_target_spacing = (!same).then_some(shown);
     }
     if plans.transpose_forward() == [0, 1, 2] {
-        let planned = planner.decide(facts, &options)?.to_json();
+        let planned = planner.decide(facts, &options, parts)?.to_json();
         let natural = entry(&planned, &["transpose_forward"]).and_then(axes);
         options.suppress_transpose = natural.is_some_and(|natural| natural != [0, 1, 2]);
     }

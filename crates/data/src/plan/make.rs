@@ -12,7 +12,7 @@ use crate::planner::{DatasetFacts, PlanError, PlannerOptions, check_plans_name};
 pub fn make_plans(facts: &DatasetFacts, options: &PlannerOptions, parts: &Parts) -> Result<Plans, PlanError> {
     options.check(&parts.planners)?;
     let planner = parts.planners.get(&options.planner)?;
-    let decisions = planner.decide(facts, options)?;
+    let decisions = planner.decide(facts, options, parts)?;
     let name = options.overwrite_plans_name.as_deref().unwrap_or(planner.plans_name());
     let plans = Plans::from_json(decisions.to_json(), name)?;
     // A planner of the caller's own may write whatever it likes.

@@ -1,6 +1,7 @@
 //! What the built-in planners decide, in the words of nnUNetPlans.json: keys and their order as in the reference, each
 //! value with the reason for it.
 
+use nnunet_graph::architectures::Architecture;
 use nnunet_pyformats::json::Json;
 
 use super::architecture::architecture;
@@ -16,6 +17,7 @@ use super::preset::PlannerPreset;
 pub(super) fn decisions(
     facts: &DatasetFacts,
     preset: &PlannerPreset,
+    network: &dyn Architecture,
     options: &PlannerOptions,
     experiment: &Experiment,
 ) -> Decisions {
@@ -37,7 +39,7 @@ pub(super) fn decisions(
         .value("image_reader_writer", facts.decided_reader())
         .value("transpose_forward", experiment.transpose_forward.clone())
         .value("transpose_backward", decided_inverse(experiment.transpose_backward))
-        .choice("configurations", configurations(facts, preset, options, experiment, plans_name))
+        .choice("configurations", configurations(facts, preset, network, options, experiment, plans_name))
         .value("experiment_planner_used", decided_planner(name))
         .value("label_manager", Decided::new("LabelManager", "no value", "there is one"))
         .value("foreground_intensity_properties_per_channel", facts.decided_intensities())
@@ -56,13 +58,14 @@ pub(crate) fn decided_planner(name: &str) -> Decided<String> {
 fn configurations(
     facts: &DatasetFacts,
     preset: &PlannerPreset,
+    network: &dyn Architecture,
     options: &PlannerOptions,
     experiment: &Experiment,
     plans_name: &str,
 ) -> Decided<Decisions> {
     let render = |name: &str, grid: Grid, plan: &PatchPlan, batch_dice: bool| {
         let folder = data_identifier(preset, plans_name, name);
-        configuration(folder, grid, preset, options, experiment, plan).value(
+        configuration(folder, grid, preset, network, options, experiment, plan).value(
             "batch_dice",
             Decided::new(
                 batch_dice,
@@ -137,6 +140,7 @@ fn configuration(
     folder: Decided<String>,
     grid: Grid,
     preset: &PlannerPreset,
+    network: &dyn Architecture,
     options: &PlannerOptions,
     experiment: &Experiment,
     plan: &PatchPlan,
@@ -167,5 +171,5 @@ fn configuration(
         .value("resampling_fn_seg_kwargs", resampling(of_seg))
         .value("resampling_fn_probabilities", resampling(function.into()))
         .value("resampling_fn_probabilities_kwargs", resampling(of_probabilities))
-        .object("architecture", architecture(preset, &options.planner, plan))
+        .object("architecture", architecture(preset, network, &options.planner, plan))
 }

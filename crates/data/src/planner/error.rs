@@ -85,9 +85,9 @@ pub enum PlanError {
     /// An option of a resampling function that it does not take.
     #[error(transparent)]
     ResamplingOption(#[from] nnunet_base::parts::OptionError),
-    /// A planner that there is not.
+    /// A planner, or the architecture that one plans for, that there is not.
     #[error(transparent)]
-    UnknownPlanner(#[from] nnunet_base::parts::UnknownName),
+    UnknownPart(#[from] nnunet_base::parts::UnknownName),
     /// The fingerprint cannot be read.
     #[error(transparent)]
     Fingerprint(#[from] crate::fingerprint::FingerprintError),

@@ -2,6 +2,8 @@
 //!
 //! Arrays (z, y, x), spacings in mm. Source: the reference's planners, exact (numbers to rounding).
 
+use nnunet_graph::architectures::Architecture;
+
 use crate::fingerprint::Fingerprint;
 
 use super::decided::Decided;
@@ -39,13 +41,14 @@ pub struct Experiment {
     pub plan_3d_lowres: Decided<Option<PatchPlan>>,
 }
 
-/// Makes all decisions for a dataset as `preset` does.
+/// Makes all decisions for a dataset as `preset` does for networks of `architecture`.
 ///
 /// # Errors
 /// A dataset that cannot be planned.
 pub fn plan_experiment(
     facts: &DatasetFacts,
     preset: &PlannerPreset,
+    architecture: &dyn Architecture,
     options: &PlannerOptions,
 ) -> Result<Experiment, PlanError> {
     facts.check()?;
@@ -54,6 +57,7 @@ pub fn plan_experiment(
         &facts.fingerprint;
     let limits = Limits {
         preset,
+        architecture,
         memory_gb: options.gpu_memory_target_gb.unwrap_or(preset.memory_target_gb),
         output_channels: facts.label_entries,
         training_cases: facts.training_cases,

@@ -6,9 +6,9 @@
 //! Source: the reference's behaviour, exact.
 
 use super::decided::Decided;
-use super::memory::{EncoderBlocks, NetworkShape, feature_map_elements};
-use super::preset::{NetworkFamily, PlannerPreset};
+use super::preset::PlannerPreset;
 use super::topology::{MINIMAL_EDGE, Topology, topology};
+use nnunet_graph::architectures::{Architecture, PlannedUNet};
 
 /// Features of the first stage.
 const BASE_FEATURES: usize = 32;
@@ -20,10 +20,12 @@ const MAX_FEATURES_3D: usize = 320;
 const MINIMAL_BATCH_SIZE: u64 = 2;
 
 /// What limits patch and batch.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy)]
 pub struct Limits<'a> {
     /// The planner.
     pub preset: &'a PlannerPreset,
+    /// The architecture that it plans for.
+    pub architecture: &'a dyn Architecture,
     /// GPU memory in GB that a batch may need.
     pub memory_gb: f64,
     /// Entries of the dataset's labels, background, regions and ignore included.
@@ -202,18 +204,14 @@ fn most_features(dimensions: usize) -> usize {
 
 fn estimate(limits: &Limits<'_>, topology: &Topology) -> u64 {
     let stages = topology.stages();
-    let blocks = limits.preset.encoder_blocks(stages);
-    let network = NetworkShape {
+    let network = PlannedUNet {
         features: &features(stages, topology.patch_size.len()),
         strides: &topology.strides,
-        encoder: match limits.preset.family {
-            NetworkFamily::PlainConvUNet => EncoderBlocks::Convolutions(&blocks),
-            NetworkFamily::ResidualEncoderUNet => EncoderBlocks::Residual(&blocks),
-        },
+        encoder_blocks: &limits.preset.encoder_blocks(stages),
         decoder_convolutions: &limits.preset.decoder_convolutions(stages),
         output_channels: limits.output_channels,
     };
-    feature_map_elements(&network, &topology.patch_size)
+    limits.architecture.feature_map_elements(&network, &topology.patch_size)
 }
 
 fn as_f64(values: &[usize]) -> Vec<f64> {
@@ -225,15 +223,19 @@ mod tests {
     use super::*;
     use crate::planner::preset::{DEFAULT, TORCHRES};
     use crate::planner::residual::{RESENC, RESENC_L, RESENC_M, RESENC_XL};
+    use nnunet_graph::architectures::{Architectures, architectures, find};
     use proptest::prelude::*;
 
-    fn limits(preset: &PlannerPreset) -> Limits<'_> {
-        Limits { preset, memory_gb: preset.memory_target_gb, output_channels: 3, training_cases: 20 }
+    fn limits<'a>(preset: &'a PlannerPreset, known: &'a Architectures) -> Limits<'a> {
+        let architecture = find(preset.architecture, known).unwrap();
+        let memory_gb = preset.memory_target_gb;
+        Limits { preset, architecture, memory_gb, output_channels: 3, training_cases: 20 }
     }
 
     #[test]
     fn a_large_isotropic_dataset_gets_the_known_patch() {
-        let plan = plan_patch(&limits(&DEFAULT), &[1.0; 3], &[500.0; 3], 1e12);
+        let known = architectures();
+        let plan = plan_patch(&limits(&DEFAULT, &known), &[1.0; 3], &[500.0; 3], 1e12);
         assert_eq!(plan.topology.patch_size, [128, 128, 128]);
         assert_eq!(plan.batch_size.value, 2);
         assert_eq!(plan.features, [32, 64, 128, 256, 320, 320]);
@@ -241,7 +243,8 @@ mod tests {
 
     #[test]
     fn a_tiny_budget_ends() {
-        let tiny = Limits { memory_gb: 1e-6, ..limits(&DEFAULT) };
+        let known = architectures();
+        let tiny = Limits { memory_gb: 1e-6, ..limits(&DEFAULT, &known) };
         let plan = plan_patch(&tiny, &[1.0; 3], &[500.0; 3], 1e12);
         assert_eq!(plan.batch_size.value, 2);
         assert!(plan.topology.patch_size.iter().all(|&edge| edge > 0));
@@ -254,7 +257,8 @@ mod tests {
             shape in prop::array::uniform3(8f64..600.0),
             planner in prop::sample::select(&[DEFAULT, TORCHRES, RESENC, RESENC_M, RESENC_L, RESENC_XL]),
         ) {
-            let limits = limits(&planner);
+            let known = architectures();
+            let limits = limits(&planner, &known);
             let plan = plan_patch(&limits, &spacing, &shape.map(f64::round), 1e10);
             for (edge, by) in plan.topology.patch_size.iter().zip(&plan.topology.divisible_by) {
                 prop_assert_eq!(edge % by, 0);

@@ -2,15 +2,6 @@
 
 use super::resampling_family::ResamplingFamily;
 
-/// The family of networks a planner plans for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NetworkFamily {
-    /// PlainConvUNet.
-    PlainConvUNet,
-    /// ResidualEncoderUNet.
-    ResidualEncoderUNet,
-}
-
 /// A planner by its numbers. All of them share one procedure; what goes beyond these numbers is a
 /// [`Planner`](super::Planner) of its own.
 ///
@@ -44,8 +35,8 @@ pub struct PlannerPreset {
     pub name: &'static str,
     /// Name of the plans unless the user gives one.
     pub plans_name: &'static str,
-    /// What is planned for.
-    pub family: NetworkFamily,
+    /// Name of the architecture that is planned for, e.g. `PlainConvUNet`.
+    pub architecture: &'static str,
     /// Blocks of the encoder per stage; the last value holds for all further stages.
     pub encoder_blocks: &'static [usize],
     /// Convolutions of the decoder per stage; the last value holds for all further stages.
@@ -73,7 +64,7 @@ pub struct PlannerPreset {
 pub const DEFAULT: PlannerPreset = PlannerPreset {
     name: "ExperimentPlanner",
     plans_name: "nnUNetPlans",
-    family: NetworkFamily::PlainConvUNet,
+    architecture: "PlainConvUNet",
     encoder_blocks: &[2],
     decoder_convolutions: &[2],
     memory_target_gb: 8.0,

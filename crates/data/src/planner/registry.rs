@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use nnunet_base::parts::Named;
 
+use crate::parts::Parts;
+
 use super::decided::Decisions;
 use super::document;
 use super::error::PlanError;
@@ -22,10 +24,16 @@ pub trait Planner: Debug + Send + Sync {
     fn plans_name(&self) -> &str;
 
     /// Decides the content of a plans file, under `experiment_planner_used` the name of this planner that `options` give.
+    /// What it chooses by name is among `parts`.
     ///
     /// # Errors
-    /// A dataset that cannot be planned.
-    fn decide(&self, facts: &DatasetFacts, options: &PlannerOptions) -> Result<Decisions, PlanError>;
+    /// A dataset that cannot be planned; an architecture that is not registered.
+    fn decide(
+        &self,
+        facts: &DatasetFacts,
+        options: &PlannerOptions,
+        parts: &Parts,
+    ) -> Result<Decisions, PlanError>;
 }
 
 impl Planner for PlannerPreset {
@@ -33,9 +41,15 @@ impl Planner for PlannerPreset {
         self.plans_name
     }
 
-    fn decide(&self, facts: &DatasetFacts, options: &PlannerOptions) -> Result<Decisions, PlanError> {
-        let experiment = plan_experiment(facts, self, options)?;
-        Ok(document::decisions(facts, self, options, &experiment))
+    fn decide(
+        &self,
+        facts: &DatasetFacts,
+        options: &PlannerOptions,
+        parts: &Parts,
+    ) -> Result<Decisions, PlanError> {
+        let architecture = &**parts.architectures.get(self.architecture)?;
+        let experiment = plan_experiment(facts, self, architecture, options)?;
+        Ok(document::decisions(facts, self, architecture, options, &experiment))
     }
 }
 

@@ -1,14 +1,14 @@
 //! The residual-encoder planners: the base and its presets for about 8, 24 and 40 GB (M, L, XL), L also with
 //! other ways of resampling.
 
-use super::preset::{NetworkFamily, PlannerPreset};
+use super::preset::PlannerPreset;
 use super::resampling_family::ResamplingFamily;
 
 /// `ResEncUNetPlanner`: memory as M, batches of at most 5 % of the dataset.
 pub const RESENC: PlannerPreset = PlannerPreset {
     name: "ResEncUNetPlanner",
     plans_name: "nnUNetResEncUNetPlans",
-    family: NetworkFamily::ResidualEncoderUNet,
+    architecture: "ResidualEncoderUNet",
     encoder_blocks: &[1, 3, 4, 6],
     decoder_convolutions: &[1],
     memory_target_gb: 8.0,

@@ -48,8 +48,6 @@ pub struct PreprocessOptions {
     pub part: Part,
     /// What happens to cases that are there already.
     pub existing: Existing,
-    /// What plans may name.
-    pub parts: Parts,
 }
 
 /// What was done for one configuration.
@@ -70,7 +68,8 @@ pub struct DatasetFolders<'a> {
     pub preprocessed: &'a Path,
 }
 
-/// Preprocesses the training cases for one configuration into `<preprocessed>/<data_identifier>`.
+/// Preprocesses the training cases for one configuration into `<preprocessed>/<data_identifier>`. What plans and dataset name
+/// is among `parts`.
 /// Faulty cases do not stop the others; all are reported.
 ///
 /// The folder is locked meanwhile. If a training or another run holds it, this one ends at once, unless no case has to be made.
@@ -80,12 +79,13 @@ pub fn preprocess_configuration(
     plans: &Plans,
     configuration: &Configuration,
     options: &PreprocessOptions,
+    parts: &Parts,
     ctx: Ctx<'_>,
 ) -> Result<Preprocessed, PreprocessError> {
-    let labels = plans.label_manager(dataset, &options.parts)?;
-    let reader = plans.reader(dataset, &options.parts)?;
+    let labels = plans.label_manager(dataset, parts)?;
+    let reader = plans.reader(dataset, parts)?;
     let job = Job {
-        preprocessor: Preprocessor::new(plans, configuration, &options.parts)?,
+        preprocessor: Preprocessor::new(plans, configuration, parts)?,
         configuration,
         order: plans.transpose_forward(),
         recipe: Recipe::new(plans, configuration, &labels, &reader),
@@ -195,6 +195,7 @@ pub fn preprocess_dataset(
     plans: &Plans,
     configurations: &[&str],
     options: &PreprocessOptions,
+    parts: &Parts,
     ctx: Ctx<'_>,
 ) -> Result<Vec<(String, Preprocessed)>, PreprocessError> {
     let mut all = Vec::new();
@@ -208,7 +209,7 @@ pub fn preprocess_dataset(
     }
     for name in there {
         let configuration = plans.configuration(name)?;
-        let result = preprocess_configuration(folders, dataset, plans, &configuration, options, ctx)?;
+        let result = preprocess_configuration(folders, dataset, plans, &configuration, options, parts, ctx)?;
         all.push((name.to_owned(), result));
     }
     copy_segmentations(folders, dataset, options.part)?;

@@ -155,8 +155,8 @@ fn parts_from_outside_serve_every_stage() {
 
     let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
     let run = |parts: Parts| {
-        let options = PreprocessOptions { parts, ..PreprocessOptions::default() };
-        preprocess_dataset(folders, &dataset, &plans, &["3d_fullres"], &options, ctx)
+        let options = PreprocessOptions::default();
+        preprocess_dataset(folders, &dataset, &plans, &["3d_fullres"], &options, &parts, ctx)
     };
     let unknown = run(Parts::default()).unwrap_err().to_string();
     assert!(unknown.contains("label_manager: found WithoutRim, expected one that is known"), "{unknown}");

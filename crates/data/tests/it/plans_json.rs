@@ -13,8 +13,11 @@ use nnunet_data::plan::{
 };
 use nnunet_data::resampling::resampling_functions;
 use nnunet_dataset::DatasetJson;
+use nnunet_graph::architectures::{Architecture, PlannedUNet, Surroundings, plain_feature_map_elements};
+use nnunet_graph::{Graph, NetworkError};
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_volume::resample::Interpolation;
+use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
 const NAME: &str = "Dataset802_oriented";
@@ -375,10 +378,15 @@ impl Planner for BatchesOfFive {
         "FivePlans"
     }
 
-    fn decide(&self, facts: &DatasetFacts, options: &PlannerOptions) -> Result<Decisions, PlanError> {
+    fn decide(
+        &self,
+        facts: &DatasetFacts,
+        options: &PlannerOptions,
+        parts: &Parts,
+    ) -> Result<Decisions, PlanError> {
         let name = options.overwrite_plans_name.as_deref().unwrap_or(self.plans_name());
         let options = PlannerOptions { overwrite_plans_name: Some(name.to_owned()), ..options.clone() };
-        let mut decisions = nnunet_data::plan::DEFAULT.decide(facts, &options)?;
+        let mut decisions = nnunet_data::plan::DEFAULT.decide(facts, &options, parts)?;
         let five = Decided::new(5.into(), "my own rule", "batches of five run best here");
         for configuration in ["2d", "3d_fullres"] {
             *decisions.get_mut(&["configurations", configuration, "batch_size"]).unwrap() =
@@ -412,6 +420,60 @@ fn planners_from_outside_plan_and_explain_as_those_built_in() {
         of("configurations.2d.architecture.arch_kwargs.conv_op").rule,
         "the operation for as many axes"
     );
+}
+
+/// A network that takes its blocks under a name of its own and needs a tenth of a plain U-Net's memory.
+#[derive(Debug)]
+struct Frugal;
+
+impl Architecture for Frugal {
+    fn class_name(&self) -> &str {
+        "mine.Frugal"
+    }
+
+    fn graph(&self, _: &Value, _: Surroundings) -> Result<Graph, NetworkError> {
+        unreachable!("planning builds no network")
+    }
+
+    fn blocks_argument(&self) -> &str {
+        "depth"
+    }
+
+    fn default_arguments(&self, dimensions: usize) -> Map<String, Value> {
+        [("nonlin".to_owned(), json!("torch.nn.GELU")), ("axes".to_owned(), json!(dimensions))]
+            .into_iter()
+            .collect()
+    }
+
+    fn feature_map_elements(&self, network: &PlannedUNet<'_>, patch_size: &[usize]) -> u64 {
+        plain_feature_map_elements(network, patch_size) / 10
+    }
+}
+
+#[test]
+fn planners_plan_for_architectures_from_outside() {
+    const PLANNER: PlannerPreset =
+        PlannerPreset { name: "FrugalPlanner", architecture: "Frugal", ..nnunet_data::plan::DEFAULT };
+    let (_folder, raw, preprocessed) = dataset();
+    let mut parts = Parts::default();
+    parts.planners.register(PLANNER.name, "frugal", Arc::new(PLANNER)).unwrap();
+    // So little memory that patches are cut.
+    let memory = PlannerOptions { gpu_memory_target_gb: Some(0.002), ..PlannerOptions::default() };
+    let options = PlannerOptions { planner: PLANNER.name.into(), ..memory.clone() };
+    let error = plan_dataset(NAME, &raw, &preprocessed, &options, &parts).unwrap_err().to_string();
+    assert!(error.starts_with("network class \"Frugal\" is not known; known: "), "{error}");
+
+    parts.architectures.register("Frugal", "frugal networks", Arc::new(Frugal)).unwrap();
+    let plain = plan_dataset(NAME, &raw, &preprocessed, &memory, &parts).unwrap();
+    let plans = plan_dataset(NAME, &raw, &preprocessed, &options, &parts).unwrap();
+    let [plain, frugal] = [plain, plans].map(|plans| plans.configuration("3d_fullres").unwrap());
+    assert!(frugal.patch_size.iter().product::<usize>() > plain.patch_size.iter().product());
+    assert_eq!(frugal.architecture.network_class_name, "mine.Frugal");
+    assert_eq!(frugal.architecture.requires_import, ["conv_op", "nonlin"]);
+    let kwargs = frugal.architecture.kwargs_value();
+    let keys: Vec<&str> = kwargs.as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(keys[5..], ["depth", "n_conv_per_stage_decoder", "nonlin", "axes"]);
+    assert_eq!(kwargs["axes"], 3);
 }
 
 #[test]

@@ -118,7 +118,8 @@ impl Phantom {
         options: &PreprocessOptions,
         ctx: Ctx<'_>,
     ) -> Result<Vec<(String, Preprocessed)>, PreprocessError> {
-        preprocess_dataset(self.folders(), &self.dataset(), &self.plans(), &["3d_fullres"], options, ctx)
+        let (dataset, plans) = (self.dataset(), self.plans());
+        preprocess_dataset(self.folders(), &dataset, &plans, &["3d_fullres"], options, &Parts::default(), ctx)
     }
 
     fn folder(&self) -> PathBuf {
@@ -341,6 +342,7 @@ fn a_configuration_that_is_not_planned_is_skipped_with_a_message() {
             &phantom.plans(),
             configurations,
             &PreprocessOptions::default(),
+            &Parts::default(),
             Ctx::new(&watcher, &Cancel::new()),
         )
     };
@@ -468,6 +470,7 @@ fn hippocampus_from_raw_to_preprocessed() {
             &plans,
             &[configuration],
             &options,
+            &Parts::default(),
             Ctx::new(&Silent, &Cancel::new()),
         );
         assert_eq!(made(&result.unwrap()), (cases.len(), 0));

@@ -8,8 +8,10 @@ use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_dataset::image_formats;
 use nnunet_dataset::verify::{Problem, Report, verify};
+use nnunet_image_io::tiff3d;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, PhantomLabels, Voxels, gzip};
 use nnunet_testkit::shared::shared_path;
+use nnunet_volume::Volume;
 
 fn check(folder: &Path) -> Report {
     verify(folder, |_| None, &image_formats(), Ctx::new(&Silent, &Cancel::new()))
@@ -293,4 +295,45 @@ fn where_the_reference_goes_on_there_are_warnings_only() {
     let report = check(&folder);
     assert!(!report.is_usable());
     assert!(of(&report, "ball_000").iter().any(|l| l.starts_with("error: ") && l.contains("is NaN at [0, ")));
+}
+
+#[test]
+fn many_missing_spacing_files_are_one_row_and_a_few_one_each() {
+    let root = tempfile::tempdir().unwrap();
+    let folder = root.path();
+    let write = |cases: std::ops::Range<usize>| {
+        for case in cases {
+            for name in [format!("imagesTr/c{case}_0000.tif"), format!("labelsTr/c{case}.tif")] {
+                fs::create_dir_all(folder.join(&name).parent().unwrap()).unwrap();
+                tiff3d::write_labels(folder.join(&name), &Volume::filled([5, 8, 9], 1u8), [1.0; 3]).unwrap();
+            }
+        }
+        for entry in ["imagesTr", "labelsTr"].iter().flat_map(|part| fs::read_dir(folder.join(part)).unwrap())
+        {
+            let path = entry.unwrap().path();
+            if path.extension().unwrap() == "json" {
+                fs::remove_file(path).unwrap();
+            }
+        }
+    };
+    fs::write(
+        folder.join("dataset.json"),
+        r#"{"channel_names": {"0": "x"}, "labels": {"background": 0, "a": 1}, "numTraining": 5, "file_ending": ".tif",
+            "overwrite_image_reader_writer": "Tiff3DIO"}"#,
+    )
+    .unwrap();
+    write(0..1);
+    let few = of(&check(folder), "c0");
+    assert!(
+        few.len() == 2 && few.iter().all(|text| text.contains("there is no spacing file c0.json")),
+        "{few:?}"
+    );
+    write(1..5);
+    let report = check(folder);
+    let said = messages(&report);
+    assert!(report.is_usable() && said.len() == 1, "{said:?}");
+    assert!(
+        said[0].contains("10 of 10 images have no spacing file (c0.json, c1.json, c2.json, ...)"),
+        "{said:?}"
+    );
 }

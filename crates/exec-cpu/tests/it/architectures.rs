@@ -117,7 +117,7 @@ fn faults_name_the_entry_and_what_is_known() {
     let class = "dynamic_network_architectures.architectures.unet.PlainConvUNet";
     let unknown = message("some.module.SwinUNETR", |_| {});
     assert!(unknown.contains("some.module.SwinUNETR"), "{unknown}");
-    for name in architectures::known() {
+    for name in architectures::architectures().names() {
         assert!(unknown.contains(name), "{unknown}");
     }
     let text = message(class, |k| k["n_block_per_stage"] = json!(2));

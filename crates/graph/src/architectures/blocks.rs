@@ -228,6 +228,9 @@ pub(super) fn apply_stack(builder: &mut GraphBuilder, blocks: &[ConvBlock], inpu
     blocks.iter().fold(input, |value, block| block.apply(builder, value))
 }
 
+/// Beginning of the names of the segmentation heads.
+const HEADS: &str = "decoder.seg_layers.";
+
 /// Adds the U-Net decoder behind the encoder and finishes the graph.
 ///
 /// Each decoder stage upsamples with a transposed convolution, concatenates (upsampled, skip) and
@@ -272,9 +275,10 @@ pub(super) fn finish_with_decoder(
             (weight, bias)
         })
         .collect();
+    b.heads(HEADS);
     let heads: Vec<(ParameterId, ParameterId)> = (0..stages - 1)
         .map(|s| {
-            let name = format!("decoder.seg_layers.{s}");
+            let name = format!("{HEADS}{s}");
             let input_channels = channels[above(s)];
             let sizes = ConvSizes { input_channels, output_channels, kernel: [1; 3], stride: [1; 3] };
             let weight = conv_weight(b, format!("{name}.weight"), &sizes);
@@ -306,7 +310,7 @@ pub(super) fn finish_with_decoder(
         if deep_supervision || s == stages - 2 {
             let (weight, bias) = heads[s];
             outputs.push(b.push(
-                format!("decoder.seg_layers.{s}"),
+                format!("{HEADS}{s}"),
                 Operation::Convolution {
                     input: value,
                     weight,

@@ -3,21 +3,38 @@
 
 use serde_json::Value;
 
-use super::Surroundings;
 use super::blocks::{self, ConvSizes};
 use super::kwargs::Kwargs;
+use super::{Architecture, Surroundings};
 use crate::error::NetworkError;
 use crate::graph::{Graph, GraphBuilder};
 
 pub(super) const NAME: &str = "PlainConvUNet";
 
-/// Entries that only this network has.
-const KEYS: &[&str] = &["n_conv_per_stage", "nonlin_first"];
+/// The entry for the convolutions of each encoder stage.
+pub(super) const BLOCKS: &str = "n_conv_per_stage";
 
-pub(super) fn build(arch_kwargs: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
+/// Entries that only this network has.
+const KEYS: &[&str] = &[BLOCKS, "nonlin_first"];
+
+/// The architecture; what planners ask is as every architecture has it by default.
+#[derive(Debug)]
+pub(super) struct PlainUNet;
+
+impl Architecture for PlainUNet {
+    fn class_name(&self) -> &str {
+        "dynamic_network_architectures.architectures.unet.PlainConvUNet"
+    }
+
+    fn graph(&self, arguments: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
+        build(arguments, surroundings)
+    }
+}
+
+fn build(arch_kwargs: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
     let kwargs = Kwargs::new(NAME, arch_kwargs, KEYS)?;
     let unet = kwargs.unet()?;
-    let convs = kwargs.repeats("n_conv_per_stage", unet.stages)?;
+    let convs = kwargs.repeats(BLOCKS, unet.stages)?;
 
     let mut builder = GraphBuilder::new(surroundings.input_channels, unet.dimensions);
     let mut value = builder.input();

@@ -4,22 +4,49 @@
 
 use serde_json::Value;
 
-use super::Surroundings;
 use super::blocks::{self, ConvBlock, ConvSizes, ConvStyle};
 use super::kwargs::{Kwargs, UNetSizes};
+use super::planning::{PlannedUNet, residual_feature_map_elements};
+use super::{Architecture, Surroundings};
 use crate::error::NetworkError;
 use crate::graph::{Graph, GraphBuilder, NodeId, Operation};
 
 pub(super) const NAME: &str = "ResidualEncoderUNet";
 
-/// Entries that only this network has.
-const KEYS: &[&str] = &["n_blocks_per_stage", "block", "bottleneck_channels", "stem_channels"];
+/// The entry for the blocks of each encoder stage.
+const BLOCKS: &str = "n_blocks_per_stage";
 
-pub(super) fn build(arch_kwargs: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
+/// Entries that only this network has.
+const KEYS: &[&str] = &[BLOCKS, "block", "bottleneck_channels", "stem_channels"];
+
+/// The architecture.
+#[derive(Debug)]
+pub(super) struct ResidualUNet;
+
+impl Architecture for ResidualUNet {
+    fn class_name(&self) -> &str {
+        // The reference's planners write this module, which has both classes.
+        "dynamic_network_architectures.architectures.unet.ResidualEncoderUNet"
+    }
+
+    fn graph(&self, arguments: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
+        build(arguments, surroundings)
+    }
+
+    fn blocks_argument(&self) -> &str {
+        BLOCKS
+    }
+
+    fn feature_map_elements(&self, network: &PlannedUNet<'_>, patch_size: &[usize]) -> u64 {
+        residual_feature_map_elements(network, patch_size)
+    }
+}
+
+fn build(arch_kwargs: &Value, surroundings: Surroundings) -> Result<Graph, NetworkError> {
     let kwargs = Kwargs::new(NAME, arch_kwargs, KEYS)?;
     let unet = kwargs.unet()?;
     let UNetSizes { stages, dimensions, style, ref channels, ref kernels, ref strides, .. } = unet;
-    let blocks_per_stage = kwargs.repeats("n_blocks_per_stage", stages)?;
+    let blocks_per_stage = kwargs.repeats(BLOCKS, stages)?;
     let stem_channels = kwargs.channel_count("stem_channels")?.unwrap_or(channels[0]);
     let bottleneck = match (kwargs.get("block"), kwargs.class_name("block")) {
         (None, _) | (_, Some("BasicBlockD")) => None,

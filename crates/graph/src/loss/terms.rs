@@ -59,6 +59,22 @@ pub enum TermSpec {
     ClDice(ClDiceSpec),
 }
 
+impl TermSpec {
+    /// What the term is called in messages.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Dice(_) => "Dice",
+            Self::CrossEntropy(_) => "cross-entropy",
+            Self::TopK(_) => "top-k cross-entropy",
+            Self::Focal(_) => "focal",
+            Self::Tversky(_) => "Tversky",
+            Self::Boundary(_) => "boundary",
+            Self::Hausdorff(_) => "Hausdorff-distance",
+            Self::ClDice(_) => "clDice",
+        }
+    }
+}
+
 /// Minus the mean over classes of (2 sum(p t) + s) / (sum(p) + sum(t) + s), with probabilities p, targets t and `smooth` s:
 /// nnU-Net's soft Dice.
 #[derive(Debug, Clone, Copy, PartialEq)]

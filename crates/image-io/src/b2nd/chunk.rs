@@ -183,6 +183,31 @@ impl ChunkHeader {
         }
         Ok(())
     }
+
+    /// Decompresses a whole chunk, given what follows its header.
+    pub(super) fn decode_all(&self, bytes: &[u8], out: &mut [u8]) -> Result<(), String> {
+        match self.content {
+            Content::Stored => {
+                out.copy_from_slice(bytes.get(..out.len()).ok_or("too few bytes")?);
+                Ok(())
+            }
+            Content::Zeros | Content::Nans | Content::Value => self.fill(bytes, out),
+            Content::Blocks { .. } => {
+                let table = bytes.get(..self.blocks().saturating_mul(4)).ok_or("no table of blocks")?;
+                let spans = self.block_spans(table)?;
+                let mut scratch = Vec::new();
+                let mut first: Option<Vec<u8>> = None;
+                for (block, (to, &(begin, end))) in out.chunks_mut(self.block_bytes).zip(&spans).enumerate() {
+                    let packed = &bytes[begin - HEADER..end - HEADER];
+                    self.decode_block(block, packed, first.as_deref(), &mut scratch, to)?;
+                    if first.is_none() && self.needs_first_block() {
+                        first = Some(to.to_vec());
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
 }
 
 fn copy_to(scratch: &mut Vec<u8>, bytes: &[u8]) {

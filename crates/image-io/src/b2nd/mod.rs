@@ -10,12 +10,14 @@
 //! bitshuffle, delta and truncation filters, chunks of zeros, NaN or one value. Written: LZ4 with or without
 //! shuffle. Values come back bit for bit.
 
+mod checks;
 mod chunk;
 mod codec;
 mod element;
 mod filter;
 mod frame;
 mod layout;
+mod positioned;
 mod reader;
 mod region;
 #[cfg(test)]

@@ -5,21 +5,17 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use super::checks::{DAMAGED, MAX_ARRAY, check_sizes, refusal, truncated};
 use super::chunk::{ChunkHeader, Content, HEADER};
 use super::element::{Element, ElementType};
-use super::frame::{self, HEADER_MAX, HEADER_START, Header, Problem};
+use super::frame::{self, HEADER_MAX, HEADER_START, Header};
 use super::layout::Layout;
-use super::region::{copy_from_block, for_each_index, linear, overlap, volume};
+use super::positioned::read_at;
+use super::region::{copy_from_block, for_each_index, linear, overlap, paste, volume};
 use nnunet_volume::error::{Result, VolumeError};
 
 /// Most chunks of a file: a terabyte in chunks of one megabyte.
 const MAX_CHUNKS: usize = 1 << 20;
-
-/// Largest block that is decompressed.
-const MAX_BLOCK: u64 = 1 << 30;
-
-/// Largest region, in bytes.
-const MAX_ARRAY: usize = 1 << 38;
 
 /// An array beyond this size must have a file of at least one byte per [`MAX_RATIO`] of its own: nothing but zeros
 /// compresses further, and no image is so large and so empty.
@@ -27,9 +23,6 @@ const ALWAYS_READ: u64 = 4 << 30;
 
 /// See [`ALWAYS_READ`].
 const MAX_RATIO: u64 = 4096;
-
-/// Advice for a file that cannot have been written so.
-const DAMAGED: &str = "The file is damaged: preprocess the case again";
 
 /// An open `.b2nd` file. Reading needs no exclusive access, so that threads may share it.
 #[derive(Debug)]
@@ -291,7 +284,7 @@ impl B2ndReader {
         let mut bytes = vec![0; header.len - HEADER];
         self.read(&mut bytes, position + HEADER as u64)?;
         let mut offsets = vec![0u8; count * 8];
-        decode_whole(&header, &bytes, &mut offsets).map_err(|e| self.bad_chunk(e))?;
+        header.decode_all(&bytes, &mut offsets).map_err(|e| self.bad_chunk(e))?;
         offsets.as_chunks::<8>().0.iter().map(|b| self.place(i64::from_le_bytes(*b))).collect()
     }
 
@@ -392,120 +385,4 @@ struct Buffers {
     scratch: Vec<u8>,
     /// The chunk's first block, where its filters need it.
     first: Vec<u8>,
-}
-
-/// Decompresses a whole chunk, given what follows its header.
-fn decode_whole(header: &ChunkHeader, bytes: &[u8], out: &mut [u8]) -> std::result::Result<(), String> {
-    match header.content {
-        Content::Stored => {
-            out.copy_from_slice(bytes.get(..out.len()).ok_or("too few bytes")?);
-            Ok(())
-        }
-        Content::Zeros | Content::Nans | Content::Value => header.fill(bytes, out),
-        Content::Blocks { .. } => {
-            let table = bytes.get(..header.blocks().saturating_mul(4)).ok_or("no table of blocks")?;
-            let spans = header.block_spans(table)?;
-            let mut scratch = Vec::new();
-            let mut first: Option<Vec<u8>> = None;
-            for (block, (to, &(begin, end))) in out.chunks_mut(header.block_bytes).zip(&spans).enumerate() {
-                let packed = &bytes[begin - HEADER..end - HEADER];
-                header.decode_block(block, packed, first.as_deref(), &mut scratch, to)?;
-                if first.is_none() && header.needs_first_block() {
-                    first = Some(to.to_vec());
-                }
-            }
-            Ok(())
-        }
-    }
-}
-
-/// Whether the sizes of the header agree with each other and are within bounds.
-fn check_sizes(header: &Header) -> std::result::Result<(), Problem> {
-    let Layout { chunk, block } = &header.layout;
-    if chunk.iter().chain(block).any(|&n| n == 0) || header.shape.iter().any(|&n| n > MAX_ARRAY) {
-        return Err(Problem::Field {
-            field: "b2nd shapes",
-            found: format!("shape {:?}, chunk {chunk:?}, block {block:?}", header.shape),
-            expected: "lengths of at least 1 and at most 2^38".to_owned(),
-        });
-    }
-    let size = header.element.size();
-    let block_bytes = volume(block).and_then(|v| v.checked_mul(size)).map(|v| v as u64);
-    // A chunk holds whole blocks.
-    let padded: Option<Vec<usize>> =
-        chunk.iter().zip(block).map(|(c, b)| c.div_ceil(*b).checked_mul(*b)).collect();
-    let chunk_bytes = padded.and_then(|p| volume(&p)).and_then(|v| v.checked_mul(size)).map(|v| v as u64);
-    let found = (header.chunk_bytes, header.block_bytes);
-    let fits = Some(found.0) == chunk_bytes && Some(found.1) == block_bytes;
-    if !fits || found.1 > MAX_BLOCK || found.0 > i32::MAX as u64 {
-        return Err(Problem::Field {
-            field: "chunk and block bytes",
-            found: format!("{found:?} with chunk {chunk:?} and block {block:?} of {size}-byte elements"),
-            expected: "the sizes of those shapes, at most 2 GiB".to_owned(),
-        });
-    }
-    Ok(())
-}
-
-/// Copies a part (origin, shape, values) of an array to its place.
-fn paste<T: Copy>(part: (&[usize], &[usize], &[T]), whole: (&[usize], &[usize], &mut [T])) {
-    let (from, part_shape, values) = part;
-    let (_, shape, out) = whole;
-    let row = part_shape.last().copied().unwrap_or(1);
-    let mut end: Vec<usize> = from.iter().zip(part_shape).map(|(f, n)| f + n).collect();
-    if let (Some(end), Some(from)) = (end.last_mut(), from.last()) {
-        *end = from + 1;
-    }
-    let mut rows = values.chunks_exact(row.max(1));
-    let copied: std::result::Result<(), std::convert::Infallible> = for_each_index(from, &end, |index| {
-        let at = linear(index, shape);
-        if let Some(values) = rows.next() {
-            out[at..at + row].copy_from_slice(values);
-        }
-        Ok(())
-    });
-    copied.unwrap_or_default();
-}
-
-fn refusal(path: &Path, problem: Problem) -> VolumeError {
-    let path = path.to_owned();
-    match problem {
-        Problem::NotAFrame(found) => VolumeError::NotThisFormat { path, format: "Blosc2 (.b2nd)", found },
-        Problem::Field { field, found, expected } => {
-            VolumeError::BadHeader { path, field: field.to_owned(), found, expected, advice: DAMAGED }
-        }
-        Problem::Unsupported(found) => VolumeError::Unsupported {
-            path,
-            found,
-            expected: "an array as nnU-Net writes it",
-            advice: "Preprocess the case again",
-        },
-    }
-}
-
-fn truncated(path: &Path, expected: u64, len: u64) -> VolumeError {
-    VolumeError::Truncated {
-        path: path.to_owned(),
-        expected,
-        found: format!("the file has {len} bytes in all"),
-    }
-}
-
-#[cfg(unix)]
-fn read_at(file: &File, bytes: &mut [u8], at: u64) -> std::io::Result<()> {
-    std::os::unix::fs::FileExt::read_exact_at(file, bytes, at)
-}
-
-#[cfg(windows)]
-fn read_at(file: &File, mut bytes: &mut [u8], mut at: u64) -> std::io::Result<()> {
-    while !bytes.is_empty() {
-        match std::os::windows::fs::FileExt::seek_read(file, bytes, at)? {
-            0 => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            n => {
-                bytes = &mut bytes[n..];
-                at += n as u64;
-            }
-        }
-    }
-    Ok(())
 }

@@ -74,3 +74,23 @@ pub(super) fn copy_from_block<T: Element>(
     });
     copied.unwrap_or_default();
 }
+
+/// Copies a part (origin, shape, values) of an array to its place.
+pub(super) fn paste<T: Copy>(part: (&[usize], &[usize], &[T]), whole: (&[usize], &[usize], &mut [T])) {
+    let (from, part_shape, values) = part;
+    let (_, shape, out) = whole;
+    let row = part_shape.last().copied().unwrap_or(1);
+    let mut end: Vec<usize> = from.iter().zip(part_shape).map(|(f, n)| f + n).collect();
+    if let (Some(end), Some(from)) = (end.last_mut(), from.last()) {
+        *end = from + 1;
+    }
+    let mut rows = values.chunks_exact(row.max(1));
+    let copied: std::result::Result<(), std::convert::Infallible> = for_each_index(from, &end, |index| {
+        let at = linear(index, shape);
+        if let Some(values) = rows.next() {
+            out[at..at + row].copy_from_slice(values);
+        }
+        Ok(())
+    });
+    copied.unwrap_or_default();
+}

@@ -11,6 +11,7 @@ pub use network::with_network;
 pub use nnunet_recipe::{Recipe, UnknownTrainer};
 pub use spec::ModelSpec;
 
+use nnunet_graph::architectures::{Architectures, Surroundings, find};
 use nnunet_graph::{Graph, NetworkError};
 
 use nnunet_data::plan::Configuration;
@@ -32,7 +33,7 @@ pub fn previous_stage_labels(labels: &LabelManager) -> Result<Vec<i16>, DatasetE
     labels.foreground_labels().into_iter().map(stored_label).collect()
 }
 
-/// The network's graph. Without `deep_supervision` it has the full-resolution output only.
+/// The graph of the configuration's network, an architecture of `known`. Without `deep_supervision` it has the full-resolution output only.
 ///
 /// # Errors
 /// An architecture or an argument of it that is not known.
@@ -41,12 +42,13 @@ pub fn network_graph(
     dataset: &DatasetJson,
     labels: &LabelManager,
     deep_supervision: bool,
+    known: &Architectures,
 ) -> Result<Graph, NetworkError> {
-    nnunet_graph::build(
-        &configuration.architecture.network_class_name,
-        &configuration.architecture.kwargs_value(),
-        input_channels(configuration, dataset, labels),
-        labels.num_segmentation_heads(),
+    let described = &configuration.architecture;
+    let surroundings = Surroundings {
+        input_channels: input_channels(configuration, dataset, labels),
+        output_channels: labels.num_segmentation_heads(),
         deep_supervision,
-    )
+    };
+    find(&described.network_class_name, known)?.graph(&described.kwargs_value(), surroundings)
 }

@@ -28,25 +28,11 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
-    /// The network of `configuration` for the labels of `dataset`.
-    ///
-    /// # Errors
-    /// Labels of the dataset that contradict each other.
-    pub fn new(
-        plans: Plans,
-        configuration: Configuration,
-        dataset: DatasetJson,
-        trainer: String,
-        mirroring_axes: Vec<usize>,
-    ) -> Result<Self, DatasetError> {
-        Self::with_parts(plans, configuration, dataset, trainer, mirroring_axes, Parts::default())
-    }
-
-    /// The same with `parts` for what plans and dataset name.
+    /// The network of `configuration` for the labels of `dataset`. What plans and dataset name is among `parts`.
     ///
     /// # Errors
     /// A label manager that is not among them; labels of the dataset that contradict each other.
-    pub fn with_parts(
+    pub fn new(
         plans: Plans,
         configuration: Configuration,
         dataset: DatasetJson,
@@ -63,7 +49,7 @@ impl ModelSpec {
     /// # Errors
     /// An architecture or an argument of it that is not known.
     pub fn graph(&self) -> Result<Graph, NetworkError> {
-        network_graph(&self.configuration, &self.dataset, &self.labels, false)
+        network_graph(&self.configuration, &self.dataset, &self.labels, false, &self.parts.architectures)
     }
 
     /// Channels of the network's input: those of the image and, in a cascade, one for each foreground label of the

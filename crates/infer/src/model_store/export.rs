@@ -10,7 +10,7 @@ use zip::write::SimpleFileOptions;
 use super::error::StoreError;
 use crate::model::{ModelName, models_in};
 use nnunet_base::Ctx;
-use nnunet_base::files::write_atomic_with;
+use nnunet_base::files::{StopAtError, write_atomic_with};
 use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Cancel, Event, Interrupted};
 use nnunet_dataset::DatasetName;
@@ -191,7 +191,7 @@ fn pack(files: &[PathBuf], results: &Path, output: &Path, ctx: Ctx<'_>) -> Resul
         .collect();
     ctx.event(Event::Started { stage: "export", total: files.len() as u64 });
     let result = write_atomic_with(output, |file| {
-        let mut archive = ZipWriter::new(file);
+        let mut archive = ZipWriter::new(StopAtError::new(file));
         for (i, (path, name)) in files.iter().zip(&names).enumerate() {
             let add = |archive: &mut ZipWriter<_>| add_file(archive, path, name, ctx.cancel);
             add(&mut archive)

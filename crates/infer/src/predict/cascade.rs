@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
+use super::cases::CaseSize;
 use super::error::PredictError;
 use super::memory::voxels;
-use super::pipeline::CaseSize;
 use crate::model::ModelSpec;
 use nnunet_base::hint::Hint;
 use nnunet_base::progress::Progress;

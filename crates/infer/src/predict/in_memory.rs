@@ -3,15 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nnunet_graph::backend::Backend;
 use nnunet_volume::Volume;
 
 use super::cascade::CaseReader;
+use super::cases::CaseSize;
 use super::error::PredictError;
 use super::memory;
-use super::model_folder::Model;
-use super::pipeline::CaseSize;
-use super::predictor::{Predictor, WindowOptions};
+use super::predictor::Predictor;
 use nnunet_base::Ctx;
 use nnunet_base::hint::Hint;
 use nnunet_base::progress::Event;
@@ -20,15 +18,6 @@ use nnunet_dataset::cases::case_of_files;
 use nnunet_dataset::warn_of_missing_spacing_files;
 
 impl Predictor<'_> {
-    /// Loads all folds of the model in `folder` with their final checkpoints, to run on `backend`.
-    ///
-    /// # Errors
-    /// Missing or damaged files, or weights that do not fit the plans.
-    pub fn open(folder: &Path, backend: &dyn Backend, options: WindowOptions) -> Result<Self, PredictError> {
-        let Model { spec, weights, .. } = Model::load(folder, &[], "checkpoint_final.pth")?;
-        Self::new(spec, weights, backend, options)
-    }
-
     /// Segments an image in memory; the labels (z, y, x) lie on its grid. In a cascade `case` has the
     /// previous stage's segmentation. `progress` hears of the network's passes.
     ///

@@ -2,8 +2,8 @@
 
 use nnunet_graph::backend::MemoryEstimate;
 
+use super::cases::{CaseSize, Cases};
 use super::error::PredictError;
-use super::pipeline::{CaseSize, Cases, Pipeline, TooLarge};
 use super::predictor::Predictor;
 use super::slab_stream::SlabStream;
 use super::sliding_window::Networks;
@@ -41,6 +41,31 @@ impl MemoryNeed {
             .saturating_add(of(self.preparation, preparing))
             .saturating_add(of(self.export, exporting))
     }
+}
+
+/// What happens where a case does not fit into the memory even alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TooLarge {
+    /// Nothing is begun.
+    Refused,
+    /// That case fails, the others are made.
+    FailsAlone,
+}
+
+/// How cases are worked on, as far as it decides what they need together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Workload {
+    /// Whether probabilities are written too.
+    pub(super) save_probabilities: bool,
+    /// Cases read at once.
+    pub(super) reading: usize,
+    /// Cases exported at once.
+    pub(super) exporting: usize,
+    /// Bytes that may be taken; if absent, cases overlap within what is available, and have to fit into what the process can
+    /// have at all.
+    pub(super) max_ram: Option<u64>,
+    /// What happens where a case does not fit even alone.
+    pub(super) too_large: TooLarge,
 }
 
 impl Predictor<'_> {
@@ -131,7 +156,7 @@ fn too_much(
     limit.error(needs, MemoryWork::Network)
 }
 
-/// Says what the largest of `cases` needs, and whether cases may overlap: within the pipeline's limit, or within what is
+/// Says what the largest of `cases` needs, and whether cases may overlap: within the workload's limit, or within what is
 /// available.
 ///
 /// # Errors
@@ -140,10 +165,10 @@ fn too_much(
 pub(super) fn plan(
     predictor: &Predictor<'_>,
     cases: &dyn Cases,
-    pipeline: &Pipeline,
+    workload: &Workload,
     ctx: Ctx<'_>,
 ) -> Result<bool, PredictError> {
-    plan_within(MemoryLimit::new(pipeline.max_ram), predictor, cases, pipeline, ctx)
+    plan_within(MemoryLimit::new(workload.max_ram), predictor, cases, workload, ctx)
 }
 
 /// [`plan`] for what is given or what the system says.
@@ -151,7 +176,7 @@ fn plan_within(
     limit: MemoryLimit,
     predictor: &Predictor<'_>,
     cases: &dyn Cases,
-    pipeline: &Pipeline,
+    workload: &Workload,
     ctx: Ctx<'_>,
 ) -> Result<bool, PredictError> {
     let mut largest: Option<(MemoryNeed, &str)> = None;
@@ -160,9 +185,9 @@ fn plan_within(
         // Files that are damaged fail when they are read, and by themselves.
         let Some(size) = cases.size(case) else { continue };
         let identifier = cases.identifier(case);
-        let need = predictor.memory(&size, pipeline.save_probabilities)?;
+        let need = predictor.memory(&size, workload.save_probabilities)?;
         if limit.excludes(need.alone()) {
-            if pipeline.too_large == TooLarge::FailsAlone {
+            if workload.too_large == TooLarge::FailsAlone {
                 continue;
             }
             too_large.push(format!("{identifier} needs {}", gigabytes(need.alone())));
@@ -171,14 +196,14 @@ fn plan_within(
             largest = Some((need, identifier));
         }
     }
-    let Some((need, case)) = largest else { return Ok(pipeline.max_ram.is_none()) };
+    let Some((need, case)) = largest else { return Ok(workload.max_ram.is_none()) };
     if !too_large.is_empty() {
         return Err(too_much(predictor, &need, &limit, too_large.join(", ")).into());
     }
     // One case overlaps with nothing.
     let overlapping = match cases.count() {
         1 => need.alone(),
-        _ => need.overlapping(pipeline.reading_threads, pipeline.export_threads),
+        _ => need.overlapping(workload.reading, workload.exporting),
     };
     let within = limit.comfortable().filter(|within| overlapping > *within);
     let line = match within {
@@ -202,16 +227,13 @@ mod tests {
 
     use nnunet_exec_cpu::{CpuBackend, CpuOptions};
     use nnunet_testkit::model::ball_model;
-    use nnunet_testkit::phantom::PhantomDataset;
 
     use super::*;
-    use crate::predict::WindowOptions;
-    use crate::predict::cascade::CaseReader;
-    use crate::predict::run::RawCases;
+    use crate::predict::{Model, PreparedCase, WindowOptions};
     use nnunet_base::memory::{LimitedBy, Memory};
     use nnunet_base::progress::{Cancel, Event, Progress};
-    use nnunet_dataset::Case;
-    use nnunet_dataset::cases::prediction_cases;
+    use nnunet_data::Parts;
+    use nnunet_recipe::recipes;
 
     struct Heard(Mutex<Vec<String>>);
 
@@ -223,53 +245,68 @@ mod tests {
         }
     }
 
+    /// Two cases of which only the sizes are asked.
+    struct Balls;
+
+    impl Cases for Balls {
+        fn count(&self) -> usize {
+            2
+        }
+
+        fn identifier(&self, case: usize) -> &str {
+            ["ball_000", "ball_001"][case]
+        }
+
+        fn size(&self, _: usize) -> Option<CaseSize> {
+            let shape = [20, 24, 22];
+            Some(CaseSize { image: shape, on_network: shape, next_stages: Vec::new(), preparation: 1 << 18 })
+        }
+
+        fn read(&self, _: usize, _: Ctx<'_>) -> Result<PreparedCase, PredictError> {
+            Err(PredictError::NoWeights)
+        }
+    }
+
     #[test]
     fn without_a_limit_what_the_process_can_have_decides() {
-        let root = tempfile::tempdir().unwrap();
-        let images = PhantomDataset::default().write(root.path(), "Dataset001_Balls").join("imagesTr");
         let cpu = CpuBackend::new(CpuOptions { threads: 1, ..CpuOptions::default() });
-        let predictor = Predictor::open(&ball_model(), &cpu, WindowOptions::default()).unwrap();
-        let spec = predictor.spec().clone();
-        let reader = CaseReader::of_single_cases(&spec).unwrap();
-        let cases = prediction_cases(&images, &spec.dataset).unwrap();
-        let cases: Vec<&Case> = cases.iter().collect();
-        let cases = RawCases { reader, cases };
-        let mut pipeline = Pipeline {
-            verb: "predict",
-            output: root.path().to_owned(),
+        let model =
+            Model::load(&ball_model(), &[], "checkpoint_final.pth", &Parts::default(), &recipes()).unwrap();
+        let predictor = Predictor::new(model.spec, model.weights, &cpu, WindowOptions::default()).unwrap();
+        let mut workload = Workload {
             save_probabilities: false,
-            reading_threads: 1,
-            export_threads: 1,
+            reading: 1,
+            exporting: 1,
             max_ram: None,
             too_large: TooLarge::Refused,
         };
-        let plan = |pipeline: &Pipeline, total: u64, available: u64| {
+        let plan = |workload: &Workload, total: u64, available: u64| {
             let limit =
                 Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
             let heard = Heard(Mutex::default());
             let cancel = Cancel::new();
             let ctx = Ctx::new(&heard, &cancel);
-            let planned = plan_within(MemoryLimit::Machine(limit), &predictor, &cases, pipeline, ctx);
+            let planned = plan_within(MemoryLimit::Machine(limit), &predictor, &Balls, workload, ctx);
             (planned.map_err(|error| error.to_string()), heard.0.into_inner().unwrap())
         };
-        let (overlap, heard) = plan(&pipeline, 1 << 40, 1 << 40);
+        let (overlap, heard) = plan(&workload, 1 << 40, 1 << 40);
         assert!(overlap == Ok(true) && heard.len() == 1, "{heard:?}");
-        let (overlap, heard) = plan(&pipeline, 1 << 40, 1 << 20);
+        let (overlap, heard) = plan(&workload, 1 << 40, 1 << 20);
         assert_eq!((overlap, heard.len()), (Ok(false), 2), "{heard:?}");
         assert!(heard[0].contains("one case after the other to stay within 1 MB"), "{heard:?}");
         assert!(heard[1].contains("are free now"), "{heard:?}");
         let loaded = PROGRAM + predictor.memory_of_pass().unwrap().total() as u64;
-        let (refused, heard) = plan(&pipeline, loaded, loaded);
+        let (refused, heard) = plan(&workload, loaded, loaded);
         let refused = refused.unwrap_err();
         assert!(
             refused.contains("of this machine: ball_000 needs") && refused.contains("ball_001 needs"),
             "{refused}"
         );
         assert!(heard.is_empty());
-        let refused = plan(&pipeline, loaded - 1, 0).0.unwrap_err();
+        let refused = plan(&workload, loaded - 1, 0).0.unwrap_err();
         assert!(refused.contains("the network takes") && refused.contains("patch_size"), "{refused}");
         // Where cases are to fail alone, there is nothing to refuse beforehand.
-        pipeline.too_large = TooLarge::FailsAlone;
-        assert_eq!(plan(&pipeline, loaded, loaded).0, Ok(true));
+        workload.too_large = TooLarge::FailsAlone;
+        assert_eq!(plan(&workload, loaded, loaded).0, Ok(true));
     }
 }

@@ -6,10 +6,12 @@
 //! ```
 //! use nnunet_base::Ctx;
 //! use nnunet_dataset::ImageGeometry;
-//! use nnunet_infer::predict::{Predictor, WindowOptions};
+//! use nnunet_infer::predict::{Model, Predictor, WindowOptions};
+//! use nnunet_data::Parts;
 //! use nnunet_data::preprocess::RawCase;
 //! use nnunet_base::progress::{Cancel, Event, Progress};
 //! use nnunet_exec_cpu::CpuBackend;
+//! use nnunet_recipe::recipes;
 //! use nnunet_volume::ChannelVolume;
 //!
 //! struct Percent;
@@ -25,7 +27,8 @@
 //! // A model folder: plans.json, dataset.json, fold_0/checkpoint_final.pth.
 //! # let folder = nnunet_testkit::model::ball_model();
 //! let options = WindowOptions { mirroring: false, ..WindowOptions::default() };
-//! let mut predictor = Predictor::open(&folder, &CpuBackend::default(), options)?;
+//! let model = Model::load(&folder, &[], "checkpoint_final.pth", &Parts::default(), &recipes())?;
+//! let mut predictor = Predictor::new(model.spec, model.weights, &CpuBackend::default(), options)?;
 //!
 //! // One channel of 20 x 24 x 22 voxels (z, y, x) of 1 mm: a bright ball.
 //! let [depth, height, width] = [20usize, 24, 22];
@@ -60,6 +63,8 @@
 
 mod bands;
 mod cascade;
+mod case_files;
+mod cases;
 mod error;
 mod export;
 pub mod gaussian;
@@ -77,11 +82,12 @@ pub mod tiles;
 
 pub use bands::LogitSink;
 pub use cascade::previous_stage_model;
+pub use cases::{CaseSize, Cases, NextStage, PreparedCase};
 pub use error::PredictError;
 pub use export::{ExportError, Exporter, LabelsOfSlices};
-pub use memory::MemoryNeed;
+pub use memory::{MemoryNeed, TooLarge};
 pub use model_folder::{Model, present_folds};
-pub use pipeline::{CaseSize, Cases, NextStage, Pipeline, PreparedCase, TooLarge};
+pub use pipeline::Pipeline;
 pub use predictor::{Predictor, WindowOptions};
 pub use probabilities::write_probabilities;
 pub use run::{PredictRequest, Predicted, predict_cases};

@@ -14,12 +14,13 @@ use nnunet_pyformats::pickle::Value;
 use super::error::PredictError;
 use crate::model::{ModelSpec, models_in, with_network};
 use nnunet_base::hint::Hint;
+use nnunet_base::parts::Named;
 use nnunet_base::spelling::closest;
 use nnunet_data::Parts;
 use nnunet_data::plan::Plans;
 use nnunet_dataset::DatasetJson;
 use nnunet_dataset::splits::Fold;
-use nnunet_recipe::{Recipe, recipes};
+use nnunet_recipe::{Recipe, find};
 
 /// A model as its folder has it.
 pub struct Model {
@@ -35,23 +36,16 @@ pub struct Model {
 
 impl Model {
     /// Reads `folds` of the model in `folder`, each from the file `checkpoint`. No folds: those that
-    /// are there.
+    /// are there. What its plans name is among `parts`, its trainer among `recipes`.
     ///
     /// # Errors
-    /// Missing or damaged files, or weights that do not fit the plans.
-    pub fn load(folder: &Path, folds: &[Fold], checkpoint: &str) -> Result<Self, PredictError> {
-        Self::load_with(folder, folds, checkpoint, &Parts::default())
-    }
-
-    /// The same with `parts` for what the plans name.
-    ///
-    /// # Errors
-    /// As [`Model::load`].
-    pub fn load_with(
+    /// Missing or damaged files, parts that are not known, or weights that do not fit the plans.
+    pub fn load(
         folder: &Path,
         folds: &[Fold],
         checkpoint: &str,
         parts: &Parts,
+        recipes: &Named<Recipe>,
     ) -> Result<Self, PredictError> {
         if let Some(model) = model_around(folder) {
             return Err(PredictError::PartOfModel {
@@ -92,13 +86,13 @@ impl Model {
                 Some(spec) => spec,
                 None => {
                     let name = configuration_name(&file.init_args, folder);
-                    let (recipe, odd) = recipe_of(&file, &path)?;
+                    let (recipe, odd) = recipe_of(&file, &path, recipes)?;
                     remarks = odd;
                     let configuration = with_network(plans.configuration(&name)?, &recipe.network)
                         .map_err(|source| PredictError::NetworkOverride { path: path.clone(), source })?;
                     let axes = file.mirroring_axes.clone().unwrap_or_default();
                     let trainer = file.trainer_name.clone();
-                    let made = ModelSpec::with_parts(
+                    let made = ModelSpec::new(
                         plans.clone(),
                         configuration,
                         dataset.clone(),
@@ -143,14 +137,18 @@ fn configuration_name(init_args: &Value, folder: &Path) -> String {
 
 /// The recipe that a checkpoint was trained by: the one it holds, else the one that its trainer's name stands for. Where
 /// neither is known, the default one, with a remark that says so.
-fn recipe_of(file: &Checkpoint, path: &Path) -> Result<(Recipe, Vec<String>), PredictError> {
+fn recipe_of(
+    file: &Checkpoint,
+    path: &Path,
+    known: &Named<Recipe>,
+) -> Result<(Recipe, Vec<String>), PredictError> {
     let trainer = file.trainer_name.as_str();
     if let Some(text) = file.other.get(Recipe::CHECKPOINT_KEY).and_then(Value::as_str) {
-        let recipe = Recipe::from_toml(text, trainer, &recipes())
+        let recipe = Recipe::from_full_toml(text, trainer)
             .map_err(|source| PredictError::Recipe { path: path.to_owned(), source })?;
         return Ok((recipe, Vec::new()));
     }
-    let problem = match Recipe::by_name(trainer) {
+    let problem = match find(trainer, known) {
         Ok(recipe) => return Ok((recipe, Vec::new())),
         Err(_) if trainer.is_empty() => "the checkpoint does not name its trainer".to_owned(),
         Err(_) => format!("trainer {trainer} is not known here"),
@@ -204,13 +202,16 @@ fn present_files(folder: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use nnunet_recipe::recipes;
+    use nnunet_testkit::model::ball_model;
 
     #[test]
     fn a_folder_that_is_no_model_is_answered_with_the_models_there_are() {
         let dataset = tempfile::tempdir().unwrap();
         let load = |name: &str| {
-            let error = Model::load(&dataset.path().join(name), &[], "checkpoint_final.pth").err().unwrap();
-            error.to_string()
+            let folder = dataset.path().join(name);
+            let model = Model::load(&folder, &[], "checkpoint_final.pth", &Parts::default(), &recipes());
+            model.err().unwrap().to_string()
         };
         assert!(load("nnUNetTrainer__nnUNetPlans__2d").contains("has no models"));
         std::fs::create_dir(dataset.path().join("nnUNetTrainer__nnUNetPlans__3d_fullres")).unwrap();
@@ -221,5 +222,22 @@ mod tests {
         // The folder of the dataset in place of a model's.
         let message = load(".");
         assert!(message.contains("has the models nnUNetTrainer__nnUNetPlans__3d_fullres"), "{message}");
+    }
+
+    #[test]
+    fn the_trainer_of_a_checkpoint_is_one_of_those_that_the_caller_knows() {
+        let load = |recipes: &Named<Recipe>| {
+            Model::load(&ball_model(), &[], "checkpoint_final.pth", &Parts::default(), recipes)
+        };
+        let known = load(&recipes()).unwrap();
+        assert_eq!(known.remarks, [""; 0]);
+        let trainer = known.spec.trainer.clone();
+        let unknown = load(&Named::new("trainer")).unwrap();
+        assert!(unknown.remarks[0].starts_with(&format!("trainer {trainer} is not known here")));
+        let mut recipe = Recipe::default_trainer();
+        recipe.network.class = Some("PlainConvUnet".to_owned());
+        let own = Named::new("trainer").with(&trainer, "another network than the plans'", recipe);
+        let error = load(&own).err().unwrap().to_string();
+        assert!(error.contains("\"PlainConvUnet\" is not known (did you mean PlainConvUNet?)"), "{error}");
     }
 }

@@ -281,15 +281,21 @@ impl<'s> Predictor<'s> {
 
 #[cfg(test)]
 mod tests {
+    use nnunet_data::Parts;
     use nnunet_exec_cpu::{CpuBackend, CpuOptions};
+    use nnunet_recipe::recipes;
     use nnunet_testkit::model::ball_model;
 
     use super::*;
     use crate::predict::Model;
 
+    fn load_ball_model() -> Model {
+        Model::load(&ball_model(), &[], "checkpoint_final.pth", &Parts::default(), &recipes()).unwrap()
+    }
+
     #[test]
     fn a_renewed_session_keeps_its_weights() {
-        let model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
+        let model = load_ball_model();
         let cpu = CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() });
         let mut predictor =
             Predictor::new(model.spec, model.weights, &cpu, WindowOptions::default()).unwrap();
@@ -302,7 +308,7 @@ mod tests {
 
     #[test]
     fn folds_side_by_side_and_one_after_the_other_are_equal() {
-        let mut model = Model::load(&ball_model(), &[], "checkpoint_final.pth").unwrap();
+        let mut model = load_ball_model();
         for factor in [0.9, 1.2] {
             let mut other = model.weights[0].clone();
             other.iter_mut().for_each(|(_, p)| p.value_mut().iter_mut().for_each(|v| *v *= factor));

@@ -3,8 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use super::cascade::CaseReader;
+use super::case_files::with_ending;
+use super::cases::{CaseSize, Cases, PreparedCase};
 use super::error::PredictError;
-use super::pipeline::{CaseSize, Cases, Pipeline, PreparedCase, TooLarge, with_ending};
+use super::memory::TooLarge;
+use super::pipeline::Pipeline;
 use super::predictor::Predictor;
 use crate::model::ModelSpec;
 use nnunet_base::Ctx;
@@ -102,9 +105,9 @@ pub fn predict_cases(
 }
 
 /// Cases as the user has them.
-pub(super) struct RawCases<'a> {
-    pub(super) reader: CaseReader<'a>,
-    pub(super) cases: Vec<&'a Case>,
+struct RawCases<'a> {
+    reader: CaseReader<'a>,
+    cases: Vec<&'a Case>,
 }
 
 impl Cases for RawCases<'_> {

@@ -51,7 +51,14 @@ fn check(case: &str, configurations: &[&str]) {
         let [c, z, y, x] = logits.shape[..] else { panic!("{:?}", logits.shape) };
         let logits = logits.data.iter().map(|v| f16::from_f64(*v)).collect();
         let logits = ChannelVolume::new(c, [z, y, x], logits).unwrap();
-        let spec = ModelSpec::new(plans.clone(), configuration, dataset.clone(), String::new(), Vec::new());
+        let spec = ModelSpec::new(
+            plans.clone(),
+            configuration,
+            dataset.clone(),
+            String::new(),
+            Vec::new(),
+            Parts::default(),
+        );
         let spec = spec.unwrap();
         let exporter = Exporter::new(&spec);
         let (segmentation, probabilities) =

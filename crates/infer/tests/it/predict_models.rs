@@ -12,11 +12,13 @@ use std::path::Path;
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
+use nnunet_data::Parts;
 use nnunet_data::preprocess::Properties;
 use nnunet_dataset::cases::prediction_cases;
 use nnunet_exec_cpu::{CpuBackend, CpuLevel, CpuOptions, Precision};
 use nnunet_image_io::nifti;
 use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet_recipe::recipes;
 use nnunet_testkit::npy::read_npz;
 use nnunet_testkit::shared::shared_path;
 
@@ -50,7 +52,9 @@ fn check_with(name: &str, precision: Precision, previous_stage: Option<&str>) {
     let Some(root) = shared_path(&format!("reference/models/{name}")) else { return };
     for (expected, mirroring) in [("pred_notta", false), ("pred_tta", true)] {
         let folder = tempfile::tempdir().unwrap();
-        let model = Model::load(&root.join("model"), &[], "checkpoint_final.pth").unwrap();
+        let model =
+            Model::load(&root.join("model"), &[], "checkpoint_final.pth", &Parts::default(), &recipes())
+                .unwrap();
         let mut cases = prediction_cases(&root.join("input"), &model.spec.dataset).unwrap();
         let ending = model.spec.file_ending().to_owned();
         cases.retain(|case| root.join(expected).join(format!("{}{ending}", case.identifier)).exists());

@@ -32,7 +32,8 @@ fn check(name: &str, phantom: &str, configuration: &str) {
     let dataset = DatasetJson::load(&folder.join("dataset.json")).unwrap();
     let plans = Plans::read(golden("torch_resampling").join(format!("{name}_plans.json"))).unwrap();
     let configuration = plans.configuration(configuration).unwrap();
-    let spec = ModelSpec::new(plans, configuration, dataset, String::new(), Vec::new()).unwrap();
+    let spec =
+        ModelSpec::new(plans, configuration, dataset, String::new(), Vec::new(), Parts::default()).unwrap();
     let reader = spec.image_reader().unwrap();
     let case = Case {
         identifier: name.to_owned(),

@@ -171,7 +171,7 @@ impl Project {
         let checkpoint =
             checkpoint.ok_or_else(|| format!("{}: none of {}", within.display(), CHECKPOINTS.join(", ")))?;
         let fold: Fold = fold.parse()?;
-        let model = Model::load_with(folder, &[fold], checkpoint, &self.registry.data);
+        let model = Model::load(folder, &[fold], checkpoint, &self.registry.data, &self.registry.recipes);
         model.map(|_| ()).map_err(|error| error.to_string())
     }
 }

@@ -97,14 +97,14 @@ impl Project {
     /// # Ok::<(), nnunet::Error>(())
     /// ```
     pub fn evaluate(&self, job: &EvaluateJob, ctx: Ctx<'_>) -> Result<Evaluated, Error> {
-        let folders = FolderEvaluation { parts: self.registry.data.clone(), ..job.folders.clone() };
+        let (folders, parts) = (&job.folders, &self.registry.data);
         let output = folders.summary_file();
         for file in [Some(&output), job.table.as_ref(), job.volumes_table().as_ref()].into_iter().flatten() {
             check_writable_file(file)?;
         }
         let mut summary = match &job.classes {
-            Classes::OfDataset { dataset_json, plans } => folders.of_dataset(dataset_json, plans, ctx),
-            Classes::Labels { labels, ignore } => folders.of_labels(labels, *ignore, ctx),
+            Classes::OfDataset { dataset_json, plans } => folders.of_dataset(dataset_json, plans, parts, ctx),
+            Classes::Labels { labels, ignore } => folders.of_labels(labels, *ignore, &parts.formats, ctx),
         }
         .during(|| format!("evaluation of {}", folders.prediction.display()))?;
         if let Some(bootstrap) = &job.confidence {

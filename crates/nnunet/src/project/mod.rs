@@ -19,17 +19,22 @@
 //! # Ok::<(), nnunet::Error>(())
 //! ```
 
+mod compare;
 mod convert;
 mod doctor;
 mod ensemble;
 mod evaluate;
+mod experiment;
 mod overlay;
 mod plan;
 mod postprocess;
 mod predict;
+mod predict_best;
 mod preprocess;
+mod report;
 mod select;
 mod store;
+mod submit;
 mod train;
 mod verify;
 
@@ -44,11 +49,14 @@ pub use convert::{ConvertMsdJob, ConvertVersion1Job};
 pub use doctor::{CpuState, Diagnosis, Finding, FindingKind, FolderState, ModelState, speed_of};
 pub use ensemble::EnsembleJob;
 pub use evaluate::{Classes, EvaluateJob, Evaluated};
+pub use experiment::{ExperimentJob, ExperimentOutcome, Failure};
 pub use overlay::{OverlayJob, Shown};
 pub use plan::{ExplainJob, FingerprintJob, FingerprintState, Fingerprinted, MovePlansJob, PlanJob, Planned};
 pub use postprocess::{ApplyPostprocessingJob, DeterminePostprocessingJob, Postprocessed, Predictions};
 pub use predict::{ModelChoice, PredictJob, PredictOutcome, Prediction, PredictionStage};
+pub use predict_best::PredictBestJob;
 pub use preprocess::{PlanAndPreprocessJob, PreprocessJob};
+pub use report::{DatasetReport, EvaluationReport, ReportJob, ReportSubject, Reported, TrainingReport};
 pub use select::{AccumulateJob, Accumulated, BestFound};
 pub use train::{Phases, TrainJob, Trained};
 pub use verify::{Verification, VerifyJob};

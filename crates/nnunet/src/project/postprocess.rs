@@ -60,7 +60,7 @@ pub struct ApplyPostprocessingJob {
 pub struct Postprocessed {
     /// Number of its steps.
     pub steps: usize,
-    /// Voxels that were removed.
+    /// Voxels that were changed: with the built-in steps, removed.
     pub removed: usize,
 }
 
@@ -118,7 +118,7 @@ impl Project {
     ) -> Result<Postprocessed, Error> {
         let folder = job.predictions.open(&self.registry.data)?;
         check_writable_folder(&job.output)?;
-        let postprocessing = Postprocessing::read(&job.postprocessing)?;
+        let postprocessing = Postprocessing::read(&job.postprocessing, &self.registry.postprocessings)?;
         let removed = apply_to_folder(&postprocessing, &folder, Path::new(&job.output), ctx)
             .during(|| format!("postprocessing of {}", folder.path().display()))?;
         Ok(Postprocessed { steps: postprocessing.steps.len(), removed })

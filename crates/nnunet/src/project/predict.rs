@@ -241,9 +241,9 @@ impl Project {
         Ok(PredictionStage { model: model.folder, folds, mirrored_passes, predictor, request })
     }
 
-    /// A model with the parts that its plans name.
+    /// A model with the parts that its plans and its trainer name.
     fn load(&self, folder: &Path, folds: &[Fold], checkpoint: &str, ctx: Ctx<'_>) -> Result<Model, Error> {
-        let model = Model::load_with(folder, folds, checkpoint, &self.registry.data)?;
+        let model = Model::load(folder, folds, checkpoint, &self.registry.data, &self.registry.recipes)?;
         model.remarks.iter().for_each(|remark| ctx.warning(remark));
         Ok(model)
     }

@@ -91,7 +91,7 @@ impl Project {
         let (raw, json) = self.raw_dataset(&job.dataset)?;
         let configurations: Vec<&str> = job.configurations.iter().map(String::as_str).collect();
         let folders = DatasetFolders { raw: &raw, preprocessed: &preprocessed };
-        preprocess_dataset(folders, &json, &plans, &configurations, &job.options, ctx)
+        preprocess_dataset(folders, &json, &plans, &configurations, &job.options, &self.registry.data, ctx)
             .during(|| format!("preprocessing of {}", job.dataset))
     }
 

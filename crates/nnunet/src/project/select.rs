@@ -13,8 +13,8 @@ use nnunet_pyformats::json::KeyOrder;
 use super::{ModelChoice, Project, check_writable_folder};
 use crate::error::{During, Error};
 use crate::select::{
-    SelectError, SelectRequest, Selection, accumulate, crossval_folder_name, find_best, information,
-    instructions, reference_folder,
+    INFORMATION, SelectError, SelectRequest, Selection, accumulate, crossval_folder_name, find_best,
+    information, instructions, reference_folder,
 };
 
 /// A cross-validation to put together.
@@ -125,7 +125,7 @@ impl Project {
         let selection = find_best(request, &self.folders, &self.registry.data, ctx)
             .during(|| format!("choice of a model for {}", request.dataset))?;
         let record = information(request, &selection);
-        record.save(&results.join("inference_information.json"), KeyOrder::Sorted)?;
+        record.save(&results.join(INFORMATION), KeyOrder::Sorted)?;
         let instructions = instructions(request, &selection, &results)?;
         let path = results.join("inference_instructions.txt");
         write_atomic(&path, instructions.as_bytes()).map_err(|source| Error::Io { path, source })?;

@@ -1,12 +1,17 @@
 //! Training and its validation.
 
+use std::path::Path;
+
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
-use nnunet_recipe::ValidatedCheckpoint;
+use nnunet_dataset::DatasetName;
+use nnunet_dataset::splits::Fold;
+use nnunet_recipe::{Recipe, ValidatedCheckpoint, find, is_file_name, read_file};
 use nnunet_train::{RunFolder, Start, TrainError, TrainRequest, Training};
 
 use super::{Project, check_writable_folder};
 use crate::error::{During, Error};
+use crate::registry::Registry;
 
 /// A fold to train and validate.
 #[derive(Debug, Clone)]
@@ -49,7 +54,7 @@ pub struct Trained {
 
 impl Project {
     /// Trains one fold of a configuration, then predicts and evaluates its validation cases. `training.backend` runs
-    /// the network; the parts that the recipe names come from the project's registry.
+    /// the network; the parts that recipe, plans and dataset name come from the project's registry.
     ///
     /// # Errors
     /// Anything missing or contradictory; another run on the fold; results that cannot be written; interrupted, with
@@ -72,14 +77,12 @@ impl Project {
     ///     start: Start::New,
     ///     checkpointing: true,
     ///     max_ram: None,
-    ///     data_parts: project.registry().data.clone(),
     /// };
     /// let trained = project.train(TrainJob::new(training), ctx)?;
     /// println!("Dice {:?}", trained.summary.map(|summary| summary.foreground_mean.dice));
     /// # Ok::<(), nnunet::Error>(())
     /// ```
-    pub fn train(&self, mut job: TrainJob, ctx: Ctx<'_>) -> Result<Trained, Error> {
-        job.training.data_parts = self.registry.data.clone();
+    pub fn train(&self, job: TrainJob, ctx: Ctx<'_>) -> Result<Trained, Error> {
         let training = &job.training;
         let what =
             format!("training of {} {} fold {}", training.dataset, training.configuration, training.fold);
@@ -96,6 +99,42 @@ impl Project {
         Ok(Trained { folder, summary })
     }
 
+    /// The recipe called `name`: a file (`.toml`, `.json`), one of the registry, or else the copy that a training of
+    /// `configuration` with the plans `plans` left beside its results, so that a recipe's file is not needed to go on.
+    ///
+    /// # Errors
+    /// A name that is none of these; a file that cannot be read or is no recipe.
+    ///
+    /// ```no_run
+    /// # let project = nnunet::Project::new(nnunet::Folders::default());
+    /// let recipe = project.recipe("my_recipe", &project.dataset("4")?, "nnUNetPlans", "3d_fullres")?;
+    /// println!("{} epochs", recipe.epochs);
+    /// # Ok::<(), nnunet::Error>(())
+    /// ```
+    pub fn recipe(
+        &self,
+        name: &str,
+        dataset: &DatasetName,
+        plans: &str,
+        configuration: &str,
+    ) -> Result<Recipe, Error> {
+        let known = &self.registry.recipes;
+        if is_file_name(name) {
+            return Ok(read_file(Path::new(name), known)?);
+        }
+        let unknown = match find(name, known) {
+            Ok(recipe) => return Ok(recipe),
+            Err(unknown) => unknown,
+        };
+        let Some(results) = &self.folders.results else { return Err(unknown.into()) };
+        let fold = Fold::Number(0);
+        let folder = RunFolder::new(results, dataset.as_str(), name, plans, configuration, fold);
+        match folder.written_recipe() {
+            Some(copy) => Ok(read_file(&copy, known)?),
+            None => Err(unknown.into()),
+        }
+    }
+
     fn train_in(
         &self,
         folder: &RunFolder,
@@ -106,8 +145,8 @@ impl Project {
         let by_recipe =
             request.recipe.validated_checkpoint == ValidatedCheckpoint::Best && request.checkpointing;
         let best = by_recipe || validate == ValidatedCheckpoint::Best;
-        let prepare =
-            |request| Training::prepare_with(request, &self.registry.train, &self.folders, ctx.progress);
+        let Registry { train, data, .. } = &self.registry;
+        let prepare = |request| Training::prepare_with(request, train, data, &self.folders, ctx.progress);
         if phases == Phases::TrainAndValidate {
             let mut training = prepare(request.clone())?;
             training.run(ctx)?;

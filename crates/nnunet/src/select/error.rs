@@ -84,6 +84,27 @@ pub enum SelectError {
         #[source]
         hint: Hint,
     },
+    /// Nothing was chosen yet.
+    #[error("{path}: no such file, which says what is best", path = path.display())]
+    NoChoice {
+        /// Where the choice would be.
+        path: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
+    },
+    /// The record of the choice is another document.
+    #[error(
+        "{path}: this does not say which models were chosen",
+        path = path.display()
+    )]
+    NoInformation {
+        /// The file.
+        path: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
+    },
     /// The folder for the results has something in it.
     #[error("{folder}: the folder is not empty", folder = folder.display())]
     NotEmpty {

@@ -7,11 +7,13 @@
 //! ```
 
 mod best;
+mod chosen;
 mod crossval;
 mod error;
 mod instructions;
 
 pub use best::{Candidate, SelectRequest, Selection, find_best};
+pub use chosen::{Chosen, INFORMATION};
 pub use crossval::{accumulate, crossval_folder_name, reference_folder};
 pub use error::SelectError;
 pub use instructions::{information, instructions};

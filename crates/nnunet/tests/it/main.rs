@@ -3,4 +3,7 @@
 // Helpers of tests fail the test by panicking.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod compare;
+mod experiment;
+mod jobs;
 mod selection;

@@ -6,7 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nnunet::select::{SelectRequest, Selection, accumulate, find_best, information, instructions};
-use nnunet_assess::postprocess::{Classes, KeepLargest, Postprocessing, apply_to_folder, determine};
+use nnunet_assess::postprocess::{
+    Classes, KeepLargest, Postprocessing, apply_to_folder, determine, postprocessings,
+};
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::Parts;
@@ -73,7 +75,8 @@ fn assert_same_results(ours: &Path, theirs: &Path) {
         match file.file_name().unwrap().to_str().unwrap() {
             "plans.json" | "dataset.json" | "inference_instructions.txt" => {}
             "postprocessing.pkl" => {
-                assert_eq!(Postprocessing::read(&ours).unwrap(), Postprocessing::read(&theirs).unwrap());
+                let read = |path| Postprocessing::read(path, &postprocessings()).unwrap();
+                assert_eq!(read(&ours), read(&theirs));
             }
             "postprocessing.json" => {
                 assert_eq!(fs::read_to_string(&ours).unwrap(), fs::read_to_string(&theirs).unwrap());
@@ -117,7 +120,7 @@ fn postprocessing_is_found_as_the_reference_finds_it() {
         // The first step by itself.
         let foreground = folder.labels.foreground_labels().into_iter().map(LabelOrRegion::Label).collect();
         let forced = tempfile::tempdir().unwrap();
-        let all = Postprocessing { steps: vec![KeepLargest::new(Classes::Together(foreground))] };
+        let all = Postprocessing { steps: vec![KeepLargest::new(Classes::Together(foreground)).into()] };
         let removed =
             apply_to_folder(&all, &folder, forced.path(), Ctx::new(&Silent, &Cancel::new())).unwrap();
         assert!(removed > 0);

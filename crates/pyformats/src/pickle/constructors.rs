@@ -4,10 +4,10 @@
 //! collections and builtins: dicts, sets, bytes. Everything else becomes an opaque object.
 
 use super::error::PickleError;
+use super::machine::Machine;
 use super::node::{Id, Node, ObjectNode};
 use super::numpy::{Dtype, NdArray, Scalar, byte_count, fortran_to_c, swap_bytes};
 use super::torch::{StorageRef, TensorRef};
-use super::unpickle::Machine;
 use super::value::{Global, Value};
 
 impl Machine<'_> {

@@ -12,8 +12,10 @@
 //! ```
 
 mod constructors;
+mod dict;
 mod error;
 mod file;
+mod machine;
 mod node;
 mod numpy;
 mod opcode;
@@ -25,10 +27,11 @@ mod torch;
 mod unpickle;
 mod value;
 
+pub use dict::Dict;
 pub use error::PickleError;
 pub use file::{PickleFileError, read_pickle_file, write_pickle_file};
 pub use numpy::{Dtype, NdArray, Scalar};
 pub use pickler::{Protocol, pickle};
 pub use torch::{StorageRef, TensorRef};
 pub use unpickle::{Limits, unpickle, unpickle_prefix, unpickle_with};
-pub use value::{Dict, Global, Object, Value};
+pub use value::{Global, Object, Value};

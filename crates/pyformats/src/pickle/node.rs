@@ -4,10 +4,12 @@
 //! Nodes are therefore numbered and only at the end turned into a tree, within limits on depth and size, so
 //! that neither recursion nor repeated sharing can exhaust the machine.
 
+use super::dict::Dict;
 use super::error::PickleError;
+use super::machine::copy_limit;
 use super::numpy::Dtype;
-use super::unpickle::{Limits, copy_limit};
-use super::value::{Dict, Global, Object, Value};
+use super::unpickle::Limits;
+use super::value::{Global, Object, Value};
 
 /// Index of a node.
 pub(super) type Id = u32;

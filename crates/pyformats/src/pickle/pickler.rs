@@ -6,11 +6,12 @@
 
 use std::collections::HashMap;
 
+use super::dict::Dict;
 use super::error::PickleError;
 use super::numpy::{Dtype, NdArray, Scalar};
 use super::opcode as op;
 use super::torch::{StorageRef, TensorRef};
-use super::value::{Dict, Global, Object, Value};
+use super::value::{Global, Object, Value};
 
 /// Protocols that are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

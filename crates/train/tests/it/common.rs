@@ -37,6 +37,7 @@ pub(crate) fn prepare(root: &Path) -> Folders {
         &plans,
         &["3d_fullres"],
         &options,
+        &nnunet_data::Parts::default(),
         Ctx::new(&Silent, &Cancel::new()),
     )
     .unwrap();

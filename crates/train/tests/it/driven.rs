@@ -25,7 +25,6 @@ use crate::common::{NAME, prepare};
 
 fn request(fold: u32, epochs: usize) -> TrainRequest {
     TrainRequest {
-        data_parts: nnunet_data::Parts::default(),
         dataset: nnunet_dataset::DatasetName::new(NAME).unwrap(),
         configuration: "3d_fullres".to_owned(),
         fold: nnunet_dataset::splits::Fold::Number(fold),
@@ -149,6 +148,218 @@ fn frozen_groups_stay_and_others_learn_at_their_rate() {
     }
     assert!(before.get("encoder.stages.0.0.convs.0.conv.weight").is_some());
     assert!(state.iter().flatten().count() > 2, "the decoder learns");
+}
+
+#[test]
+fn fine_tuning_learns_the_heads_first_and_then_each_stage_at_its_rate() {
+    let root = tempfile::tempdir().unwrap();
+    let folders = prepare(root.path());
+    let mut first = Training::prepare(request(0, 1), &folders, &Silent).unwrap();
+    let cancel = Cancel::new();
+    let ctx = Ctx::new(&Silent, &cancel);
+    first.run(ctx).unwrap();
+    let (trained, file) = (parameters(&first), first.folder().final_checkpoint());
+    drop(first);
+
+    let mut tuned = TrainRequest { start: Start::Pretrained(file), seed: 1, ..request(0, 2) };
+    // Without momentum and decay, a step is the gradient times the rate.
+    tuned.recipe.optimiser = Choice::new("sgd").with("momentum", 0.0).with("weight_decay", 0.0);
+    tuned.recipe = tuned.recipe.with_iterations(1);
+    tuned.recipe.save_every = 1;
+    tuned.recipe.fine_tuning.head_epochs = 1;
+    tuned.recipe.fine_tuning.rate_decay = 0.5;
+    tuned.recipe.fine_tuning.frozen = vec!["encoder.stages.0".to_owned()];
+    let resumed = TrainRequest { start: Start::Resume, ..tuned.clone() };
+    let mut training = Training::prepare(tuned, &folders, &Silent).unwrap();
+    let is_head = |name: &str| name.contains(".seg_layers.");
+    let begun = parameters(&training);
+    for ((name, trained), (_, begun)) in trained.iter().zip(begun.iter()) {
+        assert_eq!(trained.value() == begun.value(), !is_head(name), "{name}");
+    }
+    training.next_epoch(ctx).unwrap();
+    let heads = parameters(&training);
+    for ((name, before), (_, after)) in begun.iter().zip(heads.iter()) {
+        assert_eq!(before.value() != after.value(), is_head(name), "{name}");
+    }
+    drop(training);
+
+    // Killed after the first epoch and resumed. The change of each weight is its rate times the gradient.
+    let mut training = Training::prepare(resumed, &folders, &Silent).unwrap();
+    assert_eq!(training.completed_epochs(), 1);
+    let gradients = Arc::new(Mutex::new(None));
+    training.add_hook(Box::new(Gradients(Arc::clone(&gradients))));
+    let report = training.next_epoch(ctx).unwrap();
+    let (after, gradients) = (parameters(&training), gradients.lock().unwrap().take().unwrap());
+    for (part, factor) in [
+        ("decoder.seg_layers.0.weight", 1.0),
+        ("decoder.stages.0.convs.0.conv.weight", 0.5),
+        ("decoder.transpconvs.0.weight", 0.5),
+        ("encoder.stages.1.0.convs.0.conv.weight", 0.25),
+        ("encoder.stages.0.0.convs.0.conv.weight", 0.0),
+    ] {
+        let (old, new) = (heads.get(part).unwrap().value(), after.get(part).unwrap().value());
+        let Some(gradient) = gradients.get(part).unwrap().gradient() else {
+            assert!(factor == 0.0 && old == new, "{part} is frozen");
+            continue;
+        };
+        let rate = (report.learning_rate * factor) as f32;
+        for ((old, new), gradient) in old.iter().zip(new).zip(gradient) {
+            assert!((old - new - rate * gradient).abs() < 1e-6, "{part}: {old} {new} {gradient}");
+        }
+        assert!(old != new, "{part} learns");
+    }
+}
+
+/// Collects the weights after each step.
+struct Weights(Arc<Mutex<Vec<Parameters>>>);
+
+impl StepHook for Weights {
+    fn after_step(&mut self, step: &mut FinishedStep<'_>) -> Result<(), HookError> {
+        let collected = &self.0;
+        step.session.visit_parameters(&mut |parameters| {
+            collected.lock().unwrap().push(parameters.without_gradients());
+        })?;
+        Ok(())
+    }
+}
+
+#[test]
+fn the_average_of_the_weights_is_saved_to_predict_with_and_resumed_exactly() {
+    let root = tempfile::tempdir().unwrap();
+    let folders = prepare(root.path());
+    let averaged = |start| {
+        let mut request = TrainRequest { start, ..request(0, 3) };
+        (request.recipe.ema, request.recipe.save_minutes) = (Some(0.75), 1e-9);
+        request
+    };
+    let cancel = Cancel::new();
+    let ctx = Ctx::new(&Silent, &cancel);
+    let mut training = Training::prepare(averaged(Start::New), &folders, &Silent).unwrap();
+    let collected = Arc::new(Mutex::new(Vec::new()));
+    training.add_hook(Box::new(Weights(Arc::clone(&collected))));
+    let begun = parameters(&training);
+    training.next_epoch(ctx).unwrap();
+    let latest = training.folder().latest_checkpoint();
+    let half_way = std::fs::read(&latest).unwrap();
+    training.run(ctx).unwrap();
+    let file = training.folder().final_checkpoint();
+    let trained = parameters(&training);
+    let saved = nnunet_checkpoint::Checkpoint::read(&file).unwrap();
+    let own = saved.trained_weights.clone().unwrap().into_parameters(training.graph()).unwrap();
+    assert!(own == trained, "the optimiser's weights are kept too");
+    let average = saved.weights.into_parameters(training.graph()).unwrap();
+    let collected = collected.lock().unwrap();
+    assert_eq!(collected.len(), 9);
+    for (name, average) in average.iter() {
+        let mut expected: Vec<f64> =
+            begun.get(name).unwrap().value().iter().map(|&weight| weight.into()).collect();
+        for step in collected.iter() {
+            let weights = step.get(name).unwrap().value();
+            expected.iter_mut().zip(weights).for_each(|(a, &w)| *a = 0.75 * *a + 0.25 * f64::from(w));
+        }
+        for (found, expected) in average.value().iter().zip(expected) {
+            assert!((f64::from(*found) - expected).abs() < 1e-6, "{name}: {found} {expected}");
+        }
+    }
+    assert!(
+        average.get("encoder.stages.0.0.convs.0.conv.weight")
+            != trained.get("encoder.stages.0.0.convs.0.conv.weight")
+    );
+    drop(training);
+
+    // Where the average is saved in the middle, both go on as they were; what was the final state is not there.
+    std::fs::remove_file(&file).unwrap();
+    std::fs::write(&latest, half_way).unwrap();
+    let mut resumed = Training::prepare(averaged(Start::Resume), &folders, &Silent).unwrap();
+    assert_eq!(resumed.completed_epochs(), 1);
+    resumed.run(ctx).unwrap();
+    let again = nnunet_checkpoint::Checkpoint::read(&file).unwrap();
+    assert!(again.weights.into_parameters(resumed.graph()).unwrap() == average);
+    assert!(again.trained_weights.unwrap().into_parameters(resumed.graph()).unwrap() == trained);
+    // The validation leaves the trained weights where they were.
+    resumed.validate(false, ctx).unwrap();
+    assert!(parameters(&resumed) == trained);
+}
+
+/// Keeps the parameters with their gradients after a step.
+struct Gradients(Arc<Mutex<Option<Parameters>>>);
+
+impl StepHook for Gradients {
+    fn after_step(&mut self, step: &mut FinishedStep<'_>) -> Result<(), HookError> {
+        step.session
+            .visit_parameters(&mut |parameters| *self.0.lock().unwrap() = Some(parameters.clone()))?;
+        Ok(())
+    }
+}
+
+/// Collects messages and warnings.
+#[derive(Default)]
+struct Said(Mutex<Vec<String>>);
+
+impl Progress for Said {
+    fn event(&self, event: Event<'_>) {
+        match event {
+            Event::Message(text) => self.0.lock().unwrap().push(text.to_owned()),
+            Event::Warning(text) => self.0.lock().unwrap().push(format!("warning: {text}")),
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn weights_of_another_network_are_listed_tensor_by_tensor_and_contradictions_refused() {
+    let root = tempfile::tempdir().unwrap();
+    let folders = prepare(root.path());
+    let mut first = Training::prepare(request(0, 1), &folders, &Silent).unwrap();
+    let cancel = Cancel::new();
+    first.run(Ctx::new(&Silent, &cancel)).unwrap();
+    let file = first.folder().final_checkpoint();
+    drop(first);
+    let pretrained = || TrainRequest { start: Start::Pretrained(file.clone()), ..request(0, 2) };
+    let prepare = |request: TrainRequest| {
+        let said = Said::default();
+        let training = Training::prepare(request, &folders, &said).map(drop);
+        (training.map_err(|error| error.to_string()), said.0.into_inner().unwrap().join("\n"))
+    };
+
+    let (_, said) = prepare(pretrained());
+    assert!(said.contains("tensors of the network; the segmentation heads start anew, as always"), "{said}");
+    assert!(!said.contains("warning"), "{said}");
+    let mut wider = pretrained();
+    wider.recipe.network.arguments.insert("features_per_stage".to_owned(), serde_json::json!([8, 24]));
+    let (outcome, said) = prepare(wider);
+    assert!(outcome.is_ok());
+    let misfit = "encoder.stages.1.0.convs.0.conv.weight: [16, 8, 3, 3, 3] in the checkpoint, [24, 8, 3, 3, 3] in the \
+                  network";
+    assert!(said.contains("these do not fit and start anew: ") && said.contains(misfit), "{said}");
+    assert_eq!(said.matches("warning").count(), 1, "{said}");
+    let mut none = pretrained();
+    none.recipe.network.arguments.insert("features_per_stage".to_owned(), serde_json::json!([9, 24]));
+    let error = prepare(none).0.unwrap_err();
+    let misfit = "[16, 8, 3, 3, 3] in the checkpoint, [24, 9, 3, 3, 3] in the network";
+    assert!(error.contains("nothing in it fits") && error.contains(misfit), "{error}");
+
+    // A checkpoint of another network is not resumed from either.
+    let mut resumed = TrainRequest { start: Start::Resume, ..request(0, 1) };
+    resumed.recipe.network.arguments.insert("features_per_stage".to_owned(), serde_json::json!([8, 24]));
+    let error = prepare(resumed).0.unwrap_err();
+    assert!(error.contains("network was not set, is"), "{error}");
+
+    for (frozen, head_epochs, words) in [
+        ("encodr", 0, "frozen part \"encodr\" (did you mean encoder?)"),
+        ("heads", 1, "nothing would learn"),
+        ("*", 0, "nothing would learn"),
+    ] {
+        let mut request = pretrained();
+        request.recipe.fine_tuning.frozen = vec![frozen.to_owned()];
+        request.recipe.fine_tuning.head_epochs = head_epochs;
+        let error = prepare(request).0.unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+    let mut alone = request(0, 2);
+    alone.recipe.fine_tuning.head_epochs = 1;
+    let (outcome, said) = prepare(alone);
+    assert!(outcome.is_ok() && said.contains("but the training starts from random weights"), "{said}");
 }
 
 /// Notes what it sees and scales every gradient.
@@ -341,6 +552,125 @@ fn a_resumed_training_is_the_undisturbed_one_with_every_optimiser() {
 }
 
 #[test]
+fn a_state_saved_within_an_epoch_ends_like_the_undisturbed_training() {
+    /// Takes a copy of the latest checkpoint before each step.
+    struct Copies {
+        latest: std::path::PathBuf,
+        taken: Arc<Mutex<Vec<Vec<u8>>>>,
+    }
+    impl StepHook for Copies {
+        fn before_step(&mut self, _at: StepAddress, _batch: &mut Batch) -> Result<(), HookError> {
+            self.taken.lock().unwrap().extend(std::fs::read(&self.latest).ok());
+            Ok(())
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    let folders = prepare(root.path());
+    let request = |start| {
+        let mut request = TrainRequest { start, ..request(0, 2) };
+        (request.recipe.save_minutes, request.recipe.validation_iterations) = (1e-9, 3);
+        request
+    };
+    let cancel = Cancel::new();
+    let ctx = Ctx::new(&Silent, &cancel);
+    let mut undisturbed = Training::prepare(request(Start::New), &folders, &Silent).unwrap();
+    let (latest, taken) = (undisturbed.folder().latest_checkpoint(), Arc::new(Mutex::new(Vec::new())));
+    undisturbed.add_hook(Box::new(Copies { latest: latest.clone(), taken: Arc::clone(&taken) }));
+    undisturbed.next_epoch(ctx).unwrap();
+    let (report, expected) = (undisturbed.next_epoch(ctx).unwrap(), undisturbed.snapshot().unwrap());
+    drop(undisturbed);
+    let taken = taken.lock().unwrap();
+    assert_eq!(taken.len(), 5, "before every step but the first");
+    for (state, epoch) in taken.iter().zip([0, 0, 1, 1, 1]) {
+        std::fs::write(&latest, state).unwrap();
+        let mut resumed = Training::prepare(request(Start::Resume), &folders, &Silent).unwrap();
+        assert_eq!(resumed.completed_epochs(), epoch);
+        let mut last = resumed.next_epoch(ctx).unwrap();
+        if epoch == 0 {
+            last = resumed.next_epoch(ctx).unwrap();
+        }
+        assert_eq!(
+            (last.train_loss, last.validation_loss, &last.pseudo_dice, last.is_best),
+            (report.train_loss, report.validation_loss, &report.pseudo_dice, report.is_best)
+        );
+        assert!(resumed.snapshot().unwrap() == expected);
+    }
+}
+
+#[test]
+fn a_latest_checkpoint_knows_of_the_best_one() {
+    let root = tempfile::tempdir().unwrap();
+    let folders = prepare(root.path());
+    let mut request = request(0, 3);
+    request.recipe.save_every = 1;
+    let mut training = Training::prepare(request, &folders, &Silent).unwrap();
+    let cancel = Cancel::new();
+    let report = training.next_epoch(Ctx::new(&Silent, &cancel)).unwrap();
+    assert!(report.is_best);
+    let read = |path: &std::path::Path| nnunet_checkpoint::Checkpoint::read(path).unwrap().best_ema.unwrap();
+    let folder = training.folder();
+    for path in [folder.latest_checkpoint(), folder.best_checkpoint()] {
+        assert_eq!(read(&path), report.moving_average, "{}", path.display());
+    }
+}
+
+#[test]
+fn a_record_that_cannot_be_written_ends_the_training_and_names_its_checkpoint() {
+    let root = tempfile::tempdir().unwrap();
+    let mut training = training(&root, 0, 2);
+    let fold = training.folder().fold().to_owned();
+    std::fs::create_dir(fold.join("progress.png")).unwrap();
+    let cancel = Cancel::new();
+    let error = training.next_epoch(Ctx::new(&Silent, &cancel)).unwrap_err().to_string();
+    let kept = format!("unharmed in {}", fold.join("checkpoint_best.pth").display());
+    assert!(error.contains("progress.png") && error.contains(&kept), "{error}");
+}
+
+/// A case with one value everywhere in its image, or that and its negative in turn.
+struct Extreme(f32);
+
+impl CaseSource for Extreme {
+    fn identifier(&self) -> &str {
+        "extreme"
+    }
+
+    fn layout(&self) -> Result<CaseLayout, SourceError> {
+        MadeUp { annotated: true }.layout()
+    }
+
+    fn foreground_locations(&self) -> Result<Arc<ForegroundLocations>, SourceError> {
+        MadeUp { annotated: true }.foreground_locations()
+    }
+
+    fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError> {
+        let image =
+            (0..size.iter().product()).map(|i: usize| if i.is_multiple_of(2) { self.0 } else { -self.0 });
+        let image = ChannelVolume::new(1, size, image.collect()).unwrap();
+        Ok(Sample { image, ..MadeUp { annotated: true }.read_box(start, size)? })
+    }
+}
+
+#[test]
+fn a_step_without_a_finite_result_names_case_patch_and_term() {
+    for (value, reason) in [
+        (f32::INFINITY, "the image has values that are not finite"),
+        (f32::MAX, "loss is NaN for the cross-entropy term alone"),
+    ] {
+        let root = tempfile::tempdir().unwrap();
+        let mut request = request(0, 1);
+        request.recipe.augmentation = Choice::new("none");
+        let mut training = Training::prepare(request, &prepare(root.path()), &Silent).unwrap();
+        let source = |value| Arc::new(Extreme(value)) as Arc<dyn CaseSource>;
+        training.set_sources(Sources { training: vec![source(value)], validation: vec![source(1.0)] });
+        let cancel = Cancel::new();
+        let error = training.next_epoch(Ctx::new(&Silent, &cancel)).unwrap_err().to_string();
+        let patch = "case extreme, patch from voxel (";
+        assert!(error.starts_with("epoch 0, iteration 0: the loss became NaN: "), "{error}");
+        assert!(error.contains(patch) && error.contains(reason), "{error}");
+    }
+}
+
+#[test]
 fn parts_of_ones_own_are_named_by_a_recipe() {
     let train = |kind: &str| {
         let root = tempfile::tempdir().unwrap();
@@ -362,7 +692,9 @@ fn parts_of_ones_own_are_named_by_a_recipe() {
             request.recipe.loss = request.recipe.loss.with("factor", 2.0);
         }
         let folders = prepare(root.path());
-        let mut training = Training::prepare_with(request, &parts, &folders, &Silent).unwrap();
+        let mut training =
+            Training::prepare_with(request, &parts, &nnunet_data::Parts::default(), &folders, &Silent)
+                .unwrap();
         let (cancel, first) = (Cancel::new(), Arc::new(Mutex::new(None)));
         training.add_hook(Box::new(FirstLoss(Arc::clone(&first))));
         training.next_epoch(Ctx::new(&Silent, &cancel)).unwrap();

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
+use nnunet_data::Parts;
 use nnunet_dataset::DatasetName;
 use nnunet_dataset::cases::prediction_cases;
 use nnunet_dataset::splits::Fold;
@@ -17,7 +18,8 @@ use nnunet_graph::backend::{
 use nnunet_graph::optimiser::Rates;
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor};
 use nnunet_infer::model::Recipe;
-use nnunet_infer::predict::{PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet_infer::predict::{Model, PredictRequest, Predictor, WindowOptions, predict_cases};
+use nnunet_recipe::recipes;
 use nnunet_train::{Start, TrainRequest, Training};
 use serde_json::{Value, json};
 
@@ -176,7 +178,6 @@ fn training_validation_and_prediction_ask_the_backend_only() {
     let calls = Calls::default();
     let backend = Arc::new(Counting { cpu, calls: calls.clone() });
     let request = |start| TrainRequest {
-        data_parts: nnunet_data::Parts::default(),
         dataset: DatasetName::new(NAME).unwrap(),
         configuration: "3d_fullres".to_owned(),
         fold: Fold::Number(0),
@@ -224,7 +225,9 @@ fn training_validation_and_prediction_ask_the_backend_only() {
     let other = model.join("fold_1");
     std::fs::create_dir(&other).unwrap();
     std::fs::copy(fold.join("checkpoint_final.pth"), other.join("checkpoint_final.pth")).unwrap();
-    let mut predictor = Predictor::open(&model, &*backend, WindowOptions::default()).unwrap();
+    let model = Model::load(&model, &[], "checkpoint_final.pth", &Parts::default(), &recipes()).unwrap();
+    let mut predictor =
+        Predictor::new(model.spec, model.weights, &*backend, WindowOptions::default()).unwrap();
     assert_eq!(calls.take(), BTreeMap::from([("inference", 1)]));
     let images = root.path().join("raw").join(NAME).join("imagesTr");
     let cases = prediction_cases(&images, &predictor.spec().dataset).unwrap();

@@ -10,6 +10,7 @@
 use nnunet_data::plan::Plans;
 use nnunet_dataset::{DatasetJson, LabelManager};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions, Precision};
+use nnunet_graph::architectures::architectures;
 use nnunet_graph::backend::{Backend, StepSpec};
 use nnunet_graph::loss::{LabelBatch, LossSpec, RegionBatch, ScaleLossSpec, Target, Targets};
 use nnunet_graph::optimiser::{OptimiserSpec, SgdOptions};
@@ -87,7 +88,7 @@ fn check_precision(name: &str, precision: Precision) {
     let labels = LabelManager::new(&dataset).unwrap();
     let plans = Plans::read(root.join("plans.json")).unwrap();
     let configuration = plans.configuration(info["configuration"].as_str().unwrap()).unwrap();
-    let graph = network_graph(&configuration, &dataset, &labels, true).unwrap();
+    let graph = network_graph(&configuration, &dataset, &labels, true, &architectures()).unwrap();
     let batch_dice = info["batch_dice"].as_bool().unwrap();
     let outputs = graph.outputs().len();
     let loss = if labels.has_regions() {
@@ -114,6 +115,7 @@ fn check_precision(name: &str, precision: Precision) {
         image: Tensor { shape: five(&data.shape), data: data.f32() },
         targets: Targets::new(scales),
         cases: vec![name.to_owned()],
+        starts: Vec::new(),
     };
     let rate = info["lr"].as_f64().unwrap();
     let tolerances = tolerances(precision);

@@ -11,6 +11,7 @@ use nnunet_base::parts::Choice;
 use nnunet_data::plan::Plans;
 use nnunet_dataset::{DatasetJson, LabelManager};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions, Precision};
+use nnunet_graph::architectures::architectures;
 use nnunet_graph::backend::{Backend, StepSpec};
 use nnunet_graph::loss::{LabelBatch, LossFacts, Target, Targets};
 use nnunet_graph::{Graph, Parameters, Tensor};
@@ -35,7 +36,7 @@ fn network(recipe: &Recipe) -> Graph {
     let labels = LabelManager::new(&dataset).unwrap();
     let configuration = Plans::read(golden("plans.json")).unwrap().configuration("3d_fullres").unwrap();
     let configuration = with_network(configuration, &recipe.network).unwrap();
-    network_graph(&configuration, &dataset, &labels, recipe.deep_supervision).unwrap()
+    network_graph(&configuration, &dataset, &labels, recipe.deep_supervision, &architectures()).unwrap()
 }
 
 fn five(shape: &[usize]) -> [usize; 5] {
@@ -56,6 +57,7 @@ fn batch(arrays: &BTreeMap<String, Array>, outputs: usize) -> Batch {
         image: Tensor { shape: five(&data.shape), data: data.f32() },
         targets: Targets::new((0..outputs).map(scale).collect()),
         cases: vec!["golden".to_owned(); 2],
+        starts: Vec::new(),
     }
 }
 

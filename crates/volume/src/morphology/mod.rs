@@ -6,9 +6,11 @@
 mod binary;
 mod components;
 mod distance;
+mod nearest;
 mod runs;
 
 pub use binary::{bounding_box, fill_holes, nonzero_mask};
 pub use components::{Component, Components, connected_components};
 pub use distance::squared_distances;
+pub use nearest::squared_distances_from;
 pub use runs::Connectivity;

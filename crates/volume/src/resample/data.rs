@@ -14,8 +14,9 @@
 use rayon::prelude::*;
 
 use super::Method;
-use super::axis::{CubicTap, Interpolation, LinearTap, Taps};
-use super::cubic::{GAIN, MARGIN, coefficients};
+use super::axis::Interpolation;
+use super::axis_plan::{AxisPlan, Bounds, Clip, range};
+use super::cubic::{MARGIN, coefficients};
 use super::{allocate, check_shapes};
 use crate::ChannelVolume;
 use crate::error::{Result, VolumeError};
@@ -84,75 +85,9 @@ pub(super) fn permuted<T: Copy>(data: &[T], shape: [usize; 3], axes: [usize; 3])
     out
 }
 
-/// What happens along one axis.
-enum Plan {
-    Keep,
-    Nearest(Vec<usize>),
-    Linear(Vec<LinearTap>),
-    Cubic(Vec<CubicTap>),
-}
-
-impl Plan {
-    fn new(from: usize, to: usize, order: Interpolation) -> Self {
-        // Equal lengths: the spline meets its samples.
-        if from == to {
-            return Self::Keep;
-        }
-        match order.taps(from, to) {
-            Taps::Nearest(taps) => Self::Nearest(taps),
-            Taps::Linear(taps) => Self::Linear(taps),
-            Taps::Cubic(taps) => Self::Cubic(taps),
-        }
-    }
-
-    fn keeps(&self) -> bool {
-        matches!(self, Self::Keep)
-    }
-
-    /// Factor that samples get when they are loaded.
-    fn gain(&self) -> f64 {
-        if matches!(self, Self::Cubic(_)) { GAIN } else { 1.0 }
-    }
-}
-
-/// Smallest and largest value, NaN left out.
-fn range(values: &[f32]) -> (f32, f32) {
-    values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &v| (low.min(v), high.max(v)))
-}
-
-/// Whether and how results are clipped.
-#[derive(Clone, Copy)]
-enum Clip {
-    No,
-    To(f32, f32),
-    /// To the range of each input slice.
-    Slice,
-}
-
-/// Smallest and largest value that results may have.
-#[derive(Clone, Copy)]
-struct Bounds {
-    low: f32,
-    high: f32,
-}
-
-impl Bounds {
-    /// No value is out of bounds.
-    const NONE: Self = Self { low: f32::NEG_INFINITY, high: f32::INFINITY };
-
-    /// The bounds of a [`range`]; one without any number in it is turned around and bounds nothing.
-    fn of((low, high): (f32, f32)) -> Self {
-        if low <= high { Self { low, high } } else { Self::NONE }
-    }
-
-    fn apply(self, value: f64) -> f32 {
-        (value as f32).clamp(self.low, self.high)
-    }
-}
-
 /// Three-dimensional resampling of one channel.
 fn volume(input: &[f32], from: [usize; 3], output: &mut [f32], to: [usize; 3], order: Interpolation) {
-    let [z, y, x] = std::array::from_fn(|axis| Plan::new(from[axis], to[axis], order));
+    let [z, y, x] = std::array::from_fn(|axis| AxisPlan::new(from[axis], to[axis], order));
     let (low, high) = input
         .par_chunks(1 << 16)
         .map(range)
@@ -189,12 +124,12 @@ fn slices(
     order: Interpolation,
     order_z: Interpolation,
 ) {
-    let [y, x] = std::array::from_fn(|axis| Plan::new(from[axis + 1], to[axis + 1], order));
+    let [y, x] = std::array::from_fn(|axis| AxisPlan::new(from[axis + 1], to[axis + 1], order));
     let (plane_from, plane_to) = ([from[1], from[2]], [to[1], to[2]]);
     let size = plane_to[0] * plane_to[1];
-    match Plan::new(from[0], to[0], order_z) {
-        Plan::Keep => planes(input, plane_from, &y, &x, output, plane_to, Clip::Slice),
-        Plan::Nearest(source) => {
+    match AxisPlan::new(from[0], to[0], order_z) {
+        AxisPlan::Keep => planes(input, plane_from, &y, &x, output, plane_to, Clip::Slice),
+        AxisPlan::Nearest(source) => {
             // Runs of output slices that show the same input slice: it is computed once.
             let mut runs = Vec::new();
             let mut rest = output;
@@ -239,8 +174,8 @@ struct Scratch {
 fn planes(
     input: &[f32],
     from: [usize; 2],
-    y: &Plan,
-    x: &Plan,
+    y: &AxisPlan,
+    x: &AxisPlan,
     output: &mut [f32],
     to: [usize; 2],
     clip: Clip,
@@ -255,8 +190,8 @@ fn planes(
 fn plane(
     input: &[f32],
     from: [usize; 2],
-    y: &Plan,
-    x: &Plan,
+    y: &AxisPlan,
+    x: &AxisPlan,
     output: &mut [f32],
     to: [usize; 2],
     clip: Clip,
@@ -280,7 +215,7 @@ fn plane(
 fn columns(
     input: &[f32],
     from: [usize; 2],
-    plan: &Plan,
+    plan: &AxisPlan,
     output: &mut [f64],
     to: usize,
     rows: &mut Vec<f64>,
@@ -304,7 +239,7 @@ fn columns(
 fn lines(
     input: &[f64],
     from: usize,
-    plan: &Plan,
+    plan: &AxisPlan,
     output: &mut [f32],
     to: usize,
     bounds: Bounds,
@@ -335,7 +270,7 @@ fn lines(
 }
 
 /// Along z: `input` of `from` (z, y, x) to `output` with `to` slices.
-fn across(input: &[f32], from: [usize; 3], plan: &Plan, output: &mut [f32], to: usize, clip: Clip) {
+fn across(input: &[f32], from: [usize; 3], plan: &AxisPlan, output: &mut [f32], to: usize, clip: Clip) {
     let [n, height, width] = from;
     let bounds = match clip {
         Clip::To(low, high) => Bounds::of((low, high)),
@@ -370,7 +305,7 @@ fn load<'a>(rows: &mut Vec<f64>, n: usize, width: usize, gain: f64, source: impl
 
 /// Resamples `width` lines side by side; `emit` gets each of the `to` output rows.
 fn interpolate(
-    plan: &Plan,
+    plan: &AxisPlan,
     rows: &mut [f64],
     n: usize,
     width: usize,
@@ -381,13 +316,13 @@ fn interpolate(
     line.resize(width, 0.0);
     let line = &mut line[..width];
     match plan {
-        Plan::Keep => (0..to).for_each(|i| emit(i, &rows[(MARGIN + i) * width..][..width])),
-        Plan::Nearest(taps) => {
+        AxisPlan::Keep => (0..to).for_each(|i| emit(i, &rows[(MARGIN + i) * width..][..width])),
+        AxisPlan::Nearest(taps) => {
             for (i, &tap) in taps.iter().enumerate() {
                 emit(i, &rows[(MARGIN + tap) * width..][..width]);
             }
         }
-        Plan::Linear(taps) => {
+        AxisPlan::Linear(taps) => {
             for (i, tap) in taps.iter().enumerate() {
                 let low = &rows[(MARGIN + tap.low) * width..][..width];
                 let high = &rows[(MARGIN + tap.high) * width..][..width];
@@ -398,7 +333,7 @@ fn interpolate(
                 emit(i, line);
             }
         }
-        Plan::Cubic(taps) => {
+        AxisPlan::Cubic(taps) => {
             coefficients(rows, n, width);
             for (i, tap) in taps.iter().enumerate() {
                 let four = &rows[tap.first * width..][..4 * width];

@@ -11,6 +11,7 @@
 //! ([`separate_axis()`]).
 
 mod axis;
+mod axis_plan;
 mod cubic;
 mod data;
 mod labels;

@@ -11,11 +11,10 @@
 //! Where both masks are empty all three are NaN; where one is, HD95 and ASSD are infinite and NSD is 0. Voxels
 //! whose reference is the ignore label belong to neither mask.
 
-use std::ops::Range;
 use std::sync::Arc;
 
 use nnunet_volume::Volume;
-use nnunet_volume::morphology::{bounding_box, squared_distances};
+use nnunet_volume::morphology::{bounding_box, squared_distances_from};
 
 use crate::evaluate::case::ClassCase;
 use crate::evaluate::metric::{Metric, no_argument};
@@ -70,14 +69,12 @@ pub fn surface_distances(
         return SurfaceDistances { hd95: f64::NAN, assd: f64::NAN, nsd: f64::NAN };
     };
     // Nothing is set beyond the box, so that it decides as the whole image does.
-    let surfaces = [surface(&crop(reference, &bounds)), surface(&crop(prediction, &bounds))];
+    let surfaces = [surface(&reference.crop(&bounds)), surface(&prediction.crop(&bounds))];
     if surfaces.iter().any(|surface| !surface.data().contains(&true)) {
         return SurfaceDistances { hd95: f64::INFINITY, assd: f64::INFINITY, nsd: 0.0 };
     }
-    let [to_prediction, to_reference] = [
-        directed(&surfaces[0], &squared_distances(&surfaces[1], spacing)),
-        directed(&surfaces[1], &squared_distances(&surfaces[0], spacing)),
-    ];
+    let [to_prediction, to_reference] =
+        [directed(&surfaces[0], &surfaces[1], spacing), directed(&surfaces[1], &surfaces[0], spacing)];
     let all = || to_prediction.iter().chain(&to_reference);
     let count = all().count() as f64;
     SurfaceDistances {
@@ -85,17 +82,6 @@ pub fn surface_distances(
         assd: all().sum::<f64>() / count,
         nsd: all().filter(|distance| **distance <= TOLERANCE_MM).count() as f64 / count,
     }
-}
-
-fn crop(mask: &Volume<bool>, bounds: &[Range<usize>; 3]) -> Volume<bool> {
-    let shape = [bounds[0].len(), bounds[1].len(), bounds[2].len()];
-    let mut cropped = Volume::filled(shape, false);
-    let rows = bounds[0].clone().flat_map(|z| bounds[1].clone().map(move |y| (z, y)));
-    for ((z, y), out) in rows.zip(cropped.data_mut().chunks_exact_mut(shape[2])) {
-        let start = mask.index(z, y, bounds[2].start);
-        out.copy_from_slice(&mask.data()[start..start + shape[2]]);
-    }
-    cropped
 }
 
 /// The voxels of `mask` that share a face with an unset voxel or with the outside.
@@ -124,10 +110,10 @@ fn surface(mask: &Volume<bool>) -> Volume<bool> {
     surface
 }
 
-/// Distances at the voxels of `from`, ascending.
-fn directed(from: &Volume<bool>, squared: &Volume<f64>) -> Vec<f64> {
-    let pairs = from.data().iter().zip(squared.data());
-    let mut distances: Vec<f64> = pairs.filter(|(set, _)| **set).map(|(_, squared)| squared.sqrt()).collect();
+/// Distances from the voxels of `from` to the nearest of `to`, ascending.
+fn directed(from: &Volume<bool>, to: &Volume<bool>, spacing: [f64; 3]) -> Vec<f64> {
+    let squared = squared_distances_from(from, to, spacing);
+    let mut distances: Vec<f64> = squared.into_iter().map(f64::sqrt).collect();
     distances.sort_unstable_by(f64::total_cmp);
     distances
 }

@@ -9,65 +9,28 @@
 //! Source: the reference's export. Its logits are f16 before and after resampling; rounding ours the same
 //! way decides close voxels as it does.
 
+mod decision;
+mod error;
+mod labels_of_slices;
+
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data};
-use nnunet_volume::{ChannelVolume, Volume, VolumeError};
+use nnunet_volume::{ChannelVolume, Volume};
 use rayon::prelude::*;
 
-use super::slab_stream::{Collected, SlabStream, round_to_half};
+use super::slab_stream::{SlabStream, round_to_half};
 use crate::model::ModelSpec;
-use nnunet_data::plan::PlanError;
+use decision::{Scores, decide, softmax};
 use nnunet_data::preprocess::{Properties, transpose};
+
+pub use error::ExportError;
+pub use labels_of_slices::LabelsOfSlices;
 
 /// Brings predictions of a network back to the grid of their images.
 #[derive(Debug, Clone, Copy)]
 pub struct Exporter<'a> {
     spec: &'a ModelSpec,
-}
-
-/// Why a prediction could not be brought back.
-#[derive(Debug, thiserror::Error)]
-pub enum ExportError {
-    /// The plans.
-    #[error(transparent)]
-    Plan(#[from] PlanError),
-    /// The plans keep every image on its grid, but the logits have another.
-    #[error(
-        "plans {plans}, configuration {configuration}: resampling_fn_probabilities keeps the grid, but the network's \
-         has {from:?} voxels and the image {to:?} (z, y, x); expected that nothing is resampled in preprocessing either"
-    )]
-    GridKept {
-        /// Name of the plans.
-        plans: String,
-        /// Name of the configuration.
-        configuration: String,
-        /// Shape of the logits.
-        from: [usize; 3],
-        /// Shape of the image.
-        to: [usize; 3],
-    },
-    /// The logits do not fit the labels or the case.
-    #[error("the network has {found} outputs, the labels need {expected}: model and dataset.json do not fit")]
-    Heads {
-        /// Channels of the logits.
-        found: usize,
-        /// Segmentation heads of the labels.
-        expected: usize,
-    },
-    /// The properties name shapes that contradict each other.
-    #[error(
-        "the properties of the case are inconsistent: crop of {crop:?} in an image of {image:?} (z, y, x)"
-    )]
-    Shapes {
-        /// Shape of the crop box.
-        crop: [usize; 3],
-        /// Shape before cropping.
-        image: [usize; 3],
-    },
-    /// Resampling failed.
-    #[error(transparent)]
-    Volume(#[from] VolumeError),
 }
 
 impl<'a> Exporter<'a> {
@@ -157,7 +120,7 @@ impl<'a> Exporter<'a> {
                 softmax(slab);
             }
             let len = slab.voxels();
-            self.decide(slab, Scores::Probabilities, &mut cropped[start..start + len]);
+            decide(&self.spec.labels, slab, Scores::Probabilities, &mut cropped[start..start + len]);
             for c in 0..slab.channels() {
                 probabilities.channel_mut(c)[start..start + len].copy_from_slice(slab.channel(c));
             }
@@ -222,41 +185,6 @@ impl<'a> Exporter<'a> {
         Ok(())
     }
 
-    /// Labels of the voxels of a slab.
-    fn decide(&self, slab: &ChannelVolume<f32>, scores: Scores, labels: &mut [u16]) {
-        const SPAN: usize = 1 << 14;
-        let regions = self.spec.labels.has_regions();
-        let order = self.spec.labels.regions_class_order();
-        let threshold = scores.threshold();
-        labels.par_chunks_mut(SPAN).enumerate().for_each(|(i, labels)| {
-            let span = i * SPAN..i * SPAN + labels.len();
-            let part = |c: usize| &slab.channel(c)[span.clone()];
-            if regions {
-                labels.fill(0);
-                // Later regions overwrite earlier ones.
-                for (c, &label) in order.iter().enumerate() {
-                    for (out, &score) in labels.iter_mut().zip(part(c)) {
-                        if score > threshold {
-                            *out = label as u16;
-                        }
-                    }
-                }
-            } else {
-                // The index of a head is its label: labels are consecutive from the background on.
-                let mut best = part(0).to_vec();
-                labels.fill(0);
-                for c in 1..slab.channels() {
-                    for ((out, best), &score) in labels.iter_mut().zip(&mut best).zip(part(c)) {
-                        if score > *best {
-                            *best = score;
-                            *out = c as u16;
-                        }
-                    }
-                }
-            }
-        });
-    }
-
     /// Puts the crop back into the image and the axes back into their order.
     fn restore(&self, cropped: Vec<u16>, properties: &Properties) -> Volume<u16> {
         let shape = properties.shape_before_cropping;
@@ -300,87 +228,6 @@ fn check_crop(properties: &Properties) -> Result<(), ExportError> {
     Ok(())
 }
 
-/// Labels of a grid from logits that arrive slice by slice. Made by [`Exporter::labels_of_slices`].
-pub struct LabelsOfSlices<'a> {
-    exporter: Exporter<'a>,
-    grid: Grid,
-    labels: Vec<u16>,
-    way: Way,
-}
-
-/// How the slices are dealt with.
-enum Way {
-    Slabs(Box<SlabStream>),
-    /// They wait for the last one.
-    Whole(Collected, Method),
-}
-
-impl<'a> LabelsOfSlices<'a> {
-    fn new(exporter: Exporter<'a>, from: [usize; 3], grid: Grid) -> Result<Self, ExportError> {
-        let way = match exporter.resampling(from, grid)? {
-            Resampled::BySlabs(stream) => Way::Slabs(stream),
-            Resampled::Whole(method) => Way::Whole(Collected::new(from), method),
-        };
-        Ok(Self { exporter, grid, labels: vec![0; grid.shape.iter().product()], way })
-    }
-
-    /// Takes the next slices of the logits (heads, slices, y, x).
-    ///
-    /// # Errors
-    /// Another number of heads than the labels have.
-    pub fn push(&mut self, logits: &ChannelVolume<f16>) -> Result<(), ExportError> {
-        self.exporter.check_heads(logits)?;
-        match &mut self.way {
-            Way::Slabs(stream) => {
-                let (exporter, labels) = (&self.exporter, &mut self.labels);
-                Ok(stream.push(logits, |start, slab| {
-                    let len = slab.voxels();
-                    exporter.decide(slab, Scores::Logits, &mut labels[start..start + len]);
-                })?)
-            }
-            Way::Whole(collected, ..) => {
-                collected.push(logits);
-                Ok(())
-            }
-        }
-    }
-
-    /// The segmentation (z, y, x) on the image's own grid. Every slice must have arrived.
-    ///
-    /// # Errors
-    /// See [`ExportError`].
-    pub fn finish(self, properties: &Properties) -> Result<Volume<u16>, ExportError> {
-        let exporter = self.exporter;
-        let labels = self.labels()?;
-        Ok(exporter.restore(labels, properties))
-    }
-
-    /// The segmentation (z, y, x) on the grid that the slices were resampled to, as a cascade's next stage takes it.
-    /// Every slice must have arrived.
-    ///
-    /// # Errors
-    /// See [`ExportError`].
-    pub fn finish_on_grid(self) -> Result<Volume<u16>, ExportError> {
-        let shape = self.grid.shape;
-        let mut segmentation = Volume::filled(shape, 0u16);
-        segmentation.data_mut().copy_from_slice(&self.labels()?);
-        Ok(segmentation)
-    }
-
-    /// The labels of the grid.
-    fn labels(mut self) -> Result<Vec<u16>, ExportError> {
-        if let Way::Whole(collected, method) = self.way
-            && let Some(logits) = collected.finish()
-        {
-            let (exporter, labels) = (self.exporter, &mut self.labels);
-            exporter.resample_whole(&logits, self.grid, &method, |_, whole| {
-                exporter.decide(whole, Scores::Logits, labels);
-            })?;
-        }
-        Ok(self.labels)
-    }
-}
-
 /// How logits come to another grid.
 enum Resampled {
     /// A few slices at a time.
@@ -400,23 +247,6 @@ struct Grid {
     to: [f64; 3],
 }
 
-/// What the values of a slab are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scores {
-    Logits,
-    Probabilities,
-}
-
-impl Scores {
-    /// Above it a region is present.
-    fn threshold(self) -> f32 {
-        match self {
-            Self::Logits => 0.0,
-            Self::Probabilities => 0.5,
-        }
-    }
-}
-
 /// The same values in f32.
 fn widened(logits: &ChannelVolume<f16>) -> ChannelVolume<f32> {
     let mut wide = ChannelVolume::filled(logits.channels(), logits.shape(), 0.0f32);
@@ -431,23 +261,4 @@ fn fill_box<T: Copy>(image: &mut [T], cropped: &[T], properties: &Properties) {
     for (row, source) in crop.rows(properties.shape_before_cropping).zip(cropped.chunks_exact(width.max(1))) {
         image[row].copy_from_slice(source);
     }
-}
-
-/// Probabilities from the logits of a slab, over the channels.
-fn softmax(slab: &mut ChannelVolume<f32>) {
-    let (channels, voxels) = (slab.channels(), slab.voxels());
-    let mut largest = slab.channel(0).to_vec();
-    for c in 1..channels {
-        largest.iter_mut().zip(slab.channel(c)).for_each(|(m, &v)| *m = m.max(v));
-    }
-    slab.data_mut().par_chunks_mut(voxels.max(1)).for_each(|channel| {
-        channel.iter_mut().zip(&largest).for_each(|(v, m)| *v = (*v - m).exp());
-    });
-    let mut sums = vec![0.0f32; voxels];
-    for c in 0..channels {
-        sums.iter_mut().zip(slab.channel(c)).for_each(|(s, &v)| *s += v);
-    }
-    slab.data_mut().par_chunks_mut(voxels.max(1)).for_each(|channel| {
-        channel.iter_mut().zip(&sums).for_each(|(v, s)| *v /= s);
-    });
 }
