@@ -5,7 +5,9 @@
 #![forbid(unsafe_code)]
 
 pub mod ctx;
+pub mod file_system;
 pub mod files;
+pub mod hint;
 pub mod lock;
 pub mod memory;
 pub mod one_case;
@@ -15,6 +17,7 @@ pub mod spelling;
 pub mod workers;
 
 pub use ctx::Ctx;
+pub use hint::Hint;
 pub use lock::FolderInUse;
 pub use memory::MemoryLimitError;
 pub use one_case::Panicked;

@@ -5,7 +5,10 @@
 //! (`ulimit -v` and `ulimit -d`, in `/proc/self/limits`); the smallest counts. Batch systems and containers set such limits, and
 //! end whoever exceeds them. Where none of it can be read, as on systems other than Linux, nothing is known.
 
+use std::fmt;
 use std::path::Path;
+
+use crate::hint::{Hint, MemoryWork};
 
 /// Bytes that the page cache of a group may give back count as available.
 const FILE_CACHE: [&str; 2] = ["inactive_file", "active_file"];
@@ -36,6 +39,38 @@ pub enum LimitedBy {
     AddressSpace,
     /// The limit of the process's data, less what it has already.
     Data,
+}
+
+impl fmt::Display for LimitedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Machine => "the machine's",
+            Self::Group => "limit of the control group: batch job or container",
+            Self::AddressSpace => "limit of the address space, ulimit -v",
+            Self::Data => "limit of the data size, ulimit -d",
+        })
+    }
+}
+
+/// What this process takes of the main memory, in bytes; only Linux says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct MemoryInUse {
+    /// Now.
+    pub now: Option<u64>,
+    /// At most so far.
+    pub peak: Option<u64>,
+}
+
+impl MemoryInUse {
+    /// What the system says now.
+    pub fn of_this_process() -> Self {
+        Self::from_status(&std::fs::read_to_string("/proc/self/status").unwrap_or_default())
+    }
+
+    /// The same from the text of `/proc/self/status`.
+    fn from_status(status: &str) -> Self {
+        Self { now: kilobytes(status, "VmRSS:"), peak: kilobytes(status, "VmHWM:") }
+    }
 }
 
 /// Limits of the process: the line in `/proc/self/limits`, and the line in `/proc/self/status` that says how much of it is in use.
@@ -202,56 +237,46 @@ impl MemoryLimit {
         ))
     }
 
-    /// The error for `needs`, in words, that cannot be met; `remedy` says what else than the limit can be changed.
-    pub fn error(&self, needs: String, remedy: &'static str) -> MemoryLimitError {
+    /// The error for `needs`, in words, that cannot be met; they are those of `work`.
+    pub fn error(&self, needs: String, work: MemoryWork) -> MemoryLimitError {
         let most = gigabytes(self.most().unwrap_or(u64::MAX));
-        let Self::Machine(Memory { limited_by, .. }) = self else {
-            let (limit, advice) =
-                (format!("the limit of {most}"), "Raise --max-ram or use a machine with more memory");
-            return MemoryLimitError { limit, needs, remedy, advice };
+        let limited_by = match self {
+            Self::Given(_) => None,
+            Self::Machine(memory) => Some(memory.limited_by),
         };
-        let (limit, advice) = match limited_by {
-            LimitedBy::Machine => (
-                format!("the {most} of this machine"),
-                "Use a machine with more memory, or give --max-ram to try all the same",
+        let limit = match limited_by {
+            None => format!("the limit of {most}"),
+            Some(LimitedBy::Machine) => format!("the {most} of this machine"),
+            Some(LimitedBy::Group) => format!(
+                "the {most} that this process may use (limit of its control group: batch job or container)"
             ),
-            LimitedBy::Group => (
-                format!(
-                    "the {most} that this process may use (limit of its control group: batch job or container)"
-                ),
-                "Ask for more, or give --max-ram to try all the same",
-            ),
-            LimitedBy::AddressSpace => (
-                format!("the {most} that the limit of the address space leaves (ulimit -v)"),
-                "Raise it with ulimit -v, or give --max-ram to try all the same",
-            ),
-            LimitedBy::Data => (
-                format!("the {most} that the limit of the data size leaves (ulimit -d)"),
-                "Raise it with ulimit -d, or give --max-ram to try all the same",
-            ),
+            Some(LimitedBy::AddressSpace) => {
+                format!("the {most} that the limit of the address space leaves (ulimit -v)")
+            }
+            Some(LimitedBy::Data) => format!("the {most} that the limit of the data size leaves (ulimit -d)"),
         };
-        MemoryLimitError { limit, needs, remedy, advice }
+        MemoryLimitError { limit, needs, hint: Hint::Memory { work, limited_by } }
     }
 }
 
 /// Work that does not fit into the memory that may be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("more memory than {limit}: {needs}. {remedy}{advice}")]
+#[error("more memory than {limit}: {needs}")]
 pub struct MemoryLimitError {
     /// The limit.
     limit: String,
     /// What needs how much.
     needs: String,
-    /// What to look at first, a sentence with a space behind it or nothing.
-    remedy: &'static str,
-    /// What to do about the limit.
-    advice: &'static str,
+    /// What to do.
+    #[source]
+    hint: Hint,
 }
 
 /// Bytes for messages.
 pub fn gigabytes(bytes: u64) -> String {
     match bytes {
-        0..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
+        0..1_000_000 => "less than 1 MB".to_owned(),
+        1_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }
 }
@@ -355,11 +380,21 @@ mod tests {
         assert_eq!(of(&limits("1000", "unlimited")), in_bytes(0, 0, LimitedBy::AddressSpace));
         let none = limits("unlimited", "unlimited");
         assert_eq!(of(&none), in_bytes(16 * GIB, 8 * GIB, LimitedBy::Machine));
-        let error = |limits: &str| MemoryLimit::Machine(of(limits)).error(String::new(), "").to_string();
+        let error = |limits: &str| {
+            MemoryLimit::Machine(of(limits)).error(String::new(), MemoryWork::Case).to_string()
+        };
         let text = error(&limits(&four, "unlimited"));
         assert!(text.contains("3.2 GB that the limit of the address space leaves (ulimit -v)"), "{text}");
         let text = error(&limits("unlimited", &four));
         assert!(text.contains("(ulimit -d)"), "{text}");
+    }
+
+    #[test]
+    fn the_memory_in_use_and_its_peak_are_read() {
+        let status = "VmPeak:\t 9999 kB\nVmHWM:\t 2048 kB\nVmRSS:\t 1024 kB\n";
+        let found = MemoryInUse::from_status(status);
+        assert_eq!(found, MemoryInUse { now: Some(1 << 20), peak: Some(2 << 20) });
+        assert_eq!(MemoryInUse::from_status(""), MemoryInUse::default());
     }
 
     #[test]
@@ -380,18 +415,21 @@ mod tests {
         assert_eq!(machine.warning("a", 8 * GIB), None);
         let warning = machine.warning("case a", 9 * GIB).unwrap();
         assert!(warning.starts_with("case a may need 9.7 GB, of which 8.6 GB are free now"), "{warning}");
-        let error = machine.error("a needs 18.3 GB".to_owned(), "Check b. ").to_string();
-        let expected =
-            "more memory than the 17.2 GB of this machine: a needs 18.3 GB. Check b. Use a machine";
-        assert!(error.starts_with(expected) && error.contains("--max-ram"), "{error}");
+        let error = machine.error("a needs 18.3 GB".to_owned(), MemoryWork::Training);
+        let expected = "more memory than the 17.2 GB of this machine: a needs 18.3 GB";
+        assert_eq!(error.to_string(), expected);
+        let hint = Hint::Memory { work: MemoryWork::Training, limited_by: Some(LimitedBy::Machine) };
+        assert_eq!(Hint::of(&error), Some(&hint));
+        let text = crate::hint::explain(&error);
+        assert!(text.contains("smaller batches") && text.ends_with("set a limit to try anyway"), "{text}");
         let group = MemoryLimit::Machine(in_bytes(2 * GIB, GIB, LimitedBy::Group))
-            .error(String::new(), "")
+            .error(String::new(), MemoryWork::Case)
             .to_string();
         assert!(group.contains("the 2.1 GB that this process may use"), "{group}");
 
         let given = MemoryLimit::new(Some(GIB));
         assert!(given.excludes(GIB + 1) && given.warning("a", 5 * GIB).is_none());
-        assert!(given.error(String::new(), "").to_string().contains("limit of 1.1 GB"));
+        assert!(given.error(String::new(), MemoryWork::Case).to_string().contains("limit of 1.1 GB"));
         assert!(
             !MemoryLimit::Machine(Memory::default()).excludes(u64::MAX),
             "nothing is known, nothing refused"

@@ -6,11 +6,10 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use crate::hint::MemoryWork;
 use crate::memory::{MemoryLimit, MemoryLimitError, gigabytes};
 use crate::progress::{Cancel, Event, Progress};
 
-/// What to look at when a case needs too much.
-const REMEDY: &str = "Check size and spacing in the headers of their files, and `spacing` in the plans. ";
 /// Workers on cases, and the memory they share.
 #[derive(Debug)]
 pub struct Workers {
@@ -59,7 +58,7 @@ impl Workers {
             .map(|(name, need)| format!("{name} needs {}", gigabytes(*need)))
             .collect();
         if !large.is_empty() {
-            return Err(limit.error(large.join(", "), REMEDY));
+            return Err(limit.error(large.join(", "), MemoryWork::Case));
         }
         let count = count.unwrap_or_else(rayon::current_num_threads).clamp(1, cases.len().max(1));
         let budget = MemoryBudget::new(limit.budget());
@@ -68,9 +67,10 @@ impl Workers {
             needs.sort_unstable_by(|a, b| b.cmp(a));
             let together = needs[..count].iter().fold(0u64, |all, need| all.saturating_add(*need));
             let fewer = if together > budget.limit { ", fewer at once where they are large" } else { "" };
+            let most = gigabytes(together.min(budget.limit.max(*largest)));
+            let about = if most.starts_with("less") { "" } else { "at most about " };
             progress.event(Event::Message(&format!(
-                "memory: at most about {} for {count} cases at once{fewer} (largest case {name}: {})",
-                gigabytes(together.min(budget.limit.max(*largest))),
+                "memory: {about}{most} for {count} cases at once{fewer} (largest case {name}: {})",
                 gigabytes(*largest)
             )));
             if let Some(warning) = limit.warning(&format!("case {name}"), *largest) {
@@ -205,7 +205,7 @@ mod tests {
                 Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
             Workers::plan_within(&cases, None, MemoryLimit::Machine(memory), &warnings)
         };
-        let error = plan(16_000_000_000, 8_000_000_000).unwrap_err().to_string();
+        let error = crate::hint::explain(&plan(16_000_000_000, 8_000_000_000).unwrap_err());
         let expected =
             "more memory than the 16.0 GB of this machine: typo needs 1511.9 GB. Check size and spacing";
         assert!(error.starts_with(expected) && !error.contains("small"), "{error}");

@@ -13,7 +13,7 @@ use std::sync::Mutex;
 use nnunet::backend::{self, BackendOptions};
 use nnunet::predict::{Predictor, WindowOptions};
 use nnunet::progress::{Cancel, Silent};
-use nnunet::{Ctx, Folders, Project};
+use nnunet::{Ctx, Folders, Project, hint};
 
 pub use error::nnunet_last_error;
 use error::{Failure, guarded};
@@ -105,12 +105,12 @@ fn load(folder: &Path, options: Options) -> Result<LoadedModel, Failure> {
     let cancel = Cancel::new();
     let predictor = project
         .open_model(folder, window, Ctx::new(&Silent, &cancel))
-        .map_err(|error| Failure::Failed(error.to_string()))?;
+        .map_err(|error| Failure::Failed(hint::explain(&error)))?;
     let configuration = &predictor.spec().configuration;
     if let Some(previous) = &configuration.previous_stage {
         let text = format!(
             "{}: this is the second stage of a cascade, which needs the segmentations of {previous}; predict it \
-             with the program (nnunet predict)",
+             with the nnunet program",
             folder.display()
         );
         return Err(Failure::Failed(text));

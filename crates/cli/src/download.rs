@@ -89,7 +89,7 @@ fn fetch(url: &str, part: &Path, version: &Path, session: &Session) -> anyhow::R
         }
         StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
             discard(part);
-            bail!("{url}: the server did not continue an earlier download; the same command starts anew");
+            bail!("{url}: the server did not resume an earlier download; rerun the command to start again");
         }
         status => bail!("{url}: the server answered {status}; check the address"),
     };
@@ -101,10 +101,10 @@ fn fetch(url: &str, part: &Path, version: &Path, session: &Session) -> anyhow::R
         .with_context(|| part.display().to_string())?;
     let stopped = receive(&mut response, &mut file, start, total, session);
     file.sync_all().with_context(|| part.display().to_string())?;
-    let have = stopped.with_context(|| format!("{url}: the same command goes on from here"))?;
+    let have = stopped.with_context(|| format!("{url}: rerun the command to resume from here"))?;
     match total {
         Some(total) if have != total => {
-            Err(anyhow!("{url}: {have} of {total} bytes came; the same command goes on from here"))
+            Err(anyhow!("{url}: {have} of {total} bytes arrived; rerun the command to resume from here"))
         }
         _ => Ok(()),
     }

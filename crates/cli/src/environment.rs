@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::flags::{Flag, Matches};
+use anyhow::Context;
+use nnunet::backend::CpuLevel;
+
+use crate::flags::{Flag, Group, Matches};
 use crate::messages::UsageError;
 
 /// One environment variable of the program.
@@ -46,15 +49,45 @@ pub(crate) const VARIABLES: &[Variable] = &[
     },
 ];
 
+/// A variable of nnU-Net that is set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// Its name.
+    pub(crate) name: String,
+    /// Its value.
+    pub(crate) value: String,
+    /// Whether the program reads it; the Python nnU-Net has more of them.
+    pub(crate) is_known: bool,
+}
+
+/// The variables that are set and either read by the program or named like those of nnU-Net, sorted by name.
+pub(crate) fn settings() -> Vec<Setting> {
+    settings_among(
+        std::env::vars_os()
+            .map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned())),
+    )
+}
+
+fn settings_among(variables: impl Iterator<Item = (String, String)>) -> Vec<Setting> {
+    let mut found: Vec<Setting> = variables
+        .map(|(name, value)| Setting { is_known: VARIABLES.iter().any(|v| v.name == name), name, value })
+        .filter(|setting| setting.is_known || setting.name.to_lowercase().starts_with("nnunet"))
+        .collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
 /// Flags of the three folders, for every verb that works in them.
 pub(crate) const FOLDER_FLAGS: &[Flag] = &[
-    Flag::one(&["--raw"], "DIR", "folder of the raw datasets (default: $nnUNet_raw)"),
+    Flag::one(&["--raw"], "DIR", "folder of the raw datasets (default: $nnUNet_raw)").within(Group::General),
     Flag::one(
         &["--preprocessed"],
         "DIR",
         "folder of plans and preprocessed cases (default: $nnUNet_preprocessed)",
-    ),
-    Flag::one(&["--results"], "DIR", "folder of trained models (default: $nnUNet_results)"),
+    )
+    .within(Group::General),
+    Flag::one(&["--results"], "DIR", "folder of trained models (default: $nnUNet_results)")
+        .within(Group::General),
 ];
 
 /// The value of a variable, without the quotes that shells on Windows leave around it; `None` if empty.
@@ -96,9 +129,32 @@ pub(crate) fn folder(matches: &Matches, flag: &str, name: &str) -> Option<PathBu
     matches.text(flag).map(|text| PathBuf::from(text.trim_matches(['"', '\'']))).or_else(|| path_in(name))
 }
 
+/// The machine's instruction set, lowered by `NNUNET_CPU_LEVEL`.
+pub(crate) fn cpu_level() -> anyhow::Result<CpuLevel> {
+    let detected = CpuLevel::detect();
+    match variable("NNUNET_CPU_LEVEL") {
+        None => Ok(detected),
+        Some(name) => {
+            let limit = CpuLevel::parse(&name).with_context(|| {
+                let known = CpuLevel::ALL.map(CpuLevel::name).join(", ");
+                format!("environment variable NNUNET_CPU_LEVEL: found {name:?}, expected one of {known}")
+            })?;
+            Ok(detected.min(limit))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn variables_of_the_python_package_are_listed_as_ignored() {
+        let set = [("nnUNet_raw", "/raw"), ("nnUNet_compile", "t"), ("HOME", "/root")];
+        let found = settings_among(set.map(|(name, value)| (name.to_owned(), value.to_owned())).into_iter());
+        let found: Vec<_> = found.iter().map(|setting| (setting.name.as_str(), setting.is_known)).collect();
+        assert_eq!(found, [("nnUNet_compile", false), ("nnUNet_raw", true)]);
+    }
 
     #[test]
     fn every_variable_is_explained() {

@@ -34,9 +34,9 @@ pub(crate) fn listen(cancel: Cancel) -> anyhow::Result<()> {
         // The request comes first: nothing that happens to the message may keep the run from stopping.
         if !cancel.is_cancelled() {
             cancel.cancel();
-            say("interrupted: stopping at the next safe point; press Ctrl-C again to quit at once");
+            say("Interrupted, saving... press Ctrl-C again to quit now");
         } else if sender == Sender::User {
-            say("stopped at once; what was not saved is lost");
+            say("Stopped; whatever was not saved is lost");
             std::process::exit(STATUS.into());
         }
     })

@@ -21,11 +21,14 @@
 #![forbid(unsafe_code)]
 
 mod commands;
+mod completion;
 mod demo;
 mod download;
 mod environment;
 mod flags;
+mod hints;
 mod interrupt;
+mod log_file;
 mod messages;
 mod output;
 mod progress;
@@ -120,22 +123,23 @@ impl Run<'_> {
             return self.command(command, words);
         }
         let Some((verb, rest)) = words.split_first() else {
-            self.results.text(&flags::program_help(&commands::all()));
+            self.results.text(&help());
             return Err(UsageError("no verb given".to_owned()).into());
         };
         match verb.as_str() {
             "--help" | "-h" | "help" => {
-                self.results.text(&flags::program_help(&commands::all()));
-                self.results.line("\nenvironment:");
-                for variable in environment::VARIABLES {
-                    self.results.line(&format!("  {:<24}{}", variable.name, variable.help));
-                }
+                self.results.text(&help());
                 Ok(())
             }
             "--version" | "-V" => {
                 self.results.line(&session::version(&self.registry)?);
                 Ok(())
             }
+            // 3D Slicer's extension resolves the link nnUNetv2_predict and calls what it points to, with predict's arguments.
+            "-i" => match commands::by_verb("predict") {
+                Some(predict) => self.command(predict, words),
+                None => Err(UsageError(unknown_verb("-i")).into()),
+            },
             verb => match commands::by_verb(verb).or_else(|| commands::by_reference_name(verb)) {
                 Some(command) => self.command(command, rest),
                 None => Err(UsageError(unknown_verb(verb)).into()),
@@ -145,21 +149,33 @@ impl Run<'_> {
 
     fn command(self, command: &commands::Entry, words: &[String]) -> anyhow::Result<()> {
         if words.iter().any(|word| flags::HELP.contains(&word.as_str())) {
-            self.results.text(&flags::command_help(&command.spec));
+            self.results.text(&flags::command_help(&command.spec, commands::examples::of(command.spec.verb)));
             return Ok(());
         }
         let matches = flags::parse(&command.spec, words).map_err(|e| {
             UsageError(format!("{e} (nnunet {} --help shows the arguments)", command.spec.verb))
         })?;
         let session = Session::new(&matches, self.results.clone(), self.cancel.clone(), self.registry)?;
-        (command.run)(&matches, &session).map_err(|error| {
+        session.display.log("begin", &format!("nnunet {} {}", command.spec.verb, words.join(" ")));
+        let outcome = (command.run)(&matches, &session).map_err(|error| {
             if session.cancel.is_cancelled() && messages::is_interruption(&error) {
                 Interrupted::new(&error, command.spec.after_interruption).into()
             } else {
                 error
             }
-        })
+        });
+        match &outcome {
+            Ok(()) => session.summarise(command.spec.verb, &matches),
+            Err(error) => session.display.log("end", &messages::last_line(error)),
+        }
+        outcome
     }
+}
+
+/// The help page of the program.
+fn help() -> String {
+    let environment: Vec<_> = environment::VARIABLES.iter().map(|v| (v.name, v.help)).collect();
+    flags::program_help(&commands::all(), &environment)
 }
 
 fn unknown_verb(verb: &str) -> String {

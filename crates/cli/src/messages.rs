@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use nnunet::hint::{Hint, join};
 use nnunet::train::TrainError;
 
-use crate::interrupt;
+use crate::{hints, interrupt};
 
 /// The words of the command line do not fit the verb: exit status 2.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,12 +28,12 @@ impl Interrupted {
     /// What `error` says, and what is to be done next unless it says that, too.
     pub(crate) fn new(error: &anyhow::Error, advice: &str) -> Self {
         let text = describe(error);
-        let of_training = |cause: &(dyn std::error::Error + 'static)| {
-            let error = cause.downcast_ref().map(nnunet::Error::root);
-            matches!(error, Some(nnunet::Error::Train(TrainError::Interrupted { .. })))
-        };
         // Only the training knows whether and where it has saved its state.
-        Self(if error.chain().any(of_training) { text } else { format!("{text}; {advice}") })
+        let knows = matches!(
+            hints::training_of(error),
+            Some(TrainError::Interrupted { .. } | TrainError::ValidationInterrupted { .. })
+        );
+        Self(if knows { text } else { format!("{text}; {advice}") })
     }
 }
 
@@ -65,10 +66,10 @@ pub(crate) fn last_line(error: &anyhow::Error) -> String {
     if error.is::<Interrupted>() { describe(error) } else { format!("error: {}", describe(error)) }
 }
 
-/// One line for the error, its causes joined with colons.
+/// One line for the error, its causes joined with colons, and what to do about it.
 fn describe(error: &anyhow::Error) -> String {
     let mut line = String::new();
-    for cause in error.chain() {
+    for cause in error.chain().filter(|cause| !cause.is::<Hint>()) {
         let text = cause.to_string();
         // Library errors often repeat their source; say it once.
         if line.contains(&text) {
@@ -79,7 +80,10 @@ fn describe(error: &anyhow::Error) -> String {
         }
         line.push_str(&text);
     }
-    line
+    match hints::for_error(error) {
+        Some(words) => join(&line, &words),
+        None => line,
+    }
 }
 
 #[cfg(test)]
@@ -107,7 +111,12 @@ mod tests {
         let path = std::path::PathBuf::from("fold_0/checkpoint_latest.pth");
         let error = anyhow!(nnunet::Error::from(TrainError::Interrupted { path: Some(path), source }))
             .context("training");
-        assert!(!Interrupted::new(&error, advice).0.contains(advice));
+        let text = Interrupted::new(&error, advice).0;
+        assert!(text.ends_with("Rerun the command with --c to continue from there"), "{text}");
+        assert!(!text.contains(advice), "{text}");
+        let error = anyhow!(TrainError::ValidationInterrupted { checkpoint: true, source });
+        let text = Interrupted::new(&error, "rerun the command with --val to validate").0;
+        assert_eq!(text.matches("--val").count(), 1, "{text}");
         // An error of another stage within it.
         assert!(is_interruption(&anyhow!(TrainError::Evaluate(EvaluateError::Interrupted(source)))));
     }

@@ -156,6 +156,20 @@ pub(crate) fn remarks_on_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
+/// Characters in a line of the terminal that shows the results; `None` where they go elsewhere.
+#[cfg(unix)]
+pub(crate) fn columns() -> Option<usize> {
+    let out = io::stdout();
+    let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten()?;
+    (size.ws_col > 0).then_some(size.ws_col.into())
+}
+
+/// Not known here.
+#[cfg(not(unix))]
+pub(crate) fn columns() -> Option<usize> {
+    None
+}
+
 /// Results on stdout; clones share what became of them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Results {

@@ -1,16 +1,18 @@
 //! Progress on the terminal: a bar with the time left, plain lines, or JSON records for machines.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use nnunet::memory::{MemoryInUse, gigabytes};
 use nnunet::progress::{EpochReport, Event, Progress};
 use serde_json::json;
 
-use crate::flags::Flag;
+use crate::flags::{Flag, Group};
+use crate::log_file::LogFile;
 use crate::output::{self, Results, Weight};
 
 /// How progress is shown.
@@ -22,11 +24,22 @@ pub(crate) enum Style {
     Plain,
     /// One JSON object a line on stdout.
     Json,
+    /// Lines on stdout that 3D Slicer shows as progress.
+    Slicer,
     /// Warnings and messages only.
     None,
 }
 
 impl Style {
+    /// Every style with its name.
+    pub(crate) const ALL: [(&str, Self); 5] = [
+        ("bar", Self::Bar),
+        ("plain", Self::Plain),
+        ("json", Self::Json),
+        ("slicer", Self::Slicer),
+        ("none", Self::None),
+    ];
+
     /// A bar on a terminal, plain lines otherwise.
     pub(crate) fn default_for_terminal() -> Self {
         if output::remarks_on_terminal() { Style::Bar } else { Style::Plain }
@@ -37,13 +50,7 @@ impl FromStr for Style {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        match text {
-            "bar" => Ok(Style::Bar),
-            "plain" => Ok(Style::Plain),
-            "json" => Ok(Style::Json),
-            "none" => Ok(Style::None),
-            _ => Err(()),
-        }
+        Self::ALL.into_iter().find(|(name, _)| *name == text).map(|(_, style)| style).ok_or(())
     }
 }
 
@@ -51,14 +58,20 @@ impl FromStr for Style {
 pub(crate) const PROGRESS_FLAGS: &[Flag] = &[Flag::one(
     &["--progress"],
     "STYLE",
-    "bar, plain, json (one record a line on stdout) or none; default: bar on a terminal, plain otherwise",
-)];
+    "bar, plain, json (one record per line on stdout), slicer (lines for 3D Slicer on stdout) or none (warnings and \
+     messages only); default: bar on a terminal, plain otherwise",
+)
+.within(Group::General)];
 
 /// Shows events, in the thread of the output. Messages go to stderr, JSON records to stdout.
 #[derive(Clone)]
 pub(crate) struct Display {
     style: Style,
     results: Results,
+    /// Where every event is written too.
+    log: Option<LogFile>,
+    /// Since when times count.
+    begun: Instant,
     /// What was said: locked for a moment by whoever has an event.
     said: Arc<Mutex<Said>>,
     /// Only locked by the thread of the output, which may be held up by a slow reader.
@@ -74,6 +87,8 @@ struct Said {
     warnings: HashSet<String>,
     /// Beginnings (`PATH: `) of warnings about files and folders that a report has listed.
     reported: HashSet<String>,
+    /// Whether there was a stage: work that takes time.
+    worked: bool,
 }
 
 struct Stage {
@@ -82,6 +97,8 @@ struct Stage {
     started: Instant,
     last_line: Option<Instant>,
     every_step: bool,
+    /// Where every line begins with the time and the memory in use: when the run began.
+    stamped: Option<Instant>,
     bar: Option<ProgressBar>,
     /// When the event that is shown happened.
     now: Instant,
@@ -128,8 +145,9 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Display {
     /// A display of the given style, with records for machines among the `results`.
-    pub(crate) fn new(style: Style, results: Results) -> Self {
-        Self { style, results, said: Arc::default(), stage: Arc::new(Mutex::new(Stage::new())) }
+    pub(crate) fn new(style: Style, results: Results, log: Option<LogFile>) -> Self {
+        let (said, stage) = (Arc::default(), Arc::new(Mutex::new(Stage::new())));
+        Self { style, results, log, begun: Instant::now(), said, stage }
     }
 }
 
@@ -137,6 +155,42 @@ impl Display {
     /// From now on every step has a line of its own instead of a bar or a line now and then.
     pub(crate) fn show_every_step(&self) {
         self.said().every_step = true;
+    }
+
+    /// From now on every line begins with the time since the start and the memory in use.
+    pub(crate) fn stamp_lines(&self) {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner).stamped = Some(self.begun);
+    }
+
+    /// Says what the work took, unless nothing took time or nobody wants to know.
+    pub(crate) fn summarise(&self, verb: &str, outputs: &[PathBuf]) {
+        if !self.said().worked {
+            return;
+        }
+        let (seconds, peak) = (self.begun.elapsed().as_secs_f64(), MemoryInUse::of_this_process().peak);
+        let memory = peak.map_or_else(String::new, |bytes| format!(", peak memory {}", gigabytes(bytes)));
+        let paths: Vec<String> = outputs.iter().map(|path| path.display().to_string()).collect();
+        let written =
+            if paths.is_empty() { String::new() } else { format!(", output in {}", paths.join(", ")) };
+        let line = format!("{verb}: done in {}{memory}{written}", duration(seconds));
+        self.log("summary", &line);
+        match self.style {
+            Style::None => {}
+            Style::Json => {
+                let record = json!({
+                    "event": "summary", "verb": verb, "seconds": seconds, "peak_memory_bytes": peak, "outputs": paths
+                });
+                self.results.line(&record.to_string());
+            }
+            Style::Bar | Style::Plain | Style::Slicer => output::remark(&line),
+        }
+    }
+
+    /// Writes a line to the log file only.
+    pub(crate) fn log(&self, kind: &str, text: &str) {
+        if let Some(log) = &self.log {
+            log.append(kind, text);
+        }
     }
 
     /// A report has listed what is to be said about `paths`: warnings about them are not shown any more.
@@ -161,6 +215,10 @@ impl Progress for Display {
         if said.before(&event) {
             return;
         }
+        said.worked |= matches!(event, Event::Started { .. });
+        if let Some(log) = &self.log {
+            log.event(&event);
+        }
         let every_step = said.every_step;
         let Some(shown) = Shown::new(&event) else { return };
         let weight = if matches!(event, Event::Advanced { .. }) { Weight::Step } else { Weight::Kept };
@@ -178,14 +236,13 @@ impl Display {
         (stage.now, stage.every_step) = (now, every_step);
         match self.style {
             Style::Json => json_record(&mut stage, &self.results, event),
+            Style::Slicer => match event {
+                Event::Message(_) | Event::Warning(_) | Event::EpochFinished(_) => stage.line_of(event),
+                _ => stage.slicer_event(&self.results, event),
+            },
             Style::Bar if !every_step => stage.bar_event(event),
             Style::Bar | Style::Plain => stage.plain_event(event),
-            Style::None => match event {
-                Event::Message(text) => output::write_remark(text),
-                Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
-                Event::EpochFinished(report) => output::write_remark(&epoch_line(report)),
-                _ => {}
-            },
+            Style::None => stage.line_of(event),
         }
     }
 }
@@ -206,6 +263,7 @@ impl Stage {
             started: Instant::now(),
             last_line: None,
             every_step: false,
+            stamped: None,
             bar: None,
             now: Instant::now(),
         }
@@ -244,14 +302,28 @@ impl Stage {
                 }
             }
             Event::Finished => self.finish_bar(),
-            Event::Message(text) => self.above_bar(text),
-            Event::Warning(text) => self.above_bar(&format!("warning: {text}")),
-            Event::EpochFinished(report) => self.above_bar(&epoch_line(report)),
+            other => self.line_of(other),
+        }
+    }
+
+    /// Writes a message, a warning or the line of an epoch.
+    fn line_of(&self, event: &Event<'_>) {
+        match event {
+            Event::Message(text) => self.write(text),
+            Event::Warning(text) => self.write(&format!("warning: {text}")),
+            Event::EpochFinished(report) => self.write(&epoch_line(report)),
             _ => {}
         }
     }
 
-    fn above_bar(&self, text: &str) {
+    /// Writes a line, above the bar if there is one.
+    fn write(&self, text: &str) {
+        let stamped = self.stamped.map(|begun| {
+            let memory =
+                MemoryInUse::of_this_process().now.map_or_else(String::new, |b| format!(" {}", gigabytes(b)));
+            format!("[{:.2} s{memory}] {text}", self.now.saturating_duration_since(begun).as_secs_f64())
+        });
+        let text = stamped.as_deref().unwrap_or(text);
         match &self.bar {
             Some(bar) => bar.suspend(|| output::write_remark(text)),
             None => output::write_remark(text),
@@ -268,7 +340,7 @@ impl Stage {
         match event {
             Event::Started { stage, total } => {
                 self.start(stage, *total);
-                output::write_remark(&format!("{stage}: 0/{total}"));
+                self.write(&format!("{stage}: 0/{total}"));
             }
             Event::Advanced { done, detail } => {
                 let last = *done >= self.total;
@@ -280,25 +352,63 @@ impl Stage {
                     self.last_line = Some(self.now);
                     let seconds = self.seconds();
                     let left = seconds / (*done).max(1) as f64 * self.total.saturating_sub(*done) as f64;
-                    output::write_remark(&format!(
+                    self.write(&format!(
                         "{}: {done}/{} after {seconds:.0} s, {left:.0} s left {detail}",
                         self.name, self.total
                     ));
                 }
             }
             Event::Finished => {
-                output::write_remark(&format!("{}: done in {:.1} s", self.name, self.seconds()));
+                self.write(&format!("{}: done in {:.1} s", self.name, self.seconds()));
             }
-            Event::Message(text) => output::write_remark(text),
-            Event::Warning(text) => output::write_remark(&format!("warning: {text}")),
-            Event::EpochFinished(report) => output::write_remark(&epoch_line(report)),
+            other => self.line_of(other),
+        }
+    }
+
+    /// Progress as programs for the command-line interface of 3D Slicer report it.
+    fn slicer_event(&mut self, results: &Results, event: &Event<'_>) {
+        match event {
+            Event::Started { stage, total } => {
+                self.start(stage, *total);
+                let name = escaped(stage);
+                let line = format!(
+                    "<filter-start><filter-name>{name}</filter-name><filter-comment>{name}</filter-comment></filter-start>\n"
+                );
+                results.write(&line);
+            }
+            Event::Advanced { done, .. } => {
+                let share = (*done as f64 / self.total.max(1) as f64).min(1.0);
+                results.write(&format!("<filter-progress>{share:.4}</filter-progress>\n"));
+            }
+            Event::Finished => {
+                let (name, seconds) = (escaped(&self.name), self.seconds());
+                let line = format!(
+                    "<filter-end><filter-name>{name}</filter-name><filter-time>{seconds:.1}</filter-time></filter-end>\n"
+                );
+                results.write(&line);
+            }
             _ => {}
         }
     }
 }
 
+/// Text as XML takes it.
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// A duration for people.
+fn duration(seconds: f64) -> String {
+    let whole = seconds.round() as u64;
+    match whole {
+        0..60 => format!("{seconds:.1} s"),
+        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
+    }
+}
+
 /// The line on an epoch that is complete.
-fn epoch_line(report: &EpochReport) -> String {
+pub(crate) fn epoch_line(report: &EpochReport) -> String {
     let dice: Vec<String> = report.pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
     format!(
         "epoch {}: train loss {}, validation loss {}, pseudo Dice [{}], moving average {}, {} s ({} % waiting for data)",
@@ -358,6 +468,11 @@ mod tests {
         assert!(known(Event::Warning("a.nii.gz: spacing guessed")));
         assert!(!known(Event::Message("a.nii.gz: spacing guessed")));
         assert!(!known(Event::Finished) && !known(Event::Finished));
+    }
+
+    #[test]
+    fn durations_are_said_in_the_units_that_people_use() {
+        assert_eq!([3.21, 59.4, 125.0, 7260.0].map(duration), ["3.2 s", "59.4 s", "2 min 5 s", "2 h 1 min"]);
     }
 
     #[test]

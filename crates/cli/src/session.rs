@@ -1,19 +1,24 @@
 //! What every verb needs: folders, threads, progress and the request to stop.
 
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
 use anyhow::Context;
 use nnunet::progress::{Cancel, Event, Progress};
 use nnunet::{Ctx, Folders, Project, Registry};
 
 use crate::environment::{folder, path_variable, variable};
-use crate::flags::{Flag, Matches};
+use crate::flags::{Flag, Group, Matches};
 use crate::interrupt;
+use crate::log_file::LogFile;
 use crate::messages::UsageError;
 use crate::output::Results;
 use crate::progress::{Display, Style};
 
 /// The flag for the number of threads, for verbs that have no `-np` of the reference.
 pub(crate) const THREAD_FLAGS: &[Flag] =
-    &[Flag::one(&["--threads"], "N", "number of threads (default: all cores, or $nnUNet_def_n_proc)")];
+    &[Flag::one(&["--threads"], "N", "number of threads (default: all cores, or $nnUNet_def_n_proc)")
+        .within(Group::Speed)];
 
 /// The surroundings of one run.
 pub(crate) struct Session {
@@ -27,6 +32,10 @@ pub(crate) struct Session {
     pub(crate) cancel: Cancel,
     /// Number of threads to use.
     pub(crate) threads: usize,
+    /// Whether details are wanted (`-v`).
+    pub(crate) verbose: bool,
+    /// What was written, for the summary.
+    outputs: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl Session {
@@ -43,7 +52,7 @@ impl Session {
             results: folder(matches, "--results", "nnUNet_results"),
         };
         let project = Project::new(folders).with_registry(registry).with_variables(path_variable);
-        let style = matches.parsed("--progress", "bar, plain, json or none")?;
+        let style = matches.parsed("--progress", "bar, plain, json, slicer or none")?;
         let quiet = ["--no_pbar", "--disable_progress_bar"].iter().any(|flag| matches.has(flag));
         let style = style.unwrap_or(if quiet { Style::None } else { Style::default_for_terminal() });
         let threads = threads(matches)?;
@@ -52,7 +61,17 @@ impl Session {
             .build_global()
             .context("the thread pool could not be started")?;
         interrupt::listen(cancel.clone())?;
-        Ok(Self { project, display: Display::new(style, results.clone()), results, cancel, threads })
+        let log = matches.path("--log-file").map(|path| LogFile::open(&path)).transpose()?;
+        let display = Display::new(style, results.clone(), log);
+        let stamped = matches.has("-vv");
+        let verbose = stamped || matches.has("-v");
+        if verbose {
+            display.show_every_step();
+        }
+        if stamped {
+            display.stamp_lines();
+        }
+        Ok(Self { project, display, results, cancel, threads, verbose, outputs: Arc::default() })
     }
 
     /// The same session with another project.
@@ -63,6 +82,8 @@ impl Session {
             results: self.results.clone(),
             cancel: self.cancel.clone(),
             threads: self.threads,
+            verbose: self.verbose,
+            outputs: Arc::clone(&self.outputs),
         }
     }
 
@@ -81,8 +102,26 @@ impl Session {
         if self.display.is_json() {
             self.message(text);
         } else {
+            self.display.log("result", text);
             self.results.line(text);
         }
+    }
+
+    /// Notes a file or folder that was written, for the summary.
+    pub(crate) fn wrote(&self, path: &Path) {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).push(path.to_owned());
+    }
+
+    /// Says what the run took and where its results are: what the verb has noted, or what the flags name.
+    pub(crate) fn summarise(&self, verb: &str, matches: &Matches) {
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let named = ["-o", "--out"].into_iter().filter_map(|flag| matches.path(flag));
+        for path in named {
+            if !outputs.contains(&path) {
+                outputs.push(path);
+            }
+        }
+        self.display.summarise(verb, &outputs);
     }
 
     /// A line on something the user should look at.
@@ -118,7 +157,7 @@ fn threads(matches: &Matches) -> Result<usize, UsageError> {
 
 /// The line of `--version`.
 pub(crate) fn version(registry: &Registry) -> anyhow::Result<String> {
-    let level = crate::commands::network_flags::cpu_level()?;
+    let level = crate::environment::cpu_level()?;
     Ok(format!(
         "nnunet {} (commit {}, cpu level {level:?}, devices: {})",
         env!("CARGO_PKG_VERSION"),

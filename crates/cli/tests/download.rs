@@ -193,7 +193,7 @@ fn a_download_goes_on_where_it_stopped() {
     server.be(Mood::BreakOff);
     let output = install(&server.address, results, &[]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("the same command goes on from here"), "{}", said(&output));
+    assert!(said(&output).contains("rerun the command to resume from here"), "{}", said(&output));
     assert_eq!(entries(results).len(), 2, "what came, and the mark of its version");
 
     server.be(Mood::Serve);
@@ -248,7 +248,7 @@ fn servers_behind_tls_have_to_be_trusted() {
     let authority = golden("ca.pem");
     server.be(Mood::BreakOff);
     let output = install_trusting(Some(&authority), &server.address, results, &[]);
-    assert!(said(&output).contains("the same command goes on from here"), "{}", said(&output));
+    assert!(said(&output).contains("rerun the command to resume from here"), "{}", said(&output));
     server.be(Mood::Serve);
     let output = install_trusting(Some(&authority), &server.address, results, &[]);
     assert!(output.status.success(), "{}", said(&output));

@@ -34,7 +34,7 @@ fn compare(name: &str, found: &str) {
 
 /// The verbs that the program's help page lists.
 fn verbs(page: &str) -> Vec<String> {
-    let list = page.lines().skip_while(|line| *line != "verbs:").skip(1).take_while(|line| !line.is_empty());
+    let list = page.lines().skip_while(|line| *line != "Verbs:").skip(1).take_while(|line| !line.is_empty());
     let rows = list.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
     rows.filter_map(|row| row.split_whitespace().next()).map(str::to_owned).collect()
 }

@@ -118,7 +118,10 @@ fn a_fold_that_is_trained_again_goes_on_where_the_new_training_stopped() {
     assert!(read("checkpoint_final.pth") == old);
     let output = place.run(&format!("{once} --seed 2 --c"));
     let said = text(&output.stderr) + &text(&output.stdout);
-    assert!(output.status.success() && said.contains("has saved nothing, starting anew"), "{said}");
+    assert!(
+        output.status.success() && said.contains("has saved nothing, starting from the beginning"),
+        "{said}"
+    );
     assert!(!said.contains("all epochs are done already"), "{said}");
     assert!(read("checkpoint_final.pth") != old);
     assert!(!folder.join("checkpoint_final_previous.pth").exists());

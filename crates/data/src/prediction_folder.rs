@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::parts::Parts;
 use nnunet_base::files::write_atomic;
+use nnunet_base::hint::Hint;
 use nnunet_dataset::cases::files_with_ending;
 use nnunet_dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use nnunet_pyformats::json::Json;
@@ -37,12 +38,14 @@ impl PredictionFolder {
     ) -> Result<Self, DatasetError> {
         if !path.is_dir() {
             let problem = if path.exists() { "not a folder" } else { "no such folder" };
-            return Err(DatasetError::NoPredictions { path: path.to_owned(), problem });
+            let hint = Hint::NamePredictions;
+            return Err(DatasetError::NoPredictions { path: path.to_owned(), problem, hint });
         }
         let beside = path.join("dataset.json");
         if dataset_json.is_none() && !beside.is_file() {
             let problem = "no dataset.json in this folder";
-            return Err(DatasetError::NoPredictions { path: path.to_owned(), problem });
+            let hint = Hint::NamePredictions;
+            return Err(DatasetError::NoPredictions { path: path.to_owned(), problem, hint });
         }
         let dataset_json = dataset_json.map_or(beside, Path::to_owned);
         let dataset = DatasetJson::load(&dataset_json)?;

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::hint::Hint;
 use nnunet_pyformats::json::JsonError;
 
 /// Why a dataset cannot be used.
@@ -9,22 +10,18 @@ use nnunet_pyformats::json::JsonError;
 #[non_exhaustive]
 pub enum DatasetError {
     /// One of the three folders is needed and was not given.
-    #[error(
-        "the folder of {what} is not set: give {option} FOLDER or set the environment variable {variable} \
-         (the three folders now: {state})"
-    )]
+    #[error("the folder of {what} is not set (the three folders now: {state})")]
     FolderNotSet {
         /// What lies in it.
         what: &'static str,
-        /// Flag of the program.
-        option: &'static str,
-        /// Environment variable of the reference.
-        variable: &'static str,
         /// All three folders and their values.
         state: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// No dataset of that id or name in any of the folders.
-    #[error("dataset {asked:?} not found{suggestion}\nsearched: {searched}\nthere: {present}")]
+    #[error("dataset {asked:?} not found{suggestion}\nsearched: {searched}\nfound: {present}")]
     NotFound {
         /// What was asked for.
         asked: String,
@@ -57,8 +54,7 @@ pub enum DatasetError {
     },
     /// A path that should be a folder of predictions.
     #[error(
-        "{path}: {problem}; expected a folder of segmentations with the dataset.json that `nnunet predict` and the final \
-         validation of a training write there",
+        "{path}: {problem}; expected a folder of segmentations with their dataset.json",
         path = path.display()
     )]
     NoPredictions {
@@ -66,15 +62,17 @@ pub enum DatasetError {
         path: PathBuf,
         /// What is wrong with it.
         problem: &'static str,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A JSON file cannot be read, parsed or written.
     #[error(transparent)]
     Json(#[from] JsonError),
     /// dataset.json is one of nnU-Net v1.
     #[error(
-        "{path}: this is a dataset.json of nnU-Net v1 ({evidence}). Convert the dataset with \
-         `nnunet convert-v1` (nnUNetv2_convert_old_nnUNet_dataset), or by hand: rename \"modality\" to \
-         \"channel_names\", turn labels around to {{\"background\": 0, ...}}, add \"file_ending\"",
+        "{path}: this is a dataset.json of nnU-Net v1 ({evidence}); expected \"channel_names\" instead of \"modality\", \
+         labels the other way round ({{\"background\": 0, ...}}) and \"file_ending\"",
         path = path.display()
     )]
     Version1 {
@@ -82,6 +80,9 @@ pub enum DatasetError {
         path: PathBuf,
         /// The key that shows it.
         evidence: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A key of dataset.json is missing.
     #[error("{path}: key {key:?} is missing; expected {expected}. Present: {present}", path = path.display())]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::DatasetError;
+use nnunet_base::hint::Hint;
 use nnunet_pyformats::json::Json;
 
 /// A dataset.json, checked. The whole document is kept: unknown keys survive a round trip.
@@ -223,7 +224,7 @@ impl<'a> Keys<'a> {
             return Ok(());
         }
         let evidence = "its labels go from number to name".to_owned();
-        Err(DatasetError::Version1 { path: self.path.to_owned(), evidence })
+        Err(DatasetError::Version1 { path: self.path.to_owned(), evidence, hint: Hint::ConvertVersion1 })
     }
 
     fn label_value(&self, name: &str, value: &Json) -> Result<LabelValue, DatasetError> {

@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::DatasetError;
+use nnunet_base::hint::Hint;
 use nnunet_base::spelling::edit_distance;
 
 /// The three folders. The program fills them in from its options and the environment; each may be
@@ -64,17 +65,17 @@ impl AsRef<Path> for DatasetName {
 impl Folders {
     /// The folder of raw datasets.
     pub fn raw(&self) -> Result<&Path, DatasetError> {
-        self.needed(&self.raw, "raw datasets", "--raw", "nnUNet_raw")
+        self.needed(&self.raw, "raw datasets", "nnUNet_raw")
     }
 
     /// The folder of preprocessed datasets.
     pub fn preprocessed(&self) -> Result<&Path, DatasetError> {
-        self.needed(&self.preprocessed, "preprocessed datasets", "--preprocessed", "nnUNet_preprocessed")
+        self.needed(&self.preprocessed, "preprocessed datasets", "nnUNet_preprocessed")
     }
 
     /// The folder of trained models.
     pub fn results(&self) -> Result<&Path, DatasetError> {
-        self.needed(&self.results, "trained models", "--results", "nnUNet_results")
+        self.needed(&self.results, "trained models", "nnUNet_results")
     }
 
     /// Finds a dataset by id (`4`, `004`) or full name in whichever of the three folders it is.
@@ -140,15 +141,18 @@ impl Folders {
         &self,
         folder: &'a Option<PathBuf>,
         what: &'static str,
-        option: &'static str,
-        variable: &'static str,
+        name: &'static str,
     ) -> Result<&'a Path, DatasetError> {
         folder.as_deref().ok_or_else(|| {
             let state = self.all().map(|(name, folder)| match folder {
                 Some(path) => format!("{name} = {}", path.display()),
                 None => format!("{name} not set"),
             });
-            DatasetError::FolderNotSet { what, option, variable, state: state.join(", ") }
+            DatasetError::FolderNotSet {
+                what,
+                state: state.join(", "),
+                hint: Hint::SetFolder { content: what, name },
+            }
         })
     }
 
@@ -309,7 +313,7 @@ mod tests {
         folders.raw = Some(root.path().join("nowhere"));
         folders.preprocessed = None;
         let message = folders.find("4").unwrap_err().to_string();
-        assert!(message.contains("No such file") && message.contains("there: no datasets"), "{message}");
+        assert!(message.contains("No such file") && message.contains("found: no datasets"), "{message}");
     }
 
     #[test]
@@ -321,7 +325,7 @@ mod tests {
         let folders = Folders { raw: Some(root.path().to_owned()), ..Folders::default() };
         for asked in ["5", "Dataset5_X"] {
             let message = folders.find(asked).unwrap_err().to_string();
-            assert!(message.contains("there: no datasets"), "{message}");
+            assert!(message.contains("found: no datasets"), "{message}");
             for words in [
                 "at least three digits",
                 "Dataset5_X to Dataset005_X",
@@ -339,12 +343,14 @@ mod tests {
     fn a_missing_folder_is_an_error_where_it_is_needed() {
         let folders = Folders { raw: Some("/data/raw".into()), ..Folders::default() };
         assert!(folders.raw().is_ok());
+        let error = folders.results().unwrap_err();
         assert_eq!(
-            folders.results().unwrap_err().to_string(),
-            "the folder of trained models is not set: give --results FOLDER or set the environment variable \
-             nnUNet_results (the three folders now: nnUNet_raw = /data/raw, nnUNet_preprocessed not set, nnUNet_results \
-             not set)"
+            error.to_string(),
+            "the folder of trained models is not set (the three folders now: nnUNet_raw = /data/raw, \
+             nnUNet_preprocessed not set, nnUNet_results not set)"
         );
+        let hint = Hint::SetFolder { content: "trained models", name: "nnUNet_results" };
+        assert_eq!(Hint::of(&error), Some(&hint));
     }
 
     #[test]

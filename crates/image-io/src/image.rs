@@ -161,9 +161,7 @@ impl std::fmt::Display for ImageWarning {
                      the other"
                 )
             }
-            Self::BytesBehindVoxels => {
-                f.write_str("the file goes on behind its last voxel; the rest was ignored")
-            }
+            Self::BytesBehindVoxels => f.write_str("ignored data after the last voxel"),
             Self::RepeatedKey { key } => {
                 write!(f, "the header has {key:?} more than once; the last value was used")
             }
@@ -177,7 +175,7 @@ impl std::fmt::Display for ImageWarning {
                 let name = |path: &Path| path.file_name().unwrap_or_default().display().to_string();
                 write!(f, "there is no spacing file {}", name(expected))?;
                 if let Some(similar) = similar {
-                    write!(f, " ({} is not looked at)", name(similar))?;
+                    write!(f, " ({} is ignored)", name(similar))?;
                 }
                 f.write_str("; the spacing was taken to be 1 mm along each axis")
             }

@@ -20,7 +20,8 @@ pub use registry::Registry;
 
 pub use nnunet_assess::{evaluate, overlay, postprocess, statistics, volumetry};
 pub use nnunet_base::{
-    Ctx, FolderInUse, MemoryLimitError, Panicked, files, memory, parts, progress, spelling, workers,
+    Ctx, FolderInUse, Hint, MemoryLimitError, Panicked, files, hint, memory, parts, progress, spelling,
+    workers,
 };
 pub use nnunet_data::{Parts, fingerprint, normalization, plan, prediction_folder, preprocess, resampling};
 pub use nnunet_dataset::{DatasetName, Folders, convert};

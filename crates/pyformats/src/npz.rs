@@ -29,7 +29,7 @@ impl Npz {
         let file = File::open(path).map_err(|error| format!("{name}: {error}"))?;
         ZipArchive::new(BufReader::with_capacity(1 << 18, file))
             .map(Self)
-            .map_err(|error| format!("{name}: {error}; expected a .npz file of --save_probabilities"))
+            .map_err(|error| format!("{name}: {error}; expected a .npz file of probabilities"))
     }
 
     /// The array, read from its beginning; `path` is named in errors.
@@ -38,7 +38,7 @@ impl Npz {
     /// No such array, or one that is no array of probabilities; the text names the file.
     pub fn probabilities<'a>(&'a mut self, path: &'a Path) -> Result<Probabilities<'a>, String> {
         let bad = |problem: String| {
-            format!("{}: {problem}; expected f32 probabilities of --save_probabilities", path.display())
+            format!("{}: {problem}; expected probabilities as saved by a prediction (f32)", path.display())
         };
         let mut source = self
             .0

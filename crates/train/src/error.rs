@@ -11,6 +11,7 @@ use super::hook::HookError;
 use super::loader::LoaderError;
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_augment::AugmentError;
+use nnunet_base::hint::Hint;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::parts::{OptionError, UnknownName};
@@ -65,7 +66,7 @@ pub enum TrainError {
     },
     /// A checkpoint to go on from is of a training with other settings.
     #[error(
-        "{path}: the training that is to go on has other settings: {}; continue with the same ones, or train anew or under \
+        "{path}: the training to continue has other settings: {}; continue with the same ones, or start a new training or one under \
          another name",
         differences.join("; "),
         path = path.display()
@@ -181,6 +182,9 @@ pub enum TrainError {
         faults: Vec<String>,
         /// Number of cases.
         total: usize,
+        /// What to do about one of them, if it is known.
+        #[source]
+        hint: Option<Hint>,
     },
     /// The final validation could not predict at all.
     #[error(transparent)]
@@ -198,8 +202,7 @@ pub enum TrainError {
     },
     /// A cascade lacks segmentations of its previous stage.
     #[error(
-        "{folder}: {configuration} needs the segmentations of {previous} for every case; missing: {missing}. Train {previous} with the same trainer and plans in all five folds (or fold all): its final \
-         validation writes them, train {previous} --val does it again",
+        "{folder}: {configuration} needs the segmentations of {previous} for every case; missing: {missing}",
         folder = folder.display()
     )]
     PreviousStage {
@@ -211,6 +214,9 @@ pub enum TrainError {
         previous: String,
         /// The cases without, the first of them by name.
         missing: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A file or folder of the results.
     #[error("{path}: {source}; the training needs to write there", path = path.display())]
@@ -227,12 +233,13 @@ pub enum TrainError {
     #[error(transparent)]
     InUse(#[from] FolderInUse),
     /// A checkpoint that is asked for does not exist.
-    #[error("{path}: no such checkpoint; {advice}", path = path.display())]
+    #[error("{path}: no such checkpoint; the validation needs it", path = path.display())]
     NoCheckpoint {
         /// The file.
         path: PathBuf,
         /// What to do.
-        advice: &'static str,
+        #[source]
+        hint: Hint,
     },
     /// The user asked to stop.
     #[error("{}", interrupted(path.as_deref()))]
@@ -245,7 +252,7 @@ pub enum TrainError {
     /// The user asked to stop in the final validation.
     #[error(
         "interrupted in the final validation; {}",
-        if *checkpoint { "train ... --val does it again" } else { "no checkpoint was written to do it again with" }
+        if *checkpoint { "the trained model is saved" } else { "no checkpoint was written to do it again with" }
     )]
     ValidationInterrupted {
         /// Whether there is a checkpoint to do it again with.
@@ -267,15 +274,15 @@ fn advice(error: &StepError, causes: &[String]) -> String {
 
 fn saved_before(kept: Option<&Path>) -> String {
     match kept {
-        Some(path) => format!("what was saved before is unharmed in {}, continue with --c", path.display()),
+        Some(path) => format!("what was saved before is unharmed in {}", path.display()),
         None => "nothing of this training is saved".to_owned(),
     }
 }
 
 fn interrupted(path: Option<&Path>) -> String {
     match path {
-        Some(path) => format!("interrupted; the state is saved in {}, continue with --c", path.display()),
-        None => "interrupted; no state was saved, the training would start anew".to_owned(),
+        Some(path) => format!("interrupted; the state is saved in {}", path.display()),
+        None => "interrupted; no state was saved, so the training would start from the beginning".to_owned(),
     }
 }
 

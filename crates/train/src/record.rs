@@ -5,13 +5,10 @@ use std::path::Path;
 use super::error::TrainError;
 use super::trainer::Training;
 use nnunet_base::files::write_atomic;
+use nnunet_base::hint::MemoryWork;
 use nnunet_base::memory::{MemoryLimit, gigabytes};
 use nnunet_base::progress::Progress;
 use nnunet_pyformats::json::{Json, KeyOrder};
-
-/// What to change when a step needs too much.
-const REMEDY: &str = "Check patch_size and batch_size of the configuration in the plans, or train with --batch-size or \
-                      --recompute. ";
 
 impl Training {
     /// Plans, dataset and fingerprint beside the folds, the recipe, and what was decided for this run.
@@ -114,7 +111,9 @@ impl Training {
         let step = format!("a training step on {batch} patches of {z} x {y} x {x}");
         let limit = MemoryLimit::new(self.setup.request.max_ram);
         if limit.excludes(need) {
-            return Err(limit.error(format!("{step} voxels needs {}", gigabytes(need)), REMEDY).into());
+            return Err(limit
+                .error(format!("{step} voxels needs {}", gigabytes(need)), MemoryWork::Training)
+                .into());
         }
         let in_gb = |bytes: usize| bytes as f64 / 1e9;
         let saved = match estimate.saved_by_recomputation {

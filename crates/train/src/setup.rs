@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nnunet_base::hint::Hint;
 use nnunet_base::lock::{FolderLock, Hold, LockRequest, lock_beside};
 use nnunet_base::progress::Progress;
 use nnunet_data::plan::{Configuration, Plans};
@@ -319,6 +320,7 @@ fn check_previous_stage(
         configuration: configuration.to_owned(),
         previous: previous.to_owned(),
         missing: names,
+        hint: Hint::TrainPreviousStage { previous: previous.to_owned() },
     })
 }
 

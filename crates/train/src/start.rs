@@ -1,5 +1,6 @@
 //! Where a training begins: random weights, those of another training, or where an earlier run stopped.
 
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Event, Progress};
 use nnunet_graph::Graph;
 use nnunet_graph::backend::TrainingSession;
@@ -24,8 +25,8 @@ pub(super) fn starting_state(
         Start::New => {
             if recipe.fine_tuning != FineTuning::default() {
                 progress.event(Event::Warning(
-                    "the recipe says how to fine-tune, but the training starts from random weights; give \
-                     -pretrained_weights to start from others",
+                    "the recipe says how to fine-tune, but the training starts from random weights, since no \
+                     pretrained weights were given",
                 ));
             }
             Ok(Loaded::at_the_beginning())
@@ -34,11 +35,9 @@ pub(super) fn starting_state(
             load_pretrained(path, graph, session, &recipe.fine_tuning, progress)?;
             Ok(Loaded::at_the_beginning())
         }
-        Start::From(path) if !path.is_file() => Err(TrainError::NoCheckpoint {
-            path: path.clone(),
-            advice: "validation needs it: finish the training (train ... --c), or validate with the other checkpoint \
-                     (--val with or without --val_best)",
-        }),
+        Start::From(path) if !path.is_file() => {
+            Err(TrainError::NoCheckpoint { path: path.clone(), hint: Hint::FinishTraining })
+        }
         Start::From(path) => state::load(path, graph, session, None),
         Start::Resume => match folder.resumable_checkpoint() {
             Some(path) => {
@@ -52,7 +51,7 @@ pub(super) fn starting_state(
                     true => "the training that was started last has saved nothing",
                     false => "no checkpoint to continue from",
                 };
-                let text = format!("{}: {why}, starting anew", folder.fold().display());
+                let text = format!("{}: {why}, starting from the beginning", folder.fold().display());
                 progress.event(Event::Warning(&text));
                 Ok(Loaded::at_the_beginning())
             }

@@ -136,7 +136,7 @@ pub(super) fn load(
     }
     let problem = |problem: String| TrainError::Resume { path: path.to_owned(), problem };
     let optimiser = checkpoint.optimiser.take().ok_or_else(|| {
-        problem("has no optimiser state: it is for inference only; start a new training, e.g. with -pretrained_weights".to_owned())
+        problem("has no optimiser state: it is for inference only; start a new training, which may begin with its weights".to_owned())
     })?;
     let weights = checkpoint.weights.into_parameters(graph)?;
     let (parameters, average) = match checkpoint.trained_weights.take() {

@@ -102,7 +102,9 @@ impl Validation<'_> {
         match pipeline.run(&mut predictor, &cases, ctx) {
             Ok(_) => Ok(()),
             Err(PredictError::Interrupted(_)) => Err(self.interrupted()),
-            Err(PredictError::Cases { faults, total }) => Err(TrainError::Validation { faults, total }),
+            Err(PredictError::Cases { faults, total, hint }) => {
+                Err(TrainError::Validation { faults, total, hint })
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -205,8 +207,8 @@ impl Cases for StoredCases<'_> {
         for next in missing {
             let name = &next.configuration.name;
             ctx.warning(&format!(
-                "{}: not there, so nothing is left for the training of {name} on case {identifier}; preprocess {name} \
-                 and run this validation again (train ... --val)",
+                "{}: missing, so no segmentation of case {identifier} was written for the training of {name}; preprocess {name} \
+                 and run this validation again",
                 CaseFiles::new(&next.cases, identifier).data.display(),
             ));
         }

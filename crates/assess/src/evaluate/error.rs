@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::hint::Hint;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::progress::Interrupted;
 use nnunet_dataset::DatasetError;
@@ -30,8 +31,7 @@ pub enum EvaluateError {
     NoClasses,
     /// Reference segmentations without a prediction.
     #[error(
-        "{path}: {count} of {total} reference segmentations have no prediction: {names}. Predict them, or \
-         evaluate only what is there with --chill",
+        "{path}: {count} of {total} reference segmentations have no prediction: {names}",
         path = path.display()
     )]
     MissingPredictions {
@@ -43,6 +43,9 @@ pub enum EvaluateError {
         total: usize,
         /// The first of them.
         names: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A case does not fit into the memory that may be used.
     #[error(transparent)]

@@ -7,6 +7,7 @@ use super::metric::Metric;
 use super::summary::Summary;
 use super::{EvaluateError, Evaluator};
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_data::Parts;
 use nnunet_dataset::cases::files_with_ending;
 use nnunet_dataset::reader::ImageReader;
@@ -137,6 +138,7 @@ impl FolderEvaluation {
                     count: absent.len(),
                     total: references.len(),
                     names: absent[..absent.len().min(10)].join(", "),
+                    hint: Hint::EvaluatePresent,
                 });
             }
         }

@@ -66,8 +66,8 @@ const BUILT_IN: [(&str, &str, Build); 13] = [
     ("betti", "errors of the Betti numbers: components, tunnels, cavities", Betti::build),
     ("ece", "expected calibration error; ece@20 for 20 bins (default 15); needs .npz", Calibration::ece),
     ("brier", "Brier score; needs .npz", Calibration::brier),
-    ("voxel_surface", "HD95, ASSD and NSD at 1 mm between centres of voxels (--surface)", VoxelSurface::build),
-    ("volumes", "volumes and their errors in ml (--volumetry)", Volumes::build),
+    ("voxel_surface", "HD95, ASSD and NSD at 1 mm between centres of voxels", VoxelSurface::build),
+    ("volumes", "volumes and their errors in ml", Volumes::build),
 ];
 
 /// The built-in metrics.

@@ -8,20 +8,16 @@ use super::dataset_flags::THREADS;
 use super::evaluate::print_table;
 use super::find_best_configuration::{FOLDS, folds};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-c"], "CONFIGURATION", "configuration, e.g. 3d_fullres"),
-    Flag::one(
-        &["-o"],
-        "FOLDER",
-        "new or empty folder for the results (default: crossval_results_folds_... in the folder of the model)",
-    ),
+    Flag::one(&["-c"], "CONFIGURATION", "configuration, e.g. 3d_fullres").within(Group::Input).required("-c CONFIGURATION"),
+    Flag::one(&["-o"], "FOLDER", "new or empty folder for the results (default: crossval_results_folds_... in the folder of the model)").within(Group::Output),
     FOLDS,
-    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)"),
-    Flag::one(&["-tr"], "TRAINER", "name of the trainer (default: nnUNetTrainer)"),
+    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)").within(Group::Input),
+    Flag::one(&["-tr"], "TRAINER", "name of the trainer (default: nnUNetTrainer)").within(Group::Input),
     THREADS,
 ];
 

@@ -4,25 +4,35 @@ use nnunet::{ApplyPostprocessingJob, Predictions};
 
 use super::Entry;
 use super::dataset_flags::THREADS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 /// Where dataset.json and plans.json are, if not beside the segmentations.
 pub(super) const COMPANION_FLAGS: &[Flag] = &[
-    Flag::one(&["-plans_json"], "FILE", "plans.json of the segmentations (default: the one beside them)"),
-    Flag::one(&["-dataset_json"], "FILE", "dataset.json of the segmentations (default: the one beside them)"),
+    Flag::one(&["-plans_json"], "FILE", "plans.json of the segmentations (default: the one next to them)")
+        .within(Group::Input),
+    Flag::one(
+        &["-dataset_json"],
+        "FILE",
+        "dataset.json of the segmentations (default: the one next to them)",
+    )
+    .within(Group::Input),
 ];
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-i"], "FOLDER", "folder of segmentations"),
-    Flag::one(&["-o"], "FOLDER", "folder for the changed segmentations, made if it does not exist"),
+    Flag::one(&["-i"], "FOLDER", "folder of segmentations").within(Group::Input).required("-i FOLDER"),
+    Flag::one(&["-o"], "FOLDER", "folder for the changed segmentations, created if it does not exist")
+        .within(Group::Output)
+        .required("-o FOLDER"),
     Flag::one(
         &["-pp_pkl_file"],
         "FILE",
         "postprocessing.pkl (or .json) of determine-postprocessing or find-best-configuration",
-    ),
+    )
+    .within(Group::Input)
+    .required("-pp_pkl_file FILE"),
     THREADS,
 ];
 
@@ -30,9 +40,9 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "apply-postprocessing",
         reference_names: &["nnUNetv2_apply_postprocessing"],
-        summary: "remove all but the largest components where a postprocessing says so",
-        description: "Applies the steps of a postprocessing.pkl to every segmentation of a folder. The file is \
-                      read as data; nothing in it is run.",
+        summary: "apply a postprocessing to segmentations",
+        description: "Applies the steps of a postprocessing.pkl to every segmentation of a folder. The file is read as \
+                      data; nothing in it is executed.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, COMPANION_FLAGS, PROGRESS_FLAGS],

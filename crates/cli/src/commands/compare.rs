@@ -5,7 +5,7 @@ use nnunet::statistics::Bootstrap;
 
 use super::Entry;
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
@@ -22,8 +22,8 @@ const FLAGS: &[Flag] = &[
 
 /// How a comparison is printed.
 pub(super) const TABLE_FLAGS: &[Flag] = &[
-    Flag::switch(&["--json"], "print the comparison as JSON"),
-    Flag::switch(&["--tsv"], "print the comparison as tab-separated values"),
+    Flag::switch(&["--json"], "print the comparison as JSON").within(Group::Output),
+    Flag::switch(&["--tsv"], "print the comparison as tab-separated values").within(Group::Output),
 ];
 
 pub(super) const ENTRY: Entry = Entry {

@@ -5,13 +5,16 @@ use nnunet::ConvertMsdJob;
 use super::Entry;
 use super::dataset_flags::THREADS;
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-i"], "FOLDER", "the unpacked task, e.g. Task05_Prostate; no dataset of nnU-Net v1"),
-    Flag::one(&["-overwrite_id"], "N", "id of the new dataset (default: the number of the task)"),
+    Flag::one(&["-i"], "FOLDER", "the unpacked task, e.g. Task05_Prostate (not a dataset of nnU-Net v1)")
+        .within(Group::Input)
+        .required("-i FOLDER"),
+    Flag::one(&["-overwrite_id"], "N", "id of the new dataset (default: the number of the task)")
+        .within(Group::Output),
     THREADS,
 ];
 
@@ -19,10 +22,10 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "convert-msd",
         reference_names: &["nnUNetv2_convert_MSD_dataset"],
-        summary: "make a raw dataset from a task of the Medical Segmentation Decathlon",
-        description: "Makes Dataset005_Prostate in the folder of raw datasets from Task05_Prostate: images of \
-                      four dimensions are split into a file for each channel, everything else is copied, \
-                      dataset.json is rewritten. The dataset appears when it is complete, or not at all.",
+        summary: "convert a task of the Medical Segmentation Decathlon into a raw dataset",
+        description: "Converts a task of the Medical Segmentation Decathlon into a raw dataset, e.g. Task05_Prostate \
+                      into Dataset005_Prostate: 4-D images are split into one file per channel, dataset.json is \
+                      rewritten, everything else is copied. The dataset appears once it is complete, or not at all.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],

@@ -12,7 +12,7 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "convert-v1",
         reference_names: &["nnUNetv2_convert_old_nnUNet_dataset"],
-        summary: "make a raw dataset from one of nnU-Net v1",
+        summary: "convert a raw dataset of nnU-Net v1",
         description: "Copies a raw dataset of nnU-Net v1 into the folder of raw datasets and rewrites its \
                       dataset.json. The dataset appears when it is complete, or not at all.",
         after_interruption: Command::START_AGAIN,

@@ -4,44 +4,53 @@ use nnunet::dataset::Part;
 use nnunet::plan::PlannerOptions;
 use nnunet::{DatasetName, FingerprintJob, FingerprintState, PlanJob};
 
-use crate::flags::{Flag, Matches};
+use crate::flags::{Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::session::Session;
 
 pub(super) const DATASETS: Flag =
-    Flag::many(&["-d"], "DATASET", "one or more datasets, by id (4) or name (Dataset004_Hippocampus)");
+    Flag::many(&["-d"], "DATASET", "one or more datasets, by id (4) or name (Dataset004_Hippocampus)")
+        .within(Group::Input)
+        .required("-d DATASET ...");
 pub(super) const CLEAN: Flag =
-    Flag::switch(&["--clean"], "take the fingerprint anew; without this an existing one is kept");
+    Flag::switch(&["--clean"], "extract the fingerprint again; without this, an existing one is kept");
 pub(super) const VERIFY: Flag = Flag::switch(
     &["--verify_dataset_integrity"],
-    "check the dataset first and stop if it has faults; all of them are listed",
-);
+    "verify the dataset first, list all its faults, and stop if there are any",
+)
+.within(Group::Input);
 pub(super) const THREADS: Flag =
-    Flag::many(&["-np", "--threads"], "N", "number of threads (default: all cores, or $nnUNet_def_n_proc)");
+    Flag::many(&["-np", "--threads"], "N", "number of threads (default: all cores, or $nnUNet_def_n_proc)")
+        .within(Group::Speed);
 pub(super) const MAX_RAM: Flag = Flag::one(
     &["--max-ram"],
     "GB",
-    "main memory that the cases may take, in 10^9 bytes: fewer are worked on at once if they do not fit together, and \
-     nothing is begun if one does not fit alone (default: half of what is available; a case alone may take all that this \
-     process can have)",
-);
+    "main memory that the cases may take, in 10^9 bytes: fewer are processed at once if they do not fit \
+         together; exits before starting if any case exceeds the limit (default: half of what is available; \
+         a single case may take all that this process can have)",
+)
+.within(Group::Speed);
 /// The flags of work that several machines divide among themselves.
 pub(super) const PART_FLAGS: &[Flag] = &[
     Flag::one(
         &["--num-parts"],
         "N",
-        "divide the cases into N parts, for several machines with the same folders",
-    ),
-    Flag::one(&["--part-id"], "N", "which part this is, from 0"),
+        "divide the cases into N parts, for several machines that share the folders",
+    )
+    .within(Group::Speed),
+    Flag::one(&["--part-id"], "N", "which part this is, from 0").within(Group::Speed),
 ];
-pub(super) const NO_PROGRESS_BAR: Flag = Flag::switch(&["--no_pbar"], "no progress; same as --progress none");
-pub(super) const VERBOSE: Flag = Flag::switch(&["--verbose"], "a line for every case instead of a bar");
+pub(super) const NO_PROGRESS_BAR: Flag =
+    Flag::switch(&["--no_pbar"], "no progress; same as --progress none").within(Group::General);
+pub(super) const VERBOSE: Flag =
+    Flag::switch(&["--verbose"], "a line for every case instead of a bar").within(Group::General);
 pub(super) const FINGERPRINT_EXTRACTOR: Flag =
-    Flag::one(&["-fpe"], "NAME", "DatasetFingerprintExtractor, the one there is");
+    Flag::one(&["-fpe"], "NAME", "DatasetFingerprintExtractor, the only one");
 pub(super) const CONFIGURATIONS: Flag = Flag::many(
     &["-c"],
     "CONFIGURATION",
-    "configurations to preprocess (default: 2d 3d_fullres 3d_lowres); those that a dataset does not have are skipped",
+    "configurations to preprocess (default: 2d 3d_fullres 3d_lowres); those that a dataset does not \
+         have are skipped",
 );
 
 pub(super) const GPU_MEMORY_TARGET: Flag = Flag::one(
@@ -63,18 +72,19 @@ pub(super) const PLANNER_FLAGS: &[Flag] = &[
     Flag::one(
         &["-preprocessor_name"],
         "NAME",
-        "preprocessor to name in the plans (default: DefaultPreprocessor)",
+        "name of the preprocessor to write into the plans (default: DefaultPreprocessor)",
     ),
     Flag::many(
         &["-overwrite_target_spacing"],
         "MM",
-        "target spacing (z y x) of 3d_fullres instead of the planned one",
+        "target spacing (z y x) of 3d_fullres, instead of the planned one",
     ),
     Flag::one(
         &["-overwrite_plans_name"],
         "NAME",
-        "name of the plans file instead of the planner's; use it with the flags above",
-    ),
+        "name of the plans file, instead of the planner's; use it with the flags above",
+    )
+    .within(Group::Output),
 ];
 
 /// Does what `--verbose` asks for.
@@ -166,8 +176,11 @@ pub(super) fn planner_options(matches: &Matches, session: &Session) -> anyhow::R
 pub(super) fn fingerprint(job: &FingerprintJob, session: &Session) -> anyhow::Result<()> {
     let taken = session.project.fingerprint(job, session.ctx())?;
     let path = taken.path.display();
+    if matches!(taken.state, FingerprintState::Written) {
+        session.wrote(&taken.path);
+    }
     session.message(&match taken.state {
-        FingerprintState::Kept => format!("{path}: kept (--clean takes it anew)"),
+        FingerprintState::Kept => format!("{path}: kept (--clean extracts it again)"),
         FingerprintState::Written => format!("wrote {path}"),
         FingerprintState::PartTaken { part, missing } => {
             format!("part {part} is done, missing: {missing:?}; the last one writes {path}")
@@ -180,5 +193,6 @@ pub(super) fn fingerprint(job: &FingerprintJob, session: &Session) -> anyhow::Re
 pub(super) fn plan(job: &PlanJob, session: &Session) -> anyhow::Result<String> {
     let planned = session.project.plan(job)?;
     session.message(&format!("wrote {}", planned.path.display()));
+    session.wrote(&planned.path);
     Ok(planned.plans.plans_name().to_owned())
 }

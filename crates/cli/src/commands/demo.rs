@@ -15,7 +15,7 @@ use super::evaluate::print_table;
 use super::network_flags::{NETWORK_FLAGS, backend};
 use super::{Entry, verify};
 use crate::demo::{CaseCounts, DATASET, write_dataset};
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
@@ -30,18 +30,20 @@ const FLAGS: &[Flag] = &[
         &["--out"],
         "DIR",
         "folder for everything (default: nnunet-demo); an earlier demo there is replaced",
-    ),
-    Flag::switch(&["--short"], "go through all stages with a tiny schedule: half a minute, no useful result"),
+    )
+    .within(Group::Output),
+    Flag::switch(&["--short"], "run every stage on a tiny schedule: half a minute, no useful result")
+        .within(Group::Speed),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "demo",
         reference_names: &[],
-        summary: "make a small dataset, plan, train, predict and evaluate: a few minutes",
-        description: "Shows the main job from start to end on synthetic volumes that it makes itself: verify, \
-                      fingerprint, plans, preprocessing, a short training, prediction of test cases, their \
-                      evaluation and a report of it. Fails if the segmentations are worse than they should be.",
+        summary: "run the whole method on a small synthetic dataset: a few minutes",
+        description: "Runs the whole method on synthetic volumes that it generates: verify, fingerprint, plan, \
+                      preprocess, a short training, prediction of test cases, their evaluation and a report of it. \
+                      Fails if the segmentations are worse than they should be.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, NETWORK_FLAGS, THREAD_FLAGS, PROGRESS_FLAGS],
@@ -84,7 +86,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let summary = session.project.evaluate(&job, ctx)?.summary;
     print_table(&summary, session);
     session.result(&format!("model:       {}", model.display()));
-    session.result(&format!("predictions: {} (summary.json beside them)", predictions.display()));
+    session.result(&format!("predictions: {} (with summary.json)", predictions.display()));
     let page = session.project.report(&report(&predictions, &raw), ctx)?;
     session.result(&format!("report:      {} (open it in a browser)", page.path.display()));
     check_files(&out, &model, counts)?;

@@ -6,28 +6,33 @@ use nnunet::postprocess::Determined;
 use super::Entry;
 use super::apply_postprocessing::{COMPANION_FLAGS, predictions};
 use super::dataset_flags::THREADS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-i"], "FOLDER", "folder of predicted segmentations; the results go there too"),
-    Flag::one(&["-ref"], "FOLDER", "folder of reference segmentations"),
+    Flag::one(&["-i"], "FOLDER", "folder of predicted segmentations; the results go there too")
+        .within(Group::Input)
+        .required("-i FOLDER"),
+    Flag::one(&["-ref"], "FOLDER", "folder of reference segmentations")
+        .within(Group::Input)
+        .required("-ref FOLDER"),
     THREADS,
     Flag::switch(
         &["--remove_postprocessed"],
-        "do not leave the changed segmentations in FOLDER/postprocessed",
-    ),
+        "do not keep the changed segmentations in FOLDER/postprocessed",
+    )
+    .within(Group::Output),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "determine-postprocessing",
         reference_names: &["nnUNetv2_determine_postprocessing"],
-        summary: "find out for which classes keeping the largest component helps",
-        description: "Tries on predictions with references whether keeping only the largest component of all \
-                      foreground, and then of each class, makes Dice better, and writes postprocessing.pkl and \
-                      postprocessing.json beside the predictions.",
+        summary: "find the classes for which keeping the largest component helps",
+        description: "Tests on predictions with references whether keeping only the largest component of all foreground, \
+                      and then of each class, improves Dice, and writes postprocessing.pkl and postprocessing.json next \
+                      to the predictions.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, COMPANION_FLAGS, PROGRESS_FLAGS],

@@ -6,7 +6,7 @@ use nnunet::EnsembleJob;
 
 use super::Entry;
 use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
@@ -15,12 +15,18 @@ const FLAGS: &[Flag] = &[
     Flag::many(
         &["-i"],
         "FOLDER",
-        "folders of predictions made with --save_probabilities; dataset.json and geometry come from the first",
-    ),
-    Flag::one(&["-o"], "FOLDER", "folder for the segmentations, made if it does not exist"),
+        "folders of predictions made with --save_probabilities; dataset.json and the geometry come from the \
+         first",
+    )
+    .within(Group::Input)
+    .required("-i FOLDER ..."),
+    Flag::one(&["-o"], "FOLDER", "folder for the segmentations, created if it does not exist")
+        .within(Group::Output)
+        .required("-o FOLDER"),
     THREADS,
     MAX_RAM,
-    Flag::switch(&["--save_npz"], "write the mean probabilities (.npz) and properties (.pkl) too"),
+    Flag::switch(&["--save_npz"], "also write the mean probabilities (.npz) and properties (.pkl)")
+        .within(Group::Output),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -28,8 +34,8 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "ensemble",
         reference_names: &["nnUNetv2_ensemble"],
         summary: "average the probabilities of several predictions",
-        description: "Averages the probabilities that several models predicted for the same cases and writes \
-                      the segmentations that follow.",
+        description: "Averages the probabilities that several models predicted for the same cases and writes the \
+                      resulting segmentations.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, PROGRESS_FLAGS],

@@ -10,18 +10,21 @@ use nnunet::{Classes, EvaluateJob};
 
 use super::Entry;
 use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
+use crate::output;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-djfile"], "FILE", "dataset.json of the dataset; with -pfile"),
-    Flag::one(&["-pfile"], "FILE", "plans.json of the predictions; with -djfile"),
-    Flag::many(&["-l"], "LABEL", "labels to evaluate, instead of -djfile and -pfile"),
-    Flag::one(&["-il"], "LABEL", "label to leave out of the evaluation; with -l"),
-    Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json beside the predictions)"),
-    Flag::switch(&["--chill"], "do not fail if predictions are missing; evaluate what is there"),
+    Flag::one(&["-djfile"], "FILE", "dataset.json of the dataset; with -pfile").within(Group::Input),
+    Flag::one(&["-pfile"], "FILE", "plans.json of the predictions; with -djfile").within(Group::Input),
+    Flag::many(&["-l"], "LABEL", "labels to evaluate, instead of -djfile and -pfile").within(Group::Input),
+    Flag::one(&["-il"], "LABEL", "label to ignore; with -l").within(Group::Input),
+    Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json next to the predictions)")
+        .within(Group::Output),
+    Flag::switch(&["--chill"], "evaluate the predictions that are there; do not fail if some are missing")
+        .within(Group::Input),
     THREADS,
     MAX_RAM,
     Flag::one(
@@ -32,19 +35,21 @@ const FLAGS: &[Flag] = &[
     ),
     Flag::switch(
         &["--surface"],
-        "add HD95 and ASSD (mm) and NSD at 1 mm, between the voxels of the surfaces; empty against not: inf, inf, 0",
+        "add HD95 and ASSD (mm) and NSD at 1 mm, between the voxels of the surfaces; if only one of the two \
+         is empty: inf, inf, 0",
     ),
     Flag::switch(
         &["--volumetry"],
-        "add the volumes in ml (ml_pred, ml_ref), the absolute (AVE, ml) and relative volume error (RVE), and compare \
-         them as measurements: bias, limits of agreement, effects, a verdict",
+        "add the volumes in ml (ml_pred, ml_ref) and their absolute (AVE, ml) and relative errors (RVE), \
+         and compare them as measurements: bias, limits of agreement, effects, a verdict",
     ),
     Flag::one(
         &["--subjects"],
         "FILE",
-        "table (tab-separated: case, subject, time, group, further strata) for changes over time and effects of groups; \
-         with --volumetry",
-    ),
+        "table (tab-separated: case, subject, time, group, further strata) for changes over time and \
+         effects of groups; with --volumetry",
+    )
+    .within(Group::Input),
     Flag::one(
         &["--margin"],
         "PERCENT",
@@ -60,8 +65,10 @@ const FLAGS: &[Flag] = &[
     Flag::one(
         &["--tsv"],
         "FILE",
-        "write a table of all cases and classes; with --volumetry a second one, FILE with .volumetry before its ending",
-    ),
+        "write a table of all cases and classes; with --volumetry a second one, FILE with .volumetry before \
+         its ending",
+    )
+    .within(Group::Output),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -172,19 +179,78 @@ fn volumetry(matches: &Matches, bootstrap: Bootstrap) -> anyhow::Result<Option<V
     }))
 }
 
-/// Mean Dice and IoU per class, and what was asked for beyond.
+/// Characters of the column of class names.
+const CLASS_WIDTH: usize = 24;
+
+/// Mean Dice and IoU per class, and what was asked for beyond; on a terminal no wider than that.
 pub(super) fn print_table(summary: &Summary, session: &Session) {
-    let width = |name: &str| (name.chars().count() + 1).max(10);
-    let names: Vec<&str> = summary.foreground_mean.added.entries().map(|(name, _)| name).collect();
-    let added: String = names.iter().map(|name| format!("{name:>w$}", w = width(name))).collect();
-    session.result(&format!("{:<24}{:>10}{:>10}{added}", "class", "Dice", "IoU"));
-    let row = |name: &str, metrics: &Metrics| {
-        let added: String =
-            metrics.added.entries().map(|(name, value)| format!("{value:>w$.4}", w = width(name))).collect();
-        session.result(&format!("{name:<24}{:>10.4}{:>10.4}{added}", metrics.dice, metrics.iou));
+    table(summary, output::columns()).iter().for_each(|line| session.result(line));
+}
+
+/// The table, line by line. Columns that do not fit into a line of `width` characters follow in a further table.
+fn table(summary: &Summary, width: Option<usize>) -> Vec<String> {
+    let names = summary.foreground_mean.added.entries().map(|(name, _)| name);
+    let columns: Vec<&str> = ["Dice", "IoU"].into_iter().chain(names).collect();
+    let classes: Vec<String> = summary.mean.iter().map(|(class, _)| class.key()).collect();
+    let rows: Vec<&Metrics> =
+        summary.mean.iter().map(|(_, metrics)| metrics).chain([&summary.foreground_mean]).collect();
+    let value = |metrics: &Metrics, column: &str| match column {
+        "Dice" => metrics.dice,
+        "IoU" => metrics.iou,
+        // A class may lack one that others have.
+        added => metrics.added.get(added).unwrap_or(f64::NAN),
     };
-    for (class, metrics) in &summary.mean {
-        row(&class.key(), metrics);
+    let names: Vec<&str> = classes.iter().map(String::as_str).chain(["mean of foreground"]).collect();
+    let widths: Vec<usize> = columns.iter().map(|name| (name.chars().count() + 1).max(10)).collect();
+    let mut lines = Vec::new();
+    let mut first = 0;
+    while first < columns.len() {
+        let mut line = CLASS_WIDTH;
+        let fits = |w: &&usize| {
+            line += **w;
+            width.is_none_or(|width| line <= width)
+        };
+        // At least one column, however narrow the terminal is.
+        let last = first + widths[first..].iter().take_while(fits).count().max(1);
+        let row = |name: &str, cells: &mut dyn Iterator<Item = String>| {
+            format!("{name:<CLASS_WIDTH$}{}", cells.collect::<String>())
+        };
+        let mut cells = (first..last).map(|i| format!("{:>w$}", columns[i], w = widths[i]));
+        lines.push(row("class", &mut cells));
+        for (name, metrics) in names.iter().zip(&rows) {
+            let mut cells =
+                (first..last).map(|i| format!("{:>w$.4}", value(metrics, columns[i]), w = widths[i]));
+            lines.push(row(name, &mut cells));
+        }
+        first = last;
     }
-    row("mean of foreground", &summary.foreground_mean);
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_that_do_not_fit_follow_in_a_further_table() {
+        let metrics = r#""Dice": 0.5, "IoU": 0.25, "FN": 1, "FP": 1, "TN": 1, "TP": 1, "n_pred": 2, "n_ref": 2, "HD95": 1.5, "NSD_2mm": 1.0"#;
+        let text = format!(
+            r#"{{"foreground_mean": {{{metrics}}}, "mean": {{"1": {{{metrics}}}}}, "metric_per_case": []}}"#
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("summary.json");
+        std::fs::write(&path, text).unwrap();
+        let summary = Summary::load(&path).unwrap();
+        let heads = |width| -> Vec<Vec<String>> {
+            let lines = table(&summary, width);
+            assert!(lines.iter().all(|line| width.is_none_or(|w| line.len() <= w.max(34))), "{lines:?}");
+            let heads = lines.iter().filter(|line| line.starts_with("class"));
+            heads.map(|line| line.split_whitespace().skip(1).map(str::to_owned).collect()).collect()
+        };
+        assert_eq!(heads(None), [["Dice", "IoU", "HD95", "NSD_2mm"]]);
+        assert_eq!(heads(Some(64)), [["Dice", "IoU", "HD95", "NSD_2mm"]]);
+        assert_eq!(heads(Some(54)), [vec!["Dice", "IoU", "HD95"], vec!["NSD_2mm"]]);
+        assert_eq!(heads(Some(3)).len(), 4, "one column each");
+        assert_eq!(table(&summary, Some(54)).len(), 6);
+    }
 }

@@ -9,7 +9,7 @@ use super::compare::{Form, TABLE_FLAGS};
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
@@ -17,13 +17,16 @@ const FLAGS: &[Flag] = &[
     Flag::switch(&["--dry-run"], "print what would be trained, and train nothing"),
     Flag::switch(
         &["--recompute"],
-        "take less memory and more time: compute parts of the network again in the backward pass; same results",
-    ),
+        "use less memory and more time: recompute parts of the network in the backward pass; same results",
+    )
+    .within(Group::Speed),
     Flag::one(
         &["--max-ram"],
         "GB",
-        "refuse to start where a training step needs more (default: the memory that this process can have)",
-    ),
+        "exit before starting if a training step needs more, in 10^9 bytes (default: the memory that this \
+         process can have)",
+    )
+    .within(Group::Speed),
 ];
 
 pub(super) const ENTRY: Entry = Entry {

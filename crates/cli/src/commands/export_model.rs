@@ -7,25 +7,29 @@ use nnunet::model_store::ExportRequest;
 
 use super::Entry;
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-d"], "DATASET", "dataset by id or name"),
-    Flag::one(&["-o"], "FILE", "the zip archive to write"),
+    Flag::one(&["-d"], "DATASET", "dataset, by id or name").within(Group::Input).required("-d DATASET"),
+    Flag::one(&["-o"], "FILE", "the zip archive to write").within(Group::Output).required("-o FILE"),
     Flag::many(
         &["-c"],
         "CONFIGURATION",
         "configurations (default: 3d_lowres 3d_fullres 2d 3d_cascade_fullres)",
-    ),
-    Flag::one(&["-tr"], "TRAINER", "name of the trainer (default: nnUNetTrainer)"),
-    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)"),
-    Flag::many(&["-f"], "FOLD", "folds: numbers or all (default: 0 1 2 3 4)"),
-    Flag::many(&["-chk"], "NAME", "names of the checkpoints (default: checkpoint_final.pth)"),
-    Flag::switch(&["--not_strict"], "leave out configurations and folds that are missing"),
-    Flag::switch(&["--exp_cv_preds"], "pack the predictions of the cross-validation too"),
+    )
+    .within(Group::Input),
+    Flag::one(&["-tr"], "TRAINER", "name of the trainer (default: nnUNetTrainer)").within(Group::Input),
+    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)").within(Group::Input),
+    Flag::many(&["-f"], "FOLD", "folds: numbers or all (default: 0 1 2 3 4)").within(Group::Input),
+    Flag::many(&["-chk"], "NAME", "names of the checkpoints (default: checkpoint_final.pth)")
+        .within(Group::Input),
+    Flag::switch(&["--not_strict"], "leave out configurations and folds that are missing")
+        .within(Group::Input),
+    Flag::switch(&["--exp_cv_preds"], "also pack the predictions of the cross-validation")
+        .within(Group::Output),
 ];
 
 pub(super) const ENTRY: Entry = Entry {

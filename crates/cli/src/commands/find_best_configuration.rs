@@ -7,37 +7,31 @@ use super::Entry;
 use super::dataset_flags::THREADS;
 use super::determine_postprocessing::print_decisions;
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 /// The folds of a cross-validation.
-pub(super) const FOLDS: Flag = Flag::many(&["-f"], "FOLD", "folds that were trained (default: 0 1 2 3 4)");
+pub(super) const FOLDS: Flag =
+    Flag::many(&["-f"], "FOLD", "folds that were trained (default: 0 1 2 3 4)").within(Group::Input);
 
 const FLAGS: &[Flag] = &[
-    Flag::many(&["-p"], "PLANS", "names of plans (default: nnUNetPlans)"),
-    Flag::many(
-        &["-c"],
-        "CONFIGURATION",
-        "configurations (default: 2d 3d_fullres 3d_lowres 3d_cascade_fullres); those that the plans do not have are \
-         skipped",
-    ),
-    Flag::many(&["-tr"], "TRAINER", "names of trainers (default: nnUNetTrainer)"),
+    Flag::many(&["-p"], "PLANS", "names of plans (default: nnUNetPlans)").within(Group::Input),
+    Flag::many(&["-c"], "CONFIGURATION", "configurations (default: 2d 3d_fullres 3d_lowres 3d_cascade_fullres); those that the plans do not have are \
+         skipped").within(Group::Input),
+    Flag::many(&["-tr"], "TRAINER", "names of trainers (default: nnUNetTrainer)").within(Group::Input),
     FOLDS,
     THREADS,
-    Flag::switch(
-        &["--disable_ensembling"],
-        "compare single models only; then no probabilities (train --npz) are needed",
-    ),
-    Flag::switch(&["--no_overwrite"], "keep cross-validation and ensemble files of an earlier run"),
+    Flag::switch(&["--disable_ensembling"], "compare single models only, which needs no probabilities (train --npz)"),
+    Flag::switch(&["--no_overwrite"], "keep the cross-validation and ensemble files of an earlier run").within(Group::Output),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "find-best-configuration",
         reference_names: &["nnUNetv2_find_best_configuration"],
-        summary: "compare trained models and ensembles, and find the postprocessing of the best",
+        summary: "compare trained models and ensembles, and find the best and its postprocessing",
         description: "Compares the cross-validations of all trained combinations of trainer, configuration and \
                       plans, and of all ensembles of two, determines the postprocessing for the best, and writes \
                       inference_information.json and inference_instructions.txt to the results of the dataset.",

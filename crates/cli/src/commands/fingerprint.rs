@@ -19,11 +19,10 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "fingerprint",
         reference_names: &["nnUNetv2_extract_fingerprint"],
-        summary: "extract a dataset's fingerprint: shapes, spacings, intensities",
-        description: "Reads all training cases once and writes dataset_fingerprint.json into the dataset's \
-                      folder of preprocessed data. With --num-parts, several machines that share the folders \
-                      look at a part of the cases each; the one that finds all parts done writes the \
-                      fingerprint, which is the same.",
+        summary: "extract the fingerprint of a dataset: shapes, spacings, intensities",
+        description: "Reads all training cases once and writes dataset_fingerprint.json into the dataset's folder of \
+                      preprocessed data. With --num-parts, several machines that share the folders each read a part of \
+                      the cases; the one that finds all parts finished writes the fingerprint, which is the same.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, PART_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],

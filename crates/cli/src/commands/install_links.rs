@@ -12,10 +12,10 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "install-links",
         reference_names: &[],
-        summary: "make links named nnUNetv2_* to this program",
-        description: "Makes a symbolic link to this program in DIR for every nnUNetv2_* program that it \
-                      replaces, so that scripts and 3D Slicer's extension find them. Links of an earlier \
-                      run are renewed; other files of these names are left alone and reported.",
+        summary: "create links named nnUNetv2_* to this program",
+        description: "Creates a symbolic link to this program in DIR for every nnUNetv2_* program that it replaces, so \
+                      that scripts and the 3D Slicer extension find them. Links of an earlier run are renewed; other \
+                      files with these names are left alone and reported.",
         after_interruption: Command::START_AGAIN,
         positionals: &[Positional { name: "DIR", help: "folder of the links, made if it does not exist" }],
         flags: &[],

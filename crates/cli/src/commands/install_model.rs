@@ -8,14 +8,15 @@ use nnunet::files::ensure_writable_folder;
 use super::Entry;
 use crate::download::{discard, download, is_address, verify};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::switch(&["--force"], "replace models that are installed already"),
-    Flag::one(&["--sha256"], "HEX", "SHA-256 checksum that the archive must have, else nothing is installed"),
+    Flag::switch(&["--force"], "replace models that are already installed").within(Group::Output),
+    Flag::one(&["--sha256"], "HEX", "SHA-256 checksum of the archive; nothing is installed if it differs")
+        .within(Group::Input),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -25,10 +26,10 @@ pub(super) const ENTRY: Entry = Entry {
             "nnUNetv2_install_pretrained_model_from_zip",
             "nnUNetv2_download_pretrained_model_by_url",
         ],
-        summary: "install models from a zip archive or an address",
-        description: "Installs the models of an archive made with export-model or the Python nnU-Net into the \
-                      results folder: all of them or, if anything is wrong, none. An interrupted download goes on \
-                      with the same command.",
+        summary: "install models from a zip archive or a URL",
+        description: "Installs the models of an archive made by export-model or the Python nnU-Net into the results \
+                      folder: all of them or, if anything is wrong, none. Rerun the command to resume an interrupted \
+                      download.",
         after_interruption: "rerun the command; a download resumes",
         positionals: &[Positional {
             name: "SOURCE",
@@ -66,7 +67,7 @@ fn install(zip: &Path, results: &Path, matches: &Matches, session: &Session) -> 
     }
     let installed = session.project.install_model(zip, matches.has("--force"), session.ctx())?;
     for kept in &installed.kept {
-        session.message(&format!("{kept} is there already and stays (--force replaces it)"));
+        session.message(&format!("{kept} already exists and is kept (--force replaces it)"));
     }
     for model in &installed.models {
         session.message(&format!("installed {}", results.join(model).display()));

@@ -3,13 +3,17 @@
 mod accumulate_crossval_results;
 mod apply_postprocessing;
 mod compare;
+mod completions;
 mod convert_msd;
 mod convert_v1;
 mod dataset_flags;
 mod demo;
 mod determine_postprocessing;
+mod devices;
+mod doctor;
 mod ensemble;
 mod evaluate;
+pub(crate) mod examples;
 mod experiment;
 mod explain;
 mod export_model;
@@ -17,9 +21,10 @@ mod find_best_configuration;
 mod fingerprint;
 mod install_links;
 mod install_model;
+mod man;
 mod models;
 mod move_plans;
-pub(crate) mod network_flags;
+mod network_flags;
 mod overlay;
 mod plan;
 mod plan_and_preprocess;
@@ -33,6 +38,8 @@ mod trainers;
 mod verify;
 
 use nnunet::spelling::closest;
+
+pub(crate) use network_flags::PRECISIONS;
 
 use crate::flags::{Command, Matches};
 use crate::session::Session;
@@ -76,6 +83,10 @@ const ENTRIES: &[Entry] = &[
     install_model::ENTRY,
     export_model::ENTRY,
     install_links::ENTRY,
+    doctor::ENTRY,
+    devices::ENTRY,
+    completions::ENTRY,
+    man::ENTRY,
 ];
 
 /// The tables of all verbs.

@@ -11,8 +11,8 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "models",
         reference_names: &[],
         summary: "list the trained and installed models",
-        description: "Lists every model in the results folder with its folds, the size of its checkpoints, its \
-                      spacing, channels and classes.",
+        description: "Lists every model in the results folder with its folds, the size of its checkpoints, its spacing, \
+                      channels and classes.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FOLDER_FLAGS, PROGRESS_FLAGS],

@@ -4,28 +4,36 @@ use nnunet::MovePlansJob;
 
 use super::Entry;
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-s"], "DATASET", "dataset that has the plans, by id or name"),
-    Flag::one(&["-t"], "DATASET", "dataset that gets them, by id or name"),
-    Flag::one(&["-sp"], "NAME", "name of the plans, e.g. nnUNetPlans"),
+    Flag::one(&["-s"], "DATASET", "dataset that has the plans, by id or name")
+        .within(Group::Input)
+        .required("-s DATASET"),
+    Flag::one(&["-t"], "DATASET", "dataset that gets them, by id or name")
+        .within(Group::Output)
+        .required("-t DATASET"),
+    Flag::one(&["-sp"], "NAME", "name of the plans, e.g. nnUNetPlans")
+        .within(Group::Input)
+        .required("-sp NAME"),
     Flag::one(
         &["-tp"],
         "NAME",
-        "name that they get (default: the same; another one keeps them apart from the dataset's own)",
-    ),
+        "name that they get (default: the same; another name keeps them apart from the dataset's own)",
+    )
+    .within(Group::Output),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "move-plans",
         reference_names: &["nnUNetv2_move_plans_between_datasets"],
-        summary: "take the plans of one dataset for another, e.g. for pretraining",
-        description: "Writes the plans into the other dataset's folder of preprocessed data, with its name and its \
-                      images' reader. Preprocess that dataset with them (preprocess -plans_name) before training.",
+        summary: "use the plans of one dataset for another, e.g. for pretraining",
+        description: "Writes the plans into the other dataset's folder of preprocessed data, with the name of that \
+                      dataset and the reader for its images. Preprocess that dataset with them (preprocess -plans_name) \
+                      before training.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],

@@ -5,23 +5,28 @@ use nnunet::{OverlayJob, Shown};
 use super::Entry;
 use super::dataset_flags::THREADS;
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-d"], "DATASET", "dataset, by id or name"),
-    Flag::one(&["-o"], "FOLDER", "folder of the pictures, made if it does not exist"),
-    Flag::one(&["-channel_idx"], "N", "channel to show, 0 for _0000 (default: 0)"),
-    Flag::switch(&["--use_raw"], "show the raw dataset instead of the preprocessed one"),
-    Flag::one(&["-p"], "PLANS", "name of the plans, if not --use_raw (default: nnUNetPlans)"),
+    Flag::one(&["-d"], "DATASET", "dataset, by id or name").within(Group::Input).required("-d DATASET"),
+    Flag::one(&["-o"], "FOLDER", "folder for the pictures, created if it does not exist")
+        .within(Group::Output)
+        .required("-o FOLDER"),
+    Flag::one(&["-channel_idx"], "N", "channel to show, 0 for _0000 (default: 0)").within(Group::Input),
+    Flag::switch(&["--use_raw"], "show the raw dataset instead of the preprocessed one").within(Group::Input),
+    Flag::one(&["-p"], "PLANS", "name of the plans, unless --use_raw (default: nnUNetPlans)")
+        .within(Group::Input),
     Flag::one(
         &["-c"],
         "CONFIGURATION",
-        "configuration, if not --use_raw (default: 3d_fullres if the plans have it, else 2d)",
-    ),
-    Flag::one(&["-overlay_intensity"], "NUMBER", "brightness of the colours (default: 0.6)"),
+        "configuration, unless --use_raw (default: 3d_fullres if the plans have it, else 2d)",
+    )
+    .within(Group::Input),
+    Flag::one(&["-overlay_intensity"], "NUMBER", "brightness of the colours (default: 0.6)")
+        .within(Group::Output),
     THREADS,
 ];
 
@@ -30,8 +35,8 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "overlay",
         reference_names: &["nnUNetv2_plot_overlay_pngs"],
         summary: "draw the labels of every training case over its image",
-        description: "Writes CASE.png for every training case of a dataset: the slice with the most foreground, \
-                      its labels in colours over the image. Spacing is disregarded.",
+        description: "Writes CASE.png for every training case of a dataset: the slice with the most foreground, with its \
+                      labels in colour over the image. Voxels are drawn square, whatever the spacing.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],

@@ -13,7 +13,7 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "plan",
         reference_names: &["nnUNetv2_plan_experiment"],
-        summary: "decide spacing, patch size, network and batch size of every configuration",
+        summary: "plan the spacing, patch size, network and batch size of each configuration",
         description: "Reads the fingerprint and writes the plans file (nnUNetPlans.json for the default \
                       planner) into the dataset's folder of preprocessed data. Configurations that you added to \
                       an existing plans file are kept.",

@@ -9,7 +9,7 @@ use super::dataset_flags::{
 use super::preprocess::job_of;
 use super::{Entry, verify};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
@@ -17,10 +17,11 @@ const FLAGS: &[Flag] = &[
     DATASETS,
     VERIFY,
     CLEAN,
-    Flag::switch(&["--no_pp"], "stop after the plans"),
+    Flag::switch(&["--no_pp"], "stop after planning"),
     CONFIGURATIONS,
     THREADS,
-    Flag::one(&["-npfp"], "N", "threads for the fingerprint; the larger of this and -np counts"),
+    Flag::one(&["-npfp"], "N", "threads for the fingerprint; the larger of this and -np counts")
+        .within(Group::Speed),
     MAX_RAM,
     FINGERPRINT_EXTRACTOR,
     NO_PROGRESS_BAR,
@@ -31,10 +32,9 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "plan-and-preprocess",
         reference_names: &["nnUNetv2_plan_and_preprocess"],
-        summary: "fingerprint, plan and preprocess in one go",
-        description: "Everything from raw data to what training needs: takes the fingerprint (unless there is \
-                      one), plans, and preprocesses the configurations; cases that are finished \
-                      already are kept.",
+        summary: "extract the fingerprint, plan and preprocess in one go",
+        description: "Does everything between raw data and training: extracts the fingerprint (unless there is one), \
+                      plans, and preprocesses the configurations. Cases that are already finished are kept.",
         after_interruption: Command::RESUME,
         positionals: &[],
         flags: &[FLAGS, PLANNER_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],

@@ -12,61 +12,78 @@ use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
 use crate::environment::{FOLDER_FLAGS, number_in};
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
 const MODEL_FLAGS: &[Flag] = &[
-    Flag::one(&["-m"], "FOLDER", "folder of the model, instead of -d, -p, -tr and -c"),
-    Flag::one(&["-d"], "DATASET", "dataset that the model was trained on, by id or name"),
-    Flag::one(&["-p"], "PLANS", "name of its plans (default: nnUNetPlans)"),
-    Flag::one(&["-tr"], "TRAINER", "name of its trainer (default: nnUNetTrainer)"),
-    Flag::one(&["-c"], "CONFIGURATION", "its configuration, e.g. 3d_fullres"),
-    Flag::many(&["-f"], "FOLD", "folds to average over: numbers or all (default: those that are there)"),
-    Flag::one(&["-chk"], "NAME", "name of the checkpoint (default: checkpoint_final.pth)"),
+    Flag::one(&["-m"], "FOLDER", "folder of the model, instead of -d, -p, -tr and -c")
+        .within(Group::Input)
+        .required("(-m FOLDER | -d DATASET -c CONFIGURATION)"),
+    Flag::one(&["-d"], "DATASET", "dataset that the model was trained on, by id or name")
+        .within(Group::Input),
+    Flag::one(&["-p"], "PLANS", "name of its plans (default: nnUNetPlans)").within(Group::Input),
+    Flag::one(&["-tr"], "TRAINER", "name of its trainer (default: nnUNetTrainer)").within(Group::Input),
+    Flag::one(&["-c"], "CONFIGURATION", "its configuration, e.g. 3d_fullres").within(Group::Input),
+    Flag::many(&["-f"], "FOLD", "folds to average over: numbers or all (default: those that are there)")
+        .within(Group::Input),
+    Flag::one(&["-chk"], "NAME", "name of the checkpoint (default: checkpoint_final.pth)")
+        .within(Group::Input),
 ];
 
 const FLAGS: &[Flag] = &[
     Flag::many(
         &["-i"],
         "INPUT",
-        "folder of images named CASE_0000.ending; or one file of a case, whose other channels lie beside it; or \
-         the files of all channels of one case, in their order",
-    ),
-    Flag::one(&["-o"], "FOLDER", "folder of the predictions, made if it does not exist"),
+        "folder of images named CASE_0000.ending; or one file of a case, next to its other channels; or the \
+         files of all channels of one case, in order",
+    )
+    .within(Group::Input)
+    .required("-i INPUT ..."),
+    Flag::one(&["-o"], "FOLDER", "folder for the predictions, created if it does not exist")
+        .within(Group::Output)
+        .required("-o FOLDER"),
     Flag::one(
         &["-prev_stage_predictions"],
         "FOLDER",
-        "for a cascade: segmentations of the previous stage; without it, the previous stage's model beside this \
-         one predicts them first",
-    ),
+        "for a cascade: segmentations of the previous stage; without this, a model of that stage found next \
+         to this one runs first",
+    )
+    .within(Group::Input),
     Flag::one(
         &["-step_size"],
         "FRACTION",
-        "distance of neighbouring tiles as a share of the tile (default: 0.5); larger is faster and less exact",
+        "distance between neighbouring tiles as a fraction of the tile (default: 0.5); larger is faster and \
+         less accurate",
     ),
     Flag::switch(
         &["--disable_tta"],
-        "do not average over mirrored inputs: up to 8 times faster, a little less exact",
+        "do not average over mirrored inputs: up to 8 times faster, slightly less accurate",
     ),
-    Flag::switch(&["--save_probabilities"], "write probabilities (.npz) and properties (.pkl) too"),
-    Flag::switch(&["--continue_prediction", "--c"], "keep predictions that are complete, make the others"),
-    Flag::one(&["-npp"], "N", "cases read and preprocessed at once (default: 1)"),
-    Flag::one(&["-nps"], "N", "cases exported at once (default: 1)"),
+    Flag::switch(&["--save_probabilities"], "also write probabilities (.npz) and properties (.pkl)")
+        .within(Group::Output),
+    Flag::switch(&["--continue_prediction", "--c"], "keep predictions that are complete and make the others")
+        .within(Group::Output),
+    Flag::one(&["-npp"], "N", "cases read and preprocessed at once (default: 1)").within(Group::Speed),
+    Flag::one(&["-nps"], "N", "cases exported at once (default: 1)").within(Group::Speed),
     Flag::one(
         &["--max-ram"],
         "GB",
-        "main memory that may be used, in 10^9 bytes: cases come one after the other if they do not fit together, \
-         and nothing is begun if one does not fit alone (default: what is available, and for a case alone all that \
-         this process can have)",
-    ),
-    Flag::one(&["-num_parts"], "N", "divide the cases into N parts, for several machines (default: 1)"),
-    Flag::one(&["-part_id"], "N", "which part this is, from 0 (default: 0)"),
-    Flag::switch(&["--not_on_device"], "keep results in main memory; on a processor they always are"),
-    Flag::switch(&["--disable_progress_bar"], "no progress; same as --progress none"),
-    Flag::switch(&["--verbose"], "say how the images are tiled and what memory a pass of the network takes"),
-    Flag::switch(&["--strict"], "fail if there are no cases, instead of a warning"),
+        "main memory that may be used, in 10^9 bytes: cases run one after the other if they do not fit \
+         together; exits before starting if any case exceeds the limit (default: what is available; a \
+         single case may take all that this process can have)",
+    )
+    .within(Group::Speed),
+    Flag::one(&["-num_parts"], "N", "divide the cases into N parts, for several machines (default: 1)")
+        .within(Group::Speed),
+    Flag::one(&["-part_id"], "N", "which part this is, from 0 (default: 0)").within(Group::Speed),
+    Flag::switch(&["--not_on_device"], "keep results in main memory, where they always are on the CPU")
+        .within(Group::Speed),
+    Flag::switch(&["--disable_progress_bar"], "no progress; same as --progress none").within(Group::General),
+    Flag::switch(&["--verbose"], "say how images are tiled and how much memory a pass of the network takes")
+        .within(Group::General),
+    Flag::switch(&["--strict"], "fail if there are no cases, instead of warning").within(Group::General),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -74,9 +91,8 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "predict",
         reference_names: &["nnUNetv2_predict", "nnUNetv2_predict_from_modelfolder"],
         summary: "segment images with a trained model",
-        description: "Segments every case of a folder with a trained model and writes the segmentations on \
-                      the images' own grids. The model is named by dataset, plans, trainer and configuration, \
-                      or by its folder (-m).",
+        description: "Segments every case of a folder with a trained model and writes the segmentations on the grids of \
+                      the images. Name the model by dataset, configuration, plans and trainer, or by its folder (-m).",
         after_interruption: "rerun the command with --continue_prediction to make the others",
         positionals: &[],
         flags: &[FLAGS, MODEL_FLAGS, NETWORK_FLAGS, THREAD_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
@@ -119,6 +135,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         };
         let (made, output) = (stage.predicted.made, stage.output.display());
         session.message(&format!("{made} cases predicted into {output}{kept}"));
+        session.wrote(&stage.output);
     }
     Ok(())
 }
@@ -132,7 +149,7 @@ fn describe(
 ) -> anyhow::Result<()> {
     session.message(&format!("{cases} cases with {}", stage.model.display()));
     let mirrored = stage.mirrored_passes;
-    if matches.has("--verbose") {
+    if matches.has("--verbose") || session.verbose {
         let step = window_options(matches)?.step_fraction;
         session.message(&format!(
             "tiles of {:?}, step {step} of a tile, {} folds, {mirrored} mirrored passes per tile",

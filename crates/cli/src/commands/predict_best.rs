@@ -5,13 +5,17 @@ use nnunet::PredictBestJob;
 use super::Entry;
 use super::network_flags::{NETWORK_FLAGS, backend};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["-i"], "INPUT", "folder of images named CASE_0000.ending, or one file of a case"),
-    Flag::one(&["-o"], "FOLDER", "folder of the segmentations, made if it does not exist"),
+    Flag::one(&["-i"], "INPUT", "folder of images named CASE_0000.ending, or one file of a case")
+        .within(Group::Input)
+        .required("-i INPUT"),
+    Flag::one(&["-o"], "FOLDER", "folder for the segmentations, created if it does not exist")
+        .within(Group::Output)
+        .required("-o FOLDER"),
 ];
 
 pub(super) const ENTRY: Entry = Entry {

@@ -8,14 +8,14 @@ use super::dataset_flags::{
     datasets, max_ram, part,
 };
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::Session;
 
 const FLAGS: &[Flag] = &[
     DATASETS,
-    Flag::one(&["-plans_name"], "NAME", "name of the plans (default: nnUNetPlans)"),
+    Flag::one(&["-plans_name"], "NAME", "name of the plans (default: nnUNetPlans)").within(Group::Input),
     CONFIGURATIONS,
     THREADS,
     MAX_RAM,
@@ -28,11 +28,10 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "preprocess",
         reference_names: &["nnUNetv2_preprocess"],
         summary: "crop, normalise and resample the training cases",
-        description: "Makes the cases of each configuration as its network will see them and stores them in \
-                      the dataset's folder of preprocessed data, in the reference's own format. Cases that \
-                      are finished already, made from the same files by the same plans, are kept: a run that \
-                      was interrupted or killed goes on with the same command. With --num-parts, several \
-                      machines that share the folders make a part of the cases each.",
+        description: "Prepares the training cases for each configuration and stores them in the dataset's folder of \
+                      preprocessed data, in nnU-Net's own format. Cases that were already made from the same files with \
+                      the same plans are kept, so rerun the command to resume after an interruption. With --num-parts, \
+                      several machines that share the folders each preprocess a part of the cases.",
         after_interruption: Command::RESUME,
         positionals: &[],
         flags: &[FLAGS, PART_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],

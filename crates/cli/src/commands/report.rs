@@ -7,42 +7,22 @@ use nnunet::{DatasetReport, EvaluationReport, ReportJob, ReportSubject, Training
 use super::Entry;
 use super::dataset_flags::{GPU_MEMORY_TARGET, gpu_memory_target};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
 const FLAGS: &[Flag] = &[
-    Flag::one(
-        &["-o"],
-        "FILE",
-        "where to write the page (default: report.html beside SUMMARY.json, in the FOLDER, or in the dataset's folder of \
-         preprocessed data)",
-    ),
-    Flag::one(&["--figures"], "FOLDER", "also write every figure to this folder, as SVG"),
-    Flag::one(&["-d"], "DATASET", "dataset, by id or name; with dataset"),
-    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans); with dataset"),
+    Flag::one(&["-o"], "FILE", "where to write the page (default: report.html next to SUMMARY.json, in the FOLDER, or in the \
+         dataset's folder of preprocessed data)").within(Group::Output),
+    Flag::one(&["--figures"], "FOLDER", "also write every figure to this folder, as SVG").within(Group::Output),
+    Flag::one(&["-d"], "DATASET", "dataset, by id or name; with dataset").within(Group::Input),
+    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans); with dataset").within(Group::Input),
     GPU_MEMORY_TARGET,
-    Flag::one(
-        &["-ref"],
-        "FOLDER",
-        "references, for the pictures (default: where the summary says); with evaluation or training",
-    ),
-    Flag::one(
-        &["-pred"],
-        "FOLDER",
-        "predictions, for the pictures (default: where the summary says, or beside it); with evaluation",
-    ),
-    Flag::one(
-        &["-images"],
-        "FOLDER",
-        "images, for the pictures; with evaluation or training (default with training: imagesTr of the raw dataset)",
-    ),
-    Flag::one(
-        &["-djfile"],
-        "FILE",
-        "dataset.json, for the names of classes (default: the one beside the summary); with evaluation",
-    ),
+    Flag::one(&["-ref"], "FOLDER", "references, for the pictures (default: where the summary says); with evaluation or training").within(Group::Input),
+    Flag::one(&["-pred"], "FOLDER", "predictions, for the pictures (default: where the summary says, or next to it); with evaluation").within(Group::Input),
+    Flag::one(&["-images"], "FOLDER", "images, for the pictures; with evaluation or training (default with training: imagesTr of the raw dataset)").within(Group::Input),
+    Flag::one(&["-djfile"], "FILE", "dataset.json, for the names of classes (default: the one next to the summary); with evaluation").within(Group::Input),
 ];
 
 pub(super) const ENTRY: Entry = Entry {

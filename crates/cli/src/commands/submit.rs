@@ -9,7 +9,7 @@ use nnunet::submit::{JobGraph, LocalOptions, SlurmOptions, SubmitRequest};
 use super::Entry;
 use super::find_best_configuration::{FOLDS, folds};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
@@ -25,7 +25,12 @@ const WHERE_FLAGS: &[Flag] = &[
         &["--dry-run"],
         "print the jobs and what each needs; with --slurm, write the scripts and submit none of them",
     ),
-    Flag::one(&["-o"], "FOLDER", "folder of scripts, logs and submit.json (default: RESULTS/DATASET/submit)"),
+    Flag::one(
+        &["-o"],
+        "FOLDER",
+        "folder for scripts, logs and submit.json (default: RESULTS/DATASET/submit)",
+    )
+    .within(Group::Output),
 ];
 
 const WHAT_FLAGS: &[Flag] = &[
@@ -33,43 +38,50 @@ const WHAT_FLAGS: &[Flag] = &[
         &["-c"],
         "CONFIGURATION",
         "configurations (default: all of the plans, which then have to exist)",
-    ),
+    )
+    .within(Group::Input),
     FOLDS,
-    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans, made by the first job if missing)"),
+    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans, made by the first job if missing)")
+        .within(Group::Input),
     Flag::one(&["-tr"], "TRAINER", "name of a trainer, or the file of a recipe (default: nnUNetTrainer)"),
     Flag::one(&["--parts"], "N", "tasks among which the cases to preprocess are divided (default: 1)"),
     Flag::switch(
         &["--disable_ensembling"],
         "compare single models only; trainings save no probabilities then",
     ),
-    Flag::one(&["-i"], "INPUT", "images to segment with the best model or ensemble in the end"),
+    Flag::one(&["-i"], "INPUT", "images to segment with the best model or ensemble in the end")
+        .within(Group::Input),
     Flag::one(
         &["--predictions"],
         "FOLDER",
         "folder of these segmentations (default: INPUT with _segmented behind)",
-    ),
+    )
+    .within(Group::Output),
 ];
 
 const SLURM_FLAGS: &[Flag] = &[
-    Flag::one(&["--partition"], "NAME", "partition of the cluster"),
-    Flag::one(&["--account"], "NAME", "account that is charged"),
+    Flag::one(&["--partition"], "NAME", "partition of the cluster").within(Group::Speed),
+    Flag::one(&["--account"], "NAME", "account that is charged").within(Group::Speed),
     Flag::one(
         &["--time"],
         "LIMIT",
         "time limit of a task, e.g. 1-00:00:00; trainings save their state before it and are queued again",
-    ),
+    )
+    .within(Group::Speed),
     Flag::one(
         &["--warning"],
         "SECONDS",
         "how long before the time limit a training saves its state (default: 120)",
-    ),
-    Flag::one(&["--cpus"], "N", "cores of a task"),
-    Flag::one(&["--memory"], "SIZE", "memory of a task, e.g. 16G"),
+    )
+    .within(Group::Speed),
+    Flag::one(&["--cpus"], "N", "cores of a task").within(Group::Speed),
+    Flag::one(&["--memory"], "SIZE", "memory of a task, e.g. 16G").within(Group::Speed),
     Flag::many(
         &["--sbatch"],
         "OPTION",
         "further options for sbatch, each as one word, e.g. --sbatch=--gres=gpu:1",
-    ),
+    )
+    .within(Group::Speed),
 ];
 
 pub(super) const ENTRY: Entry = Entry {

@@ -10,7 +10,7 @@ use super::Entry;
 use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
 use crate::environment::{FOLDER_FLAGS, number_in, variable};
-use crate::flags::{Command, Flag, Matches, Positional};
+use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
@@ -19,21 +19,24 @@ const FLAGS: &[Flag] = &[
     Flag::one(
         &["-tr"],
         "TRAINER",
-        "nnUNetTrainer (default), another name that nnunet trainers lists, or the file of a recipe (.toml, .json); to go \
-         on, the recipe's name will do",
+        "nnUNetTrainer (default), another name that nnunet trainers lists, or a recipe file (.toml, .json); \
+         with --c, the name of the recipe is enough",
     ),
-    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)"),
+    Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans)").within(Group::Input),
     Flag::one(
         &["-pretrained_weights"],
         "FILE",
-        "checkpoint or .safetensors file whose weights to start with, as far as they fit; segmentation heads start anew",
-    ),
-    Flag::one(&["-num_gpus"], "N", "1; training on several GPUs is not in this build"),
-    Flag::switch(&["--npz"], "save the probabilities of the final validation too"),
+        "checkpoint or .safetensors file with the weights to start from, as far as they fit; segmentation \
+         heads start from random weights",
+    )
+    .within(Group::Input),
+    Flag::one(&["-num_gpus"], "N", "accepted for scripts; 1 is the only value in this build")
+        .within(Group::Speed),
+    Flag::switch(&["--npz"], "save the probabilities of the final validation too").within(Group::Output),
     Flag::switch(&["--c"], "continue an earlier run from its last checkpoint"),
-    Flag::switch(&["--val"], "only run the validation, with the final checkpoint"),
+    Flag::switch(&["--val"], "validate only, with the final checkpoint"),
     Flag::switch(&["--val_best"], "validate with the best checkpoint instead of the final one"),
-    Flag::switch(&["--disable_checkpointing"], "write no checkpoints"),
+    Flag::switch(&["--disable_checkpointing"], "write no checkpoints").within(Group::Output),
 ];
 
 const OWN_FLAGS: &[Flag] = &[
@@ -41,35 +44,44 @@ const OWN_FLAGS: &[Flag] = &[
     Flag::one(
         &["--iterations-per-epoch"],
         "N",
-        "training iterations of an epoch (default: 250); validation takes a fifth as many, at most 50",
+        "training iterations per epoch (default: 250); validation takes a fifth as many, at most 50",
     ),
-    Flag::one(&["--batch-size"], "N", "patches per iteration instead of the planned number"),
-    Flag::one(&["--seed"], "N", "seed of weights, patches and augmentation (default: 0)"),
+    Flag::one(&["--batch-size"], "N", "patches per iteration, instead of the planned number"),
+    Flag::one(&["--seed"], "N", "seed for weights, patches and augmentation (default: 0)"),
     Flag::switch(
         &["--recompute"],
-        "take less memory and more time: compute parts of the network again in the backward pass; same results",
-    ),
+        "use less memory and more time: recompute parts of the network in the backward pass; same results",
+    )
+    .within(Group::Speed),
     Flag::one(
         &["--max-ram"],
         "GB",
-        "refuse to start where a training step needs more (default: the memory that this process can have)",
-    ),
-    Flag::one(&["--save-every"], "N", "write checkpoint_latest.pth after every N epochs (default: 50)"),
+        "exit before starting if a training step needs more, in 10^9 bytes (default: the memory that this \
+         process can have)",
+    )
+    .within(Group::Speed),
+    Flag::one(&["--save-every"], "N", "write checkpoint_latest.pth after every N epochs (default: 50)")
+        .within(Group::Output),
     Flag::one(
         &["--save-minutes"],
         "N",
         "also write it when the last checkpoint is N minutes old, within an epoch if need be (default: 10)",
-    ),
+    )
+    .within(Group::Output),
     Flag::one(
         &["--log"],
         "KINDS",
-        "also record epochs for other programs: tensorboard (an event file), jsonl (epochs.jsonl), or both with a comma",
-    ),
+        "also record epochs for other programs: tensorboard (an event file), jsonl (epochs.jsonl), or both, \
+         separated by a comma",
+    )
+    .within(Group::Output),
     Flag::one(
         &["--loader-threads"],
         "N",
-        "threads that make batches (default: half of --threads, or $nnUNet_n_proc_DA); batches do not depend on it",
-    ),
+        "threads that make batches (default: half of --threads, or $nnUNet_n_proc_DA); batches do not \
+         depend on it",
+    )
+    .within(Group::Speed),
 ];
 
 pub(super) const ENTRY: Entry = Entry {
@@ -77,8 +89,8 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "train",
         reference_names: &["nnUNetv2_train"],
         summary: "train one fold of a configuration and validate it",
-        description: "Trains a fold and then predicts and evaluates its validation cases. Ctrl-C, SIGTERM and SIGUSR1 save \
-                      the state; the same command with --c goes on from there.",
+        description: "Trains a fold, then predicts and evaluates its validation cases. Ctrl-C, SIGTERM and SIGUSR1 save \
+                      the state; run the same command with --c to continue from there.",
         after_interruption: "rerun the command with --val to validate",
         positionals: &[
             Positional { name: "DATASET", help: "dataset by id or name" },
@@ -100,6 +112,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     }
     job.save_probabilities = matches.has("--npz");
     let trained = session.project.train(job, session.ctx())?;
+    session.wrote(trained.folder.fold());
     if trained.summary.is_none() {
         let times = trained.folder.fold().join("benchmark_result.json");
         session.message(&format!("times are in {}", times.display()));
@@ -113,7 +126,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
     if let Some(gpus) = matches.parsed::<usize>("-num_gpus", positive)?
         && gpus != 1
     {
-        let text = format!("argument -num_gpus: found {gpus}; this build trains on the processor only");
+        let text = format!("argument -num_gpus: found {gpus}; this build trains on the CPU only");
         return Err(UsageError(text).into());
     }
     let dataset = session.project.dataset(matches.required("DATASET")?)?;
@@ -148,7 +161,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
     recipe.loader_threads = loader_threads.or(recipe.loader_threads);
     let start = match (matches.has("--c"), matches.path("-pretrained_weights")) {
         (true, Some(_)) => {
-            let text = "--c and -pretrained_weights exclude each other: a run either goes on or starts anew";
+            let text = "--c and -pretrained_weights exclude each other: a run either continues or starts from the beginning";
             return Err(UsageError(text.to_owned()).into());
         }
         (true, None) => Start::Resume,
@@ -174,7 +187,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
 fn check_combinations(matches: &Matches) -> Result<(), UsageError> {
     let pairs = [
         ("--val_best", "--disable_checkpointing", "there would be no best checkpoint of this training"),
-        ("--c", "--val", "either the training goes on, or there is only the validation"),
+        ("--c", "--val", "either the training continues, or only the validation runs"),
         ("--val", "-pretrained_weights", "a validation takes the weights of the training's checkpoint"),
     ];
     match pairs.iter().find(|(one, other, _)| matches.has(one) && matches.has(other)) {

@@ -15,8 +15,8 @@ pub(super) const ENTRY: Entry = Entry {
         verb: "trainers",
         reference_names: &[],
         summary: "list the trainers, or print the recipe of one",
-        description: "Lists every trainer with what differs from the default, or prints the recipe of one as TOML: a \
-                      file of one's own with base and only what differs is a trainer for train -tr FILE.",
+        description: "Lists every trainer with what differs from the default, or prints the recipe of one as TOML. A \
+                      recipe file of your own states its base and only what differs; train it with train -tr FILE.",
         after_interruption: Command::START_AGAIN,
         positionals: &[Positional { name: TRAINER, help: "name of a trainer, or file of a recipe" }],
         flags: &[],

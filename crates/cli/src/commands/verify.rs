@@ -7,28 +7,29 @@ use nnunet::{DatasetName, Verification, VerifyJob};
 use super::Entry;
 use super::dataset_flags::{DATASETS, datasets};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Matches};
+use crate::flags::{Command, Flag, Group, Matches};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
-const FLAGS: &[Flag] =
-    &[DATASETS, Flag::switch(&["--repair"], "repair what can be repaired without a doubt, see above")];
+const FLAGS: &[Flag] = &[
+    DATASETS,
+    Flag::switch(&["--repair"], "repair what can be repaired safely, see above").within(Group::Output),
+];
 
 pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "verify",
         reference_names: &[],
         summary: "list every fault of a dataset",
-        description: "Checks dataset.json, the files of all training cases and their content: missing \
-                      channels and labels, shapes and geometry that do not match, label values that are not \
-                      in dataset.json, values that are not finite, damaged files. Lists all faults at once \
-                      and fails if there is one; warnings alone do not fail. \
-                      --repair repairs what can be repaired without a doubt: numTraining in dataset.json \
-                      becomes the number of cases; a label map whose corners lie within a tenth of a voxel of \
-                      those of its image takes over the image's spacing, origin and direction; label maps of \
-                      whole numbers stored as floating-point numbers are stored as integers. Values of voxels \
-                      stay the same, images are never touched. Every file that is replaced is kept beside the \
-                      new one as NAME.before_repair. Everything else is left and listed.",
+        description: "Checks dataset.json, the files of all training cases and their content: missing channels and \
+                      labels, shapes and geometry that do not match, label values that are not in dataset.json, values \
+                      that are not finite, damaged files. Lists all faults at once and fails if there are any; warnings \
+                      alone do not fail. --repair repairs what can be repaired safely: numTraining in dataset.json \
+                      becomes the number of cases; a label map whose corners lie within a tenth of a voxel of its \
+                      image's takes over the image's spacing, origin and direction; label maps of whole numbers stored \
+                      as floating-point numbers are stored as integers. Voxel values stay the same, and images are never \
+                      touched. Every file that is replaced is kept next to the new one as NAME.before_repair. Everything \
+                      else is only listed.",
         after_interruption: Command::START_AGAIN,
         positionals: &[],
         flags: &[FLAGS, FOLDER_FLAGS, THREAD_FLAGS, PROGRESS_FLAGS],

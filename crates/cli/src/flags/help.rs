@@ -1,60 +1,81 @@
 //! Help pages from the tables.
 
-use super::spec::{Arity, Command, Flag};
+use super::spec::Command;
 
 const WIDTH: usize = 100;
 const INDENT: usize = 32;
 
-/// The page of `nnunet --help`.
-pub(crate) fn program_help(commands: &[&Command]) -> String {
+/// A command line with what it does, for the end of a help page.
+pub(crate) type Example = (&'static str, &'static str);
+
+/// What the exit statuses mean.
+pub(crate) const EXIT_STATUSES: &[(&str, &str)] = &[
+    ("0", "done"),
+    ("1", "failed; the last line on stderr says what went wrong and what to do"),
+    ("2", "wrong usage: an unknown verb or argument, or a missing one"),
+    ("130", "interrupted (Ctrl-C, SIGTERM); what was finished is saved where the verb can resume"),
+];
+
+/// The page of `nnunet --help`; `environment` lists the variables.
+pub(crate) fn program_help(commands: &[&Command], environment: &[(&str, &str)]) -> String {
     let mut page = String::from(
         "nnunet: self-configuring medical image segmentation (nnU-Net v2) in one native program\n\n\
-         usage: nnunet VERB [arguments]     nnunet VERB --help shows a verb's arguments\n\nverbs:\n",
+         Usage: nnunet VERB [arguments]\n       nnunet VERB --help\n\nVerbs:\n",
     );
     for command in commands {
         push_row(&mut page, command.verb, command.summary);
     }
-    page.push_str(
-        "\nEvery verb also answers to its nnUNetv2_* name (nnunet install-links DIR makes the links).\n\
-         other: --version, --help\n",
+    page.push('\n');
+    push_wrapped(
+        &mut page,
+        "Verbs that exist in the Python nnU-Net also answer to their nnUNetv2_* names; nnunet install-links DIR \
+         creates links with these names.",
+        0,
     );
+    page.push_str("\nOptions:\n");
+    push_row(&mut page, "-h, --help", "show this page; behind a verb, the help page of the verb");
+    push_row(&mut page, "-V, --version", "show version, commit, CPU level and devices");
+    page.push_str("\nExit status:\n");
+    for (status, meaning) in EXIT_STATUSES {
+        push_row(&mut page, status, meaning);
+    }
+    page.push_str("\nEnvironment:\n");
+    for (name, help) in environment {
+        push_row(&mut page, name, help);
+    }
     page
 }
 
 /// The page of `nnunet VERB --help`.
-pub(crate) fn command_help(command: &Command) -> String {
-    let mut page = format!("usage: nnunet {}", command.verb);
-    for positional in command.positionals {
-        page.push(' ');
-        page.push_str(positional.name);
-    }
-    page.push_str(" [options]\n\n");
+pub(crate) fn command_help(command: &Command, examples: &[Example]) -> String {
+    let mut page = String::new();
+    push_wrapped(&mut page, &format!("Usage: nnunet {}", command.usage()), 14);
+    page.push('\n');
     push_wrapped(&mut page, command.description, 0);
     if !command.reference_names.is_empty() {
         push_wrapped(&mut page, &format!("Also called {}.", command.reference_names.join(", ")), 0);
     }
     if !command.positionals.is_empty() {
-        page.push_str("\narguments:\n");
+        page.push_str("\nArguments:\n");
         for positional in command.positionals {
             push_row(&mut page, positional.name, positional.help);
         }
     }
-    for group in command.flags.iter().filter(|group| !group.is_empty()) {
-        page.push_str("\noptions:\n");
-        for flag in *group {
-            push_row(&mut page, &synopsis(flag), flag.help);
+    for (group, flags) in command.groups() {
+        page.push_str(&format!("\n{}:\n", group.title()));
+        for flag in flags {
+            push_row(&mut page, &flag.synopsis(), flag.help);
+        }
+    }
+    if !examples.is_empty() {
+        page.push_str("\nExamples:\n");
+        for (line, what) in examples {
+            page.push_str(&format!("  nnunet {line}\n"));
+            page.push_str("      ");
+            push_wrapped(&mut page, what, 6);
         }
     }
     page
-}
-
-fn synopsis(flag: &Flag) -> String {
-    let names = flag.names.join(", ");
-    match flag.arity {
-        Arity::Switch => names,
-        Arity::One => format!("{names} {}", flag.value),
-        Arity::Many => format!("{names} {} ...", flag.value),
-    }
 }
 
 fn push_row(page: &mut String, left: &str, right: &str) {

@@ -5,7 +5,9 @@
 //! with `=` or directly (`-d4`), options that take several values until the next option, negative
 //! numbers as values, `--` to end the options.
 
+mod common;
 mod help;
+mod man;
 mod matches;
 mod parse;
 mod spec;
@@ -13,7 +15,8 @@ mod spec;
 /// Flags that every verb has.
 pub(crate) const HELP: [&str; 2] = ["--help", "-h"];
 
-pub(crate) use help::{command_help, program_help};
+pub(crate) use help::{Example, command_help, program_help};
+pub(crate) use man::{command_page, program_page};
 pub(crate) use matches::Matches;
 pub(crate) use parse::parse;
-pub(crate) use spec::{Command, Flag, Positional};
+pub(crate) use spec::{Arity, Command, Flag, Group, Positional};

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::hint::Hint;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::progress::Interrupted;
 use nnunet_dataset::DatasetError;
@@ -32,8 +33,8 @@ pub enum FingerprintError {
     #[error("no training cases to take a fingerprint of")]
     NoCases,
     /// Some cases cannot be used; all of them are named.
-    #[error("{} cases cannot be used:\n{}\nNo fingerprint was written. Run `nnunet verify` for all faults of the dataset", .0.len(), .0.join("\n"))]
-    Cases(Vec<String>),
+    #[error("{} cases cannot be used:\n{}\nNo fingerprint was written", .0.len(), .0.join("\n"))]
+    Cases(Vec<String>, #[source] Hint),
     /// No segmentation has any foreground.
     #[error(
         "no training case has a foreground voxel (label above 0) within its nonzero image: nothing could be \

@@ -12,6 +12,7 @@ use super::crop::nonzero_box;
 use super::intensity::{Pool, Sampler, Samples, TOTAL_SAMPLES};
 use super::{Fingerprint, FingerprintError};
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted, Progress};
 use nnunet_base::workers::Workers;
@@ -120,7 +121,7 @@ pub(super) fn extract_partial(
         }
     }
     if !faults.is_empty() {
-        return Err(FingerprintError::Cases(faults));
+        return Err(FingerprintError::Cases(faults, Hint::VerifyDataset));
     }
     Ok(PartialFingerprint { cases: facts, samples: pools.into_par_iter().map(Pool::into_samples).collect() })
 }

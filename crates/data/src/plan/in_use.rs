@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::plans_json::Plans;
 use crate::planner::PlanError;
+use nnunet_base::hint::Hint;
 use nnunet_base::lock::{FolderLock, Hold, LockError, LockRequest, lock_beside};
 use nnunet_base::progress::Silent;
 
@@ -40,11 +41,10 @@ pub(super) fn lock_cases(
             file: &lock_beside(folder),
             hold: Hold::Alone,
             what: "planning",
-            advice: "other plans would no longer fit its cases: wait for it to end or stop it, or give the new plans a name \
-                     of their own with -overwrite_plans_name",
+            advice: "other plans would no longer fit its cases: wait for it to end or stop it",
         };
         let lock = request.take(&Silent).map_err(|error| match error {
-            LockError::InUse(error) => PlanError::InUse(error),
+            LockError::InUse(error) => PlanError::InUse { error, hint: Hint::AnotherPlansName },
             LockError::Io { path, source } => PlanError::write(&path, source),
         })?;
         locks.extend(lock);

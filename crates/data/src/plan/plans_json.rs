@@ -12,6 +12,7 @@ use super::values::{Document, shown, whole};
 use crate::fingerprint::IntensityStatistics;
 use crate::parts::Parts;
 use crate::planner::PlanError;
+use nnunet_base::hint::Hint;
 use nnunet_base::spelling::closest;
 use nnunet_dataset::{DatasetError, DatasetJson, ImageReader, LabelManager};
 use nnunet_pyformats::json::{Json, KeyOrder};
@@ -313,7 +314,7 @@ fn no_plans(preprocessed: &Path, name: &str, path: PathBuf) -> PlanError {
         [] => format!("{} does not exist: the dataset has not been planned yet", preprocessed.display()),
         names => format!("the dataset has the plans {}{hint}", names.join(", ")),
     };
-    PlanError::NoPlans { path, there, dataset }
+    PlanError::NoPlans { path, there, hint: Hint::MakePlans { dataset } }
 }
 
 /// Whether a JSON file has the key that all plans have. They are read only for an error's message.

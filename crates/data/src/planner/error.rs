@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use nnunet_base::hint::Hint;
+
 /// Errors of the plan stage. Each names the file or the value, what was found and what to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -15,8 +17,14 @@ pub enum PlanError {
         source: std::io::Error,
     },
     /// A run works on cases that were made with the plans.
-    #[error(transparent)]
-    InUse(#[from] nnunet_base::FolderInUse),
+    #[error("{error}")]
+    InUse {
+        /// The folder and the run.
+        error: nnunet_base::FolderInUse,
+        /// What to do.
+        #[source]
+        hint: Hint,
+    },
     /// A JSON file could not be read, written or understood.
     #[error(transparent)]
     Json(#[from] nnunet_pyformats::json::JsonError),
@@ -33,16 +41,16 @@ pub enum PlanError {
     },
     /// The dataset has no plans of this name.
     #[error(
-        "{path}: no such plans; {there}. Make plans and preprocess with `nnunet plan-and-preprocess -d {dataset}`, or \
-         name other plans", path = path.display()
+        "{path}: no such plans; {there}", path = path.display()
     )]
     NoPlans {
         /// The file looked for.
         path: PathBuf,
         /// What is there instead.
         there: String,
-        /// Name of the dataset.
-        dataset: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A value of a plans file is missing or of the wrong kind.
     #[error("{place}: `{key}` {problem}")]

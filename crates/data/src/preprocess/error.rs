@@ -7,6 +7,7 @@ use nnunet_volume::VolumeError;
 
 use crate::normalization::NormalizationError;
 use crate::plan::PlanError;
+use nnunet_base::hint::Hint;
 use nnunet_base::lock::{FolderInUse, LockError};
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::one_case::Panicked;
@@ -128,16 +129,16 @@ pub enum PreprocessError {
     },
     /// The folder of a configuration's preprocessed cases does not exist.
     #[error(
-        "{folder}: no such folder, the configuration has not been preprocessed; there: {there}. Run `nnunet preprocess -d \
-         {dataset}` with its plans (-plans_name) and the configuration (-c) first", folder = folder.display()
+        "{folder}: no such folder, the configuration has not been preprocessed; found: {there}", folder = folder.display()
     )]
     NotPreprocessed {
         /// The folder.
         folder: PathBuf,
         /// Folders of other configurations.
         there: String,
-        /// Name of the dataset.
-        dataset: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// The plans have changed since the cases were preprocessed.
     #[error(

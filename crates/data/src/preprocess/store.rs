@@ -12,6 +12,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nnunet_base::hint::Hint;
 use nnunet_image_io::b2nd::{B2ndReader, Element, patch_layout, write_b2nd};
 use nnunet_volume::{ChannelVolume, Volume};
 
@@ -137,7 +138,9 @@ fn not_preprocessed(folder: &Path) -> PreprocessError {
     PreprocessError::NotPreprocessed {
         folder: folder.to_owned(),
         there: if there.is_empty() { "nothing".to_owned() } else { there.join(", ") },
-        dataset: dataset.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        hint: Hint::Preprocess {
+            dataset: dataset.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        },
     }
 }
 

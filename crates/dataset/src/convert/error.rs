@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nnunet_volume::VolumeError;
 
 use crate::DatasetError;
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::Interrupted;
 use nnunet_pyformats::json::JsonError;
 
@@ -49,14 +50,15 @@ pub enum ConvertError {
         folder: PathBuf,
     },
     /// The id belongs to another dataset.
-    #[error("dataset id {id} is taken by {names}; {advice}")]
+    #[error("dataset id {id} is taken by {names}")]
     IdTaken {
         /// The id.
         id: u32,
         /// Datasets of that id, with the folders that hold them.
         names: String,
         /// What to do.
-        advice: &'static str,
+        #[source]
+        hint: Hint,
     },
     /// The target is there already.
     #[error("{target}: exists already and stays as it is; remove it or choose another name", target = target.display())]

@@ -9,6 +9,7 @@ use super::{Step, check_source, copy, entries, make_folder, old_json, run_steps}
 use crate::{DatasetName, Folders};
 use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
+use nnunet_base::hint::Hint;
 
 const ENDING: &str = ".nii.gz";
 
@@ -33,8 +34,11 @@ pub fn convert_msd(
     let target = DatasetName::new(&format!("Dataset{:03}_{name}", id.unwrap_or(task)))?;
     let taken = folders.datasets_of_id(target.id());
     if !taken.is_empty() {
-        let advice = "give another one with -overwrite_id";
-        return Err(ConvertError::IdTaken { id: target.id(), names: taken.join("; "), advice });
+        return Err(ConvertError::IdTaken {
+            id: target.id(),
+            names: taken.join("; "),
+            hint: Hint::AnotherId { converting_task: true },
+        });
     }
     let json = old_json::converted(
         &source.join("dataset.json"),

@@ -7,6 +7,7 @@ use super::{Step, check_source, copy, entries, make_folder, old_json, run_steps}
 use crate::{DatasetName, Folders};
 use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
+use nnunet_base::hint::Hint;
 
 /// The folders of a dataset. Only the first two must be there.
 const PARTS: [&str; 6] = ["imagesTr", "labelsTr", "imagesTs", "labelsTs", "imagesVal", "labelsVal"];
@@ -31,8 +32,11 @@ pub fn convert_version_1(
     }
     let others = folders.datasets_of_id(name.id());
     if !others.is_empty() && folders.find(name.as_str()).is_err() {
-        let advice = "choose a name with another id";
-        return Err(ConvertError::IdTaken { id: name.id(), names: others.join("; "), advice });
+        return Err(ConvertError::IdTaken {
+            id: name.id(),
+            names: others.join("; "),
+            hint: Hint::AnotherId { converting_task: false },
+        });
     }
     let json = old_json::converted(
         &source.join("dataset.json"),

@@ -370,7 +370,7 @@ fn a_missing_spacing_file_is_named_with_one_that_may_be_meant() {
         warning()
     );
     folder.file("img_0000.json", b"{\"spacing\": [5, 1.2, 1.2]}");
-    assert!(warning().contains("no spacing file img.json (img_0000.json is not looked at)"), "{}", warning());
+    assert!(warning().contains("no spacing file img.json (img_0000.json is ignored)"), "{}", warning());
     folder.file("img.json", b"{\"spacing\": [5, 1.2, 1.2]}");
     assert_eq!(warning(), "");
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use nnunet_base::hint::Hint;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::progress::Interrupted;
 use nnunet_dataset::DatasetError;
@@ -15,18 +16,20 @@ pub enum EnsembleError {
     Dataset(#[from] DatasetError),
     /// A folder has no probabilities.
     #[error(
-        "{folder}: no .npz files; ensembles average probabilities. Predict with --save_probabilities (for \
-         validation cases: train with --npz, or train --val --npz to add them)",
+        "{folder}: no .npz files; ensembles average probabilities",
         folder = folder.display()
     )]
     NoProbabilities {
         /// The folder.
         folder: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// The folders have different cases.
     #[error(
         "{folder}: {count} of {total} cases are missing: {names}. All folders of an ensemble must have the same \
-         cases; predict the missing ones with --save_probabilities",
+         cases",
         folder = folder.display()
     )]
     MissingCases {
@@ -38,6 +41,9 @@ pub enum EnsembleError {
         total: usize,
         /// The first of them.
         names: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A folder or file cannot be written.
     #[error("{path}: {source}", path = path.display())]

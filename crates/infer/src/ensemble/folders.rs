@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::EnsembleError;
 use super::merge::{MergeJob, Merger};
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::workers::Workers;
 use nnunet_data::Parts;
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -62,7 +63,10 @@ fn cases_with_probabilities(folder: &Path) -> Result<BTreeSet<String>, EnsembleE
         .filter_map(|path| Some(path.file_stem()?.to_string_lossy().into_owned()))
         .collect();
     if cases.is_empty() {
-        return Err(EnsembleError::NoProbabilities { folder: folder.to_owned() });
+        return Err(EnsembleError::NoProbabilities {
+            folder: folder.to_owned(),
+            hint: Hint::SaveProbabilities,
+        });
     }
     Ok(cases)
 }
@@ -82,5 +86,6 @@ pub fn check_complete(
         count: missing.len(),
         total: all.len(),
         names: missing[..missing.len().min(10)].join(", "),
+        hint: Hint::PredictMissingCases,
     })
 }

@@ -222,7 +222,7 @@ struct Companion {
 
 impl Companion {
     fn read(path: &Path) -> Result<Self, String> {
-        let from = "--save_probabilities writes it beside the probabilities";
+        let from = "predictions with probabilities have it beside them";
         let content = read_pickle_file(path).map_err(|error| format!("{error} ({from})"))?;
         let geometry = Properties::geometry_in(&content)
             .map_err(|(key, problem)| format!("{}: {key} {problem} ({from})", path.display()))?;

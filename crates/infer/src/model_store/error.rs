@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::Interrupted;
 use nnunet_dataset::DatasetError;
 
@@ -11,8 +12,7 @@ use nnunet_dataset::DatasetError;
 pub enum StoreError {
     /// A configuration to export was not trained.
     #[error(
-        "{folder}: no such model; there: {there}. Name the configurations to export with -c, the trainer with -tr, the \
-         plans with -p, or leave out what is missing with --not_strict",
+        "{folder}: no such model; found: {there}",
         folder = folder.display()
     )]
     NoModel {
@@ -20,14 +20,24 @@ pub enum StoreError {
         folder: PathBuf,
         /// What is there instead.
         there: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
-    /// A file to export is missing.
-    #[error("{path}: no such file; {advice}", path = path.display())]
+    /// A file of a model to export is missing.
+    #[error("{path}: no such file; a model cannot predict without it", path = path.display())]
     Missing {
         /// The file.
         path: PathBuf,
+    },
+    /// A checkpoint to export is missing.
+    #[error("{path}: no such checkpoint", path = path.display())]
+    MissingCheckpoint {
+        /// The file.
+        path: PathBuf,
         /// What to do.
-        advice: &'static str,
+        #[source]
+        hint: Hint,
     },
     /// There is nothing to export.
     #[error("{folder}: none of the configurations asked for was trained", folder = folder.display())]
@@ -37,7 +47,7 @@ pub enum StoreError {
     },
     /// The file is no archive of a model.
     #[error(
-        "{path}: {problem}; expected an archive made with export-model (nnUNetv2_export_model_to_zip), with \
+        "{path}: {problem}; expected an archive of exported models (as of nnUNetv2_export_model_to_zip), with \
          DatasetXXX_Name/TRAINER__PLANS__CONFIGURATION/plans.json and so on",
         path = path.display()
     )]
@@ -57,8 +67,7 @@ pub enum StoreError {
     },
     /// Models of the archive are installed already.
     #[error(
-        "nothing was installed: {models} would be overwritten in {results}. Move them away, or replace them with \
-         --force",
+        "nothing was installed: {models} would be overwritten in {results}",
         results = results.display()
     )]
     Exists {
@@ -66,6 +75,9 @@ pub enum StoreError {
         models: String,
         /// The folder of installed models.
         results: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A file or folder cannot be read or written.
     #[error("{path}: {source}", path = path.display())]

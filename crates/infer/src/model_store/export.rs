@@ -11,6 +11,7 @@ use super::error::StoreError;
 use crate::model::{ModelName, models_in};
 use nnunet_base::Ctx;
 use nnunet_base::files::{StopAtError, write_atomic_with};
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Cancel, Event, Interrupted};
 use nnunet_dataset::DatasetName;
 use nnunet_dataset::cases::files_with_ending;
@@ -62,7 +63,11 @@ pub fn export_model(
         if model.is_dir() {
             files.extend(model_files(request, &model)?);
         } else if request.strict {
-            return Err(StoreError::NoModel { folder: model, there: models_of(&dataset) });
+            return Err(StoreError::NoModel {
+                folder: model,
+                there: models_of(&dataset),
+                hint: Hint::NameTrainedModels,
+            });
         }
     }
     if files.is_empty() {
@@ -87,9 +92,7 @@ fn model_files(request: &ExportRequest, model: &Path) -> Result<Vec<PathBuf>, St
         for checkpoint in &request.checkpoints {
             let path = folder.join(checkpoint);
             if !path.is_file() {
-                let advice =
-                    "train the fold to its end, or name the folds with -f and the checkpoints with -chk";
-                return Err(StoreError::Missing { path, advice });
+                return Err(StoreError::MissingCheckpoint { path, hint: Hint::NameFoldsAndCheckpoint });
             }
             files.push(path);
         }
@@ -109,7 +112,7 @@ fn model_files(request: &ExportRequest, model: &Path) -> Result<Vec<PathBuf>, St
     for name in ["plans.json", "dataset.json"] {
         let path = model.join(name);
         if !path.is_file() {
-            return Err(StoreError::Missing { path, advice: "a model cannot predict without it" });
+            return Err(StoreError::Missing { path });
         }
         files.push(path);
     }

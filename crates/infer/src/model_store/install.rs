@@ -8,6 +8,7 @@ use super::archive::{Item, ModelArchive};
 use super::error::StoreError;
 use nnunet_base::Ctx;
 use nnunet_base::files::TemporaryFolder;
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Event, Progress};
 
 /// File in the temporary folder that is locked while its installation runs.
@@ -42,7 +43,11 @@ pub fn install_model(zip: &Path, results: &Path, force: bool, ctx: Ctx<'_>) -> R
     };
     let conflicts = names(&existing, true);
     if !conflicts.is_empty() {
-        return Err(StoreError::Exists { models: conflicts.join(", "), results: results.to_owned() });
+        return Err(StoreError::Exists {
+            models: conflicts.join(", "),
+            results: results.to_owned(),
+            hint: Hint::ReplaceModels,
+        });
     }
     remove_leftovers(results, ctx.progress);
     let temporary = TemporaryFolder::beside(&results.join("install")).map_err(StoreError::io(results))?;

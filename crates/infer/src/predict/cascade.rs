@@ -9,6 +9,7 @@ use super::cases::CaseSize;
 use super::error::PredictError;
 use super::memory::voxels;
 use crate::model::ModelSpec;
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::Progress;
 use nnunet_data::plan::transposed;
 use nnunet_data::preprocess::{
@@ -55,12 +56,14 @@ impl<'a> CaseReader<'a> {
                 return Err(PredictError::NoPreviousStage {
                     configuration: name.clone(),
                     previous: previous.clone(),
+                    hint: Hint::PredictPreviousStage { previous: previous.clone() },
                 });
             }
             (None, Some(folder)) => {
                 return Err(PredictError::NotACascade {
                     configuration: name.clone(),
                     folder: folder.to_owned(),
+                    hint: Hint::NoPreviousStage,
                 });
             }
             _ => {}

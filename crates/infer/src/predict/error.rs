@@ -9,6 +9,7 @@ use nnunet_volume::VolumeError;
 
 use super::export::ExportError;
 use super::sliding_window::SlidingWindowError;
+use nnunet_base::hint::Hint;
 use nnunet_base::memory::MemoryLimitError;
 use nnunet_base::one_case::Panicked;
 use nnunet_base::progress::Interrupted;
@@ -35,7 +36,7 @@ pub enum PredictError {
     },
     /// A fold's folder or checkpoint instead of the model's folder.
     #[error(
-        "{path}: this is a part of the model {model}; name that folder instead, and single folds with -f",
+        "{path}: this is a part of the model {model}",
         path = path.display(), model = model.display()
     )]
     PartOfModel {
@@ -43,10 +44,13 @@ pub enum PredictError {
         path: PathBuf,
         /// The model's folder.
         model: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// No fold has the checkpoint.
     #[error(
-        "{path}: no fold_X/{checkpoint}; there: {there}. Train the model, or name another checkpoint with -chk",
+        "{path}: no fold_X/{checkpoint}; found: {there}",
         path = path.display()
     )]
     NoFolds {
@@ -56,14 +60,20 @@ pub enum PredictError {
         checkpoint: String,
         /// What is there.
         there: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A fold lacks the checkpoint.
-    #[error("{path}: no such checkpoint; there: {there}. Name folds with -f and the checkpoint with -chk", path = path.display())]
+    #[error("{path}: no such checkpoint; found: {there}", path = path.display())]
     NoCheckpoint {
         /// The file.
         path: PathBuf,
         /// What is there.
         there: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// The weights of a checkpoint are not those of the network that the plans and the recipe describe.
     #[error("{path}: the weights do not fit the network of plans.json{remark}: {source}", path = path.display())]
@@ -95,27 +105,28 @@ pub enum PredictError {
     #[error("the model has no weights; load it again from its folder")]
     NoWeights,
     /// A cascade without the segmentations of its first stage.
-    #[error(
-        "configuration {configuration} needs the segmentations of {previous} as input: predict the same images with \
-         {previous} first and name that folder with -prev_stage_predictions (with the model of {previous} beside \
-         this one, that is done for you)"
-    )]
+    #[error("configuration {configuration} needs the segmentations of {previous} as input")]
     NoPreviousStage {
         /// The configuration.
         configuration: String,
         /// The configuration of the first stage.
         previous: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// Segmentations of a previous stage for a configuration that has none.
     #[error(
-        "configuration {configuration} takes no segmentations of a previous stage; leave out \
-         -prev_stage_predictions {folder}", folder = folder.display()
+        "configuration {configuration} takes no segmentations of a previous stage, found {folder}", folder = folder.display()
     )]
     NotACascade {
         /// The configuration.
         configuration: String,
         /// The folder given.
         folder: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// Cases have no prediction of the previous stage.
     #[error(
@@ -180,6 +191,9 @@ pub enum PredictError {
         faults: Vec<String>,
         /// Number of cases.
         total: usize,
+        /// What to do about one of them, if it is known.
+        #[source]
+        hint: Option<Hint>,
     },
     /// The user asked to stop.
     #[error("interrupted; predictions that are complete stay")]

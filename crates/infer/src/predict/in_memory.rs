@@ -11,6 +11,7 @@ use super::error::PredictError;
 use super::memory;
 use super::predictor::Predictor;
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::Event;
 use nnunet_data::preprocess::{PreprocessedCase, RawCase, read_case};
 use nnunet_dataset::cases::case_of_files;
@@ -28,7 +29,11 @@ impl Predictor<'_> {
         let previous = &spec.configuration.previous_stage;
         if let (Some(previous), None) = (previous, &case.segmentation) {
             let configuration = spec.configuration.name.clone();
-            return Err(PredictError::NoPreviousStage { configuration, previous: previous.clone() });
+            return Err(PredictError::NoPreviousStage {
+                configuration,
+                previous: previous.clone(),
+                hint: Hint::PredictPreviousStage { previous: previous.clone() },
+            });
         }
         // A segmentation says nothing to a model of a single stage.
         let segmentation = case.segmentation.filter(|_| previous.is_some());

@@ -8,6 +8,7 @@ use super::predictor::Predictor;
 use super::slab_stream::SlabStream;
 use super::sliding_window::Networks;
 use nnunet_base::Ctx;
+use nnunet_base::hint::MemoryWork;
 use nnunet_base::memory::{MemoryLimit, MemoryLimitError, gigabytes};
 
 /// Bytes of the program itself.
@@ -120,12 +121,6 @@ pub(super) fn voxels(shape: [usize; 3]) -> u64 {
     shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64))
 }
 
-/// What to change when a case needs too much.
-const REMEDY: &str =
-    "Predict fewer folds, leave out --save_probabilities, or check the size in the files' headers. ";
-/// What to change when the network does not even fit.
-const REMEDY_OF_PASS: &str = "Check patch_size in the plans.json of the model. ";
-
 /// Checks what one case needs; `given` is the limit that the user set.
 ///
 /// # Errors
@@ -150,7 +145,7 @@ fn too_much(
     cases: String,
 ) -> MemoryLimitError {
     if !limit.excludes(need.loaded) {
-        return limit.error(cases, REMEDY);
+        return limit.error(cases, MemoryWork::Prediction);
     }
     let window = &predictor.window;
     let patches = if window.batch == 1 { "a patch".to_owned() } else { format!("{} patches", window.batch) };
@@ -158,7 +153,7 @@ fn too_much(
     let network = gigabytes(need.loaded);
     let needs =
         format!("{cases}, of which the network takes {network} on {patches} of {z} x {y} x {x} voxels");
-    limit.error(needs, REMEDY_OF_PASS)
+    limit.error(needs, MemoryWork::Network)
 }
 
 /// Says what the largest of `cases` needs, and whether cases may overlap: within the workload's limit, or within what is

@@ -13,6 +13,7 @@ use nnunet_pyformats::pickle::Value;
 
 use super::error::PredictError;
 use crate::model::{ModelSpec, models_in, with_network};
+use nnunet_base::hint::Hint;
 use nnunet_base::parts::Named;
 use nnunet_base::spelling::closest;
 use nnunet_data::Parts;
@@ -47,7 +48,11 @@ impl Model {
         recipes: &Named<Recipe>,
     ) -> Result<Self, PredictError> {
         if let Some(model) = model_around(folder) {
-            return Err(PredictError::PartOfModel { path: folder.to_owned(), model });
+            return Err(PredictError::PartOfModel {
+                path: folder.to_owned(),
+                model,
+                hint: Hint::NameModelFolder,
+            });
         }
         if !folder.join("plans.json").is_file() {
             return Err(PredictError::NoModel { path: folder.to_owned(), there: models_near(folder) });
@@ -59,6 +64,7 @@ impl Model {
             path: folder.to_owned(),
             checkpoint: checkpoint.to_owned(),
             there: present_files(folder),
+            hint: Hint::TrainOrNameCheckpoint,
         };
         if folds.is_empty() {
             return Err(no_folds());
@@ -69,7 +75,11 @@ impl Model {
         for fold in folds {
             let path = folder.join(format!("fold_{fold}")).join(checkpoint);
             if !path.is_file() {
-                return Err(PredictError::NoCheckpoint { path, there: present_files(folder) });
+                return Err(PredictError::NoCheckpoint {
+                    path,
+                    there: present_files(folder),
+                    hint: Hint::NameFoldsAndCheckpoint,
+                });
             }
             let file = Checkpoint::read_for_inference(&path)?;
             let (_, graph) = match &mut spec {

@@ -19,6 +19,7 @@ use super::memory::{self, TooLarge, Workload};
 use super::predictor::Predictor;
 use crate::model::ModelSpec;
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted};
 
@@ -61,7 +62,7 @@ impl Pipeline {
             spec: &spec,
             pipeline: self,
             cases,
-            faults: Mutex::new(Vec::new()),
+            faults: Mutex::new(Faults::default()),
             made: AtomicUsize::new(0),
             ctx,
         };
@@ -74,9 +75,13 @@ impl Pipeline {
             return Err(Interrupted.into());
         }
         let mut faults = job.faults.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if !faults.is_empty() {
-            faults.sort();
-            return Err(PredictError::Cases { faults, total: cases.count() });
+        if !faults.lines.is_empty() {
+            faults.lines.sort();
+            return Err(PredictError::Cases {
+                faults: faults.lines,
+                total: cases.count(),
+                hint: faults.hint,
+            });
         }
         Ok(job.made.into_inner())
     }
@@ -93,12 +98,21 @@ impl Pipeline {
     }
 }
 
+/// What went wrong with cases.
+#[derive(Default)]
+struct Faults {
+    /// A line for each case.
+    lines: Vec<String>,
+    /// What to do about the first one that has a hint.
+    hint: Option<Hint>,
+}
+
 /// One run of a [`Pipeline`].
 struct Job<'a> {
     spec: &'a ModelSpec,
     pipeline: &'a Pipeline,
     cases: &'a dyn Cases,
-    faults: Mutex<Vec<String>>,
+    faults: Mutex<Faults>,
     made: AtomicUsize,
     ctx: Ctx<'a>,
 }
@@ -223,7 +237,9 @@ impl Job<'_> {
             Err(PredictError::Interrupted(_)) => None,
             Err(error) => {
                 let line = format!("case {}: {error}", self.cases.identifier(case));
-                self.faults.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+                let mut faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+                faults.lines.push(line);
+                faults.hint = faults.hint.take().or_else(|| Hint::of(&error).cloned());
                 None
             }
         }

@@ -162,7 +162,7 @@ fn what_is_missing_is_named() {
     request.configurations.insert(0, "2d".into());
     let message = export(&request, &from, &zip).unwrap_err();
     assert!(
-        message.contains("__2d: no such model; there: nnUNetTrainer__nnUNetPlans__3d_fullres"),
+        message.contains("__2d: no such model; found: nnUNetTrainer__nnUNetPlans__3d_fullres"),
         "{message}"
     );
     request.folds.push(Fold::All);

@@ -1,5 +1,6 @@
 //! What can go wrong with a comparison of models.
 
+use nnunet_base::hint::Hint;
 use std::path::PathBuf;
 
 use nnunet_assess::evaluate::EvaluateError;
@@ -11,13 +12,15 @@ use nnunet_recipe::RecipeError;
 pub enum CompareError {
     /// There is nothing to compare.
     #[error(
-        "{folder}: no model here has validation results (TRAINER__PLANS__CONFIGURATION/fold_X/validation/summary.json). \
-         Train one to its end with nnunet train, or validate it with nnunet train ... --val",
+        "{folder}: no model here has validation results (TRAINER__PLANS__CONFIGURATION/fold_X/validation/summary.json)",
         folder = folder.display()
     )]
     NoResults {
         /// The dataset's folder of trained models.
         folder: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// No model is called like the baseline.
     #[error(

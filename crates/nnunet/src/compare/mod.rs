@@ -23,6 +23,7 @@ use std::path::Path;
 
 use nnunet_assess::statistics::{Bootstrap, holm};
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::spelling::{closest, closest_first};
 use nnunet_dataset::{DatasetName, LabelOrRegion};
 use nnunet_infer::model::ModelName;
@@ -97,7 +98,7 @@ pub fn compare(
         models.extend(reader.read(name)?);
     }
     if models.is_empty() {
-        return Err(CompareError::NoResults { folder: results.to_owned() });
+        return Err(CompareError::NoResults { folder: results.to_owned(), hint: Hint::FinishOrValidate });
     }
     report_missing_folds(&mut models, folds, ctx);
     let baseline = baseline(request.baseline.as_deref(), &models)?;

@@ -21,6 +21,7 @@
 
 mod compare;
 mod convert;
+mod doctor;
 mod ensemble;
 mod evaluate;
 mod experiment;
@@ -45,6 +46,7 @@ use nnunet_dataset::{DatasetJson, DatasetName, Folders};
 use nnunet_graph::backend::Backend;
 
 pub use convert::{ConvertMsdJob, ConvertVersion1Job};
+pub use doctor::{CpuState, Diagnosis, Finding, FindingKind, FolderState, ModelState, speed_of};
 pub use ensemble::EnsembleJob;
 pub use evaluate::{Classes, EvaluateJob, Evaluated};
 pub use experiment::{ExperimentJob, ExperimentOutcome, Failure};

@@ -173,10 +173,7 @@ impl Project {
                 let job = ExplainJob { dataset, plans, gpu_memory_target_gb: *gpu_memory_target_gb };
                 self.explain(&job).map_err(|error| error.to_string())
             }
-            None => Err(format!(
-                "the dataset has no fingerprint; run nnunet plan-and-preprocess -d {}",
-                dataset.id()
-            )),
+            None => Err(format!("{dataset} has no fingerprint; plan and preprocess it first")),
         };
         if let Err(reason) = &explanations {
             ctx.warning(&format!("the report has no plans: {reason}"));

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
+use nnunet_base::hint::Hint;
 use nnunet_dataset::{DatasetError, DatasetName};
 use nnunet_infer::model::ModelName;
 use nnunet_pyformats::json::KeyOrder;
@@ -79,7 +80,9 @@ impl Project {
         }
         let folder = match &job.output {
             Some(folder) if !is_empty(folder) => {
-                return Err(SelectError::NotEmpty { folder: folder.clone() }.into());
+                return Err(
+                    SelectError::NotEmpty { folder: folder.clone(), hint: Hint::AnotherOutput }.into()
+                );
             }
             Some(folder) => folder.clone(),
             None => model.join(crossval_folder_name(&job.folds)),

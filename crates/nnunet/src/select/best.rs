@@ -10,6 +10,7 @@ use super::error::SelectError;
 use nnunet_assess::evaluate::Summary;
 use nnunet_assess::postprocess::{Determined, determine};
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Event, Progress};
 use nnunet_base::workers::Workers;
 use nnunet_data::Parts;
@@ -130,9 +131,11 @@ fn available(
         let folder = results.join(model.to_string());
         let missing = || SelectError::NoModel {
             folder: folder.clone(),
-            configuration: model.configuration.clone(),
-            trainer: model.trainer.clone(),
-            plans: model.plans.clone(),
+            hint: Hint::TrainOrLeaveOut {
+                configuration: model.configuration.clone(),
+                trainer: model.trainer.clone(),
+                plans: model.plans.clone(),
+            },
         };
         let planned = folders
             .preprocessed

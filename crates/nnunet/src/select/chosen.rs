@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::SelectError;
+use nnunet_base::hint::Hint;
 use nnunet_infer::model::ModelName;
 use nnunet_pyformats::json::Json;
 
@@ -30,9 +31,9 @@ impl Chosen {
     pub fn load(results: &Path) -> Result<Self, SelectError> {
         let path = results.join(INFORMATION);
         if !path.is_file() {
-            return Err(SelectError::NoChoice { path });
+            return Err(SelectError::NoChoice { path, hint: Hint::FindBest });
         }
-        Self::from_json(&Json::load(&path)?).ok_or(SelectError::NoInformation { path })
+        Self::from_json(&Json::load(&path)?).ok_or(SelectError::NoInformation { path, hint: Hint::FindBest })
     }
 
     fn from_json(document: &Json) -> Option<Self> {

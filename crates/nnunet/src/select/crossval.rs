@@ -7,6 +7,7 @@ use super::error::SelectError;
 use nnunet_assess::evaluate::{Evaluator, Summary};
 use nnunet_base::Ctx;
 use nnunet_base::files::{TemporaryFolder, write_atomic};
+use nnunet_base::hint::Hint;
 use nnunet_data::Parts;
 use nnunet_data::prediction_folder::PredictionFolder;
 use nnunet_dataset::cases::files_with_ending;
@@ -42,6 +43,7 @@ pub fn reference_folder(folders: &Folders, dataset: &DatasetName) -> Result<Path
     Err(SelectError::NoReferences {
         preprocessed: name(preprocessed, "nnUNet_preprocessed"),
         raw: name(raw, "nnUNet_raw"),
+        hint: Hint::GiveReferences,
     })
 }
 
@@ -58,20 +60,24 @@ pub(super) fn validation_files(
     for fold in folds {
         let folder = model.join(format!("fold_{fold}")).join("validation");
         if !folder.is_dir() {
-            return Err(SelectError::NoValidation { folder });
+            return Err(SelectError::NoValidation { folder, hint: Hint::FinishFolds });
         }
         let files = files_with_ending(&folder, ending)?;
         if files.is_empty() {
             return Err(match ending {
-                ".npz" => SelectError::NoProbabilities { folder },
-                _ => SelectError::NoValidation { folder },
+                ".npz" => SelectError::NoProbabilities { folder, hint: Hint::ValidateWithProbabilities },
+                _ => SelectError::NoValidation { folder, hint: Hint::FinishFolds },
             });
         }
         for file in files {
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             let case = name.strip_suffix(ending).unwrap_or(&name).to_owned();
             if all.insert(case.clone(), file).is_some() {
-                return Err(SelectError::SeveralFolds { folder: model.to_owned(), case });
+                return Err(SelectError::SeveralFolds {
+                    folder: model.to_owned(),
+                    case,
+                    hint: Hint::FoldsOfOneSplit,
+                });
             }
         }
     }

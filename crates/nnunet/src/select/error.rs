@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use nnunet_assess::evaluate::EvaluateError;
 use nnunet_assess::postprocess::PostprocessError;
+use nnunet_base::hint::Hint;
 use nnunet_data::plan::PlanError;
 use nnunet_dataset::DatasetError;
 use nnunet_infer::ensemble::EnsembleError;
@@ -15,19 +16,15 @@ use nnunet_pyformats::json::JsonError;
 pub enum SelectError {
     /// A model was not trained.
     #[error(
-        "{folder}: no such model. Train it (nnunet train DATASET {configuration} FOLD -tr {trainer} -p {plans}), or \
-         leave it out: name the configurations with -c, the trainers with -tr, the plans with -p",
+        "{folder}: no such model",
         folder = folder.display()
     )]
     NoModel {
         /// Where it should be.
         folder: PathBuf,
-        /// Its configuration.
-        configuration: String,
-        /// Its trainer.
-        trainer: String,
-        /// Its plans.
-        plans: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// No model is left to choose from.
     #[error("none of the configurations {asked} is in the plans {plans}: there is nothing to choose from")]
@@ -39,18 +36,20 @@ pub enum SelectError {
     },
     /// A fold was not trained or not validated.
     #[error(
-        "{folder}: no predictions of the validation cases. Train this fold to its end, or name those that are \
-         trained with -f",
+        "{folder}: no predictions of the validation cases",
         folder = folder.display()
     )]
     NoValidation {
         /// The folder of the validation.
         folder: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// Two folds predicted one case.
     #[error(
-        "{folder}: case {case} is predicted by several folds. The folds were trained with different splits: train \
-         them again, or name those that belong together with -f",
+        "{folder}: case {case} is predicted by several folds. The folds were trained with different \
+         splits",
         folder = folder.display()
     )]
     SeveralFolds {
@@ -58,48 +57,62 @@ pub enum SelectError {
         folder: PathBuf,
         /// The case.
         case: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// Ensembles need probabilities.
     #[error(
-        "{folder}: no probabilities (.npz), which ensembles are made of. Add them with nnunet train ... --val --npz, or \
-         compare the single models only, with --disable_ensembling",
+        "{folder}: no probabilities (.npz), which ensembles are made of",
         folder = folder.display()
     )]
     NoProbabilities {
         /// The folder of the validation.
         folder: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// There is nothing to compare the predictions with.
-    #[error(
-        "no reference segmentations: neither {preprocessed} nor {raw} is a folder. Preprocess the dataset, or give \
-         --raw or --preprocessed"
-    )]
+    #[error("no reference segmentations: neither {preprocessed} nor {raw} is a folder")]
     NoReferences {
         /// Folder looked for among the preprocessed datasets.
         preprocessed: String,
         /// Folder looked for among the raw datasets.
         raw: String,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// Nothing was chosen yet.
-    #[error("{path}: no such file, which says what is best; run nnunet find-best-configuration first", path = path.display())]
+    #[error("{path}: no such file, which says what is best", path = path.display())]
     NoChoice {
         /// Where the choice would be.
         path: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// The record of the choice is another document.
     #[error(
-        "{path}: this does not say which models were chosen; run nnunet find-best-configuration again",
+        "{path}: this does not say which models were chosen",
         path = path.display()
     )]
     NoInformation {
         /// The file.
         path: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// The folder for the results has something in it.
-    #[error("{folder}: the folder is not empty; name an empty or a new one with -o", folder = folder.display())]
+    #[error("{folder}: the folder is not empty", folder = folder.display())]
     NotEmpty {
         /// The folder.
         folder: PathBuf,
+        /// What to do.
+        #[source]
+        hint: Hint,
     },
     /// A file or folder cannot be read or written.
     #[error("{path}: {source}", path = path.display())]
