@@ -275,7 +275,7 @@ pub struct MemoryLimitError {
 /// Bytes for messages.
 pub fn gigabytes(bytes: u64) -> String {
     match bytes {
-        0..1_000_000 => "less than 1 MB".to_owned(),
+        0..1_000_000 => format!("{:.0} kB", bytes as f64 / 1e3),
         1_000_000..1_000_000_000 => format!("{:.0} MB", bytes as f64 / 1e6),
         _ => format!("{:.1} GB", bytes as f64 / 1e9),
     }

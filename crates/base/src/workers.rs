@@ -67,10 +67,9 @@ impl Workers {
             needs.sort_unstable_by(|a, b| b.cmp(a));
             let together = needs[..count].iter().fold(0u64, |all, need| all.saturating_add(*need));
             let fewer = if together > budget.limit { ", fewer at once where they are large" } else { "" };
-            let most = gigabytes(together.min(budget.limit.max(*largest)));
-            let about = if most.starts_with("less") { "" } else { "at most about " };
             progress.event(Event::Message(&format!(
-                "memory: {about}{most} for {count} cases at once{fewer} (largest case {name}: {})",
+                "memory: at most about {} for {count} cases at once{fewer} (largest case {name}: {})",
+                gigabytes(together.min(budget.limit.max(*largest))),
                 gigabytes(*largest)
             )));
             if let Some(warning) = limit.warning(&format!("case {name}"), *largest) {

@@ -1,15 +1,19 @@
 //! What to do about an error, in the words of the command line.
 
+use std::error::Error;
+
 use nnunet::hint::{Hint, MemoryWork};
 use nnunet::memory::LimitedBy;
 use nnunet::train::TrainError;
 
 /// What to do about `error`, with flags and verbs; `None` if there is nothing to say, or its text says it all.
 pub(crate) fn for_error(error: &anyhow::Error) -> Option<String> {
-    match Hint::of(error.as_ref()) {
-        Some(hint) => Some(in_words(hint)),
-        None => training_of(error).and_then(for_training).map(str::to_owned),
-    }
+    of(error.as_ref()).or_else(|| training_of(error).and_then(for_training).map(str::to_owned))
+}
+
+/// The words of the hint that `error` has.
+pub(crate) fn of(error: &(dyn Error + 'static)) -> Option<String> {
+    Hint::of(error).map(in_words)
 }
 
 /// The error of a training, whatever is wrapped around it.
@@ -144,4 +148,41 @@ fn memory(work: MemoryWork, limited_by: Option<LimitedBy>) -> String {
         Some(LimitedBy::Data) => "Raise it with ulimit -d, or give --max-ram to try anyway",
     };
     format!("{remedy}. {limit}")
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::Context;
+
+    use super::*;
+
+    #[test]
+    fn hints_name_the_flags_and_verbs_that_help() {
+        let (configuration, trainer, plans) =
+            ("2d".to_owned(), "nnUNetTrainer".to_owned(), "nnUNetPlans".to_owned());
+        for (hint, words) in [
+            (Hint::SaveProbabilities, "--save_probabilities"),
+            (Hint::ValidateWithProbabilities, "--disable_ensembling"),
+            (Hint::FinishFolds, "-f"),
+            (Hint::TrainOrLeaveOut { configuration, trainer, plans }, "nnunet train DATASET 2d FOLD"),
+            (
+                Hint::MakePlans { dataset: "Dataset007_Balls".to_owned() },
+                "plan-and-preprocess -d Dataset007_Balls",
+            ),
+            (Hint::SetFolder { content: "raw datasets", name: "nnUNet_raw" }, "--raw or set"),
+            (Hint::SetFolder { content: "trained models", name: "nnUNet_results" }, "--results or set"),
+            (Hint::Memory { work: MemoryWork::Training, limited_by: None }, "--recompute. Raise --max-ram"),
+            (Hint::AnotherId { converting_task: true }, "-overwrite_id"),
+        ] {
+            let said = in_words(&hint);
+            assert!(said.contains(words), "{words:?} in {said}");
+        }
+    }
+
+    #[test]
+    fn the_hint_of_an_error_is_found_behind_its_context() {
+        let error = nnunet::Folders::default().raw().map(|_| ()).context("fingerprint").unwrap_err();
+        assert!(for_error(&error).unwrap().starts_with("Give the folder of raw datasets with --raw"));
+        assert_eq!(for_error(&anyhow::anyhow!("no hint")), None);
+    }
 }

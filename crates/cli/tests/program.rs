@@ -46,7 +46,7 @@ fn wrong_usage_ends_with_2_and_says_why() {
         ("report training", "report training: expected the FOLDER"),
         ("report evaluation s.json -d 7", "argument -d: not for report evaluation, only for dataset"),
         ("verify -d 7 --threads 0", "expected a number of at least 1"),
-        ("verify -d 7 --progress loud", "expected bar, plain, json or none"),
+        ("verify -d 7 --progress loud", "expected bar, plain, json, slicer or none"),
     ] {
         let output = place.run(words);
         assert_eq!(output.status.code(), Some(2), "{words}");

@@ -17,7 +17,7 @@ fn a_dataset_a_training_and_an_evaluation_become_pages() {
     let said = text(&output.stderr);
     assert!(output.status.success(), "{said}");
     assert_eq!(said.matches("warning").count(), 1, "{said}");
-    assert!(said.contains("nnunet plan-and-preprocess -d 7"), "{said}");
+    assert!(said.contains("has no fingerprint; plan and preprocess it first"), "{said}");
     assert!(read("early.html").contains("No plans: "));
 
     place.prepare();

@@ -38,7 +38,7 @@ pub struct Fault {
 pub enum Problem {
     /// dataset.json or the folders cannot be used at all.
     #[error("{0}")]
-    Dataset(DatasetError),
+    Dataset(#[source] DatasetError),
     /// dataset.json has no `numTraining`.
     #[error("key \"numTraining\" is missing; expected the number of training cases, {found}")]
     NumTrainingMissing {

@@ -317,8 +317,10 @@ mod tests {
             r#"{"modality": {"0": "MRI"}, "labels": {"0": "background", "1": "a"}, "numTraining": 1}"#,
             r#"{"channel_names": {"0": "MRI"}, "labels": {"0": "background"}, "file_ending": ".nii.gz"}"#,
         ] {
-            let message = parse(text).unwrap_err().to_string();
-            assert!(message.contains("nnU-Net v1") && message.contains("convert-v1"), "{message}");
+            let error = parse(text).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains("nnU-Net v1") && message.contains("channel_names"), "{message}");
+            assert_eq!(Hint::of(&error), Some(&Hint::ConvertVersion1));
         }
     }
 

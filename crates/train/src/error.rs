@@ -233,7 +233,7 @@ pub enum TrainError {
     #[error(transparent)]
     InUse(#[from] FolderInUse),
     /// A checkpoint that is asked for does not exist.
-    #[error("{path}: no such checkpoint; the validation needs it", path = path.display())]
+    #[error("{path}: no such checkpoint; validation needs it", path = path.display())]
     NoCheckpoint {
         /// The file.
         path: PathBuf,

@@ -126,8 +126,7 @@ impl Training {
             setup.plans.document().get("pretrain_info").and_then(|info| info.get("checkpoint_path"));
         if let (Start::New, Some(path)) = (&setup.request.start, weights.and_then(Json::as_str)) {
             let warning = format!(
-                "the plans {} are made for the pretrained weights {path}, which were not given \
-                 and are not used",
+                "the plans {} are made for the pretrained weights {path}, which are not used",
                 setup.plans.plans_name()
             );
             self.warn(&warning, progress)?;

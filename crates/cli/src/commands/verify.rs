@@ -2,12 +2,14 @@
 
 use nnunet::dataset::repair::Outcome;
 use nnunet::dataset::verify::Severity;
+use nnunet::hint::join;
 use nnunet::{DatasetName, Verification, VerifyJob};
 
 use super::Entry;
 use super::dataset_flags::{DATASETS, datasets};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Group, Matches};
+use crate::hints;
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
@@ -74,6 +76,9 @@ fn show(found: &Verification, session: &Session) {
             let problem = fault.problem.to_string();
             let start = format!("{}: ", fault.path.display());
             let mut problem = problem.strip_prefix(&start).unwrap_or(&problem).to_owned();
+            if let Some(words) = hints::of(&fault.problem) {
+                problem = join(&problem, &words);
+            }
             if let Outcome::Failed(reason) = outcome {
                 problem.push_str(&format!("; the repair failed: {reason}"));
             }

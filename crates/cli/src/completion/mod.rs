@@ -11,8 +11,11 @@ use crate::commands::PRECISIONS;
 use crate::flags::{Arity, Command, Flag};
 use crate::progress::Style;
 
+/// Makes the script for a shell.
+type Script = fn(&Completions<'_>) -> String;
+
 /// The shells, each with what makes its script.
-pub(crate) const SHELLS: [(&str, fn(&Completions<'_>) -> String); 4] = [
+pub(crate) const SHELLS: [(&str, Script); 4] = [
     ("bash", bash::script),
     ("zsh", zsh::script),
     ("fish", fish::script),

@@ -36,7 +36,7 @@ fn bash_completes_verbs_flags_and_values() {
     if !has("bash") {
         return;
     }
-    assert_eq!(bash(&place, "nnunet pred"), ["predict"]);
+    assert_eq!(bash(&place, "nnunet verif"), ["verify"]);
     assert_eq!(bash(&place, "nnunet convert-"), ["convert-msd", "convert-v1"]);
     assert_eq!(bash(&place, "nnunet predict --disable_t"), ["--disable_tta"]);
     assert_eq!(bash(&place, "nnunet predict -device "), ["cpu", "auto"]);
@@ -78,7 +78,7 @@ fn fish_completes_verbs_flags_and_values() {
         let lines = text(&output.stdout);
         lines.lines().map(|line| line.split('\t').next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(offered("nnunet pred"), ["predict"]);
+    assert_eq!(offered("nnunet verif"), ["verify"]);
     assert_eq!(offered("nnunet predict --disable_t"), ["--disable_tta"]);
     let mut devices = offered("nnunet predict -device ");
     devices.sort();
@@ -133,7 +133,7 @@ fn powershell_takes_the_script() {
         assert!(output.status.success(), "{line}: {}", text(&output.stderr));
         text(&output.stdout).lines().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(offered("nnunet pred"), ["predict"]);
+    assert_eq!(offered("nnunet verif"), ["verify"]);
     assert_eq!(offered("nnunet predict --disable_t"), ["--disable_tta"]);
     assert_eq!(offered("nnunet predict -device a"), ["auto"]);
 }

@@ -64,7 +64,7 @@ fn the_extension_finds_the_link_and_loads_the_segmentation() {
         .collect();
     assert_eq!(found, [place.path("output/volume.nii.gz")]);
     let labels = nifti::read(&found[0]).unwrap().volume.into_data();
-    let truth = nifti::read(&place.path("labels/volume.nii.gz")).unwrap().volume.into_data();
+    let truth = nifti::read(place.path("labels/volume.nii.gz")).unwrap().volume.into_data();
     let equal = labels.iter().zip(&truth).filter(|(a, b)| a == b).count();
     assert!(equal as f64 > 0.9 * truth.len() as f64, "{equal} of {}", truth.len());
 

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use nnunet_base::hint::explain;
 use nnunet_data::Parts;
 use nnunet_data::plan::{
     DatasetFacts, Decided, Decision, Decisions, MoveRequest, PlanError, Planner, PlannerOptions,
@@ -330,9 +331,9 @@ fn preprocessors_and_label_managers_that_are_not_there_are_refused() {
 #[test]
 fn plans_that_are_not_there_say_what_to_run() {
     let (_folder, raw, preprocessed) = dataset();
-    let message = |folder: &Path, name: &str| Plans::of_dataset(folder, name).unwrap_err().to_string();
+    let message = |folder: &Path, name: &str| explain(&Plans::of_dataset(folder, name).unwrap_err());
     let error = message(&preprocessed.with_file_name("Dataset999_Nothing"), "nnUNetPlans");
-    for words in ["Dataset999_Nothing does not exist", "nnunet plan-and-preprocess -d Dataset999_Nothing"] {
+    for words in ["Dataset999_Nothing does not exist", "Plan and preprocess the dataset"] {
         assert!(error.contains(words), "{words:?} in {error}");
     }
     assert!(message(&preprocessed, "nnUNetPlans").contains("has no plans yet"));

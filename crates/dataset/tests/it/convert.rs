@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_dataset::Folders;
 use nnunet_dataset::convert::{ConvertError, convert_msd, convert_version_1};
@@ -102,8 +103,9 @@ fn what_is_there_stays_and_taken_ids_are_refused() {
     let (root, folders) = raw();
     let made = msd(&golden("Task07_Scene"), &folders).unwrap();
     let before = files(root.path());
-    let said = msd(&golden("Task07_Scene"), &folders).unwrap_err().to_string();
-    assert!(said.contains("Dataset007_Scene") && said.contains("-overwrite_id"), "{said}");
+    let error = msd(&golden("Task07_Scene"), &folders).unwrap_err();
+    assert!(error.to_string().contains("Dataset007_Scene"), "{error}");
+    assert_eq!(Hint::of(&error), Some(&Hint::AnotherId { converting_task: true }));
     let other =
         convert_msd(&golden("Task07_Scene"), Some(70), &folders, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_eq!(other.file_name().unwrap(), "Dataset070_Scene");

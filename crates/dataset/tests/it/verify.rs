@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
+use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_dataset::image_formats;
 use nnunet_dataset::verify::{Problem, Report, verify};
@@ -27,7 +28,11 @@ fn dataset() -> (tempfile::TempDir, PathBuf) {
 }
 
 fn messages(report: &Report) -> Vec<String> {
-    report.faults.iter().map(ToString::to_string).collect()
+    let with_hint = |fault: &nnunet_dataset::verify::Fault| match Hint::of(&fault.problem) {
+        Some(hint) => format!("{fault}. {hint}"),
+        None => fault.to_string(),
+    };
+    report.faults.iter().map(with_hint).collect()
 }
 
 /// The messages about one case, or of none for "".
@@ -192,7 +197,9 @@ fn an_unusable_dataset_json_is_a_fault_like_others() {
         messages(&report).join("\n")
     };
     assert!(faults("{").contains("not valid JSON: line 1, column 2"));
-    assert!(faults(r#"{"modality": {"0": "CT"}, "labels": {"0": "background"}}"#).contains("convert-v1"));
+    assert!(
+        faults(r#"{"modality": {"0": "CT"}, "labels": {"0": "background"}}"#).contains("Convert the dataset")
+    );
     let several = faults(
         r#"{"channel_names": {"0": "a", "2": "b"}, "labels": {"background": 0, "x": 2}, "file_ending": ".nii.gz"}"#,
     );

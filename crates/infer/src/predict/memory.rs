@@ -287,7 +287,7 @@ mod tests {
             let cancel = Cancel::new();
             let ctx = Ctx::new(&heard, &cancel);
             let planned = plan_within(MemoryLimit::Machine(limit), &predictor, &Balls, workload, ctx);
-            (planned.map_err(|error| error.to_string()), heard.0.into_inner().unwrap())
+            (planned.map_err(|error| nnunet_base::hint::explain(&error)), heard.0.into_inner().unwrap())
         };
         let (overlap, heard) = plan(&workload, 1 << 40, 1 << 40);
         assert!(overlap == Ok(true) && heard.len() == 1, "{heard:?}");

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
+use nnunet_base::hint::explain;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_dataset::DatasetName;
 use nnunet_dataset::splits::Fold;
@@ -77,11 +78,11 @@ fn request() -> ExportRequest {
 }
 
 fn export(request: &ExportRequest, results: &Path, zip: &Path) -> Result<Vec<String>, String> {
-    export_model(request, results, zip, Ctx::new(&Silent, &Cancel::new())).map_err(|error| error.to_string())
+    export_model(request, results, zip, Ctx::new(&Silent, &Cancel::new())).map_err(|error| explain(&error))
 }
 
 fn install(zip: &Path, results: &Path, force: bool) -> Result<Installed, String> {
-    install_model(zip, results, force, Ctx::new(&Silent, &Cancel::new())).map_err(|error| error.to_string())
+    install_model(zip, results, force, Ctx::new(&Silent, &Cancel::new())).map_err(|error| explain(&error))
 }
 
 #[test]
@@ -118,7 +119,7 @@ fn what_is_exported_is_installed() {
 
     // Nothing is overwritten without being asked to.
     let message = install(&zip, &to, false).unwrap_err();
-    assert!(message.contains(MODEL) && message.contains("--force"), "{message}");
+    assert!(message.contains(MODEL) && message.contains("allow them to be replaced"), "{message}");
     write(&to.join(MODEL).join("fold_0/checkpoint_final.pth"), b"mine");
     write(&to.join(MODEL).join("notes.txt"), b"mine");
     assert_eq!(install(&zip, &to, true).unwrap().models, [MODEL]);
@@ -168,7 +169,7 @@ fn what_is_missing_is_named() {
     request.folds.push(Fold::All);
     request.configurations.remove(0);
     let message = export(&request, &from, &zip).unwrap_err();
-    assert!(message.contains("fold_all/checkpoint_final.pth: no such file"), "{message}");
+    assert!(message.contains("fold_all/checkpoint_final.pth: no such checkpoint"), "{message}");
     assert!(!zip.exists());
     request.configurations.push("2d".into());
     request.strict = false;
@@ -231,7 +232,10 @@ fn other_archives_are_explained() {
     let (to, zip) = (root.path().join("to"), root.path().join("model.zip"));
     let refused = |part: &str| {
         let message = install(&zip, &to, true).unwrap_err();
-        assert!(message.contains(part) && message.contains("export-model"), "{message}");
+        assert!(
+            message.contains(part) && message.contains("expected an archive of exported models"),
+            "{message}"
+        );
         assert!(content(&to).is_empty());
     };
     archive(&zip, false, &[("3d_fullres/Task004_Hippocampus/plans.pkl", b"x")]);

@@ -10,6 +10,7 @@ use nnunet_assess::postprocess::{
     Classes, KeepLargest, Postprocessing, apply_to_folder, determine, postprocessings,
 };
 use nnunet_base::Ctx;
+use nnunet_base::hint::explain;
 use nnunet_base::progress::{Cancel, Silent};
 use nnunet_data::Parts;
 use nnunet_data::prediction_folder::PredictionFolder;
@@ -174,9 +175,9 @@ fn ensembles_of_unlike_folders_are_refused() {
     let merge = || {
         let members = [first.clone(), second.clone()];
         let out = root.path().join("out");
-        ensemble_folders(&members, &out, false, None, &Parts::default(), Ctx::new(&Silent, &Cancel::new()))
-            .unwrap_err()
-            .to_string()
+        let cancel = Cancel::new();
+        let ctx = Ctx::new(&Silent, &cancel);
+        explain(&ensemble_folders(&members, &out, false, None, &Parts::default(), ctx).unwrap_err())
     };
     fs::rename(second.join("r1.npz"), second.join("other.npz")).unwrap();
     let message = merge();
@@ -195,7 +196,7 @@ fn ensembles_of_unlike_folders_are_refused() {
     }
     let message = merge();
     assert!(
-        message.contains("first: no .npz files") && message.contains("--save_probabilities"),
+        message.contains("first: no .npz files") && message.contains("Save the probabilities"),
         "{message}"
     );
 }
@@ -238,7 +239,7 @@ impl CrossValidation {
 
     fn choose(&self) -> Result<Selection, String> {
         find_best(&self.request, &self.folders, &Parts::default(), Ctx::new(&Silent, &Cancel::new()))
-            .map_err(|e| e.to_string())
+            .map_err(|e| explain(&e))
     }
 
     fn model(&self, configuration: &str) -> PathBuf {
@@ -300,7 +301,8 @@ fn single_models_are_compared_from_their_labels() {
     }
     let message = crossval.choose().unwrap_err();
     assert!(
-        message.contains("fold_0/validation: no probabilities") && message.contains("--disable_ensembling"),
+        message.contains("fold_0/validation: no probabilities")
+            && message.contains("compare single models only"),
         "{message}"
     );
     crossval.request.ensembling = false;
@@ -341,11 +343,15 @@ fn incomplete_cross_validations_are_explained() {
             &Parts::default(),
             Ctx::new(&Silent, &Cancel::new()),
         )
-        .map_err(|e| e.to_string())
+        .map_err(|e| explain(&e))
     };
     assert_eq!(accumulate(&[0, 1]).unwrap().metric_per_case.len(), 6);
     let message = accumulate(&[0, 2]).unwrap_err();
-    assert!(message.contains("fold_2/validation: no predictions") && message.contains("-f"), "{message}");
+    assert!(
+        message.contains("fold_2/validation: no predictions")
+            && message.contains("name those that are trained"),
+        "{message}"
+    );
     assert!(crossval.results.join("out/summary.json").is_file(), "a failed run leaves the earlier results");
     let validation = model.join("fold_0/validation");
     fs::copy(model.join("fold_1/validation/c1.nii.gz"), validation.join("c1.nii.gz")).unwrap();
@@ -358,5 +364,8 @@ fn incomplete_cross_validations_are_explained() {
     assert!(message.contains("1 of 6 cases are missing: c2"), "{message}");
     fs::remove_dir_all(&model).unwrap();
     let message = crossval.choose().unwrap_err();
-    assert!(message.contains("no such model") && message.contains("train DATASET 3d_fullres"), "{message}");
+    assert!(
+        message.contains("no such model") && message.contains("Train this model, or leave it out"),
+        "{message}"
+    );
 }
