@@ -290,10 +290,8 @@ fn of_folder(folder: &FolderState) -> Vec<Finding> {
 /// What a CPU level means for the speed of networks.
 pub fn speed_of(level: CpuLevel) -> &'static str {
     match level {
-        CpuLevel::Portable => {
-            "plain code without wide vectors, several times slower than AVX2; fine for tests, slow for training"
-        }
-        CpuLevel::Avx2 => "vectors of 8 numbers; convolutions take up to twice as long as with AVX-512",
+        CpuLevel::Portable => "code without wide vectors; made for tests, slow for training",
+        CpuLevel::Avx2 => "vectors of 8 numbers, half as many at once as with AVX-512",
         CpuLevel::Avx512 => "vectors of 16 numbers; bf16 saves memory, but hardly any time",
         CpuLevel::Avx512Bf16 => "vectors of 16 numbers, and direct products of bf16 values",
     }
