@@ -33,7 +33,7 @@ pub fn closest<'a>(asked: &str, names: impl IntoIterator<Item = &'a str>) -> Opt
         // A long beginning in common, as names of one kind have it, is no resemblance yet.
         let common = asked.chars().zip(lower.chars()).take_while(|(a, b)| a == b).count();
         let rest = length - common;
-        let rank = if distance <= limit.min(2 + rest / 4).min(rest.div_ceil(2).max(1)) {
+        let rank = if distance <= limit.min(2 + rest / 4).min(rest.div_ceil(2).max(2)) {
             distance
         } else if length > 2 && lower.contains(&asked) {
             limit + lower.chars().count()

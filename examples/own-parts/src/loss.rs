@@ -72,9 +72,8 @@ impl Loss for Brier {
                 sum += (0..classes).map(|class| f64::from(wrong(class)).powi(2)).sum::<f64>();
                 // The derivative of the softmax takes away the mean error, weighted by the probabilities.
                 let mean: f32 = (0..classes).map(|class| probabilities[class] * wrong(class)).sum();
-                for class in 0..classes {
-                    gradient.data[at(class)] =
-                        2.0 * probabilities[class] * (wrong(class) - mean) / counted as f32;
+                for (class, probability) in probabilities.iter().enumerate() {
+                    gradient.data[at(class)] = 2.0 * probability * (wrong(class) - mean) / counted as f32;
                 }
             }
         }

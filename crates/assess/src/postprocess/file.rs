@@ -76,26 +76,7 @@ fn from_pickle(value: &Value, known: &Named<Function>) -> Result<Vec<Step>, Stri
         Value::Global(Global { module, name }) => Ok((Some(module.as_str()), name.as_str())),
         other => Err(format!("found {} in the place of a function", other.kind())),
     });
-    let arguments: Vec<Value> = arguments.iter().map(plain).collect();
-    steps(&names.collect::<Result<Vec<_>, _>>()?, &arguments, known)
-}
-
-/// `value` with Python's own numbers instead of NumPy's, which the reference's labels are: both mean the same.
-fn plain(value: &Value) -> Value {
-    let all = |items: &[Value]| items.iter().map(plain).collect();
-    match value {
-        Value::Scalar(scalar) => match (scalar.as_bool(), scalar.as_i64()) {
-            (Some(truth), _) => Value::Bool(truth),
-            (None, Some(whole)) => Value::Int(whole),
-            (None, None) => Value::Float(scalar.as_f64()),
-        },
-        Value::Tuple(items) => Value::Tuple(all(items)),
-        Value::List(items) => Value::List(all(items)),
-        Value::Dict(dict) => {
-            Value::Dict(dict.iter().map(|(key, value)| (plain(key), plain(value))).collect())
-        }
-        other => other.clone(),
-    }
+    steps(&names.collect::<Result<Vec<_>, _>>()?, arguments, known)
 }
 
 fn from_json(document: &Json, known: &Named<Function>) -> Result<Vec<Step>, String> {

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use nnunet_base::parts::Named;
-use nnunet_pyformats::pickle::Dict;
+use nnunet_pyformats::pickle::{Dict, Value};
 use nnunet_volume::Volume;
 
 use super::largest_component::KeepLargest;
@@ -115,10 +115,30 @@ impl From<KeepLargest> for Step {
     }
 }
 
-/// Steps are equal if the same function has the same arguments.
+/// Steps are equal if the same function has the same arguments, whichever file they come from: pickles have NumPy's numbers and
+/// tuples where JSON has plain numbers and lists.
 impl PartialEq for Step {
     fn eq(&self, other: &Self) -> bool {
-        (&self.module, &self.function, &self.arguments) == (&other.module, &other.function, &other.arguments)
+        (&self.module, &self.function) == (&other.module, &other.function)
+            && plain_dict(&self.arguments) == plain_dict(&other.arguments)
+    }
+}
+
+fn plain_dict(dict: &Dict) -> Dict {
+    dict.iter().map(|(key, value)| (plain(key), plain(value))).collect()
+}
+
+/// `value` with Python's own numbers instead of NumPy's, and lists instead of tuples.
+fn plain(value: &Value) -> Value {
+    match value {
+        Value::Scalar(scalar) => match (scalar.as_bool(), scalar.as_i64()) {
+            (Some(truth), _) => Value::Bool(truth),
+            (None, Some(whole)) => Value::Int(whole),
+            (None, None) => Value::Float(scalar.as_f64()),
+        },
+        Value::Tuple(items) | Value::List(items) => Value::List(items.iter().map(plain).collect()),
+        Value::Dict(dict) => Value::Dict(plain_dict(dict)),
+        other => other.clone(),
     }
 }
 

@@ -339,7 +339,10 @@ fn plans_that_are_not_there_say_what_to_run() {
     assert!(message(&preprocessed, "nnUNetPlans").contains("has no plans yet"));
     plan_dataset(NAME, &raw, &preprocessed, &PlannerOptions::default(), &Parts::default()).unwrap();
     let error = message(&preprocessed, "nnUNetPlan");
-    assert!(error.contains("has the plans nnUNetPlans (did you mean nnUNetPlans?). Make plans"), "{error}");
+    assert!(
+        error.contains("has the plans nnUNetPlans (did you mean nnUNetPlans?). Plan and preprocess"),
+        "{error}"
+    );
     assert!(!error.contains("fingerprint"), "{error}");
 }
 

@@ -201,7 +201,7 @@ fn results_do_not_depend_on_the_number_of_workers() {
     assert!(alone == phantom.files(), "files differ");
     let none = PreprocessOptions { max_ram: Some(100_000), ..Default::default() };
     let error = phantom.preprocess(&none, Ctx::new(&Silent, &Cancel::new())).unwrap_err().to_string();
-    assert!(error.contains("limit of 0 MB: case_0 needs "), "{error}");
+    assert!(error.contains("limit of 100 kB: case_0 needs "), "{error}");
     assert!(alone == phantom.files(), "a run that is refused changes nothing");
 }
 

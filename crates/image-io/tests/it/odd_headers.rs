@@ -395,7 +395,7 @@ fn shared_faults_are_answered() {
     for (name, said) in [
         ("A_09b_dim4_zero/input/img_0000.nii.gz", "dim[4] is 0"),
         ("A_11_dtype_f8_large/input/img_0000.nii.gz", "beyond the range of 32-bit floats"),
-        ("A_20_gz_trailing_garbage/input/img_0000.nii.gz", "behind its last voxel"),
+        ("A_20_gz_trailing_garbage/input/img_0000.nii.gz", "ignored data after the last voxel"),
         ("X_batch_f64/input/b_0000.nii.gz", "beyond the range of 32-bit floats"),
         ("M_03_local_lower/input/img_0000.mha", ""),
         ("M_05_colon_sep/input/img_0000.mha", ""),
