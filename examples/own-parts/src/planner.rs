@@ -1,5 +1,5 @@
 //! `FlatPlanner`: spacing, normalisation and resampling as the default planner decides them, with smaller patches and
-//! [`FlatNet`](crate::architecture::FlatNet) for each configuration.
+//! [`FlatNet`] for each configuration.
 
 use nnunet::Parts;
 use nnunet::graph::architectures::Architecture;

@@ -20,7 +20,7 @@ use crate::error::{During, Error};
 pub struct ReportJob {
     /// What it is about.
     pub subject: ReportSubject,
-    /// Its file; [`ReportSubject::default_output`] if absent.
+    /// Its file; if absent, one beside what it is about.
     pub output: Option<PathBuf>,
     /// Folder for every figure as an SVG file; none are written if absent.
     pub figures: Option<PathBuf>,
