@@ -4,6 +4,8 @@ use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use serde_json::{Map, Value};
+
 /// Somebody asked to stop. Each stage has an error of its own that says what became of its work and has this one as
 /// its source, so that it is found whatever is wrapped around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -95,6 +97,24 @@ pub struct EpochReport {
     pub seconds: f64,
     /// Share of the duration, from 0 to 1, that was spent waiting for batches.
     pub waiting: f64,
+}
+
+impl EpochReport {
+    /// The numbers by their names, as records of progress and of epochs have them. Those that are not finite are null.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let entries: [(&str, Value); 9] = [
+            ("epoch", self.epoch.into()),
+            ("train_loss", self.train_loss.into()),
+            ("validation_loss", self.validation_loss.into()),
+            ("pseudo_dice", self.pseudo_dice.clone().into()),
+            ("moving_average", self.moving_average.into()),
+            ("is_best", self.is_best.into()),
+            ("learning_rate", self.learning_rate.into()),
+            ("seconds", self.seconds.into()),
+            ("waiting", self.waiting.into()),
+        ];
+        entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    }
 }
 
 /// Receives events; called from several threads.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nnunet::memory::{MemoryInUse, gigabytes};
 use nnunet::progress::{EpochReport, Event, Progress};
-use serde_json::json;
+use serde_json::{Map, json};
 
 use crate::flags::{Flag, Group};
 use crate::log_file::LogFile;
@@ -438,12 +438,13 @@ fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
             "event": "advanced", "stage": stage.name, "done": done, "total": stage.total,
             "seconds": stage.seconds(), "detail": detail
         }),
-        Event::EpochFinished(report) => json!({
-            "event": "epoch_finished", "stage": stage.name, "epoch": report.epoch, "train_loss": report.train_loss,
-            "validation_loss": report.validation_loss, "pseudo_dice": report.pseudo_dice,
-            "moving_average": report.moving_average, "is_best": report.is_best,
-            "learning_rate": report.learning_rate, "seconds": report.seconds, "waiting": report.waiting
-        }),
+        Event::EpochFinished(report) => {
+            let mut record = Map::new();
+            record.insert("event".to_owned(), "epoch_finished".into());
+            record.insert("stage".to_owned(), stage.name.as_str().into());
+            record.extend(report.to_json());
+            record.into()
+        }
         Event::Finished => json!({
             "event": "finished", "stage": stage.name, "seconds": stage.seconds()
         }),

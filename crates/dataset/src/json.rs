@@ -38,6 +38,16 @@ pub enum LabelValue {
     Region(Vec<i32>),
 }
 
+impl LabelValue {
+    /// The values that belong to it.
+    pub fn values(&self) -> &[i32] {
+        match self {
+            Self::Label(value) => std::slice::from_ref(value),
+            Self::Region(values) => values,
+        }
+    }
+}
+
 /// A training case listed in dataset.json; paths as written, relative to the dataset's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplicitCase {

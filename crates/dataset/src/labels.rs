@@ -42,6 +42,12 @@ impl LabelOrRegion {
         }
     }
 
+    /// The name of the label or region with the same values in `json`.
+    pub fn name_in<'a>(&self, json: &'a DatasetJson) -> Option<&'a str> {
+        let named = json.labels.iter().find(|(_, value)| value.values() == self.values());
+        named.map(|(name, _)| name.as_str())
+    }
+
     /// The key in summary.json: `1` for a label, a Python tuple like `(1, 2)` for a region.
     pub fn key(&self) -> String {
         match self {
@@ -168,13 +174,7 @@ impl LabelManager {
             }
         };
         let learnt = || json.labels.iter().filter(|(name, _)| *name != "ignore").map(|(_, value)| value);
-        let mut all_labels: Vec<i32> = learnt()
-            .flat_map(|value| match value {
-                LabelValue::Label(value) => std::slice::from_ref(value),
-                LabelValue::Region(values) => values,
-            })
-            .copied()
-            .collect();
+        let mut all_labels: Vec<i32> = learnt().flat_map(LabelValue::values).copied().collect();
         all_labels.sort_unstable();
         all_labels.dedup();
         if let (Some(ignore), Some(&largest)) = (ignore_label, all_labels.last())

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use nnunet_base::files::write_atomic;
 use nnunet_base::progress::EpochReport;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// A file of epochs that grows.
 #[derive(Debug)]
@@ -36,18 +36,15 @@ impl EpochLines {
     /// # Errors
     /// What the system says.
     pub(super) fn add(&mut self, report: &EpochReport) -> io::Result<()> {
-        let record = json!({
-            "epoch": report.epoch, "train_loss": report.train_loss, "validation_loss": report.validation_loss,
-            "pseudo_dice": report.pseudo_dice, "moving_average": report.moving_average, "is_best": report.is_best,
-            "learning_rate": report.learning_rate, "seconds": report.seconds, "waiting": report.waiting
-        });
-        writeln!(self.file, "{record}")?;
+        writeln!(self.file, "{}", Value::Object(report.to_json()))?;
         self.file.flush()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

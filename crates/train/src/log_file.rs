@@ -1,7 +1,7 @@
 //! `training_log_*.txt`: what a training says, line by line, with the local time in front.
 
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -45,6 +45,37 @@ impl LogFile {
         writeln!(file, "{}: {text}", Zoned::now().strftime("%Y-%m-%d %H:%M:%S%.6f"))?;
         file.flush()
     }
+}
+
+/// The logs in `folder`, this program's or the reference's, in the order in which they were begun.
+///
+/// # Errors
+/// A folder that cannot be listed.
+pub fn logs_in(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut logs = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Some(time) = name.strip_prefix("training_log_").and_then(|n| n.strip_suffix(".txt")) else {
+            continue;
+        };
+        // Months and days have no leading zeros, so that the names do not sort as text.
+        let time: Vec<u32> = time.split('_').filter_map(|part| part.parse().ok()).collect();
+        logs.push((time, entry.path()));
+    }
+    logs.sort();
+    Ok(logs.into_iter().map(|(_, path)| path).collect())
+}
+
+/// What a line of a log says, without the time in front: `2024-02-29 12:05:09.123456: Epoch 3`.
+pub fn said(line: &str) -> &str {
+    line.split_once(": ").map_or("", |(_, said)| said.trim())
+}
+
+/// The epoch whose beginning a line says.
+pub fn begun_epoch(said: &str) -> Option<usize> {
+    // "Epoch time: 16.57 s" is no number.
+    said.strip_prefix("Epoch ")?.parse().ok()
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::log_file::{begun_epoch, logs_in, said};
+
 /// Seconds that the epochs of the training in the folder `fold` took, over all its runs: an epoch that was repeated after
 /// an interruption counts once, and a training that was started anew replaces the one before. `None` without a complete
 /// epoch.
@@ -12,39 +14,23 @@ use std::path::{Path, PathBuf};
 /// A folder or a log that cannot be read, with its path.
 pub fn training_seconds(fold: &Path) -> Result<Option<f64>, (PathBuf, io::Error)> {
     let mut epochs = BTreeMap::new();
-    for log in logs(fold).map_err(|e| (fold.to_owned(), e))? {
+    for log in logs_in(fold).map_err(|e| (fold.to_owned(), e))? {
         let bytes = std::fs::read(&log).map_err(|e| (log.clone(), e))?;
         add_epochs(&String::from_utf8_lossy(&bytes), &mut epochs);
     }
     Ok((!epochs.is_empty()).then(|| epochs.values().sum()))
 }
 
-/// The logs in the order in which they were begun; their names have numbers without leading zeros.
-fn logs(fold: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut logs = Vec::new();
-    for entry in std::fs::read_dir(fold)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Some(time) = name.strip_prefix("training_log_").and_then(|n| n.strip_suffix(".txt")) else {
-            continue;
-        };
-        let time: Vec<u32> = time.split('_').filter_map(|part| part.parse().ok()).collect();
-        logs.push((time, entry.path()));
-    }
-    logs.sort();
-    Ok(logs.into_iter().map(|(_, path)| path).collect())
-}
-
-/// Adds the epochs that a log says are complete. Lines have the time in front: `2024-02-29 12:05:09.123456: Epoch 3`.
+/// Adds the epochs that a log says are complete.
 fn add_epochs(log: &str, epochs: &mut BTreeMap<usize, f64>) {
     let mut current = None;
     for line in log.lines() {
-        let said = line.splitn(4, ':').nth(3).unwrap_or_default().trim();
+        let said = said(line);
         if let Some(seconds) = said.strip_prefix("Epoch time: ").and_then(|text| text.strip_suffix(" s")) {
             if let (Some(epoch), Ok(seconds)) = (current, seconds.parse()) {
                 epochs.insert(epoch, seconds);
             }
-        } else if let Some(epoch) = said.strip_prefix("Epoch ").and_then(|number| number.parse().ok()) {
+        } else if let Some(epoch) = begun_epoch(said) {
             // Whatever was trained from here on before has been given up.
             epochs.retain(|earlier, _| *earlier < epoch);
             current = Some(epoch);

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_base::progress::EpochReport;
-use nnunet_dataset::json::LabelValue;
 use nnunet_dataset::{DatasetJson, LabelManager, LabelOrRegion};
 use nnunet_recipe::{EpochLog, Recipe};
 
@@ -148,14 +147,7 @@ impl FoldRecords {
 
 /// The names of the foreground labels or regions in dataset.json, in the order of the pseudo-Dice.
 pub(super) fn class_names(dataset: &DatasetJson, labels: &LabelManager) -> Vec<String> {
-    let values = |value: &LabelValue| match value {
-        LabelValue::Label(label) => vec![*label],
-        LabelValue::Region(labels) => labels.clone(),
-    };
-    let name = |class: &LabelOrRegion| {
-        let found = dataset.labels.iter().find(|(_, value)| values(value) == class.values());
-        found.map_or_else(|| class.key(), |(name, _)| name.clone())
-    };
+    let name = |class: &LabelOrRegion| class.name_in(dataset).map_or_else(|| class.key(), str::to_owned);
     labels.foreground().iter().map(name).collect()
 }
 

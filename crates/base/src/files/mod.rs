@@ -2,6 +2,7 @@
 
 mod atomic;
 mod destination;
+mod listing;
 mod name;
 mod stop_at_error;
 mod with_parents;
@@ -9,6 +10,7 @@ mod writable;
 
 pub use atomic::write_atomically;
 pub use destination::follow_links;
+pub use listing::folders_in;
 pub use name::{temporary_name, temporary_stem};
 pub use stop_at_error::StopAtError;
 pub use with_parents::{TemporaryFolder, write_atomic, write_atomic_with};

@@ -7,26 +7,16 @@ use nnunet::experiment::Experiment;
 use super::Entry;
 use super::compare::{Form, TABLE_FLAGS};
 use super::dataset_flags::max_ram;
-use super::network_flags::{NETWORK_FLAGS, backend};
+use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, STEP_MAX_RAM, backend};
 use crate::environment::FOLDER_FLAGS;
-use crate::flags::{Command, Flag, Group, Matches, Positional};
+use crate::flags::{Command, Flag, Matches, Positional};
 use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
 const FLAGS: &[Flag] = &[
     Flag::switch(&["--dry-run"], "print what would be trained, and train nothing"),
-    Flag::switch(
-        &["--recompute"],
-        "use less memory and more time: recompute parts of the network in the backward pass; same results",
-    )
-    .within(Group::Speed),
-    Flag::one(
-        &["--max-ram"],
-        "GB",
-        "exit before starting if a training step needs more, in 10^9 bytes (default: the memory that this \
-         process can have)",
-    )
-    .within(Group::Speed),
+    RECOMPUTE,
+    STEP_MAX_RAM,
 ];
 
 pub(super) const ENTRY: Entry = Entry {

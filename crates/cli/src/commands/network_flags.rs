@@ -23,6 +23,21 @@ pub(super) const NETWORK_FLAGS: &[Flag] = &[
     .within(Group::Speed),
 ];
 
+/// Of trainings.
+pub(super) const RECOMPUTE: Flag = Flag::switch(
+    &["--recompute"],
+    "use less memory and more time: recompute parts of the network in the backward pass; same results",
+)
+.within(Group::Speed);
+/// The memory of a training step; its value is that of [`max_ram`](super::dataset_flags::max_ram).
+pub(super) const STEP_MAX_RAM: Flag = Flag::one(
+    &["--max-ram"],
+    "GB",
+    "exit before starting if a training step needs more, in 10^9 bytes (default: the memory that this \
+     process can have)",
+)
+.within(Group::Speed);
+
 /// The names of `--precision`.
 pub(crate) const PRECISIONS: [(&str, Precision); 4] = [
     ("fast", Precision::Fast),

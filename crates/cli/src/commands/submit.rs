@@ -104,7 +104,7 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let request = request(matches, session)?;
     let slurm = slurm_options(matches)?;
-    let at_once = at_least_one(matches, "--local")?;
+    let at_once = matches.at_least_one("--local")?;
     let project = &session.project;
     let folder = match matches.path("-o") {
         Some(folder) => absolute(&folder)?,
@@ -188,7 +188,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<SubmitRequest
         folds: folds(matches)?,
         trainer,
         trainer_name: recipe.name,
-        parts: at_least_one(matches, "--parts")?.unwrap_or(1),
+        parts: matches.at_least_one("--parts")?.unwrap_or(1),
         ensembling: !matches.has("--disable_ensembling"),
         predict,
         common: folder_arguments(session)?,
@@ -231,11 +231,4 @@ fn slurm_options(matches: &Matches) -> Result<SlurmOptions, UsageError> {
 
 fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("{}: no such path", path.display()))
-}
-
-fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageError> {
-    match matches.parsed::<usize>(key, "a number of at least 1")? {
-        Some(0) => Err(UsageError(format!("argument {key}: found 0, expected a number of at least 1"))),
-        given => Ok(given),
-    }
 }

@@ -8,7 +8,7 @@ use nnunet::{Phases, TrainJob};
 
 use super::Entry;
 use super::dataset_flags::max_ram;
-use super::network_flags::{NETWORK_FLAGS, backend};
+use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, STEP_MAX_RAM, backend};
 use crate::environment::{FOLDER_FLAGS, number_in, variable};
 use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
@@ -48,18 +48,8 @@ const OWN_FLAGS: &[Flag] = &[
     ),
     Flag::one(&["--batch-size"], "N", "patches per iteration, instead of the planned number"),
     Flag::one(&["--seed"], "N", "seed for weights, patches and augmentation (default: 0)"),
-    Flag::switch(
-        &["--recompute"],
-        "use less memory and more time: recompute parts of the network in the backward pass; same results",
-    )
-    .within(Group::Speed),
-    Flag::one(
-        &["--max-ram"],
-        "GB",
-        "exit before starting if a training step needs more, in 10^9 bytes (default: the memory that this \
-         process can have)",
-    )
-    .within(Group::Speed),
+    RECOMPUTE,
+    STEP_MAX_RAM,
     Flag::one(&["--save-every"], "N", "write checkpoint_latest.pth after every N epochs (default: 50)")
         .within(Group::Output),
     Flag::one(
@@ -134,7 +124,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
     let configuration = matches.required("CONFIGURATION")?;
     let trainer = matches.text("-tr").unwrap_or("nnUNetTrainer");
     let mut recipe = session.project.recipe(trainer, &dataset, plans, configuration)?;
-    if let Some(epochs) = at_least_one(matches, "--epochs")? {
+    if let Some(epochs) = matches.at_least_one("--epochs")? {
         recipe = recipe.with_epochs(epochs);
     }
     if recipe.python_class != recipe.name {
@@ -143,17 +133,17 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
             recipe.name, recipe.python_class
         ));
     }
-    if let Some(iterations) = at_least_one(matches, "--iterations-per-epoch")? {
+    if let Some(iterations) = matches.at_least_one("--iterations-per-epoch")? {
         recipe = recipe.with_iterations(iterations);
     }
-    if let Some(epochs) = at_least_one(matches, "--save-every")? {
+    if let Some(epochs) = matches.at_least_one("--save-every")? {
         recipe.save_every = epochs;
     }
     if let Some(minutes) = minutes(matches, "--save-minutes")? {
         recipe.save_minutes = minutes;
     }
     recipe.log = logs(matches, session, recipe.log)?;
-    let loader_threads = match at_least_one(matches, "--loader-threads")? {
+    let loader_threads = match matches.at_least_one("--loader-threads")? {
         // In the reference, 0 is no process beside the one that trains.
         None => number_in("nnUNet_n_proc_DA")?.map(|threads| threads.max(1)),
         given => given,
@@ -174,7 +164,7 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         fold: matches.required("FOLD")?.parse::<Fold>().map_err(UsageError)?,
         plans: plans.to_owned(),
         recipe,
-        batch_size: at_least_one(matches, "--batch-size")?,
+        batch_size: matches.at_least_one("--batch-size")?,
         seed: matches.parsed("--seed", "a whole number")?.unwrap_or(0),
         backend: backend(matches, session, matches.has("--recompute"))?,
         start,
@@ -228,13 +218,6 @@ fn minutes(matches: &Matches, key: &str) -> Result<Option<f64>, UsageError> {
         Some(found) if !(found.is_finite() && found > 0.0) => {
             Err(UsageError(format!("argument {key}: found {found}, expected {expected}")))
         }
-        given => Ok(given),
-    }
-}
-
-fn at_least_one(matches: &Matches, key: &str) -> Result<Option<usize>, UsageError> {
-    match matches.parsed::<usize>(key, "a number of at least 1")? {
-        Some(0) => Err(UsageError(format!("argument {key}: found 0, expected a number of at least 1"))),
         given => Ok(given),
     }
 }

@@ -1,7 +1,6 @@
 //! The script for bash, 3.2 and later.
 
-use super::{Completions, Values, spellings, valued};
-use crate::flags::Arity;
+use super::{Completions, Values, link_cases, spellings, value_cases};
 
 /// Finds the verb and the flag before the cursor; the cases behind it decide.
 const BEGINNING: &str = r#"# Completion of nnunet for bash, written by `nnunet completions bash`.
@@ -41,9 +40,7 @@ const MIDDLE: &str = r#"    for ((i = COMP_CWORD - 1; i >= first; i--)); do
 pub(super) fn script(completions: &Completions<'_>) -> String {
     let verbs: Vec<&str> = completions.commands.iter().map(|command| command.verb).collect();
     let mut text = format!("{BEGINNING}    case $verb in\n");
-    for (name, verb) in completions.links() {
-        text.push_str(&format!("        {name}) verb={verb} ;;\n"));
-    }
+    text.push_str(&link_cases(completions));
     text.push_str("    esac\n");
     text.push_str(MIDDLE);
     text.push_str("    case $cur in\n        -*)\n            case $verb in\n");
@@ -57,19 +54,7 @@ pub(super) fn script(completions: &Completions<'_>) -> String {
     }
     text.push_str("            esac\n            return\n            ;;\n    esac\n");
     text.push_str("    case $verb:$flag:$((COMP_CWORD - i)) in\n");
-    for command in completions.commands {
-        for (flag, values) in valued(completions, command) {
-            let distance = if flag.arity == Arity::One { "1" } else { "*" };
-            let patterns: Vec<String> =
-                flag.names.iter().map(|name| format!("{}:{name}:{distance}", command.verb)).collect();
-            text.push_str(&format!("        {}) {} ;;\n", patterns.join("|"), action(&values)));
-        }
-        text.push_str(&format!(
-            "        {}:*) {} ;;\n",
-            command.verb,
-            action(&completions.of_positionals(command))
-        ));
-    }
+    text.push_str(&value_cases(completions, action));
     text.push_str("    esac\n}\n");
     text.push_str(&format!("_nnunet_verbs=\"{}\"\n", verbs.join(" ")));
     let names: Vec<&str> = completions.links().map(|(name, _)| name).collect();

@@ -97,6 +97,28 @@ fn valued(completions: &Completions<'_>, command: &Command) -> Vec<(&'static Fla
     flags.map(|flag| (flag, completions.values(flag.value))).collect()
 }
 
+/// The cases of bash and zsh that put a verb in the place of a link's name.
+fn link_cases(completions: &Completions<'_>) -> String {
+    completions.links().map(|(name, verb)| format!("        {name}) verb={verb} ;;\n")).collect()
+}
+
+/// The cases of bash and zsh for `VERB:FLAG:DISTANCE`, the flag before the cursor and how far away it is. `action` is the command
+/// that offers values.
+fn value_cases(completions: &Completions<'_>, action: fn(&Values) -> String) -> String {
+    let mut text = String::new();
+    for command in completions.commands {
+        for (flag, values) in valued(completions, command) {
+            let distance = if flag.arity == Arity::One { "1" } else { "*" };
+            let patterns: Vec<String> =
+                flag.names.iter().map(|name| format!("{}:{name}:{distance}", command.verb)).collect();
+            text.push_str(&format!("        {}) {} ;;\n", patterns.join("|"), action(&values)));
+        }
+        let values = completions.of_positionals(command);
+        text.push_str(&format!("        {}:*) {} ;;\n", command.verb, action(&values)));
+    }
+    text
+}
+
 /// The first clause of a help text, for a list.
 fn short(help: &str) -> &str {
     let ends = [";", ": ", " (", ". "].into_iter().filter_map(|end| help.find(end));

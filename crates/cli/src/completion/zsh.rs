@@ -1,7 +1,6 @@
 //! The script for zsh.
 
-use super::{Completions, Values, short, valued};
-use crate::flags::Arity;
+use super::{Completions, Values, link_cases, short, value_cases};
 
 /// Finds the verb and the flag before the cursor; the cases behind it decide.
 const BEGINNING: &str = r#"_nnunet() {
@@ -40,9 +39,7 @@ pub(super) fn script(completions: &Completions<'_>) -> String {
     }
     text.push_str(MIDDLE);
     text.push_str("    case $verb in\n");
-    for (name, verb) in completions.links() {
-        text.push_str(&format!("        {name}) verb={verb} ;;\n"));
-    }
+    text.push_str(&link_cases(completions));
     text.push_str("    esac\n    if [[ $PREFIX == -* ]]; then\n        case $verb in\n");
     for command in completions.commands {
         text.push_str(&format!("            {}) offered=(\n", command.verb));
@@ -58,19 +55,7 @@ pub(super) fn script(completions: &Completions<'_>) -> String {
     }
     text.push_str("        esac\n        _describe -o option offered\n        return\n    fi\n");
     text.push_str("    case $verb:$flag:$(( CURRENT - i )) in\n");
-    for command in completions.commands {
-        for (flag, values) in valued(completions, command) {
-            let distance = if flag.arity == Arity::One { "1" } else { "*" };
-            let patterns: Vec<String> =
-                flag.names.iter().map(|name| format!("{}:{name}:{distance}", command.verb)).collect();
-            text.push_str(&format!("        {}) {} ;;\n", patterns.join("|"), action(&values)));
-        }
-        text.push_str(&format!(
-            "        {}:*) {} ;;\n",
-            command.verb,
-            action(&completions.of_positionals(command))
-        ));
-    }
+    text.push_str(&value_cases(completions, action));
     text.push_str("    esac\n}\n");
     // In a folder of $fpath the file is the function's body; read with `source` it registers the function.
     text.push_str(&format!(

@@ -47,6 +47,15 @@ impl Matches {
         self.text(key).map(|text| parse_value(key, text, what)).transpose()
     }
 
+    /// The value as a whole number of at least 1.
+    pub(crate) fn at_least_one(&self, key: &str) -> Result<Option<usize>, UsageError> {
+        let what = "a number of at least 1";
+        match self.parsed(key, what)? {
+            Some(0) => Err(UsageError(format!("argument {key}: found 0, expected {what}"))),
+            given => Ok(given),
+        }
+    }
+
     /// All values parsed; `what` completes "expected ...".
     pub(crate) fn all_parsed<T: FromStr>(&self, key: &str, what: &str) -> Result<Vec<T>, UsageError> {
         self.texts(key).iter().map(|text| parse_value(key, text, what)).collect()

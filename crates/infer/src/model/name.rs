@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use nnunet_base::files::folders_in;
+
 /// What a model was trained by, with and for.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ModelName {
@@ -31,13 +33,8 @@ impl ModelName {
 
 /// The names of the models in the folder of a dataset, sorted; none if it cannot be read.
 pub(crate) fn models_in(dataset: &Path) -> Vec<String> {
-    let entries = std::fs::read_dir(dataset).into_iter().flatten().flatten();
-    let mut names: Vec<String> = entries
-        .filter(|entry| entry.path().is_dir())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| ModelName::parse(name).is_some())
-        .collect();
-    names.sort();
+    let mut names = folders_in(dataset).unwrap_or_default();
+    names.retain(|name| ModelName::parse(name).is_some());
     names
 }
 

@@ -10,7 +10,7 @@ use zip::write::SimpleFileOptions;
 use super::error::StoreError;
 use crate::model::{ModelName, models_in};
 use nnunet_base::Ctx;
-use nnunet_base::files::{StopAtError, write_atomic_with};
+use nnunet_base::files::{StopAtError, folders_in, write_atomic_with};
 use nnunet_base::hint::Hint;
 use nnunet_base::progress::{Cancel, Event, Interrupted};
 use nnunet_dataset::DatasetName;
@@ -164,15 +164,7 @@ fn present(folder: &Path, names: &[&str]) -> Vec<PathBuf> {
 
 /// Names of the folders in `folder`, sorted.
 pub(super) fn names_in(folder: &Path) -> Result<Vec<String>, StoreError> {
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(StoreError::io(folder))? {
-        let entry = entry.map_err(StoreError::io(folder))?;
-        if entry.path().is_dir() {
-            names.extend(entry.file_name().into_string());
-        }
-    }
-    names.sort();
-    Ok(names)
+    folders_in(folder).map_err(StoreError::io(folder))
 }
 
 /// The models of a dataset, for messages.

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use nnunet_assess::evaluate::{CaseMetrics, Summary};
 use nnunet_base::Ctx;
-use nnunet_dataset::LabelOrRegion;
-use nnunet_dataset::json::{DatasetJson, LabelValue};
+use nnunet_base::files::folders_in;
+use nnunet_dataset::{DatasetJson, LabelOrRegion};
 use nnunet_infer::model::ModelName;
 use nnunet_recipe::{Recipe, find};
 use nnunet_train::training_seconds;
@@ -78,22 +78,17 @@ impl ModelResult {
     }
 }
 
-/// The models in the folder of a dataset, sorted by name.
+/// The models in the folder of a dataset, sorted by name; none if it does not exist.
 pub(super) fn models_in(results: &Path) -> Result<Vec<ModelName>, CompareError> {
-    let mut names: Vec<String> = names_in(results)?;
-    names.retain(|name| results.join(name).is_dir());
-    names.sort();
-    Ok(names.iter().filter_map(|name| ModelName::parse(name)).collect())
+    Ok(names_in(results)?.iter().filter_map(|name| ModelName::parse(name)).collect())
 }
 
-/// Names of what is in a folder; none if it does not exist.
+/// Names of the folders in `folder`, sorted; none if it does not exist.
 fn names_in(folder: &Path) -> Result<Vec<String>, CompareError> {
-    let io = |source| CompareError::Io { path: folder.to_owned(), source };
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(io)?,
-    };
-    entries.map(|entry| Ok(entry.map_err(io)?.file_name().to_string_lossy().into_owned())).collect()
+    match folders_in(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+        names => names.map_err(|source| CompareError::Io { path: folder.to_owned(), source }),
+    }
 }
 
 /// Reads the models of one dataset.
@@ -194,14 +189,15 @@ fn result(
 ) -> ModelResult {
     let summary = Summary::new(cases);
     let foreground = |class: &LabelOrRegion| *class != LabelOrRegion::Label(0);
-    let names = class_names(folder);
+    // Names are a convenience: without them classes are called by their values.
+    let dataset = DatasetJson::load(&folder.join("dataset.json")).ok();
     let classes: Vec<(LabelOrRegion, String)> = summary
         .mean
         .iter()
         .filter(|(class, _)| foreground(class))
         .map(|(class, _)| {
-            let known = names.iter().find(|(known, _)| known == class);
-            (class.clone(), known.map_or_else(|| class.key(), |(_, name)| name.clone()))
+            let name = dataset.as_ref().and_then(|dataset| class.name_in(dataset));
+            (class.clone(), name.map_or_else(|| class.key(), str::to_owned))
         })
         .collect();
     let class_dice = classes.iter().map(|(class, _)| summary.mean_dice(class).unwrap_or(f64::NAN)).collect();
@@ -219,14 +215,4 @@ fn result(
 /// The name of a case's file; summaries may come from systems with other separators.
 fn case_name(case: &CaseMetrics) -> &str {
     case.prediction_file.rsplit(['/', '\\']).next().unwrap_or(&case.prediction_file)
-}
-
-/// The classes as dataset.json beside the model names them; none if it cannot be read, as names are a convenience.
-fn class_names(folder: &Path) -> Vec<(LabelOrRegion, String)> {
-    let Ok(dataset) = DatasetJson::load(&folder.join("dataset.json")) else { return Vec::new() };
-    let class = |value: &LabelValue| match value {
-        LabelValue::Label(value) => LabelOrRegion::Label(*value),
-        LabelValue::Region(values) => LabelOrRegion::Region(values.clone()),
-    };
-    dataset.labels.iter().map(|(name, value)| (class(value), name.clone())).collect()
 }

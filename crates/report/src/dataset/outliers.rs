@@ -6,6 +6,8 @@
 
 use std::collections::BTreeSet;
 
+use nnunet_assess::statistics::median;
+
 use super::survey::{CaseSurvey, Survey};
 use crate::text::number;
 
@@ -144,10 +146,10 @@ fn unusual(values: &[f64], by: By) -> Vec<(usize, f64, f64)> {
     if scaled.len() < FEWEST {
         return Vec::new();
     }
-    let centre = median(scaled.clone());
+    let centre = median(&scaled);
     let distances: Vec<f64> = scaled.iter().map(|v| (v - centre).abs()).collect();
     // Both estimate the standard deviation of a normal distribution.
-    let spread = match median(distances.clone()) * 1.4826 {
+    let spread = match median(&distances) * 1.4826 {
         spread if spread > 1e-9 * centre.abs().max(1.0) => spread,
         _ => distances.iter().sum::<f64>() / distances.len() as f64 * 1.2533,
     };
@@ -158,13 +160,6 @@ fn unusual(values: &[f64], by: By) -> Vec<(usize, f64, f64)> {
         .filter(|(_, distance)| *distance > least && *distance > UNUSUAL * spread)
         .map(|(at, distance)| (at, (distance / spread).min(HIGHEST), shown_median))
         .collect()
-}
-
-/// The median of a list that is not empty.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Box plots: how values are distributed, a row for each class or axis.
 
 use maud::{Markup, html};
+use nnunet_assess::statistics::percentile;
 
 use super::scale::Scale;
 use super::{Figure, Px, SERIES_COLOURS, shortened, width_of};
@@ -54,24 +55,15 @@ impl Spread {
     pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
         let mut sorted: Vec<f64> = values.filter(|v| v.is_finite()).collect();
         sorted.sort_by(f64::total_cmp);
-        let [low, median, high] = [0.25, 0.5, 0.75].map(|share| quantile(&sorted, share));
-        let reach = 1.5 * (high? - low?);
-        let within = |value: &&f64| {
-            **value >= low.unwrap_or(**value) - reach && **value <= high.unwrap_or(**value) + reach
-        };
+        let [low, median, high] = [0.25, 0.5, 0.75].map(|share| percentile(&sorted, share));
+        let reach = 1.5 * (high - low);
+        let within = |value: &&f64| **value >= low - reach && **value <= high + reach;
         Some(Self {
-            median: median?,
-            quartiles: [low?, high?],
+            median,
+            quartiles: [low, high],
             whiskers: [*sorted.iter().find(within)?, *sorted.iter().rfind(within)?],
         })
     }
-}
-
-/// The value below which `share` of the `sorted` values are, interpolated as NumPy does.
-fn quantile(sorted: &[f64], share: f64) -> Option<f64> {
-    let place = share * sorted.len().checked_sub(1)? as f64;
-    let (below, above) = (sorted[place.floor() as usize], sorted[place.ceil() as usize]);
-    Some(below + (above - below) * place.fract())
 }
 
 impl Boxes {

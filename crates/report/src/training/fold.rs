@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_assess::evaluate::Summary;
+use nnunet_base::files::folders_in;
 use nnunet_train::history::History;
 
 use super::waiting::waiting;
@@ -59,18 +60,9 @@ impl FoldRecord {
 /// Neither; a checkpoint or a summary that cannot be read.
 pub(super) fn read_folds(folder: &Path) -> Result<(PathBuf, Vec<FoldRecord>), ReportError> {
     let read_error = |source| ReportError::Read { path: folder.to_owned(), source };
-    let mut folders = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(read_error)? {
-        let path = entry.map_err(read_error)?.path();
-        let is_fold = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("fold_"));
-        if is_fold && path.is_dir() {
-            folders.push(path);
-        }
-    }
-    folders.sort();
     let mut folds = Vec::new();
-    for fold in &folders {
-        folds.push(FoldRecord::read(fold)?);
+    for name in folders_in(folder).map_err(read_error)?.iter().filter(|name| name.starts_with("fold_")) {
+        folds.push(FoldRecord::read(&folder.join(name))?);
     }
     folds.retain(|fold| !fold.is_empty());
     if !folds.is_empty() {

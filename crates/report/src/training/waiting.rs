@@ -2,23 +2,14 @@
 
 use std::path::Path;
 
+use nnunet_train::log_file::{begun_epoch, logs_in, said};
+
 /// The share of each epoch, from 0 to 1, that was spent waiting, from the logs in the folder of a fold. Where several runs have an
 /// epoch, the last one counts. Epochs that no log tells of are NaN.
 pub(super) fn waiting(fold: &Path) -> Vec<f64> {
-    let entries = std::fs::read_dir(fold).into_iter().flatten().flatten();
-    let mut logs: Vec<_> = entries
-        .map(|entry| entry.path())
-        .filter(|path| {
-            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            name.starts_with("training_log_") && name.ends_with(".txt")
-        })
-        .map(|path| (std::fs::metadata(&path).and_then(|file| file.modified()).ok(), path))
-        .collect();
-    // Names have months and days without leading zeros, so they do not sort.
-    logs.sort();
     let mut shares = Vec::new();
-    for (_, path) in logs {
-        // A log that cannot be read tells nothing; the curves do not need it.
+    // Logs that cannot be read tell nothing; the curves do not need them.
+    for path in logs_in(fold).unwrap_or_default() {
         read(&std::fs::read(path).unwrap_or_default(), &mut shares);
     }
     shares
@@ -29,9 +20,8 @@ fn read(log: &[u8], shares: &mut Vec<f64>) {
     const MOST_EPOCHS: usize = 1_000_000;
     let mut epoch = None;
     for line in String::from_utf8_lossy(log).lines() {
-        let Some((_, said)) = line.split_once(": ") else { continue };
-        // "Epoch time: 16.57 s" is no number.
-        if let Some(number) = said.strip_prefix("Epoch ").and_then(|number| number.trim().parse().ok()) {
+        let said = said(line);
+        if let Some(number) = begun_epoch(said) {
             epoch = Some(number).filter(|epoch| *epoch < MOST_EPOCHS);
         }
         let percent = said.strip_prefix("Waited for batches: ").and_then(|rest| rest.strip_suffix(" %"));

@@ -18,6 +18,7 @@ use nnunet_volume::morphology::{bounding_box, squared_distances_from};
 
 use crate::evaluate::case::ClassCase;
 use crate::evaluate::metric::{Metric, no_argument};
+use crate::statistics::percentile;
 
 /// Distance in mm up to which two surfaces count as the same for NSD.
 pub const TOLERANCE_MM: f64 = 1.0;
@@ -116,14 +117,6 @@ fn directed(from: &Volume<bool>, to: &Volume<bool>, spacing: [f64; 3]) -> Vec<f6
     let mut distances: Vec<f64> = squared.into_iter().map(f64::sqrt).collect();
     distances.sort_unstable_by(f64::total_cmp);
     distances
-}
-
-/// `numpy.percentile` with its default interpolation; `sorted` is not empty.
-fn percentile(sorted: &[f64], share: f64) -> f64 {
-    let at = share * (sorted.len() - 1) as f64;
-    let low = at.floor() as usize;
-    let high = (low + 1).min(sorted.len() - 1);
-    sorted[low] + (sorted[high] - sorted[low]) * (at - low as f64)
 }
 
 #[cfg(test)]
