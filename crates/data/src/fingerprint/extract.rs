@@ -24,10 +24,6 @@ use nnunet_dataset::{
 /// How the cases are gone through.
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
-    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone; one that needs more than this process can have is an error before the
-    /// start. The distinct values drawn, 8 bytes each, come on top.
-    pub max_ram: Option<u64>,
     /// The cases to look at; all by default.
     pub part: Part,
     /// Formats that images may have.
@@ -36,7 +32,7 @@ pub struct ExtractOptions {
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self { max_ram: None, part: Part::default(), formats: image_formats() }
+        Self { part: Part::default(), formats: image_formats() }
     }
 }
 
@@ -88,7 +84,7 @@ pub(super) fn extract_partial(
     let cases: Vec<&Case> = options.part.share(cases).collect();
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, &reader, channels))).collect();
-    let workers = Workers::plan(&needs, None, options.max_ram, ctx.progress)?;
+    let workers = Workers::plan(&needs, None, ctx)?;
     ctx.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
     let gathered = Mutex::new(Gathered {
         done: 0,

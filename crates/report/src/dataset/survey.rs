@@ -74,7 +74,7 @@ pub fn survey(
     let reader = ImageReader::for_example(formats, json, example.map(PathBuf::as_path))?;
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, &reader))).collect();
-    let workers = Workers::plan(&needs, None, None, ctx.progress)?;
+    let workers = Workers::plan(&needs, None, ctx)?;
     ctx.event(Event::Started { stage: "survey", total: cases.len() as u64 });
     let done = AtomicU64::new(0);
     let found: Mutex<Vec<Option<Result<CaseSurvey, String>>>> = Mutex::new(vec![None; cases.len()]);
