@@ -20,6 +20,7 @@ use nnunet_dataset::{
     Case, DatasetJson, ImageFormats, ImageReader, LabelledImage, Part, channels_fault, image_formats,
     warn_of_missing_spacing_files,
 };
+use nnunet_volume::SpacingMm;
 
 /// How the cases are gone through.
 #[derive(Debug, Clone)]
@@ -40,7 +41,7 @@ impl Default for ExtractOptions {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct CaseFacts {
     /// Spacing (z, y, x) in mm.
-    pub(super) spacing: [f64; 3],
+    pub(super) spacing: SpacingMm,
     /// Shape (z, y, x) after cropping.
     pub(super) shape_after_crop: [usize; 3],
     /// Voxels after cropping / voxels before.
@@ -147,7 +148,7 @@ pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, Finge
         .map(|pool| pool.into_samples().statistics().ok_or(FingerprintError::NoForeground))
         .collect::<Result<_, _>>()?;
     Ok(Fingerprint {
-        spacings: facts.iter().map(|case| case.spacing).collect(),
+        spacings: facts.iter().map(|case| case.spacing.along_axes()).collect(),
         shapes_after_crop: facts.iter().map(|case| case.shape_after_crop).collect(),
         foreground_intensities,
         median_relative_size_after_cropping: median(facts.iter().map(|case| case.relative_size).collect()),

@@ -259,7 +259,7 @@ impl Job<'_> {
             return files.map(|file| file.len().saturating_mul(16)).sum();
         };
         let shape = transposed(shape, self.order);
-        let spacing = transposed(spacing, self.order);
+        let spacing = spacing.transposed(self.order);
         let output = self.preprocessor.output_shape(shape, spacing).unwrap_or(shape);
         let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
         let channels = self.configuration.channels() as u64;
