@@ -10,6 +10,7 @@
 
 mod case_images;
 pub mod cases;
+pub mod channels;
 pub mod convert;
 mod discovery;
 mod error;

@@ -9,7 +9,7 @@ use super::case_source::{CaseLayout, CaseSource, SourceError};
 use super::sampler::ForegroundLocations;
 use nnunet_augment::Sample;
 use nnunet_data::preprocess::{PreprocessError, PreviousStage, StoredCase};
-use nnunet_dataset::{LabelManager, LabelOrRegion};
+use nnunet_dataset::{DatasetJson, LabelManager, LabelOrRegion};
 
 /// A case on disk whose patches are read one by one.
 pub(super) struct StoredSource {
@@ -18,6 +18,7 @@ pub(super) struct StoredSource {
     /// In a cascade, the previous stage's segmentation.
     previous: Option<PreviousStage>,
     foreground: Vec<LabelOrRegion>,
+    absent: Vec<usize>,
 }
 
 impl StoredSource {
@@ -30,12 +31,24 @@ impl StoredSource {
         folder: &Path,
         previous: Option<&Path>,
         identifier: &str,
+        dataset: &DatasetJson,
         labels: &LabelManager,
     ) -> Result<Self, PreprocessError> {
         let case = StoredCase::open(folder, identifier)?;
         let previous =
             previous.map(|folder| PreviousStage::open(folder, identifier, case.shape())).transpose()?;
-        Ok(Self { identifier: identifier.to_owned(), case, previous, foreground: labels.foreground() })
+        // Properties are large; only where something may be missing are they read before the first patch.
+        let absent = match dataset.optional_channels.is_empty() {
+            true => Vec::new(),
+            false => case.properties()?.absent_channels,
+        };
+        Ok(Self {
+            identifier: identifier.to_owned(),
+            case,
+            previous,
+            foreground: labels.foreground(),
+            absent,
+        })
     }
 }
 
@@ -64,6 +77,10 @@ impl CaseSource for StoredSource {
             }
         }
         Ok(Arc::new(found))
+    }
+
+    fn absent_channels(&self) -> Result<Vec<usize>, SourceError> {
+        Ok(self.absent.clone())
     }
 
     fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError> {

@@ -11,6 +11,7 @@ mod doctor;
 mod evaluate;
 mod logs;
 mod man;
+mod missing_sequences;
 mod slicer;
 
 use nnunet_testkit::model::ball_model;
