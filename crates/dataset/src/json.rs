@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::DatasetError;
+use super::annotated::{self, AnnotatedLabels};
 use nnunet_base::hint::Hint;
 use nnunet_base::spelling::closest;
 use nnunet_pyformats::json::Json;
@@ -28,6 +29,8 @@ pub struct DatasetJson {
     pub dataset: Option<IndexMap<String, ExplicitCase>>,
     /// Channels that a case may lack, by their place in `channel_names`, ascending; not a key of the reference.
     pub optional_channels: Vec<usize>,
+    /// Which labels were annotated in which case; all in all where it is absent. Not a key of the reference.
+    pub annotated_labels: Option<AnnotatedLabels>,
     document: Json,
     path: PathBuf,
 }
@@ -133,6 +136,18 @@ impl DatasetJson {
             }
         };
         let channels: Vec<&str> = channel_names.values().map(String::as_str).collect();
+        let annotated_labels = match (entries.get(annotated::KEY), entries.get("annotated")) {
+            (None, Some(Json::Object(other)))
+                if other.contains_key("cases") || other.contains_key("default") =>
+            {
+                return Err(keys.bad("annotated", &Json::Null, "the key annotated_labels in its place"));
+            }
+            (None | Some(Json::Null), _) => None,
+            (Some(entry), _) => Some(
+                AnnotatedLabels::from_json(entry, &labels)
+                    .map_err(|(key, found, expected)| keys.bad(&key, found, &expected))?,
+            ),
+        };
         let optional_channels = keys.optional_channels(&channels)?;
         let dataset = match entries.get("dataset") {
             None => None,
@@ -161,6 +176,7 @@ impl DatasetJson {
             overwrite_image_reader_writer,
             dataset,
             optional_channels,
+            annotated_labels,
             path: path.to_owned(),
             document,
         })

@@ -97,6 +97,9 @@ pub enum Error {
     /// Conversion of other layouts.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// The file of a merge.
+    #[error(transparent)]
+    MergeFile(#[from] crate::project::MergeFileError),
     /// Volumes as measurements.
     #[error(transparent)]
     Volumetry(#[from] VolumetryError),

@@ -16,7 +16,7 @@ use crate::phantom::{NiftiFile, Voxels};
 pub const SEQUENCES: [&str; 4] = ["T1", "T1ce", "T2", "FLAIR"];
 
 /// How much brighter than the ground the edema and the core are in each channel.
-const CONTRAST: [[f32; 2]; 4] = [[0.0, 0.0], [0.0, 60.0], [40.0, 0.0], [60.0, 0.0]];
+const CONTRAST: [[f32; 2]; 4] = [[0.0, 0.0], [0.0, 60.0], [28.0, 0.0], [70.0, 0.0]];
 
 /// The dataset.
 #[derive(Debug, Clone)]

@@ -19,6 +19,8 @@ pub(super) struct StoredSource {
     previous: Option<PreviousStage>,
     foreground: Vec<LabelOrRegion>,
     absent: Vec<usize>,
+    /// Of each output of the network, whether it was annotated; `None` for all.
+    annotated: Option<Vec<bool>>,
 }
 
 impl StoredSource {
@@ -38,17 +40,39 @@ impl StoredSource {
         let previous =
             previous.map(|folder| PreviousStage::open(folder, identifier, case.shape())).transpose()?;
         // Properties are large; only where something may be missing are they read before the first patch.
-        let absent = match dataset.optional_channels.is_empty() {
-            true => Vec::new(),
-            false => case.properties()?.absent_channels,
-        };
+        let (mut absent, mut annotated) = (Vec::new(), None);
+        if !dataset.optional_channels.is_empty() || dataset.annotated_labels.is_some() {
+            let properties = case.properties()?;
+            absent = properties.absent_channels;
+            let (found, expected) =
+                (properties.annotated_labels.as_deref(), dataset.annotated_in(identifier));
+            if found != expected {
+                let shown =
+                    |names: Option<&[String]>| names.map_or("all".to_owned(), |names| names.join(", "));
+                return Err(PreprocessError::Annotated {
+                    case: identifier.to_owned(),
+                    found: shown(found),
+                    expected: shown(expected),
+                });
+            }
+            annotated = expected.map(|names| labels.annotated_outputs(names, dataset));
+        }
         Ok(Self {
             identifier: identifier.to_owned(),
             case,
             previous,
             foreground: labels.foreground(),
             absent,
+            annotated,
         })
+    }
+}
+
+impl StoredSource {
+    /// Whether the foreground class `number` was annotated. Outputs may have a background before these.
+    fn is_annotated(&self, number: usize) -> bool {
+        let Some(outputs) = &self.annotated else { return true };
+        outputs[outputs.len() - self.foreground.len() + number]
     }
 }
 
@@ -70,13 +94,20 @@ impl CaseSource for StoredSource {
         let mut found = ForegroundLocations { classes: Vec::new(), annotated: None };
         for (class, voxels) in locations.iter() {
             // The key that is no class of its own is the one of all annotated voxels.
-            if self.foreground.contains(class) {
-                found.classes.push(voxels.to_vec());
+            if let Some(number) = self.foreground.iter().position(|known| known == class) {
+                // Patches are not drawn around what counts as background.
+                if self.is_annotated(number) {
+                    found.classes.push(voxels.to_vec());
+                }
             } else {
                 found.annotated = Some(voxels.to_vec());
             }
         }
         Ok(Arc::new(found))
+    }
+
+    fn annotated_classes(&self) -> Option<Vec<bool>> {
+        self.annotated.clone()
     }
 
     fn absent_channels(&self) -> Result<Vec<usize>, SourceError> {

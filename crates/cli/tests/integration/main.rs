@@ -12,6 +12,7 @@ mod evaluate;
 mod logs;
 mod man;
 mod missing_sequences;
+mod partial_labels;
 mod slicer;
 
 use nnunet_testkit::model::ball_model;

@@ -188,6 +188,7 @@ impl<'a> Preprocessor<'a> {
             shape_after_cropping_and_before_resampling: shape,
             class_locations,
             absent_channels: absent,
+            annotated_labels: None,
             others: Default::default(),
         };
         Ok(PreprocessedCase { data, segmentation, properties })

@@ -25,6 +25,7 @@ mod doctor;
 mod ensemble;
 mod evaluate;
 mod experiment;
+mod merge;
 mod missing_patterns;
 mod overlay;
 mod plan;
@@ -51,6 +52,7 @@ pub use doctor::{CpuState, Diagnosis, Finding, FindingKind, FolderState, ModelSt
 pub use ensemble::EnsembleJob;
 pub use evaluate::{Classes, EvaluateJob, Evaluated};
 pub use experiment::{ExperimentJob, ExperimentOutcome, Failure};
+pub use merge::{MergeFileError, MergeJob};
 pub use missing_patterns::MissingPatternsJob;
 pub use overlay::{OverlayJob, Shown};
 pub use plan::{ExplainJob, FingerprintJob, FingerprintState, Fingerprinted, MovePlansJob, PlanJob, Planned};
