@@ -90,6 +90,8 @@ pub enum Hint {
     },
     /// Name a folder that a prediction or the validation of a training has written.
     NamePredictions,
+    /// Predict all patterns of missing channels into this folder.
+    PredictPatterns,
     /// Predict the missing cases, or evaluate those that are there.
     EvaluatePresent,
     /// Preprocess the dataset, or give a folder that has its reference segmentations.
@@ -208,6 +210,7 @@ impl fmt::Display for Hint {
             }
             Self::TrainOrLeaveOut { .. } => "Train this model, or leave it out",
             Self::NamePredictions => "A prediction and the final validation of a training write such folders",
+            Self::PredictPatterns => "Predict all patterns of missing channels into this folder first",
             Self::EvaluatePresent => "Predict them, or evaluate only the predictions that are there",
             Self::GiveReferences => "Preprocess the dataset, or give the folder that it is in",
             Self::FindBest => "Find the best configuration first",

@@ -105,6 +105,7 @@ fn in_words(hint: &Hint) -> String {
             );
         }
         Hint::NamePredictions => "`nnunet predict` and the final validation of a training write such folders",
+        Hint::PredictPatterns => "Run `nnunet predict` with --missing-patterns and -o FOLDER first",
         Hint::EvaluatePresent => "Predict them, or evaluate only what is there with --chill",
         Hint::GiveReferences => {
             "Preprocess the dataset, or give the folder that it is in with --raw or --preprocessed"

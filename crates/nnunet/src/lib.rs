@@ -9,6 +9,7 @@ pub mod backend;
 pub mod compare;
 mod error;
 pub mod experiment;
+pub mod missing_patterns;
 mod project;
 mod registry;
 pub mod select;

@@ -39,7 +39,7 @@ impl Sources {
                 .iter()
                 .map(|case| {
                     let previous = setup.previous_stage.as_deref();
-                    let source = StoredSource::open(&folder, previous, case, &setup.labels)?;
+                    let source = StoredSource::open(&folder, previous, case, &setup.dataset, &setup.labels)?;
                     Ok(Arc::new(CachedCase::new(source, Arc::clone(&budget))) as Arc<dyn CaseSource>)
                 })
                 .collect::<Result<Vec<_>, TrainError>>()

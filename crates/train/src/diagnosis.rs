@@ -85,6 +85,8 @@ fn failing_terms(setup: &Setup, parameters: &Parameters, batch: &Batch) -> Vec<S
             });
             failing.collect()
         }
-        own @ LossSpec::Host { .. } => fails(own.clone()).into_iter().collect(),
+        whole @ (LossSpec::PartlyLabelled { .. } | LossSpec::Host { .. }) => {
+            fails(whole.clone()).into_iter().collect()
+        }
     }
 }

@@ -63,7 +63,9 @@ impl Validation<'_> {
             .collect();
         let reader = self.spec.image_reader()?;
         let labels = &self.spec.labels;
-        let evaluator = Evaluator::new(reader, labels.foreground()).ignoring(labels.ignore_label());
+        let evaluator = Evaluator::new(reader, labels.foreground())
+            .ignoring(labels.ignore_label())
+            .of_annotated(&self.spec.dataset, labels, self.cases);
         let summary = match evaluator.evaluate(&pairs, ctx) {
             Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
             other => other?,

@@ -73,7 +73,14 @@ impl FolderEvaluation {
         let references = files_with_ending(&self.reference, &json.file_ending)?;
         let example = references.first().map(PathBuf::as_path);
         let reader = ImageReader::for_example(&parts.formats, &json, example)?;
-        let evaluator = Evaluator::new(reader, labels.foreground()).ignoring(labels.ignore_label());
+        let stem = |path: &PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            name.strip_suffix(&json.file_ending).map(str::to_owned)
+        };
+        let cases: Vec<String> = references.iter().filter_map(stem).collect();
+        let evaluator = Evaluator::new(reader, labels.foreground())
+            .ignoring(labels.ignore_label())
+            .of_annotated(&json, &labels, &cases);
         self.run(evaluator, &json.file_ending, ctx)
     }
 

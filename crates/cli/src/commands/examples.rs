@@ -34,6 +34,13 @@ const EXAMPLES: &[(&str, [Example; 2])] = &[
         ],
     ),
     (
+        "merge-datasets",
+        [
+            ("merge-datasets abdomen.toml", "the datasets that the file names, in $nnUNet_raw"),
+            ("merge-datasets abdomen.toml --raw /data/raw", "in another folder"),
+        ],
+    ),
+    (
         "verify",
         [
             ("verify -d 4", "lists all faults of Dataset004_..."),

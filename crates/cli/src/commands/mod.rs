@@ -22,6 +22,7 @@ mod fingerprint;
 mod install_links;
 mod install_model;
 mod man;
+mod merge_datasets;
 mod models;
 mod move_plans;
 mod network_flags;
@@ -57,6 +58,7 @@ const ENTRIES: &[Entry] = &[
     demo::ENTRY,
     convert_msd::ENTRY,
     convert_v1::ENTRY,
+    merge_datasets::ENTRY,
     verify::ENTRY,
     fingerprint::ENTRY,
     plan::ENTRY,

@@ -6,7 +6,7 @@ use anyhow::bail;
 use nnunet::dataset::splits::Fold;
 use nnunet::model::ModelName;
 use nnunet::predict::{PredictRequest, WindowOptions};
-use nnunet::{ModelChoice, PredictJob, PredictionStage};
+use nnunet::{MissingChannels, ModelChoice, PredictJob, PredictionStage};
 
 use super::Entry;
 use super::network_flags::{NETWORK_FLAGS, backend};
@@ -48,6 +48,19 @@ const FLAGS: &[Flag] = &[
         "FOLDER",
         "for a cascade: segmentations of the previous stage; without this, a model of that stage found next \
          to this one runs first",
+    )
+    .within(Group::Input),
+    Flag::one(
+        &["--missing"],
+        "CHANNELS",
+        "do without these channels, whether they have files or not: names or numbers, separated by commas \
+         (default: those of optional_channels in dataset.json that have no file)",
+    )
+    .within(Group::Input),
+    Flag::switch(
+        &["--missing-patterns"],
+        "do without every set of channels in turn, each into a folder of its own in -o; 2^C - 1 predictions for \
+         C channels, for `nnunet evaluate --missing-patterns`",
     )
     .within(Group::Input),
     Flag::one(
@@ -103,6 +116,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let job = PredictJob {
         files: files(matches)?,
         window: window_options(matches)?,
+        missing: missing_channels(matches)?,
         folds: folds(matches)?,
         checkpoint: matches.text("-chk").unwrap_or("checkpoint_final.pth").to_owned(),
         model: model(matches, session)?,
@@ -122,6 +136,12 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
             first.model.display(),
             first.output().display(),
             first.folds.iter().map(Fold::to_string).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if let [_, ..] = prediction.patterns() {
+        session.message(&format!(
+            "{} patterns of channels, each case is predicted as many times",
+            prediction.patterns().len()
         ));
     }
     for stage in prediction.stages() {
@@ -195,6 +215,20 @@ fn files(matches: &Matches) -> Result<PredictRequest, UsageError> {
         return Err(UsageError(text));
     }
     Ok(request)
+}
+
+/// What `--missing` and `--missing-patterns` ask for.
+fn missing_channels(matches: &Matches) -> Result<MissingChannels, UsageError> {
+    let names = |list: &str| list.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+    match (matches.text("--missing"), matches.has("--missing-patterns")) {
+        (None, false) => Ok(MissingChannels::WithoutFile),
+        (None, true) => Ok(MissingChannels::EveryPattern),
+        (Some(list), false) => Ok(MissingChannels::Named(names(list))),
+        (Some(_), true) => {
+            let text = "--missing and --missing-patterns: give one of them; the patterns contain all sets of channels";
+            Err(UsageError(text.to_owned()))
+        }
+    }
 }
 
 fn window_options(matches: &Matches) -> Result<WindowOptions, UsageError> {

@@ -143,9 +143,18 @@ pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, Finge
     for part in parts {
         pools.iter_mut().zip(part.samples).for_each(|(pool, samples)| pool.add(samples));
     }
-    let foreground_intensities = pools
-        .into_par_iter()
-        .map(|pool| pool.into_samples().statistics().ok_or(FingerprintError::NoForeground))
+    let foreground_intensities =
+        pools.into_par_iter().map(|pool| pool.into_samples().statistics()).collect::<Vec<_>>();
+    let seen = foreground_intensities.iter().any(Option::is_some);
+    let foreground_intensities = foreground_intensities
+        .into_iter()
+        .enumerate()
+        .map(|(channel, statistics)| {
+            statistics.ok_or(match seen {
+                true => FingerprintError::AbsentChannel { channel },
+                false => FingerprintError::NoForeground,
+            })
+        })
         .collect::<Result<_, _>>()?;
     Ok(Fingerprint {
         spacings: facts.iter().map(|case| case.spacing.along_axes()).collect(),
@@ -173,7 +182,7 @@ fn extract_case(
     samples: usize,
     progress: &dyn Progress,
 ) -> Result<(CaseFacts, Vec<Samples>), String> {
-    let images = reader.read_images(&case.identifier, &case.images).map_err(|e| e.to_string())?;
+    let images = reader.read_case_images(case).map_err(|e| e.to_string())?;
     for warning in images.warnings_of_their_own() {
         progress.event(Event::Warning(&warning.to_string()));
     }
@@ -206,6 +215,10 @@ fn extract_case(
         .map(|c| {
             let channel = images.data.channel(c);
             foreground.clear();
+            // Nothing is drawn from a channel that the case does not have.
+            if case.absent.contains(&c) {
+                return Samples::default();
+            }
             for row in crop.rows(shape) {
                 let labelled = channel[row.clone()].iter().zip(&segmentation.data()[row]);
                 foreground.extend(labelled.filter(|(_, label)| **label > 0.0).map(|(value, _)| *value));

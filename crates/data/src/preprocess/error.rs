@@ -165,6 +165,19 @@ pub enum PreprocessError {
         /// What is wrong.
         problem: String,
     },
+    /// A case was preprocessed when dataset.json said something else of its annotations.
+    #[error(
+        "case {case}: preprocessed with these labels annotated: {found}; dataset.json says in annotated_labels: {expected}. \
+         Preprocess the dataset again"
+    )]
+    Annotated {
+        /// The case.
+        case: String,
+        /// What it was preprocessed with.
+        found: String,
+        /// What dataset.json says.
+        expected: String,
+    },
     /// A file of an older version of nnU-Net has no array that can be read.
     #[error("{path}: {problem}; expected a preprocessed case of nnU-Net. Preprocess the case again", path = path.display())]
     NotAnArray {

@@ -32,6 +32,11 @@ pub struct Properties {
     pub shape_after_cropping_and_before_resampling: [usize; 3],
     /// Sampled voxels of each class in the preprocessed segmentation; training cases have them.
     pub class_locations: Option<ClassLocations>,
+    /// Channels that the case does not have, ascending. An entry of its own where there are any, which Python's reader
+    /// passes over: `absent_channels`, a list of numbers.
+    pub absent_channels: Vec<usize>,
+    /// Names of the labels or regions that were annotated, `None` for all. An entry of its own, `annotated_labels`, as above.
+    pub annotated_labels: Option<Vec<String>>,
     /// Entries this program does not know, but can write again.
     pub others: Dict,
 }
@@ -87,6 +92,14 @@ impl Properties {
             let classes = locations.iter().map(|(class, voxels)| (class_key(class), voxel_array(voxels)));
             entries.insert("class_locations", Value::Dict(classes.collect()));
         }
+        if !self.absent_channels.is_empty() {
+            let numbers = self.absent_channels.iter().map(|&channel| Value::Int(channel as i64));
+            entries.insert("absent_channels", Value::List(numbers.collect()));
+        }
+        if let Some(names) = &self.annotated_labels {
+            let names = names.iter().map(|name| Value::Str(name.clone()));
+            entries.insert("annotated_labels", Value::List(names.collect()));
+        }
         for (key, value) in self.others.iter() {
             entries.push(key.clone(), value.clone());
         }
@@ -114,6 +127,22 @@ impl Properties {
             None => None,
             Some(value) => Some(class_locations(&value)?),
         };
+        let absent_channels = match entries.remove("absent_channels") {
+            None => Vec::new(),
+            Some(value) => value
+                .as_usizes()
+                .filter(|channels| channels.is_sorted_by(|a, b| a < b))
+                .ok_or(("absent_channels", "is not an ascending list of channels".to_owned()))?,
+        };
+        let annotated_labels = match entries.remove("annotated_labels") {
+            None => None,
+            Some(value) => Some(
+                value
+                    .as_sequence()
+                    .and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect())
+                    .ok_or(("annotated_labels", "is not a list of names".to_owned()))?,
+            ),
+        };
         for key in ["sitk_stuff", "nibabel_stuff"] {
             entries.remove(key);
         }
@@ -124,6 +153,8 @@ impl Properties {
             bbox_used_for_cropping,
             shape_after_cropping_and_before_resampling: after,
             class_locations,
+            absent_channels,
+            annotated_labels,
             others: writable(&entries),
         })
     }
@@ -317,6 +348,8 @@ mod tests {
                 (LabelOrRegion::Label(1), vec![[0, 1, 2], [3, 4, 5]]),
                 (LabelOrRegion::Region(vec![-1, 0, 1]), Vec::new()),
             ])),
+            absent_channels: vec![1, 3],
+            annotated_labels: Some(vec!["core".to_owned()]),
             others,
         }
     }

@@ -82,10 +82,11 @@ pub fn preprocess_configuration(
     let labels = plans.label_manager(dataset, parts)?;
     let reader = plans.reader(dataset, parts)?;
     let job = Job {
+        dataset,
         preprocessor: Preprocessor::new(plans, configuration, parts)?,
         configuration,
         order: plans.transpose_forward(),
-        recipe: Recipe::new(plans, configuration, &labels, &reader),
+        recipe: Recipe::new(plans, configuration, dataset, &labels, &reader),
         labels,
         reader,
         folder: folders.preprocessed.join(&configuration.data_identifier),
@@ -214,6 +215,7 @@ pub fn preprocess_dataset(
 }
 
 struct Job<'a> {
+    dataset: &'a DatasetJson,
     preprocessor: Preprocessor<'a>,
     configuration: &'a Configuration,
     order: [usize; 3],
@@ -245,7 +247,9 @@ impl Job<'_> {
             warn_of_undeclared(path, segmentation, &self.labels, self.ctx.progress);
         }
         let run = self.preprocessor.run(raw, Some(&self.labels));
-        let preprocessed = run.map_err(|error| error.naming(&case.images))?;
+        let mut preprocessed = run.map_err(|error| error.naming(&case.images))?;
+        preprocessed.properties.annotated_labels =
+            self.dataset.annotated_in(&case.identifier).map(<[String]>::to_vec);
         write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)?;
         self.recipe.note(&self.folder, case, files)
     }

@@ -100,6 +100,7 @@ fn check_case(folder: &Path) -> usize {
         let case = Case {
             identifier: tag.to_owned(),
             images: info.get("images").and_then(Json::as_array).unwrap().iter().map(file).collect(),
+            absent: Vec::new(),
             label: with_seg.then(|| file(info.get("seg").unwrap())),
         };
         let configuration = plans.configuration(run.get("config").and_then(Json::as_str).unwrap()).unwrap();

@@ -12,6 +12,7 @@ mod dice;
 mod distance;
 mod field;
 mod overlap_counts;
+mod partly_labelled;
 mod run;
 mod sigmoid;
 mod skeleton;
@@ -49,6 +50,9 @@ pub fn host_loss(spec: &LossSpec) -> Arc<dyn Loss> {
                 }
                 (_, None) => Arc::new(DeepSupervision { loss: SumOfTerms::new(loss.clone()), weights }),
             }
+        }
+        LossSpec::PartlyLabelled { loss, weights } => {
+            Arc::new(partly_labelled::PartlyLabelled::new(loss, weights))
         }
         LossSpec::Host { loss, .. } => Arc::clone(loss),
     }

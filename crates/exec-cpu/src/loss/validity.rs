@@ -3,11 +3,24 @@
 use nnunet_graph::Tensor;
 use nnunet_graph::loss::{LabelBatch, LossError, RegionBatch, Target, Targets, Validity};
 
-/// The samples that count, `None` where all do.
+/// What was annotated of each sample, `None` where nothing is said of it.
 ///
 /// # Errors
-/// A mask of another number of samples, or one that leaves out a part of a sample's classes.
-pub(crate) fn valid_samples(targets: &Targets, samples: usize) -> Result<Option<Vec<usize>>, LossError> {
+/// A mask of another number of samples or classes.
+pub(crate) fn annotated_rows(
+    targets: &Targets,
+    samples: usize,
+    classes: usize,
+) -> Result<Option<Vec<&[bool]>>, LossError> {
+    let Some(validity) = checked(targets, samples)? else { return Ok(None) };
+    if validity.shape[1] != classes {
+        let found = format!("a mask of {} classes for {classes} outputs of the network", validity.shape[1]);
+        return Err(LossError::Validity { sample: 0, found });
+    }
+    Ok(Some((0..samples).map(|sample| validity.sample(sample)).collect()))
+}
+
+fn checked(targets: &Targets, samples: usize) -> Result<Option<&Validity>, LossError> {
     let Some(validity) = &targets.validity else { return Ok(None) };
     let Validity { shape: [n, classes], data } = validity;
     if *n != samples || data.len() != n * classes {
@@ -16,6 +29,16 @@ pub(crate) fn valid_samples(targets: &Targets, samples: usize) -> Result<Option<
             found: format!("a mask of {n} x {classes} for {samples} samples"),
         });
     }
+    Ok(Some(validity))
+}
+
+/// The samples that count, `None` where all do.
+///
+/// # Errors
+/// A mask of another number of samples, or one that leaves out a part of a sample's classes.
+pub(crate) fn valid_samples(targets: &Targets, samples: usize) -> Result<Option<Vec<usize>>, LossError> {
+    let Some(validity) = checked(targets, samples)? else { return Ok(None) };
+    let classes = validity.shape[1];
     let mut valid = Vec::with_capacity(samples);
     for sample in 0..samples {
         let row = validity.sample(sample);

@@ -10,5 +10,6 @@ mod executor;
 mod hostile;
 mod loss_goldens;
 mod loss_terms;
+mod partly_labelled;
 mod sessions;
 mod unusual_graphs;

@@ -47,6 +47,7 @@
 //!     images: ChannelVolume::new(1, [depth, height, width], voxels).ok_or("voxels and shape differ")?,
 //!     geometry: ImageGeometry::Spacing(SpacingMm::UNIT),
 //!     segmentation: None,
+//!     absent: Vec::new(),
 //! };
 //! // `cancel.cancel()` in another thread ends the prediction with `PredictError::Interrupted`.
 //! let cancel = Cancel::new();
