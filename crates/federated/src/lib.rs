@@ -8,6 +8,7 @@
 //! 2. Each site trains a round from the weights of all ([`Site::round`]), [`aggregate`] averages what matches.
 //! 3. Each site takes the last weights and validates them on its own cases ([`Site::validate`]).
 //!
+//! [`simulate`] runs all of it on one machine, each site as a process. Method: asymmetric federated averaging and federated
 //! fingerprints of FednnU-Net (doi 10.1038/s41598-025-22239-0); FedAvg (arXiv 1602.05629), FedProx (arXiv 1812.06127),
 //! FedBN (arXiv 2102.07623).
 #![forbid(unsafe_code)]
@@ -24,6 +25,7 @@ mod round;
 mod seal;
 mod sent_log;
 mod settings;
+mod simulate;
 mod site;
 mod validate;
 
@@ -38,4 +40,5 @@ pub use message::{
 pub use seal::Key;
 pub use sent_log::SENT_LOG;
 pub use settings::{FingerprintForm, Matching, Settings, Weighting};
+pub use simulate::{SimulateJob, Simulated, SiteScore, simulate};
 pub use site::Site;

@@ -44,7 +44,7 @@ fn cases(fingerprint: &Fingerprint) -> Vec<([u64; 3], [usize; 3])> {
 /// The plans of a site without what is its own.
 fn planned(place: &Place, site: &str, input: &std::path::Path) -> Plans {
     place.at(site, |site, ctx| site.plan(input, &place.path("plans").join(&site.name), ctx)).unwrap();
-    Plans::read(&place.path(&format!("{site}/pre")).join(NAME).join("nnUNetPlans.json")).unwrap()
+    Plans::read(place.path(&format!("{site}/pre")).join(NAME).join("nnUNetPlans.json")).unwrap()
 }
 
 #[test]
