@@ -30,6 +30,7 @@ mod run_folder;
 mod sample_picture;
 pub mod sampler;
 pub mod sampling;
+mod rounds;
 mod saving;
 mod setup;
 mod single_sample;

@@ -136,7 +136,7 @@ impl Training {
     }
 
     /// Saves the state, unless no checkpoints are wanted; whether it did.
-    fn save(&mut self, path: &Path, current: f64) -> Result<bool, TrainError> {
+    pub(super) fn save(&mut self, path: &Path, current: f64) -> Result<bool, TrainError> {
         let setup = &self.setup;
         if !setup.request.checkpointing {
             return Ok(false);

@@ -221,6 +221,19 @@ const EXAMPLES: &[(&str, [Example; 2])] = &[
         ],
     ),
     (
+        "federated",
+        [
+            (
+                "federated round from_server to_server --site lisbon -d 4",
+                "trains a round at a site from the weights in from_server",
+            ),
+            (
+                "federated simulate federation.toml study -d 4 --at-once 2",
+                "deals out the patients of Dataset004_... and runs all sites here",
+            ),
+        ],
+    ),
+    (
         "experiment",
         [
             ("experiment losses.toml --dry-run", "what would be trained"),

@@ -17,6 +17,7 @@ pub(crate) mod examples;
 mod experiment;
 mod explain;
 mod export_model;
+mod federated;
 mod find_best_configuration;
 mod fingerprint;
 mod install_links;
@@ -73,6 +74,7 @@ const ENTRIES: &[Entry] = &[
     evaluate::ENTRY,
     compare::ENTRY,
     experiment::ENTRY,
+    federated::ENTRY,
     accumulate_crossval_results::ENTRY,
     find_best_configuration::ENTRY,
     predict_best::ENTRY,

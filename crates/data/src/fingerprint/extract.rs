@@ -29,32 +29,35 @@ pub struct ExtractOptions {
     pub part: Part,
     /// Formats that images may have.
     pub formats: ImageFormats,
+    /// Cases that share the 10^8 draws, where the cases are a part of a dataset whose others are elsewhere; by default
+    /// the cases themselves.
+    pub sharing_cases: Option<usize>,
 }
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self { part: Part::default(), formats: image_formats() }
+        Self { part: Part::default(), formats: image_formats(), sharing_cases: None }
     }
 }
 
 /// What stays of a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct CaseFacts {
+pub struct CaseFacts {
     /// Spacing (z, y, x) in mm.
-    pub(super) spacing: SpacingMm,
+    pub spacing: SpacingMm,
     /// Shape (z, y, x) after cropping.
-    pub(super) shape_after_crop: [usize; 3],
+    pub shape_after_crop: [usize; 3],
     /// Voxels after cropping / voxels before.
-    pub(super) relative_size: f64,
+    pub relative_size: f64,
 }
 
 /// The fingerprint of a part of the cases, to be merged with the others.
 #[derive(Debug, PartialEq)]
-pub(super) struct PartialFingerprint {
+pub struct PartialFingerprint {
     /// One for each case of the part, in order.
-    pub(super) cases: Vec<CaseFacts>,
+    pub cases: Vec<CaseFacts>,
     /// The draws of all cases together, for each channel.
-    pub(super) samples: Vec<Samples>,
+    pub samples: Vec<Samples>,
 }
 
 /// Takes the fingerprint of all training cases.
@@ -67,7 +70,10 @@ pub fn extract(cases: &[Case], json: &DatasetJson, ctx: Ctx<'_>) -> Result<Finge
 }
 
 /// Looks at the cases of a part of `cases`.
-pub(super) fn extract_partial(
+///
+/// # Errors
+/// As [`extract`], but for foreground, which other parts may have.
+pub fn extract_partial(
     cases: &[Case],
     json: &DatasetJson,
     options: &ExtractOptions,
@@ -81,7 +87,7 @@ pub(super) fn extract_partial(
     warn_of_missing_spacing_files(&reader, cases, ctx.progress);
     let channels = json.num_channels();
     // Of every case as many as if all were looked at here.
-    let samples = TOTAL_SAMPLES / cases.len();
+    let samples = TOTAL_SAMPLES / options.sharing_cases.unwrap_or(cases.len()).max(1);
     let cases: Vec<&Case> = options.part.share(cases).collect();
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, &reader, channels))).collect();
@@ -132,8 +138,12 @@ struct Gathered {
     results: Vec<Option<Result<CaseFacts, String>>>,
 }
 
-/// The fingerprint of all parts together, in their order.
-pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, FingerprintError> {
+/// The fingerprint of all parts together, their cases in turns as [`Part`] deals them out. It is that of [`extract`] on all
+/// cases, to the bit, if every part was drawn for the number of all cases.
+///
+/// # Errors
+/// No part has a voxel of foreground.
+pub fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, FingerprintError> {
     // The cases were dealt out one by one.
     let longest = parts.iter().map(|part| part.cases.len()).max().unwrap_or(0);
     let facts: Vec<CaseFacts> =

@@ -23,6 +23,9 @@ pub struct PlannerOptions {
     pub preprocessor_name: String,
     /// Keep the axes in the order of the images.
     pub suppress_transpose: bool,
+    /// Number of training cases where those of dataset.json are a part of them, as at a site of a federation. It bounds
+    /// the batch size.
+    pub training_cases: Option<usize>,
 }
 
 impl Default for PlannerOptions {
@@ -34,6 +37,7 @@ impl Default for PlannerOptions {
             overwrite_plans_name: None,
             preprocessor_name: "DefaultPreprocessor".to_owned(),
             suppress_transpose: false,
+            training_cases: None,
         }
     }
 }

@@ -142,7 +142,10 @@ impl Project {
     }
 
     /// The raw folder of a dataset and its dataset.json, with the variables in its paths replaced.
-    fn raw_dataset(&self, dataset: &DatasetName) -> Result<(std::path::PathBuf, DatasetJson), Error> {
+    ///
+    /// # Errors
+    /// No folder of raw datasets; a dataset.json that cannot be read.
+    pub fn raw_dataset(&self, dataset: &DatasetName) -> Result<(std::path::PathBuf, DatasetJson), Error> {
         let folder = self.folders.raw()?.join(dataset);
         let mut json = DatasetJson::load(&folder.join("dataset.json"))?;
         json.expand_variables(|name| (self.variables)(name));

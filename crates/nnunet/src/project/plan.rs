@@ -128,7 +128,7 @@ impl Project {
         let (raw, json) = self.raw_dataset(&job.dataset)?;
         let cases = cases::training_cases_with_warnings(&raw, &json, ctx.progress)?;
         let formats = self.registry.data.formats.clone();
-        let options = ExtractOptions { part: job.part, formats };
+        let options = ExtractOptions { part: job.part, formats, sharing_cases: None };
         let parts = extract_part(&folder, &cases, &json, &options, job.anew, ctx)
             .during(|| format!("fingerprint of {}", job.dataset))?;
         let state = match parts {
