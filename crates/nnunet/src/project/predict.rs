@@ -8,7 +8,7 @@ use nnunet_dataset::splits::Fold;
 use nnunet_dataset::{Case, DatasetError, DatasetName};
 use nnunet_infer::model::{ModelName, ModelSpec};
 use nnunet_infer::predict::{
-    Model, PredictRequest, Predicted, Predictor, WindowOptions, predict_cases, present_folds,
+    Model, PredictRequest, Predicted, Predictor, QualityRequest, WindowOptions, predict_cases, present_folds,
     previous_stage_model,
 };
 
@@ -29,6 +29,9 @@ pub struct PredictJob {
     pub checkpoint: String,
     /// How images are tiled.
     pub window: WindowOptions,
+    /// Whether to write `qc.tsv` beside the segmentations: which cases to look at first, by the disagreement of folds and mirrored
+    /// passes and by volumes that are odd beside the training set's.
+    pub quality: bool,
     /// What to segment and where to. In a cascade without a folder of the previous stage's segmentations, they are
     /// predicted first if that stage's model lies beside this one.
     pub files: PredictRequest,
@@ -43,6 +46,7 @@ impl PredictJob {
             folds: Vec::new(),
             checkpoint: FINAL.to_owned(),
             window: WindowOptions::default(),
+            quality: false,
             files: PredictRequest::new(source.as_ref(), output.as_ref()),
         }
     }
@@ -193,6 +197,10 @@ impl Project {
         };
         let mut stages = Vec::new();
         let mut request = job.files.clone();
+        if job.quality {
+            let training = self.training_volumes(&folder, &model.spec, ctx)?;
+            request.quality = Some(QualityRequest { training });
+        }
         if request.previous_stage.is_none()
             && let Some(previous) = &model.spec.configuration.previous_stage
             && let Some(first) = self.previous_stage(previous, &folder, &job, ctx)?
@@ -223,6 +231,7 @@ impl Project {
         let request = PredictRequest {
             output: job.files.output.join(format!("prediction_{previous}")),
             save_probabilities: false,
+            quality: None,
             ..job.files.clone()
         };
         let model = self.load(&beside, &folds, &job.checkpoint, ctx)?;
