@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nnunet::memory::{MemoryInUse, gigabytes};
 use nnunet::progress::{EpochReport, Event, Progress};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::flags::{Flag, Group};
 use crate::log_file::LogFile;
@@ -177,10 +177,7 @@ impl Display {
         match self.style {
             Style::None => {}
             Style::Json => {
-                let record = json!({
-                    "event": "summary", "verb": verb, "seconds": seconds, "peak_memory_bytes": peak, "outputs": paths
-                });
-                self.results.line(&record.to_string());
+                self.results.line(&summary_record(verb, seconds, peak, &paths).to_string());
             }
             Style::Bar | Style::Plain | Style::Slicer => output::remark(&line),
         }
@@ -429,7 +426,15 @@ fn rounded(value: f64, digits: i32) -> f64 {
 }
 
 fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
-    let record = match event {
+    if let Some(record) = record(stage, event) {
+        // Whoever closed the pipe does not want the records; the job itself goes on.
+        results.write(&format!("{record}\n"));
+    }
+}
+
+/// What `--progress json` says of an event; `None` for those of a later version of the libraries.
+fn record(stage: &mut Stage, event: &Event<'_>) -> Option<Value> {
+    Some(match event {
         Event::Started { stage: name, total } => {
             stage.start(name, *total);
             json!({"event": "started", "stage": name, "total": total})
@@ -450,10 +455,47 @@ fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
         }),
         Event::Message(text) => json!({"event": "message", "text": text}),
         Event::Warning(text) => json!({"event": "warning", "text": text}),
-        _ => return,
+        _ => return None,
+    })
+}
+
+/// The record of the end of a run.
+fn summary_record(verb: &str, seconds: f64, peak: Option<u64>, outputs: &[String]) -> Value {
+    json!({
+        "event": "summary", "verb": verb, "seconds": seconds, "peak_memory_bytes": peak, "outputs": outputs
+    })
+}
+
+/// A record of each kind, for the book.
+#[cfg(test)]
+pub(crate) fn example_records() -> Vec<Value> {
+    let mut stage = Stage::new();
+    let report = EpochReport {
+        epoch: 0,
+        train_loss: -0.25,
+        validation_loss: -0.5,
+        pseudo_dice: vec![0.75, 0.5],
+        moving_average: 0.625,
+        is_best: true,
+        learning_rate: 0.01,
+        seconds: 90.5,
+        waiting: 0.125,
     };
-    // Whoever closed the pipe does not want the records; the job itself goes on.
-    results.write(&format!("{record}\n"));
+    let events = [
+        Event::Started { stage: "predict liver_01 (1 of 2)", total: 8 },
+        Event::Advanced { done: 3, detail: "" },
+        Event::EpochFinished(&report),
+        Event::Finished,
+        Event::Message("memory: at most about 1.2 GB (largest case liver_01)"),
+        Event::Warning("liver_02.nii.gz: sform and qform disagree; the sform is used"),
+    ];
+    let mut records = Vec::new();
+    for event in &events {
+        records.extend(record(&mut stage, event));
+        stage.now = stage.started + Duration::from_millis(2500);
+    }
+    records.push(summary_record("predict", 5.5, Some(1_200_000_000), &["predictions".to_owned()]));
+    records
 }
 
 #[cfg(test)]
