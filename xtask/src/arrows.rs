@@ -80,6 +80,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nnunet-base",
             "nnunet-data",
             "nnunet-dataset",
+            "nnunet-infer",
             "nnunet-pyformats",
             "nnunet-train",
             "nnunet-volume",

@@ -32,6 +32,8 @@ mod log_file;
 mod messages;
 mod output;
 mod progress;
+#[cfg(test)]
+mod reference_pages;
 mod session;
 
 use std::ffi::OsString;

@@ -253,3 +253,34 @@ fn a_killed_prediction_goes_on_and_leaves_no_halves() {
         .collect();
     assert_eq!(hidden, [place.path("out/.other.nii.gz.12345-0.tmp")]);
 }
+
+#[test]
+fn quality_control_lists_the_cases_to_look_at_first() {
+    let place = place(1);
+    // A case that is nothing but noise.
+    let noise = (0..20 * 24 * 22).map(|i: i32| (i * 7919 % 97) as i16).collect();
+    NiftiFile::new([20, 24, 22], [1.0; 3], Voxels::I16(noise)).write(place.path("images/noise_0000.nii.gz"));
+    // A model of a dataset whose segmentations are here.
+    let model = place.path("res").join(common::DATASET).join("nnUNetTrainer__nnUNetPlans__3d_fullres");
+    std::fs::create_dir_all(model.parent().unwrap()).unwrap();
+    std::fs::rename(place.path("model"), &model).unwrap();
+    let output = place.run("predict -i images -o out -d 7 -c 3d_fullres --disable_tta --qc");
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("volumes of 5 training cases are kept in"), "{said}");
+    assert!(said.contains("nothing to compare: one fold without mirrored passes"), "{said}");
+    let read = |path: &str| std::fs::read_to_string(place.path(path)).unwrap();
+    let table = read("out/qc.tsv");
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split('\t').collect()).collect();
+    assert_eq!(lines.iter().map(|line| line[0]).collect::<Vec<_>>(), ["case", "noise", "new_0"], "{table}");
+    assert!(lines[0].contains(&"shell ml") && lines[1].last().unwrap().contains("shell"), "{table}");
+    assert_eq!(std::fs::read_to_string(model.join("label_volumes.tsv")).unwrap().lines().count(), 6);
+
+    // The report of an evaluation shows the scores.
+    std::fs::rename(place.path("images"), place.path("images_all")).unwrap();
+    std::fs::remove_file(place.path("out/noise.nii.gz")).unwrap();
+    place.succeed("evaluate labels out -l 1 2");
+    place.succeed("report evaluation out/summary.json");
+    let page = read("out/report.html");
+    assert!(page.contains("Warning score") && page.contains("Quality control"), "there is the score");
+}

@@ -35,7 +35,7 @@ pub enum ReportError {
         /// The folder.
         folder: PathBuf,
     },
-    /// A folder that cannot be listed.
+    /// A folder that cannot be listed, or a table in it that cannot be read.
     #[error("{path}: cannot be read: {source}", path = path.display())]
     Read {
         /// The folder.

@@ -75,6 +75,12 @@ const FLAGS: &[Flag] = &[
     ),
     Flag::switch(&["--save_probabilities"], "also write probabilities (.npz) and properties (.pkl)")
         .within(Group::Output),
+    Flag::switch(
+        &["--qc"],
+        "also write qc.tsv, the cases to look at first: how far folds and mirrored passes disagree, the Dice to \
+         expect, and volumes that are odd beside the training set's",
+    )
+    .within(Group::Output),
     Flag::switch(&["--continue_prediction", "--c"], "keep predictions that are complete and make the others")
         .within(Group::Output),
     Flag::one(&["-npp"], "N", "cases read and preprocessed at once (default: 1)").within(Group::Speed),
@@ -117,6 +123,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         files: files(matches)?,
         window: window_options(matches)?,
         missing: missing_channels(matches)?,
+        quality: matches.has("--qc"),
         folds: folds(matches)?,
         checkpoint: matches.text("-chk").unwrap_or("checkpoint_final.pth").to_owned(),
         model: model(matches, session)?,
@@ -146,6 +153,10 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     }
     for stage in prediction.stages() {
         describe(stage, prediction.cases().len(), matches, session)?;
+    }
+    let last = prediction.stages().last();
+    if matches.has("--qc") && last.is_some_and(|stage| stage.predictor.passes_per_tile() == 1) {
+        session.warning("--qc has nothing to compare: one fold without mirrored passes; only the expected Dice and volumes tell");
     }
     for stage in prediction.run(session.ctx())? {
         let kept = match stage.predicted.kept {
@@ -203,6 +214,7 @@ fn files(matches: &Matches) -> Result<PredictRequest, UsageError> {
         output: matches.required("-o")?.into(),
         previous_stage: matches.path("-prev_stage_predictions"),
         save_probabilities: matches.has("--save_probabilities"),
+        quality: None,
         overwrite: !matches.has("--continue_prediction"),
         num_parts: number("-num_parts", 1)?,
         part_id: number("-part_id", 0)?,

@@ -15,6 +15,8 @@ mod spec;
 /// Flags that every verb has.
 pub(crate) const HELP: [&str; 2] = ["--help", "-h"];
 
+#[cfg(test)]
+pub(crate) use help::EXIT_STATUSES;
 pub(crate) use help::{Example, command_help, program_help};
 pub(crate) use man::{command_page, program_page};
 pub(crate) use matches::Matches;

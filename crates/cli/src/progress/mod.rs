@@ -12,9 +12,10 @@ use std::time::Instant;
 
 use nnunet::memory::{MemoryInUse, gigabytes};
 use nnunet::progress::{EpochReport, Event, Progress};
-use serde_json::json;
 
-use self::machine::{json_record, slicer_lines};
+#[cfg(test)]
+pub(crate) use self::machine::example_records;
+use self::machine::{json_record, slicer_lines, summary_record};
 use self::stage::Stage;
 use self::words::duration;
 pub(crate) use self::words::epoch_line;
@@ -166,10 +167,7 @@ impl Display {
         match self.style {
             Style::None => {}
             Style::Json => {
-                let record = json!({
-                    "event": "summary", "verb": verb, "seconds": seconds, "peak_memory_bytes": peak, "outputs": paths
-                });
-                self.results.line(&record.to_string());
+                self.results.line(&summary_record(verb, seconds, peak, &paths).to_string());
             }
             Style::Bar | Style::Plain | Style::Slicer => output::remark(&line),
         }

@@ -16,7 +16,7 @@ const LINE_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) struct Stage {
     pub(super) name: String,
     pub(super) total: u64,
-    started: Instant,
+    pub(super) started: Instant,
     last_line: Option<Instant>,
     pub(super) every_step: bool,
     /// Where every line begins with the time and the memory in use: when the run began.

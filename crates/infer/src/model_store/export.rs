@@ -9,6 +9,7 @@ use zip::write::SimpleFileOptions;
 
 use super::error::StoreError;
 use crate::model::{ModelName, models_in};
+use crate::predict::quality::TRAINING_VOLUMES;
 use nnunet_base::Ctx;
 use nnunet_base::files::{StopAtError, folders_in, write_atomic_with};
 use nnunet_base::hint::Hint;
@@ -116,7 +117,7 @@ fn model_files(request: &ExportRequest, model: &Path) -> Result<Vec<PathBuf>, St
         }
         files.push(path);
     }
-    files.extend(present(model, &["dataset_fingerprint.json"]));
+    files.extend(present(model, &["dataset_fingerprint.json", TRAINING_VOLUMES]));
     Ok(files)
 }
 

@@ -47,6 +47,10 @@ impl Placement {
     }
 }
 
+/// Takes finished slices of two sums at a time: the logits, and what goes along.
+pub(super) type JointSink<'a> =
+    dyn FnMut(&ChannelVolume<f16>, Option<&ChannelVolume<f16>>) -> Result<(), ExportError> + 'a;
+
 /// Why finished slices could not be handed out.
 pub(super) enum HandOut {
     /// Logits are infinite or not a number.
@@ -114,8 +118,14 @@ impl Bands {
         });
     }
 
-    /// Hands out what lies before slice `end` of the padded grid, to which no further tile adds anything.
-    pub(super) fn finish_until(&mut self, end: usize, sink: &mut LogitSink<'_>) -> Result<(), HandOut> {
+    /// Hands out what lies before slice `end` of the padded grid, to which no further tile adds anything, with the same slices of
+    /// `along`, the sums of something else over the same tiles.
+    pub(super) fn finish_until(
+        &mut self,
+        end: usize,
+        mut along: Option<&mut Bands>,
+        sink: &mut JointSink<'_>,
+    ) -> Result<(), HandOut> {
         let end = end.min(self.place.padded[0]);
         let Some(classes) = self.sums.iter().flatten().map(ChannelVolume::channels).next() else {
             return Ok(());
@@ -126,10 +136,17 @@ impl Bands {
         while z < end.min(inside.end) {
             let slices = depth.min(end.min(inside.end) - z);
             self.fill_piece(z, slices, classes).ok_or(HandOut::NotFinite)?;
-            sink(&self.piece).map_err(HandOut::Sink)?;
+            if let Some(along) = along.as_deref_mut() {
+                let channels = along.sums.iter().flatten().map(ChannelVolume::channels).next().unwrap_or(0);
+                along.fill_piece(z, slices, channels).ok_or(HandOut::NotFinite)?;
+            }
+            sink(&self.piece, along.as_deref().map(|along| &along.piece)).map_err(HandOut::Sink)?;
             z += slices;
         }
         self.forget_until(end);
+        if let Some(along) = along {
+            along.forget_until(end);
+        }
         Ok(())
     }
 

@@ -10,9 +10,11 @@ use super::cases::NextStage;
 use super::error::PredictError;
 use super::export::Exporter;
 use super::probabilities::write_probabilities;
+use super::quality::{Agreement, class_volumes};
 use crate::model::ModelSpec;
 use nnunet_base::files::temporary_stem;
 use nnunet_data::preprocess::Properties;
+use nnunet_dataset::LabelOrRegion;
 
 /// What the network made of a case.
 pub(super) enum Output {
@@ -28,21 +30,34 @@ pub(super) struct Export {
     pub(super) output: Output,
     pub(super) properties: Properties,
     pub(super) next_stages: Vec<NextStage>,
+    /// How far the passes agree, if that is asked for.
+    pub(super) agreement: Option<Agreement>,
 }
 
 impl Export {
-    /// Writes the case called `case` to `folder`.
-    pub(super) fn write(&self, spec: &ModelSpec, case: &str, folder: &Path) -> Result<(), PredictError> {
+    /// Writes the case called `case` to `folder`. The volumes in ml of `measured` classes come back.
+    pub(super) fn write(
+        &self,
+        spec: &ModelSpec,
+        case: &str,
+        folder: &Path,
+        measured: &[LabelOrRegion],
+    ) -> Result<Vec<f64>, PredictError> {
         let stem = folder.join(case);
+        let volumes = |labels: &Volume<u16>| match measured {
+            [] => Vec::new(),
+            classes => class_volumes(labels, self.properties.spacing, classes),
+        };
         match &self.output {
             Output::Labels(labels, for_next) => {
                 write_labels(spec, labels, &self.properties, &stem)?;
                 for (next, labels) in self.next_stages.iter().zip(for_next) {
                     next.write(case, labels)?;
                 }
+                Ok(volumes(labels))
             }
             Output::Logits(logits) => {
-                write_with_probabilities(spec, logits, &self.properties, &stem)?;
+                let labels = write_with_probabilities(spec, logits, &self.properties, &stem)?;
                 for next in &self.next_stages {
                     let labels = Exporter::new(spec).segmentation_for_next_stage(
                         logits,
@@ -51,26 +66,27 @@ impl Export {
                     )?;
                     next.write(case, &labels)?;
                 }
+                Ok(volumes(&labels))
             }
         }
-        Ok(())
     }
 }
 
 /// Exports `logits` to `<stem>` with the ending of the dataset's files, with probabilities to `<stem>.npz` and
-/// `<stem>.pkl`. The segmentation comes last: where it is, the case is complete.
+/// `<stem>.pkl`, and returns the segmentation. Its file comes last: where it is, the case is complete.
 fn write_with_probabilities(
     spec: &ModelSpec,
     logits: &ChannelVolume<f16>,
     properties: &Properties,
     stem: &Path,
-) -> Result<(), PredictError> {
+) -> Result<Volume<u16>, PredictError> {
     let exporter = Exporter::new(spec);
     let (segmentation, probabilities) = exporter.segmentation_and_probabilities(logits, properties)?;
     let path = with_ending(stem, ".npz");
     write_probabilities(&path, &probabilities).map_err(|source| PredictError::Io { path, source })?;
     properties.write(&with_ending(stem, ".pkl"))?;
-    write_labels(spec, &segmentation, properties, stem)
+    write_labels(spec, &segmentation, properties, stem)?;
+    Ok(segmentation)
 }
 
 /// Writes a segmentation on the original grid to `<stem>` with the ending of the dataset's files, with the reader that

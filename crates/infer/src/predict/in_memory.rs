@@ -8,7 +8,7 @@ use nnunet_volume::Volume;
 use super::cascade::CaseReader;
 use super::cases::CaseSize;
 use super::error::PredictError;
-use super::memory;
+use super::memory::{self, Extras};
 use super::predictor::Predictor;
 use nnunet_base::Ctx;
 use nnunet_base::hint::Hint;
@@ -45,7 +45,7 @@ impl Predictor<'_> {
             next_stages: Vec::new(),
             preparation: 0,
         };
-        let need = self.memory(&size, false)?;
+        let need = self.memory(&size, Extras::default())?;
         memory::check(self, &need, ctx.memory_limit())?;
         let total = self.passes(data.shape()) as u64;
         ctx.event(Event::Started { stage: &stage, total });

@@ -52,11 +52,20 @@ pub enum TooLarge {
     FailsAlone,
 }
 
+/// What is made of a case beside its segmentation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Extras {
+    /// Probabilities.
+    pub probabilities: bool,
+    /// How far the passes of the networks agree.
+    pub quality: bool,
+}
+
 /// How cases are worked on, as far as it decides what they need together.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Workload {
-    /// Whether probabilities are written too.
-    pub(super) save_probabilities: bool,
+    /// What is made beside segmentations.
+    pub(super) extras: Extras,
     /// Cases read at once.
     pub(super) reading: usize,
     /// Cases exported at once.
@@ -80,7 +89,7 @@ impl Predictor<'_> {
     ///
     /// # Errors
     /// When the network does not take the tiles.
-    pub fn memory(&self, case: &CaseSize, save_probabilities: bool) -> Result<MemoryNeed, PredictError> {
+    pub fn memory(&self, case: &CaseSize, extras: Extras) -> Result<MemoryNeed, PredictError> {
         let (shape, on_network) = (case.image, case.on_network);
         let (before, after) = (voxels(shape), voxels(on_network));
         let heads = self.spec.heads();
@@ -88,8 +97,12 @@ impl Predictor<'_> {
         let pass = self.memory_of_pass()?;
         let further_folds = self.folds.waiting_bytes();
         let whole = 2 * heads as u64 * after;
-        let logits = if self.folds_run_side_by_side(on_network) {
-            self.window.memory(on_network, heads, self.folds.count())
+        let folds = self.folds.count();
+        let logits = if extras.quality {
+            self.window.memory(on_network, heads, folds)
+                + self.window.memory_of_agreement(on_network, heads, folds)
+        } else if self.folds_run_side_by_side(on_network) {
+            self.window.memory(on_network, heads, folds)
         } else {
             self.window.memory(on_network, heads, 1) + whole
         };
@@ -100,7 +113,7 @@ impl Predictor<'_> {
         // Labels cropped, put back and transposed, and as the file has them.
         let mut export = 6 * before + next_stages;
         let mut network = 4 * channels as u64 * after + logits + labels;
-        if save_probabilities {
+        if extras.probabilities {
             network += whole;
             export += whole + slab + 4 * before * (2 * heads as u64 + 1);
         }
@@ -181,7 +194,7 @@ fn plan_within(
         // Files that are damaged fail when they are read, and by themselves.
         let Some(size) = cases.size(case) else { continue };
         let identifier = cases.identifier(case);
-        let need = predictor.memory(&size, workload.save_probabilities)?;
+        let need = predictor.memory(&size, workload.extras)?;
         if limit.excludes(need.alone()) {
             if workload.too_large == TooLarge::FailsAlone {
                 continue;
@@ -270,7 +283,7 @@ mod tests {
             Model::load(&ball_model(), &[], "checkpoint_final.pth", &Parts::default(), &recipes()).unwrap();
         let predictor = Predictor::new(model.spec, model.weights, &cpu, WindowOptions::default()).unwrap();
         let mut workload =
-            Workload { save_probabilities: false, reading: 1, exporting: 1, too_large: TooLarge::Refused };
+            Workload { extras: Extras::default(), reading: 1, exporting: 1, too_large: TooLarge::Refused };
         let plan = |workload: &Workload, total: u64, available: u64| {
             let limit =
                 Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };

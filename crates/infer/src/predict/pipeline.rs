@@ -15,8 +15,9 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use super::case_files::{Export, Output, remove_leftovers};
 use super::cases::{Cases, PreparedCase};
 use super::error::PredictError;
-use super::memory::{self, TooLarge, Workload};
+use super::memory::{self, Extras, TooLarge, Workload};
 use super::predictor::Predictor;
+use super::quality::{Agreement, QualityControl};
 use crate::model::ModelSpec;
 use nnunet_base::Ctx;
 use nnunet_base::hint::Hint;
@@ -52,14 +53,28 @@ impl Pipeline {
         cases: &dyn Cases,
         ctx: Ctx<'_>,
     ) -> Result<usize, PredictError> {
+        self.run_with_quality(predictor, cases, None, ctx)
+    }
+
+    /// As [`run`](Self::run); `quality` is told of every case how far its passes agree.
+    pub(super) fn run_with_quality(
+        &self,
+        predictor: &mut Predictor<'_>,
+        cases: &dyn Cases,
+        quality: Option<&QualityControl<'_>>,
+        ctx: Ctx<'_>,
+    ) -> Result<usize, PredictError> {
         let spec = predictor.spec().clone();
-        let overlap = memory::plan(predictor, cases, &self.workload(), ctx)?;
+        let extras = Extras { probabilities: self.save_probabilities, quality: quality.is_some() };
+        let overlap = memory::plan(predictor, cases, &self.workload(extras), ctx)?;
         let names: Vec<&str> = (0..cases.count()).map(|case| cases.identifier(case)).collect();
         remove_leftovers(&self.output, spec.file_ending(), &names);
         let job = Job {
             spec: &spec,
             pipeline: self,
             cases,
+            quality,
+            extras,
             faults: Mutex::new(Faults::default()),
             made: AtomicUsize::new(0),
             ctx,
@@ -85,9 +100,9 @@ impl Pipeline {
     }
 
     /// What the need of memory follows from, apart from the cases.
-    fn workload(&self) -> Workload {
+    fn workload(&self, extras: Extras) -> Workload {
         Workload {
-            save_probabilities: self.save_probabilities,
+            extras,
             reading: self.reading_threads,
             exporting: self.export_threads,
             too_large: self.too_large,
@@ -109,6 +124,8 @@ struct Job<'a> {
     spec: &'a ModelSpec,
     pipeline: &'a Pipeline,
     cases: &'a dyn Cases,
+    quality: Option<&'a QualityControl<'a>>,
+    extras: Extras,
     faults: Mutex<Faults>,
     made: AtomicUsize,
     ctx: Ctx<'a>,
@@ -142,7 +159,7 @@ impl Job<'_> {
             drop(prepared_out);
             for _ in 0..self.pipeline.export_threads.clamp(1, count.max(1)) {
                 let inbox = export_in.clone();
-                scope.spawn(move || inbox.into_iter().for_each(|export| self.export(&export)));
+                scope.spawn(move || inbox.into_iter().for_each(|export| self.export(export)));
             }
             drop(export_in);
             for (number, (case, prepared)) in prepared.iter().enumerate() {
@@ -167,7 +184,7 @@ impl Job<'_> {
             }
             let prepared = self.read(case);
             if let Some(export) = prepared.and_then(|p| self.predict(predictor, case, case, p)) {
-                self.export(&export);
+                self.export(export);
             }
         }
     }
@@ -196,12 +213,18 @@ impl Job<'_> {
             self.ctx.event(Event::Advanced { done, detail: "" });
         };
         let cancel = self.ctx.cancel;
-        let result = one_case(|| {
-            if self.pipeline.save_probabilities {
-                predictor.logits(&data, cancel, &mut advance).map(Output::Logits)
-            } else {
+        let mut agreement = self.quality.map(|_| Agreement::new(self.spec));
+        let result = one_case(|| match (self.pipeline.save_probabilities, &mut agreement) {
+            (true, None) => predictor.logits(&data, cancel, &mut advance).map(Output::Logits),
+            (true, Some(agreement)) => {
+                let logits = predictor.logits_with_agreement(&data, agreement, cancel, &mut advance)?;
+                Ok(Output::Logits(logits))
+            }
+            (false, agreement) => {
                 let grids: Vec<_> = next_stages.iter().map(|next| next.shape).collect();
-                let found = predictor.segmentations(&data, &properties, &grids, cancel, &mut advance)?;
+                let agreement = agreement.as_mut();
+                let found =
+                    predictor.segmentations(&data, &properties, &grids, agreement, cancel, &mut advance)?;
                 Ok(Output::Labels(found.0, found.1))
             }
         });
@@ -210,19 +233,26 @@ impl Job<'_> {
             self.or_fault(case, predictor.renew())?;
         }
         let output = self.or_fault(case, result)?;
-        Some(Export { case, output, properties, next_stages })
+        Some(Export { case, output, properties, next_stages, agreement })
     }
 
     /// Checks the limit of memory again, now that the size of the case is certain.
     fn check_limit(&self, predictor: &Predictor<'_>, case: &PreparedCase) -> Result<(), PredictError> {
-        let need = predictor.memory(&case.size(), self.pipeline.save_probabilities)?;
+        let need = predictor.memory(&case.size(), self.extras)?;
         Ok(memory::check(predictor, &need, self.ctx.memory_limit())?)
     }
 
-    fn export(&self, export: &Export) {
-        let case = self.cases.identifier(export.case);
-        let written = one_case(|| export.write(self.spec, case, &self.pipeline.output));
-        if self.or_fault(export.case, written).is_some() {
+    fn export(&self, export: Export) {
+        let (number, identifier) = (export.case, self.cases.identifier(export.case));
+        let measured = self.quality.map_or(&[][..], QualityControl::classes);
+        let written = one_case(|| {
+            let volumes = export.write(self.spec, identifier, &self.pipeline.output, measured)?;
+            match (self.quality, export.agreement) {
+                (Some(quality), Some(agreement)) => quality.note(identifier, agreement, &volumes),
+                _ => Ok(()),
+            }
+        });
+        if self.or_fault(number, written).is_some() {
             self.made.fetch_add(1, Ordering::Relaxed);
         }
     }

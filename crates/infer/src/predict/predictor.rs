@@ -11,6 +11,8 @@ use rayon::prelude::*;
 use super::bands::{LogitSink, add_to, divide};
 use super::error::PredictError;
 use super::export::{Exporter, LabelsOfSlices};
+use super::quality::Agreement;
+use super::slab_stream::Collected;
 use super::sliding_window::{Networks, Single, SlidingWindow};
 use crate::model::ModelSpec;
 use nnunet_base::progress::Cancel;
@@ -164,6 +166,11 @@ impl<'s> Predictor<'s> {
         self.window.passes(shape) * self.folds.count()
     }
 
+    /// Passes over each tile: folds times mirrored versions.
+    pub fn passes_per_tile(&self) -> usize {
+        self.folds.count() << self.window.mirror_axes.len()
+    }
+
     /// The segmentation (z, y, x) on the original grid for a preprocessed image (c, z, y, x). Logits are
     /// brought back and decided slice by slice, while the tiles behind them are computed. `progress` gets
     /// the number of network passes just made.
@@ -177,16 +184,17 @@ impl<'s> Predictor<'s> {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<Volume<u16>, PredictError> {
-        Ok(self.segmentations(image, properties, &[], cancel, progress)?.0)
+        Ok(self.segmentations(image, properties, &[], None, cancel, progress)?.0)
     }
 
     /// As [`segmentation`](Self::segmentation), and the segmentations on the grids (z, y, x) that a cascade's next
-    /// stages have of the same image.
+    /// stages have of the same image. `agreement` is told what the single passes say.
     pub(super) fn segmentations(
         &mut self,
         image: &ChannelVolume<f32>,
         properties: &Properties,
         next_stages: &[[usize; 3]],
+        agreement: Option<&mut Agreement>,
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<(Volume<u16>, Vec<Volume<u16>>), PredictError> {
@@ -198,7 +206,7 @@ impl<'s> Predictor<'s> {
             .iter()
             .map(|next| exporter.labels_for_next_stage(shape, properties, *next))
             .collect::<Result<Vec<_>, _>>()?;
-        self.slices(image, cancel, progress, &mut |slices| {
+        self.slices(image, agreement, cancel, progress, &mut |slices| {
             labels.push(slices)?;
             for_next.iter_mut().try_for_each(|labels| labels.push(slices))
         })?;
@@ -223,14 +231,43 @@ impl<'s> Predictor<'s> {
         self.one_fold_after_the_other(image, cancel, progress)
     }
 
-    /// Hands the mean logits of all folds to `sink`.
+    /// As [`logits`](Self::logits), and `agreement` is told what the single passes say.
+    pub(super) fn logits_with_agreement(
+        &mut self,
+        image: &ChannelVolume<f32>,
+        agreement: &mut Agreement,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<ChannelVolume<f16>, PredictError> {
+        let mut collected = Collected::new(image.shape());
+        self.slices(image, Some(agreement), cancel, progress, &mut |slices| {
+            collected.push(slices);
+            Ok(())
+        })?;
+        let none = || ChannelVolume::filled(self.spec.heads(), image.shape(), f16::ZERO);
+        Ok(collected.finish().unwrap_or_else(none))
+    }
+
+    /// Hands the mean logits of all folds to `sink`. To see how far they agree, folds always run side by side.
     fn slices(
         &mut self,
         image: &ChannelVolume<f32>,
+        agreement: Option<&mut Agreement>,
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
         sink: &mut LogitSink<'_>,
     ) -> Result<(), PredictError> {
+        if let Some(agreement) = agreement {
+            let window = &self.window;
+            return Ok(window.run_with_agreement(
+                &mut self.folds,
+                image,
+                cancel,
+                progress,
+                agreement,
+                sink,
+            )?);
+        }
         if self.folds_run_side_by_side(image.shape()) {
             return Ok(self.window.run(&mut self.folds, image, cancel, progress, sink)?);
         }

@@ -9,6 +9,7 @@ use super::error::PredictError;
 use super::memory::TooLarge;
 use super::pipeline::Pipeline;
 use super::predictor::Predictor;
+use super::quality::{QualityControl, TrainingVolumes, quality_file_name};
 use crate::model::ModelSpec;
 use nnunet_base::Ctx;
 use nnunet_data::preprocess::PreprocessedCase;
@@ -27,6 +28,8 @@ pub struct PredictRequest {
     pub previous_stage: Option<PathBuf>,
     /// Whether to write probabilities (`.npz`) and properties (`.pkl`) too.
     pub save_probabilities: bool,
+    /// Whether and how `qc.tsv` is written: which cases to look at first.
+    pub quality: Option<QualityRequest>,
     /// Whether complete predictions are made again.
     pub overwrite: bool,
     /// Into how many parts the cases are divided, for several machines.
@@ -47,6 +50,7 @@ impl PredictRequest {
             output: output.to_owned(),
             previous_stage: None,
             save_probabilities: false,
+            quality: None,
             overwrite: true,
             num_parts: 1,
             part_id: 0,
@@ -54,6 +58,13 @@ impl PredictRequest {
             export_threads: 1,
         }
     }
+}
+
+/// How the quality of predictions is controlled.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct QualityRequest {
+    /// Volumes in the training set, which those of the predictions are compared with.
+    pub training: Option<TrainingVolumes>,
 }
 
 /// How many cases were predicted and how many were there already.
@@ -79,9 +90,19 @@ pub fn predict_cases(
     let spec = predictor.spec().clone();
     let reader = CaseReader::new(&spec, request.previous_stage.as_deref(), request.save_probabilities)?;
     write_companions(&spec, request)?;
+    let quality = match &request.quality {
+        Some(wanted) => {
+            let path = request.output.join(quality_file_name(request.part_id, request.num_parts));
+            Some(QualityControl::new(&spec, predictor.passes_per_tile(), wanted.training.as_ref(), path)?)
+        }
+        None => None,
+    };
+    let is_complete = |case: &str| {
+        is_complete(&spec, request, case) && quality.as_ref().is_none_or(|quality| quality.has(case))
+    };
     let part = cases.iter().skip(request.part_id).step_by(request.num_parts.max(1));
     let (kept, missing): (Vec<&Case>, Vec<&Case>) =
-        part.partition(|case| !request.overwrite && is_complete(&spec, request, &case.identifier));
+        part.partition(|case| !request.overwrite && is_complete(&case.identifier));
     reader.check(&missing)?;
     if !missing.is_empty() {
         warn_of_missing_spacing_files(reader.reader(), cases, ctx.progress);
@@ -94,7 +115,8 @@ pub fn predict_cases(
         export_threads: request.export_threads,
         too_large: TooLarge::Refused,
     };
-    let made = pipeline.run(predictor, &RawCases { reader, cases: missing }, ctx)?;
+    let cases = RawCases { reader, cases: missing };
+    let made = pipeline.run_with_quality(predictor, &cases, quality.as_ref(), ctx)?;
     Ok(Predicted { made, kept: kept.len() })
 }
 

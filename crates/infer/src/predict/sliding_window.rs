@@ -11,9 +11,10 @@ use nnunet_graph::backend::InferenceSession;
 use nnunet_graph::{NetworkError, Tensor};
 use nnunet_volume::ChannelVolume;
 
-use super::bands::{Bands, HandOut, LogitSink, Placement};
+use super::bands::{Bands, HandOut, JointSink, LogitSink, Placement};
 use super::export::ExportError;
 use super::mirror;
+use super::quality::{Agreement, PassSums};
 use super::slab_stream::Collected;
 use super::tiles::{axis_padding, tile_starts};
 use nnunet_base::progress::{Cancel, Interrupted};
@@ -97,6 +98,8 @@ struct Buffers {
     mirrored: Tensor,
     mean: Tensor,
     output: Tensor,
+    /// What the passes say beside their mean, if that is asked for.
+    passes: Option<PassSums>,
 }
 
 impl SlidingWindow {
@@ -116,6 +119,13 @@ impl SlidingWindow {
         place.bytes(classes, depth, networks) + (tile * self.batch * (classes + 1) * size_of::<f32>()) as u64
     }
 
+    /// Further bytes that it takes to see how far the passes agree, see [`run_with_agreement`](Self::run_with_agreement).
+    pub(super) fn memory_of_agreement(&self, shape: [usize; 3], classes: usize, networks: usize) -> u64 {
+        let tile = self.tile.iter().product::<usize>() * self.batch;
+        let sums = (2 * tile * (classes + 1) * size_of::<f32>()) as u64;
+        self.memory(shape, classes + 1, networks) + sums
+    }
+
     /// Hands the mean logits of `networks` for `image` (c, z, y, x) to `sink`, slice by slice. `progress`
     /// is called with the number of network passes just made.
     ///
@@ -129,16 +139,53 @@ impl SlidingWindow {
         progress: &mut dyn FnMut(usize),
         sink: &mut LogitSink<'_>,
     ) -> Result<(), SlidingWindowError> {
+        self.run_joint(networks, image, cancel, progress, None, &mut |logits, _| sink(logits))
+    }
+
+    /// As [`run`](Self::run), and `agreement` is told what the single passes say.
+    ///
+    /// # Errors
+    /// As of `run`.
+    pub(super) fn run_with_agreement(
+        &self,
+        networks: &mut dyn Networks,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+        agreement: &mut Agreement,
+        sink: &mut LogitSink<'_>,
+    ) -> Result<(), SlidingWindowError> {
+        let sums = Some(PassSums::new(agreement.of_regions()));
+        self.run_joint(networks, image, cancel, progress, sums, &mut |logits, passes| {
+            if let Some(passes) = passes {
+                agreement.push(logits, passes);
+            }
+            sink(logits)
+        })
+    }
+
+    /// As [`run`](Self::run), with the means of `passes` along if they are asked for.
+    fn run_joint(
+        &self,
+        networks: &mut dyn Networks,
+        image: &ChannelVolume<f32>,
+        cancel: &Cancel,
+        progress: &mut dyn FnMut(usize),
+        passes: Option<PassSums>,
+        sink: &mut JointSink<'_>,
+    ) -> Result<(), SlidingWindowError> {
         let place = self.place(image.shape());
         let starts = self.starts(place);
         let rounds = self.rounds(&starts);
         let depth = deepest(&rounds, self.tile);
-        let mut bands = Bands::new(place, self.tile, &starts, depth, networks.count());
+        let new_bands = || Bands::new(place, self.tile, &starts, depth, networks.count());
+        let mut bands = new_bands();
+        let mut along = passes.is_some().then(new_bands);
         let combinations = mirror::combinations(&self.mirror_axes);
         let empty = || Tensor::zeros([0; 5]);
-        let mut buffers = Buffers { mirrored: empty(), mean: empty(), output: empty() };
+        let mut buffers = Buffers { mirrored: empty(), mean: empty(), output: empty(), passes };
         for groups in rounds {
-            bands.finish_until(groups[0][0][0], sink)?;
+            bands.finish_until(groups[0][0][0], along.as_mut(), sink)?;
             for number in 0..networks.count() {
                 let network = networks.select(number).map_err(SlidingWindowError::Network)?;
                 for starts in &groups {
@@ -148,11 +195,15 @@ impl SlidingWindow {
                     if [z, y, x] != self.tile {
                         return Err(SlidingWindowError::Shape { found: [z, y, x], expected: self.tile });
                     }
-                    bands.add(number, &buffers.mean, 1.0 / combinations.len() as f32, starts);
+                    let share = 1.0 / combinations.len() as f32;
+                    bands.add(number, &buffers.mean, share, starts);
+                    if let (Some(along), Some(passes)) = (&mut along, &buffers.passes) {
+                        along.add(number, passes.sum(), share, starts);
+                    }
                 }
             }
         }
-        Ok(bands.finish_until(place.padded[0], sink)?)
+        Ok(bands.finish_until(place.padded[0], along.as_mut(), sink)?)
     }
 
     /// As [`run`](Self::run), all slices in one volume (classes, z, y, x).
@@ -185,18 +236,24 @@ impl SlidingWindow {
         cancel: &Cancel,
         progress: &mut dyn FnMut(usize),
     ) -> Result<(), SlidingWindowError> {
-        let Buffers { mirrored, mean, output } = buffers;
+        let Buffers { mirrored, mean, output, passes } = buffers;
         for axes in combinations {
             if cancel.is_cancelled() {
                 return Err(Interrupted.into());
             }
             if axes.is_empty() {
                 network.run_into(input, mean).map_err(SlidingWindowError::Network)?;
+                if let Some(passes) = passes {
+                    passes.add(mean, axes);
+                }
             } else {
                 mirrored.reshape(input.shape);
                 mirror::mirror_into(input, axes, mirrored);
                 network.run_into(mirrored, output).map_err(SlidingWindowError::Network)?;
                 mirror::add_mirrored(output, axes, mean);
+                if let Some(passes) = passes {
+                    passes.add(output, axes);
+                }
             }
             progress(input.shape[0]);
         }

@@ -6,4 +6,5 @@
 mod export_goldens;
 mod model_store;
 mod predict_models;
+mod quality;
 mod torch_resampling;

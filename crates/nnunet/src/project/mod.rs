@@ -38,6 +38,7 @@ mod select;
 mod store;
 mod submit;
 mod train;
+mod training_volumes;
 mod verify;
 
 use std::path::Path;

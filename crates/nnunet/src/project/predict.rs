@@ -9,7 +9,7 @@ use nnunet_dataset::splits::Fold;
 use nnunet_dataset::{Case, DatasetError, DatasetJson, DatasetName};
 use nnunet_infer::model::{ModelName, ModelSpec};
 use nnunet_infer::predict::{
-    Model, PredictRequest, Predicted, Predictor, WindowOptions, predict_cases, present_folds,
+    Model, PredictRequest, Predicted, Predictor, QualityRequest, WindowOptions, predict_cases, present_folds,
     previous_stage_model,
 };
 
@@ -33,6 +33,9 @@ pub struct PredictJob {
     pub window: WindowOptions,
     /// Channels to do without.
     pub missing: MissingChannels,
+    /// Whether to write `qc.tsv` beside the segmentations: which cases to look at first, by the disagreement of folds and mirrored
+    /// passes and by volumes that are odd beside the training set's.
+    pub quality: bool,
     /// What to segment and where to. In a cascade without a folder of the previous stage's segmentations, they are
     /// predicted first if that stage's model lies beside this one.
     pub files: PredictRequest,
@@ -48,6 +51,7 @@ impl PredictJob {
             checkpoint: FINAL.to_owned(),
             window: WindowOptions::default(),
             missing: MissingChannels::default(),
+            quality: false,
             files: PredictRequest::new(source.as_ref(), output.as_ref()),
         }
     }
@@ -227,6 +231,10 @@ impl Project {
         };
         let mut stages = Vec::new();
         let mut request = job.files.clone();
+        if job.quality {
+            let training = self.training_volumes(&folder, &model.spec, ctx)?;
+            request.quality = Some(QualityRequest { training });
+        }
         if request.previous_stage.is_none()
             && let Some(previous) = &model.spec.configuration.previous_stage
             && let Some(first) = self.previous_stage(previous, &folder, &job, ctx)?
@@ -257,6 +265,7 @@ impl Project {
         let request = PredictRequest {
             output: job.files.output.join(format!("prediction_{previous}")),
             save_probabilities: false,
+            quality: None,
             ..job.files.clone()
         };
         let model = self.load(&beside, &folds, &job.checkpoint, ctx)?;

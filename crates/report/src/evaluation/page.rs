@@ -6,12 +6,14 @@ use maud::{Markup, html};
 use nnunet_assess::evaluate::Summary;
 use nnunet_base::Ctx;
 use nnunet_dataset::{DatasetJson, ImageFormats};
+use nnunet_infer::predict::quality::warned_in;
 
 use super::charts::metric_boxes;
 use super::files::CaseFiles;
 use super::pictures::draw_cases;
 use super::ranking::{rank, worst_median_best};
 use super::tables::{case_table, mean_table};
+use super::warned::warned_section;
 use crate::classes::class_name;
 use crate::error::ReportError;
 use crate::page::{Page, Report};
@@ -35,7 +37,8 @@ pub struct EvaluationRequest<'a> {
     pub formats: &'a ImageFormats,
 }
 
-/// Makes the page of an evaluation. Pictures that cannot be drawn are one warning for all.
+/// Makes the page of an evaluation, with the warning scores of quality control where `qc.tsv` lies beside the summary or in the folder of the
+/// predictions. Pictures that cannot be drawn are one warning for all.
 ///
 /// # Errors
 /// The summary or the dataset.json cannot be read.
@@ -68,6 +71,12 @@ pub fn evaluation_report(request: &EvaluationRequest<'_>, ctx: Ctx<'_>) -> Resul
     let pictures = draw_cases(&worst_median_best(&ranked), &files, json.as_ref(), request.formats);
     let body = picture_section(&mut page, pictures, files.images.is_some(), ctx);
     page.section("Worst, median and best case", body);
+    let scored = request.predictions.unwrap_or(folder);
+    let warned =
+        warned_in(scored).map_err(|source| ReportError::Read { path: scored.join("qc.tsv"), source })?;
+    if let Some(body) = warned_section(&warned, &summary) {
+        page.section("Quality control", body);
+    }
     page.section("All cases", case_table(&summary, &names).html());
     Ok(page.finish())
 }
