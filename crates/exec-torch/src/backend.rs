@@ -88,6 +88,16 @@ impl TorchBackend {
         self.runtime.interface.version().to_string()
     }
 
+    /// The card's name, if the device is one.
+    pub fn card(&self) -> Option<&str> {
+        self.card.as_deref()
+    }
+
+    /// Bytes of the device's memory: free and total, where it has its own and says so.
+    pub fn free_memory(&self) -> Option<(usize, usize)> {
+        self.runtime.free_memory()
+    }
+
     /// The loss that `spec` describes as this backend computes it, for logits of the host; `None` if it runs on the host anyway.
     /// Trainings do not need it; it serves comparisons.
     pub fn loss(&self, spec: &LossSpec) -> Option<Arc<dyn Loss>> {
@@ -110,7 +120,6 @@ impl Backend for TorchBackend {
 
     fn describe(&self) -> Vec<(&'static str, String)> {
         let mut described = vec![
-            ("device", self.name.clone()),
             ("threads", self.runtime.threads.to_string()),
             ("libtorch", self.version()),
             ("libtorch_folder", self.found.folder.display().to_string()),
@@ -119,10 +128,15 @@ impl Backend for TorchBackend {
         if let Some(card) = &self.card {
             described.push(("card", card.clone()));
         }
-        if let Some((free, total)) = self.runtime.free_memory() {
-            described.push(("card_memory", format!("{:.1} of {:.1} GB free", free as f64 / 1e9, total as f64 / 1e9)));
-        }
         described
+    }
+
+    fn loader_threads(&self) -> usize {
+        match self.device {
+            TorchDevice::Cpu => self.host_threads() / 2,
+            // One thread feeds the device.
+            TorchDevice::Cuda(_) | TorchDevice::Mps => self.runtime.threads.saturating_sub(1).max(1),
+        }
     }
 
     fn inference(&self, graph: &Graph, parameters: Parameters) -> Result<Box<dyn InferenceSession>, NetworkError> {

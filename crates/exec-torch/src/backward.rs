@@ -140,7 +140,14 @@ impl Network {
                 inputs.iter().try_for_each(|input| add(&mut gradients.values[input.0], gradient.share()?))
             }
             Operation::AveragePool { input, kernel } => {
-                let by_input = gradient.average_pool_backward(of(tape, *input)?, &self.spatial(*kernel))?;
+                let (value, block) = (of(tape, *input)?, self.spatial(*kernel));
+                let by_input = match self.runtime.on_host() {
+                    true => gradient
+                        .to(Dtype::F32)?
+                        .average_pool_backward(&value.to(Dtype::F32)?, &block)?
+                        .to(value.dtype().unwrap_or(Dtype::F32))?,
+                    false => gradient.average_pool_backward(value, &block)?,
+                };
                 add(&mut gradients.values[input.0], by_input)
             }
         }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use nnunet_base::hint::Hint;
 use nnunet_graph::NetworkError;
 
 use crate::interface::TorchError;
@@ -89,6 +90,21 @@ pub enum OpenError {
         /// libtorch's message.
         message: String,
     },
+}
+
+impl OpenError {
+    /// What to do about it.
+    pub fn hint(&self) -> Hint {
+        match self {
+            Self::NotFound { .. } => Hint::InstallTorch,
+            Self::Load { .. }
+            | Self::Version { .. }
+            | Self::Functions { .. }
+            | Self::Operations { .. }
+            | Self::NotBuiltFor { .. } => Hint::UpdateTorch,
+            Self::NoCard(_) | Self::NoSuchCard { .. } | Self::Device { .. } => Hint::AnotherDevice,
+        }
+    }
 }
 
 fn list(entries: &[String]) -> String {

@@ -184,7 +184,14 @@ impl Network {
             }
             Operation::Add { inputs: [a, b] } => of(tape, *a)?.plus(of(tape, *b)?, 1.0).map(plain),
             Operation::AveragePool { input, kernel } => {
-                of(tape, *input)?.average_pool(&self.spatial(*kernel)).map(plain)
+                let value = of(tape, *input)?;
+                let block = self.spatial(*kernel);
+                if !self.runtime.on_host() {
+                    return value.average_pool(&block).map(plain);
+                }
+                // libtorch's CPU pools no narrow numbers.
+                let pooled = value.to(Dtype::F32)?.average_pool(&block)?;
+                pooled.to(value.dtype().unwrap_or(Dtype::F32)).map(plain)
             }
         }
     }
