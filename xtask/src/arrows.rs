@@ -18,6 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("nnunet-recipe", &["nnunet-base"]),
     ("nnunet-checkpoint", &["nnunet-base", "nnunet-graph", "nnunet-pyformats"]),
     ("nnunet-exec-cpu", &["nnunet-base", "nnunet-graph", "nnunet-kernels"]),
+    ("nnunet-exec-torch", &["nnunet-base", "nnunet-exec-cpu", "nnunet-graph"]),
     ("nnunet-dataset", &["nnunet-base", "nnunet-image-io", "nnunet-pyformats", "nnunet-volume"]),
     (
         "nnunet-data",
@@ -96,6 +97,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "nnunet-data",
             "nnunet-dataset",
             "nnunet-exec-cpu",
+            "nnunet-exec-torch",
             "nnunet-graph",
             "nnunet-image-io",
             "nnunet-infer",

@@ -106,6 +106,12 @@ pub enum Hint {
     NameTrainedModels,
     /// Move the installed models away, or replace them.
     ReplaceModels,
+    /// Install PyTorch, or say where it is.
+    InstallTorch,
+    /// Install a newer or another PyTorch.
+    UpdateTorch,
+    /// Use another device.
+    AnotherDevice,
 }
 
 /// What may need too much memory.
@@ -218,6 +224,9 @@ impl fmt::Display for Hint {
             Self::AnotherOutput => "Name an empty or a new folder",
             Self::NameTrainedModels => "Name a trained model, or leave out what is missing",
             Self::ReplaceModels => "Move them away, or allow them to be replaced",
+            Self::InstallTorch => "Install it with `pip install torch`, or name its folder",
+            Self::UpdateTorch => "Install another one with `pip install --upgrade torch`",
+            Self::AnotherDevice => "Use the device cpu",
         };
         f.write_str(text)
     }

@@ -6,6 +6,12 @@ use nnunet_volume::{Geometry, SpacingMm};
 /// Spacing of flat pictures, (z, y, x): there is nothing across.
 pub const PICTURE_SPACING: SpacingMm = SpacingMm::new([999.0, 1.0, 1.0]);
 
+/// Volume in mL of a voxel of `spacing`; pictures, whose files state none, have voxels of 1 mm.
+pub fn voxel_ml(spacing: SpacingMm) -> f64 {
+    let spacing = if spacing == PICTURE_SPACING { SpacingMm::UNIT } else { spacing };
+    spacing.voxel_volume() / 1000.0
+}
+
 /// Geometry of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ImageGeometry {

@@ -21,7 +21,7 @@ use nnunet_recipe::{RecipeError, UnknownTrainer};
 use nnunet_report::ReportError;
 use nnunet_train::TrainError;
 
-use crate::backend::UnknownDevice;
+use crate::backend::DeviceError;
 use crate::compare::CompareError;
 use crate::experiment::ExperimentError;
 use crate::missing_patterns::PatternError;
@@ -88,9 +88,9 @@ pub enum Error {
     /// A file that is no recipe.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// A device that this build does not have.
+    /// A device that cannot be had.
     #[error(transparent)]
-    UnknownDevice(#[from] UnknownDevice),
+    Device(#[from] DeviceError),
     /// Datasets and the folders they are in.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

@@ -157,7 +157,6 @@ fn missing_patterns(matches: &Matches, session: &Session) -> anyhow::Result<()> 
         missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
         output: matches.path("-o"),
         table: matches.path("--tsv"),
-        max_ram: max_ram(matches)?,
         ..MissingPatternsJob::new(matches.required("GT")?, matches.required("PRED")?)
     };
     let table = session.project.missing_patterns(&job, session.ctx())?;

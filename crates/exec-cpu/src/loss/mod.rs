@@ -8,9 +8,9 @@
 
 mod block;
 mod deep_supervision;
-mod dice;
 mod distance;
 mod field;
+pub mod overlap;
 mod overlap_counts;
 mod partly_labelled;
 mod run;
@@ -19,7 +19,7 @@ mod skeleton;
 mod softmax;
 mod sum_of_terms;
 mod terms;
-pub(crate) mod validity;
+pub mod validity;
 
 use std::sync::Arc;
 

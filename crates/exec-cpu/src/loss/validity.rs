@@ -36,7 +36,7 @@ fn checked(targets: &Targets, samples: usize) -> Result<Option<&Validity>, LossE
 ///
 /// # Errors
 /// A mask of another number of samples, or one that leaves out a part of a sample's classes.
-pub(crate) fn valid_samples(targets: &Targets, samples: usize) -> Result<Option<Vec<usize>>, LossError> {
+pub fn valid_samples(targets: &Targets, samples: usize) -> Result<Option<Vec<usize>>, LossError> {
     let Some(validity) = checked(targets, samples)? else { return Ok(None) };
     let classes = validity.shape[1];
     let mut valid = Vec::with_capacity(samples);
@@ -57,14 +57,14 @@ pub(crate) fn valid_samples(targets: &Targets, samples: usize) -> Result<Option<
 }
 
 /// These samples of a tensor.
-pub(crate) fn select(tensor: &Tensor, samples: &[usize]) -> Tensor {
+pub fn select(tensor: &Tensor, samples: &[usize]) -> Tensor {
     let [n, c, z, y, x] = tensor.shape;
     let data = chosen(&tensor.data, n, samples);
     Tensor { shape: [samples.len(), c, z, y, x], data }
 }
 
 /// These samples of a target.
-pub(crate) fn select_target(target: &Target, samples: &[usize]) -> Target {
+pub fn select_target(target: &Target, samples: &[usize]) -> Target {
     match target {
         Target::Labels(LabelBatch { shape: [n, z, y, x], data }) => {
             Target::Labels(LabelBatch { shape: [samples.len(), *z, *y, *x], data: chosen(data, *n, samples) })
@@ -77,7 +77,7 @@ pub(crate) fn select_target(target: &Target, samples: &[usize]) -> Target {
 }
 
 /// The gradient of all samples from that of these; 0 for the others.
-pub(crate) fn spread(gradient: &Tensor, shape: [usize; 5], samples: &[usize]) -> Tensor {
+pub fn spread(gradient: &Tensor, shape: [usize; 5], samples: &[usize]) -> Tensor {
     let mut data = vec![0.0; shape.iter().product()];
     let each = data.len() / shape[0].max(1);
     for (at, sample) in samples.iter().enumerate() {

@@ -11,6 +11,7 @@ use nnunet::checkpoint::StateDict;
 use nnunet::fingerprint::intensity::Samples;
 use nnunet::fingerprint::{CaseFacts, PartialFingerprint, merge as merge_parts};
 use nnunet::graph::optimiser::StateTensor;
+use nnunet::volume::SpacingMm;
 
 use super::{CaseList, DatasetIdentity, Described, MergedFingerprint, SiteContent};
 use crate::error::FederatedError;
@@ -29,7 +30,7 @@ pub(crate) fn describe(found: &PartialFingerprint, sharing_cases: usize) -> (Sit
     }
     let content = SiteContent::Exact {
         cases: CaseList {
-            spacings: found.cases.iter().map(|case| case.spacing).collect(),
+            spacings: found.cases.iter().map(|case| case.spacing.along_axes()).collect(),
             shapes: found.cases.iter().map(|case| case.shape_after_crop).collect(),
         },
         relative_sizes: found.cases.iter().map(|case| case.relative_size).collect(),
@@ -62,7 +63,7 @@ fn part(site: &Described<'_>, all_cases: usize) -> Result<PartialFingerprint, Fe
     }
     let facts = cases.spacings.iter().zip(&cases.shapes).zip(relative_sizes);
     let facts = facts.map(|((&spacing, &shape_after_crop), &relative_size)| CaseFacts {
-        spacing,
+        spacing: SpacingMm::new(spacing),
         shape_after_crop,
         relative_size,
     });
@@ -77,7 +78,8 @@ fn part(site: &Described<'_>, all_cases: usize) -> Result<PartialFingerprint, Fe
 
 fn samples_of(tensor: &StateTensor) -> Option<Samples> {
     let distinct = tensor.shape[1];
-    let digit = |value: f32| (value >= 0.0 && value < HIGH as f32 && value.fract() == 0.0).then_some(value as u32);
+    let digit =
+        |value: f32| (value >= 0.0 && value < HIGH as f32 && value.fract() == 0.0).then_some(value as u32);
     let counts = (0..distinct).map(|at| {
         let count = digit(tensor.data[distinct + at])? * HIGH + digit(tensor.data[2 * distinct + at])?;
         Some((tensor.data[at], count))

@@ -64,11 +64,11 @@ fn a_federation_of_one_site_is_a_local_training_to_the_bit() {
         backend: project.backend().clone(),
         start: Start::New,
         checkpointing: true,
-        max_ram: None,
     };
     let trained = project.train(TrainJob::new(training), Ctx::new(&Silent, &Cancel::new())).unwrap();
     for name in ["checkpoint_final.pth", "checkpoint_best.pth"] {
-        let read = |site: &str| Checkpoint::read(&fold(&place, site, "nnUNetTrainer_3epochs").join(name)).unwrap();
+        let read =
+            |site: &str| Checkpoint::read(&fold(&place, site, "nnUNetTrainer_3epochs").join(name)).unwrap();
         let (ours, local) = (read("a"), read("local"));
         assert_eq!(ours.weights, local.weights, "{name}");
         assert_eq!(ours.optimiser.unwrap().state, local.optimiser.unwrap().state, "{name}");
@@ -108,7 +108,9 @@ fn two_sites_average_what_they_trained_by_their_cases() {
         place.at(site, |s, ctx| s.validate(&second, &place.path("validation").join(site), ctx)).unwrap();
     }
     let weights = ["a", "b"].map(|site| {
-        Checkpoint::read(&fold(&place, site, "nnUNetTrainer_2epochs").join("checkpoint_final.pth")).unwrap().weights
+        Checkpoint::read(&fold(&place, site, "nnUNetTrainer_2epochs").join("checkpoint_final.pth"))
+            .unwrap()
+            .weights
     });
     assert_eq!(weights[0], weights[1]);
 }
@@ -145,7 +147,8 @@ fn networks_of_other_depth_share_the_levels_that_both_have() {
     let block = |prefix: &str| {
         ["conv.weight", "conv.bias", "norm.weight", "norm.bias"].map(|end| format!("{prefix}.{end}"))
     };
-    let mut expected = set(&["level_0/up/weight", "level_0/up/bias", "level_0/head/weight", "level_0/head/bias"]);
+    let mut expected =
+        set(&["level_0/up/weight", "level_0/up/bias", "level_0/head/weight", "level_0/head/bias"]);
     expected.extend(block("level_0/encoder/0.convs.0"));
     expected.extend(block("level_1/encoder/0.convs.0"));
     expected.extend(block("level_0/decoder/convs.0"));
@@ -159,7 +162,10 @@ fn by_names_decoders_of_other_depth_meet_at_other_levels() {
     assert!(shared.contains("encoder.stages.1.0.convs.0.conv.weight"));
     assert!(!shared.iter().any(|key| key.starts_with("decoder.stages.0.convs.0.conv.weight")));
     assert!(!shared.contains("decoder.transpconvs.0.weight"));
-    assert!(shared.iter().all(|key| key.starts_with("encoder.") || key == "decoder.seg_layers.0.bias"), "{shared:?}");
+    assert!(
+        shared.iter().all(|key| key.starts_with("encoder.") || key == "decoder.seg_layers.0.bias"),
+        "{shared:?}"
+    );
 }
 
 #[test]
@@ -227,7 +233,8 @@ fn a_round_that_was_trained_is_sent_again_and_one_that_began_with_other_weights_
     let error = aggregate(&folder, &place.path("other"), None).unwrap_err().to_string();
     assert!(error.contains("no answer of b"), "{error}");
     // A trained site does not go back.
-    let error = place.at("a", |site, ctx| site.round(&begin, &place.path("back"), ctx)).unwrap_err().to_string();
+    let error =
+        place.at("a", |site, ctx| site.round(&begin, &place.path("back"), ctx)).unwrap_err().to_string();
     assert!(error.contains("2 epochs are trained already, but round 1 ends after 1"), "{error}");
 }
 

@@ -197,6 +197,9 @@ pub enum LossError {
         /// Number of outputs.
         outputs: usize,
     },
+    /// A device that failed.
+    #[error("the loss could not be computed on the device: {0}")]
+    Device(String),
     /// Labels where the loss takes regions, or the other way round.
     #[error("the loss takes {expected}, the target holds {found}")]
     Kind {

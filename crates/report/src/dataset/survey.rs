@@ -10,7 +10,7 @@ use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
-use nnunet_dataset::image_geometry::PICTURE_SPACING;
+use nnunet_dataset::image_geometry::voxel_ml;
 use nnunet_dataset::{Case, DatasetJson, ImageFormats, ImageReader, LabelManager, LabelOrRegion};
 use nnunet_volume::morphology::{Connectivity, connected_components};
 use nnunet_volume::{SpacingMm, Volume};
@@ -132,8 +132,7 @@ fn look_at(case: &Case, reader: &ImageReader, classes: &[LabelOrRegion]) -> Resu
         intensities
             .extend((0..image.data.channels()).map(|c| mean_of(image.data.channel(c), &is_foreground)));
     }
-    let is_picture = spacing == PICTURE_SPACING;
-    let voxel_ml = if is_picture { 1.0 } else { spacing.voxel_volume() } / 1000.0;
+    let voxel_ml = voxel_ml(spacing);
     let of_class = |class: &LabelOrRegion| {
         let Some(mask) = mask_of(class, &labels, &boxes) else { return ClassSurvey::default() };
         let voxels = mask.data().iter().filter(|set| **set).count();

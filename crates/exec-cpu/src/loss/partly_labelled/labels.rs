@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::overlap::{Joined, joined_overlap};
 use crate::loss::Gradient;
 use crate::loss::block::{RUN, Span, channels_of, run_sum, spans, split_spans};
-use crate::loss::dice::{ClassDerivatives, ClassSums, Score, dice_score};
+use crate::loss::overlap::{ClassDerivatives, ClassSums, Score, dice_score};
 use crate::loss::softmax::stray_label;
 
 /// Class of voxels that do not count.

@@ -1,6 +1,6 @@
 //! The mean or the sum of a score over those classes of those samples that take part in it.
 
-use crate::loss::dice::{ClassDerivatives, ClassSums, Score};
+use crate::loss::overlap::{ClassDerivatives, ClassSums, Score};
 
 /// How sums of samples and classes become one value.
 #[derive(Debug, Clone, Copy)]

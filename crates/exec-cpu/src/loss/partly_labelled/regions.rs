@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::overlap::{Joined, joined_overlap};
 use crate::loss::Gradient;
 use crate::loss::block::{RUN, Span, channels_of, run_sum, spans, split_spans};
-use crate::loss::dice::{ClassSums, Score, dice_score};
+use crate::loss::overlap::{ClassSums, Score, dice_score};
 
 /// One output of a batch with its regions and what of them was annotated.
 pub(super) struct Batch<'a> {
