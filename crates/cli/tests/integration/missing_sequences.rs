@@ -48,7 +48,6 @@ fn patterns_of(place: &Place, recipe: &str, text: &str, schedule: &str) -> Value
     let model = format!("res/{NAME}/{recipe}__tiny__3d_fullres");
     place.succeed(&format!("predict -i test -o {recipe} -m {model} -f all --missing-patterns"));
     let table = place.succeed(&format!("evaluate truth {recipe} --missing-patterns --tsv {recipe}.tsv"));
-    eprintln!("{recipe}\n{table}");
     read(&place.path(&format!("{recipe}/missing_patterns.json")))
 }
 
