@@ -47,7 +47,7 @@ fn patterns_of(place: &Place, recipe: &str, text: &str, schedule: &str) -> Value
     place.succeed(&format!("train 9 3d_fullres all -p tiny -tr {recipe}.toml --threads 2"));
     let model = format!("res/{NAME}/{recipe}__tiny__3d_fullres");
     place.succeed(&format!("predict -i test -o {recipe} -m {model} -f all --missing-patterns"));
-    let table = place.succeed(&format!("evaluate truth {recipe} --missing-patterns --tsv {recipe}.tsv"));
+    place.succeed(&format!("evaluate truth {recipe} --missing-patterns --tsv {recipe}.tsv"));
     read(&place.path(&format!("{recipe}/missing_patterns.json")))
 }
 
