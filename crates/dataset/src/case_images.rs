@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use nnunet_image_io::ImageWarning;
-use nnunet_volume::{ChannelVolume, VolumeError};
+use nnunet_volume::{ChannelVolume, SpacingMm, VolumeError};
 
 use super::cases::Case;
 use super::image_geometry::ImageGeometry;
@@ -194,7 +194,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// Its spacing (z, y, x) in mm.
-        found: [f64; 3],
+        found: SpacingMm,
     },
     /// Two files have different spacings.
     #[error(
@@ -206,11 +206,11 @@ pub enum ReadError {
         /// The other channel.
         path: PathBuf,
         /// Its spacing (z, y, x) in mm.
-        found: [f64; 3],
+        found: SpacingMm,
         /// The first channel.
         first: PathBuf,
         /// Its spacing (z, y, x) in mm.
-        expected: [f64; 3],
+        expected: SpacingMm,
     },
 }
 
@@ -244,7 +244,7 @@ impl First<'_> {
         path: &Path,
         channels: usize,
         shape: [usize; 3],
-        spacing: [f64; 3],
+        spacing: SpacingMm,
     ) -> Result<(), ReadError> {
         let (path, first) = (path.to_owned(), self.path.to_owned());
         if shape != self.shape {
@@ -254,7 +254,7 @@ impl First<'_> {
             return Err(ReadError::Colours { path, found: channels, first, expected: self.channels });
         }
         let expected = self.geometry.spacing_zyx();
-        if !close(&spacing, &expected) {
+        if !close(&spacing.along_axes(), &expected.along_axes()) {
             return Err(ReadError::ChannelSpacing { path, found: spacing, first, expected });
         }
         Ok(())
@@ -264,7 +264,7 @@ impl First<'_> {
 /// Refuses what nothing can be computed with: voxels that are no numbers, and spacings that are no lengths.
 fn check_values(reader: &ImageReader, path: &Path, image: &ReadChannels) -> Result<(), ReadError> {
     let found = image.geometry.spacing_zyx();
-    if !found.iter().all(|s| s.is_finite() && *s > 0.0) {
+    if !found.is_valid() {
         return Err(ReadError::Spacing { path: path.to_owned(), found });
     }
     if !reader.may_have_non_finite(&image.warnings) {

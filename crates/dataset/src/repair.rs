@@ -166,7 +166,7 @@ fn keep_original(path: &Path) -> Result<(), String> {
 
 /// Whether all corners of a grid of `shape` (z, y, x) lie in the same places.
 fn same_but_for_rounding(a: &ImageGeometry, b: &ImageGeometry, shape: [usize; 3]) -> bool {
-    let edge = a.spacing_zyx().into_iter().fold(f64::INFINITY, f64::min);
+    let edge = a.spacing_zyx().smallest();
     let last = shape.map(|n| n.saturating_sub(1) as f64);
     (0..8).all(|corner| {
         let [z, y, x] = std::array::from_fn(|axis| if corner >> axis & 1 == 1 { last[axis] } else { 0.0 });

@@ -21,7 +21,7 @@ impl Training {
         if self.begun {
             return Ok(());
         }
-        self.check_memory(ctx.progress)?;
+        self.check_memory(ctx)?;
         self.setup.held.fresh.keep();
         self.setup.folder.remove_unfinished().map_err(|e| self.setup.io(e))?;
         self.write_companions()?;

@@ -37,8 +37,6 @@ pub(super) struct Validation<'a> {
     pub folder: &'a RunFolder,
     /// Whether to write probabilities too.
     pub save_probabilities: bool,
-    /// Limit of memory that the user gave.
-    pub max_ram: Option<u64>,
     /// Whether the weights are in a checkpoint too.
     pub has_checkpoint: bool,
 }
@@ -96,7 +94,6 @@ impl Validation<'_> {
             save_probabilities: self.save_probabilities,
             reading_threads: 1,
             export_threads: 1,
-            max_ram: self.max_ram,
             too_large: TooLarge::FailsAlone,
         };
         let spec = Arc::new(self.spec.clone());

@@ -93,19 +93,18 @@ impl Evaluator {
         self.evaluate_changed(pairs, &|_| (), ctx)
     }
 
-    /// The same within `max_ram` bytes for the cases that are worked on at once (half of what is available if absent).
+    /// The same within the memory that `ctx` allows for the cases that are worked on at once.
     ///
     /// # Errors
     /// As [`Evaluator::evaluate`]; a case needs more memory than there may be.
-    pub fn evaluate_within(
+    pub fn evaluate_within_limit(
         &self,
-        max_ram: Option<u64>,
         pairs: &[(PathBuf, PathBuf)],
         ctx: Ctx<'_>,
     ) -> Result<Summary, EvaluateError> {
         let needs = self.needs(pairs);
         let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
-        let workers = Workers::plan(&needs, None, max_ram, ctx.progress)?;
+        let workers = Workers::plan(&needs, None, ctx)?;
         self.evaluate_all(pairs, &|_| (), &workers, ctx)
     }
 
@@ -121,7 +120,7 @@ impl Evaluator {
     ) -> Result<Summary, EvaluateError> {
         let needs = self.needs(pairs);
         let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
-        self.evaluate_all(pairs, change, &Workers::within_available(&needs), ctx)
+        self.evaluate_all(pairs, change, &Workers::within_available(&needs, ctx), ctx)
     }
 
     /// Name and bytes that each pair needs at most.

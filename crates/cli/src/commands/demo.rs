@@ -175,6 +175,5 @@ fn training(dataset: DatasetName, short: bool, session: &Session) -> TrainJob {
         backend: session.project.backend().clone(),
         start: Start::New,
         checkpointing: true,
-        max_ram: None,
     })
 }

@@ -9,7 +9,7 @@ use nnunet::volumetry::{Subjects, VolumetryOptions};
 use nnunet::{Classes, EvaluateJob, MissingPatternsJob};
 
 use super::Entry;
-use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
+use super::dataset_flags::{MAX_RAM, THREADS};
 use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::output;
@@ -104,7 +104,6 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     folders.output = matches.path("-o");
     folders.missing = if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused };
     folders.metrics = chosen_metrics(matches, &registry.metrics)?;
-    folders.max_ram = max_ram(matches)?;
     let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
     let ignore = matches.parsed("-il", "a label (whole number)")?;
     let classes = match (matches.path("-djfile"), matches.path("-pfile"), labels.is_empty()) {
@@ -158,7 +157,6 @@ fn missing_patterns(matches: &Matches, session: &Session) -> anyhow::Result<()> 
         missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
         output: matches.path("-o"),
         table: matches.path("--tsv"),
-        max_ram: max_ram(matches)?,
         ..MissingPatternsJob::new(matches.required("GT")?, matches.required("PRED")?)
     };
     let table = session.project.missing_patterns(&job, session.ctx())?;

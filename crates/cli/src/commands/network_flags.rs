@@ -29,7 +29,7 @@ pub(super) const RECOMPUTE: Flag = Flag::switch(
     "use less memory and more time: recompute parts of the network in the backward pass; same results",
 )
 .within(Group::Speed);
-/// The memory of a training step; its value is that of [`max_ram`](super::dataset_flags::max_ram).
+/// The memory of a training step.
 pub(super) const STEP_MAX_RAM: Flag = Flag::one(
     &["--max-ram"],
     "GB",
@@ -57,7 +57,8 @@ pub(super) fn backend(
         let text = format!("argument --precision: found {asked:?}, expected fast, exact, relaxed or bf16");
         return Err(UsageError(text).into());
     };
-    let options = BackendOptions { threads: session.threads, precision, cpu_level: cpu_level()?, recompute };
+    let options =
+        BackendOptions { threads: session.threads.get(), precision, cpu_level: cpu_level()?, recompute };
     let device = matches.text("-device").unwrap_or(AUTO);
     let registry = session.project.registry();
     let device = registry.device(device, &options);

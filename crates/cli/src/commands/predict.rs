@@ -9,7 +9,6 @@ use nnunet::predict::{PredictRequest, WindowOptions};
 use nnunet::{MissingChannels, ModelChoice, PredictJob, PredictionStage};
 
 use super::Entry;
-use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
 use crate::environment::{FOLDER_FLAGS, number_in};
 use crate::flags::{Command, Flag, Group, Matches};
@@ -209,7 +208,6 @@ fn files(matches: &Matches) -> Result<PredictRequest, UsageError> {
         part_id: number("-part_id", 0)?,
         preprocessing_threads: number("-npp", number_in("nnUNet_npp")?.unwrap_or(1).max(1))?,
         export_threads: number("-nps", number_in("nnUNet_nps")?.unwrap_or(1).max(1))?,
-        max_ram: max_ram(matches)?,
     };
     if request.part_id >= request.num_parts {
         let text =

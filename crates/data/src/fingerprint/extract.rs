@@ -20,14 +20,11 @@ use nnunet_dataset::{
     Case, DatasetJson, ImageFormats, ImageReader, LabelledImage, Part, channels_fault, image_formats,
     warn_of_missing_spacing_files,
 };
+use nnunet_volume::SpacingMm;
 
 /// How the cases are gone through.
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
-    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone; one that needs more than this process can have is an error before the
-    /// start. The distinct values drawn, 8 bytes each, come on top.
-    pub max_ram: Option<u64>,
     /// The cases to look at; all by default.
     pub part: Part,
     /// Formats that images may have.
@@ -36,7 +33,7 @@ pub struct ExtractOptions {
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self { max_ram: None, part: Part::default(), formats: image_formats() }
+        Self { part: Part::default(), formats: image_formats() }
     }
 }
 
@@ -44,7 +41,7 @@ impl Default for ExtractOptions {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct CaseFacts {
     /// Spacing (z, y, x) in mm.
-    pub(super) spacing: [f64; 3],
+    pub(super) spacing: SpacingMm,
     /// Shape (z, y, x) after cropping.
     pub(super) shape_after_crop: [usize; 3],
     /// Voxels after cropping / voxels before.
@@ -88,7 +85,7 @@ pub(super) fn extract_partial(
     let cases: Vec<&Case> = options.part.share(cases).collect();
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, &reader, channels))).collect();
-    let workers = Workers::plan(&needs, None, options.max_ram, ctx.progress)?;
+    let workers = Workers::plan(&needs, None, ctx)?;
     ctx.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
     let gathered = Mutex::new(Gathered {
         done: 0,
@@ -160,7 +157,7 @@ pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, Finge
         })
         .collect::<Result<_, _>>()?;
     Ok(Fingerprint {
-        spacings: facts.iter().map(|case| case.spacing).collect(),
+        spacings: facts.iter().map(|case| case.spacing.along_axes()).collect(),
         shapes_after_crop: facts.iter().map(|case| case.shape_after_crop).collect(),
         foreground_intensities,
         median_relative_size_after_cropping: median(facts.iter().map(|case| case.relative_size).collect()),

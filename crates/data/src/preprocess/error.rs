@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_pyformats::pickle::PickleFileError;
-use nnunet_volume::VolumeError;
+use nnunet_volume::{SpacingMm, VolumeError};
 
 use crate::normalization::NormalizationError;
 use crate::plan::PlanError;
@@ -121,11 +121,11 @@ pub enum PreprocessError {
         /// Shape after cropping.
         shape: [usize; 3],
         /// Spacing of the case.
-        from: [f64; 3],
+        from: SpacingMm,
         /// Shape after resampling.
         to: [usize; 3],
         /// Target spacing.
-        target: [f64; 3],
+        target: SpacingMm,
     },
     /// The folder of a configuration's preprocessed cases does not exist.
     #[error(

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use nnunet_volume::resample::{Method, resample_data, resample_labels};
-use nnunet_volume::{ChannelVolume, Volume};
+use nnunet_volume::{ChannelVolume, SpacingMm, Volume};
 
 use super::class_locations::{sample_locations, sampled_classes};
 use super::crop::{mark_outside, transpose};
@@ -101,7 +101,7 @@ impl<'a> Preprocessor<'a> {
 
     /// Shape (z, y, x) of a preprocessed case whose transposed, cropped image has `shape` voxels
     /// (z, y, x) at `spacing` mm.
-    pub fn output_shape(&self, shape: [usize; 3], spacing: [f64; 3]) -> Result<[usize; 3], PreprocessError> {
+    pub fn output_shape(&self, shape: [usize; 3], spacing: SpacingMm) -> Result<[usize; 3], PreprocessError> {
         if self.data_resampling.is_none() {
             return Ok(shape);
         }
@@ -141,7 +141,7 @@ impl<'a> Preprocessor<'a> {
         let order = self.plans.transpose_forward();
         let images = transposed_images(images, order);
         let segmentation = segmentation.map(|segmentation| transposed_labels(segmentation, order));
-        let spacing = transposed(geometry.spacing_zyx(), order);
+        let spacing = geometry.spacing_zyx().transposed(order);
 
         let shape_before_cropping = images.shape();
         let crop = nonzero_box(&images);

@@ -9,7 +9,7 @@ use nnunet_image_io::nifti::nibabel::Affine;
 use nnunet_pyformats::pickle::{
     Dict, NdArray, Protocol, Scalar, Value, pickle, read_pickle_file, write_pickle_file,
 };
-use nnunet_volume::Geometry;
+use nnunet_volume::{Geometry, SpacingMm};
 
 use super::class_locations::ClassLocations;
 use super::error::PreprocessError;
@@ -23,7 +23,7 @@ pub struct Properties {
     /// Geometry of the original image: `sitk_stuff` or `nibabel_stuff`, whichever its reader has.
     pub geometry: ImageGeometry,
     /// Spacing (z, y, x) in mm of the original image, axes not transposed.
-    pub spacing: [f64; 3],
+    pub spacing: SpacingMm,
     /// Shape of the transposed image before cropping.
     pub shape_before_cropping: [usize; 3],
     /// The crop box in the transposed image.
@@ -60,8 +60,8 @@ impl Properties {
         let spacing = value.get("spacing").ok_or(("spacing", "is missing".to_owned()))?;
         let spacing = triple_of_floats(spacing, "spacing")?;
         match value.get("nibabel_stuff") {
-            Some(nibabel) => nibabel_geometry(nibabel, spacing),
-            None => Ok(ImageGeometry::Spacing(spacing)),
+            Some(nibabel) => nibabel_geometry(nibabel, SpacingMm::new(spacing)),
+            None => Ok(ImageGeometry::Spacing(SpacingMm::new(spacing))),
         }
     }
 
@@ -148,7 +148,7 @@ impl Properties {
         }
         Ok(Self {
             geometry,
-            spacing,
+            spacing: SpacingMm::new(spacing),
             shape_before_cropping,
             bbox_used_for_cropping,
             shape_after_cropping_and_before_resampling: after,
@@ -189,17 +189,19 @@ fn geometry_entry(geometry: &ImageGeometry) -> Option<(&'static str, Value)> {
 }
 
 /// The spacing in the Python types of each reader: NumPy's, Python's, whole numbers where none is given.
-fn spacing_entry(geometry: &ImageGeometry, spacing: [f64; 3]) -> Value {
+fn spacing_entry(geometry: &ImageGeometry, spacing: SpacingMm) -> Value {
     match geometry {
-        ImageGeometry::Itk(_) => Value::List(spacing.map(|v| Value::Scalar(Scalar::f64(v))).to_vec()),
-        ImageGeometry::Spacing([across, 1.0, 1.0]) if [1.0, PICTURE_SPACING[0]].contains(across) => {
-            Value::Tuple(spacing.map(|v| Value::Int(v as i64)).to_vec())
+        ImageGeometry::Itk(_) => {
+            Value::List(spacing.along_axes().map(|v| Value::Scalar(Scalar::f64(v))).to_vec())
         }
-        _ => Value::List(spacing.map(Value::Float).to_vec()),
+        ImageGeometry::Spacing(stored) if [SpacingMm::UNIT, PICTURE_SPACING].contains(stored) => {
+            Value::Tuple(spacing.along_axes().map(|v| Value::Int(v as i64)).to_vec())
+        }
+        _ => Value::List(spacing.along_axes().map(Value::Float).to_vec()),
     }
 }
 
-fn nibabel_geometry(value: &Value, spacing_zyx: [f64; 3]) -> Result<ImageGeometry, (&'static str, String)> {
+fn nibabel_geometry(value: &Value, spacing_zyx: SpacingMm) -> Result<ImageGeometry, (&'static str, String)> {
     let affine = |key: &str| -> Option<Affine> {
         let array = value.get(key)?.as_array()?;
         let rows: [f64; 16] = array.to_f64s().try_into().ok().filter(|_| array.shape() == [4, 4])?;
@@ -368,7 +370,7 @@ mod tests {
         let flat = Geometry::flat([0.5, 0.6], [1.0, 2.0], [0.0, 1.0, -1.0, 0.0]);
         let affine = [[-0.5, 0., 0., 3.], [0., 0.6, 0., -7.], [0., 0.1, 1.2, 0.25], [0., 0., 0., 1.]];
         let nibabel = |reoriented| ImageGeometry::Nibabel {
-            spacing_zyx: [1.2, 0.6, 0.5],
+            spacing_zyx: SpacingMm::new([1.2, 0.6, 0.5]),
             original: affine,
             reoriented,
         };
@@ -378,7 +380,7 @@ mod tests {
             nibabel(None),
             nibabel(Some(affine)),
             ImageGeometry::Spacing(PICTURE_SPACING),
-            ImageGeometry::Spacing([2.5, 0.5, 0.5]),
+            ImageGeometry::Spacing(SpacingMm::new([2.5, 0.5, 0.5])),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("case.pkl");

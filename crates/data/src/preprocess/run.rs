@@ -39,11 +39,8 @@ pub enum Existing {
 /// How a dataset is preprocessed.
 #[derive(Debug, Clone, Default)]
 pub struct PreprocessOptions {
-    /// Cases worked on at once; the number of threads of the rayon pool if absent.
+    /// Cases worked on at once; [`Ctx::threads`] if absent.
     pub workers: Option<usize>,
-    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone; one that needs more than this process can have is an error before the start.
-    pub max_ram: Option<u64>,
     /// The cases to make; all by default.
     pub part: Part,
     /// What happens to cases that are there already.
@@ -111,7 +108,7 @@ pub fn preprocess_configuration(
     }
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), job.memory_of(case))).collect();
-    let workers = Workers::plan(&needs, options.workers, options.max_ram, ctx.progress)?;
+    let workers = Workers::plan(&needs, options.workers, ctx)?;
     let belongs: BTreeSet<&str> = all.iter().map(|case| case.identifier.as_str()).collect();
     let remade: BTreeSet<&str> = cases.iter().map(|case| case.identifier.as_str()).collect();
     // Where nothing is to be made, whoever uses the folder is left alone.
@@ -266,7 +263,7 @@ impl Job<'_> {
             return files.map(|file| file.len().saturating_mul(16)).sum();
         };
         let shape = transposed(shape, self.order);
-        let spacing = transposed(spacing, self.order);
+        let spacing = spacing.transposed(self.order);
         let output = self.preprocessor.output_shape(shape, spacing).unwrap_or(shape);
         let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
         let channels = self.configuration.channels() as u64;

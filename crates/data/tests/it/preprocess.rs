@@ -36,7 +36,7 @@ fn check_properties(ours: &PreprocessedCase, path: &Path) {
         assert_eq!(numbers(theirs.get(key).unwrap()), values, "{} {key}", path.display());
     };
     let counts = |values: [usize; 3]| values.map(|v| v as f64).to_vec();
-    expect("spacing", properties.spacing.to_vec());
+    expect("spacing", properties.spacing.along_axes().to_vec());
     expect("shape_before_cropping", counts(properties.shape_before_cropping));
     let key = "shape_after_cropping_and_before_resampling";
     expect(key, counts(properties.shape_after_cropping_and_before_resampling));

@@ -46,7 +46,7 @@ impl Predictor<'_> {
             preparation: 0,
         };
         let need = self.memory(&size, false)?;
-        memory::check(self, &need, None)?;
+        memory::check(self, &need, ctx.memory_limit())?;
         let total = self.passes(data.shape()) as u64;
         ctx.event(Event::Started { stage: &stage, total });
         let mut done = 0;

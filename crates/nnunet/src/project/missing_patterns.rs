@@ -26,8 +26,6 @@ pub struct MissingPatternsJob {
     pub output: Option<PathBuf>,
     /// A table of all patterns and classes, written as TSV.
     pub table: Option<PathBuf>,
-    /// Bytes that the cases worked on at once may need; see [`FolderEvaluation::max_ram`].
-    pub max_ram: Option<u64>,
 }
 
 impl MissingPatternsJob {
@@ -39,7 +37,6 @@ impl MissingPatternsJob {
             missing: Missing::Refused,
             output: None,
             table: None,
-            max_ram: None,
         }
     }
 
@@ -82,7 +79,6 @@ impl Project {
             let evaluation = FolderEvaluation {
                 missing: job.missing,
                 metrics: metrics.clone(),
-                max_ram: job.max_ram,
                 ..FolderEvaluation::new(&job.reference, &folder)
             };
             let (dataset_json, plans) = (folder.join("dataset.json"), folder.join("plans.json"));

@@ -1,16 +1,23 @@
-//! Progress on the terminal: a bar with the time left, plain lines, or JSON records for machines.
+//! Progress on the terminal: a bar with the time left, plain lines, or records for other programs.
+
+mod machine;
+mod stage;
+mod words;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use nnunet::memory::{MemoryInUse, gigabytes};
 use nnunet::progress::{EpochReport, Event, Progress};
-use serde_json::{Map, json};
+use serde_json::json;
 
+use self::machine::{json_record, slicer_lines};
+use self::stage::Stage;
+use self::words::duration;
+pub(crate) use self::words::epoch_line;
 use crate::flags::{Flag, Group};
 use crate::log_file::LogFile;
 use crate::output::{self, Results, Weight};
@@ -91,19 +98,6 @@ struct Said {
     worked: bool,
 }
 
-struct Stage {
-    name: String,
-    total: u64,
-    started: Instant,
-    last_line: Option<Instant>,
-    every_step: bool,
-    /// Where every line begins with the time and the memory in use: when the run began.
-    stamped: Option<Instant>,
-    bar: Option<ProgressBar>,
-    /// When the event that is shown happened.
-    now: Instant,
-}
-
 /// An event that waits to be shown.
 enum Shown {
     Started { stage: String, total: u64 },
@@ -140,18 +134,13 @@ impl Shown {
     }
 }
 
-/// Time between plain lines, unless every step is wanted.
-const LINE_INTERVAL: Duration = Duration::from_secs(5);
-
 impl Display {
     /// A display of the given style, with records for machines among the `results`.
     pub(crate) fn new(style: Style, results: Results, log: Option<LogFile>) -> Self {
         let (said, stage) = (Arc::default(), Arc::new(Mutex::new(Stage::new())));
         Self { style, results, log, begun: Instant::now(), said, stage }
     }
-}
 
-impl Display {
     /// From now on every step has a line of its own instead of a bar or a line now and then.
     pub(crate) fn show_every_step(&self) {
         self.said().every_step = true;
@@ -238,7 +227,7 @@ impl Display {
             Style::Json => json_record(&mut stage, &self.results, event),
             Style::Slicer => match event {
                 Event::Message(_) | Event::Warning(_) | Event::EpochFinished(_) => stage.line_of(event),
-                _ => stage.slicer_event(&self.results, event),
+                _ => slicer_lines(&mut stage, &self.results, event),
             },
             Style::Bar if !every_step => stage.bar_event(event),
             Style::Bar | Style::Plain => stage.plain_event(event),
@@ -253,207 +242,6 @@ impl Said {
         let Event::Warning(text) = event else { return false };
         !self.warnings.insert((*text).to_owned()) || self.reported.iter().any(|start| text.starts_with(start))
     }
-}
-
-impl Stage {
-    fn new() -> Self {
-        Self {
-            name: String::new(),
-            total: 0,
-            started: Instant::now(),
-            last_line: None,
-            every_step: false,
-            stamped: None,
-            bar: None,
-            now: Instant::now(),
-        }
-    }
-
-    fn start(&mut self, name: &str, total: u64) {
-        self.name = name.to_owned();
-        self.total = total;
-        self.started = self.now;
-        self.last_line = None;
-    }
-
-    fn seconds(&self) -> f64 {
-        self.now.saturating_duration_since(self.started).as_secs_f64()
-    }
-
-    fn bar_event(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Started { stage, total } => {
-                self.finish_bar();
-                self.start(stage, *total);
-                let bar = ProgressBar::with_draw_target(Some(*total), ProgressDrawTarget::stderr());
-                if let Ok(style) = ProgressStyle::with_template(
-                    "{prefix} [{bar:30}] {pos}/{len} {elapsed_precise} eta {eta_precise} {wide_msg}",
-                ) {
-                    bar.set_style(style.progress_chars("=> "));
-                }
-                bar.set_prefix((*stage).to_owned());
-                bar.enable_steady_tick(Duration::from_millis(500));
-                self.bar = Some(bar);
-            }
-            Event::Advanced { done, detail } => {
-                if let Some(bar) = &self.bar {
-                    bar.set_position(*done);
-                    bar.set_message((*detail).to_owned());
-                }
-            }
-            Event::Finished => self.finish_bar(),
-            other => self.line_of(other),
-        }
-    }
-
-    /// Writes a message, a warning or the line of an epoch.
-    fn line_of(&self, event: &Event<'_>) {
-        match event {
-            Event::Message(text) => self.write(text),
-            Event::Warning(text) => self.write(&format!("warning: {text}")),
-            Event::EpochFinished(report) => self.write(&epoch_line(report)),
-            _ => {}
-        }
-    }
-
-    /// Writes a line, above the bar if there is one.
-    fn write(&self, text: &str) {
-        let stamped = self.stamped.map(|begun| {
-            let memory =
-                MemoryInUse::of_this_process().now.map_or_else(String::new, |b| format!(" {}", gigabytes(b)));
-            format!("[{:.2} s{memory}] {text}", self.now.saturating_duration_since(begun).as_secs_f64())
-        });
-        let text = stamped.as_deref().unwrap_or(text);
-        match &self.bar {
-            Some(bar) => bar.suspend(|| output::write_remark(text)),
-            None => output::write_remark(text),
-        }
-    }
-
-    fn finish_bar(&mut self) {
-        if let Some(bar) = self.bar.take() {
-            bar.finish();
-        }
-    }
-
-    fn plain_event(&mut self, event: &Event<'_>) {
-        match event {
-            Event::Started { stage, total } => {
-                self.start(stage, *total);
-                self.write(&format!("{stage}: 0/{total}"));
-            }
-            Event::Advanced { done, detail } => {
-                let last = *done >= self.total;
-                let due = self.every_step
-                    || self
-                        .last_line
-                        .is_none_or(|at| self.now.saturating_duration_since(at) >= LINE_INTERVAL);
-                if last || due {
-                    self.last_line = Some(self.now);
-                    let seconds = self.seconds();
-                    let left = seconds / (*done).max(1) as f64 * self.total.saturating_sub(*done) as f64;
-                    self.write(&format!(
-                        "{}: {done}/{} after {seconds:.0} s, {left:.0} s left {detail}",
-                        self.name, self.total
-                    ));
-                }
-            }
-            Event::Finished => {
-                self.write(&format!("{}: done in {:.1} s", self.name, self.seconds()));
-            }
-            other => self.line_of(other),
-        }
-    }
-
-    /// Progress as programs for the command-line interface of 3D Slicer report it.
-    fn slicer_event(&mut self, results: &Results, event: &Event<'_>) {
-        match event {
-            Event::Started { stage, total } => {
-                self.start(stage, *total);
-                let name = escaped(stage);
-                let line = format!(
-                    "<filter-start><filter-name>{name}</filter-name><filter-comment>{name}</filter-comment></filter-start>\n"
-                );
-                results.write(&line);
-            }
-            Event::Advanced { done, .. } => {
-                let share = (*done as f64 / self.total.max(1) as f64).min(1.0);
-                results.write(&format!("<filter-progress>{share:.4}</filter-progress>\n"));
-            }
-            Event::Finished => {
-                let (name, seconds) = (escaped(&self.name), self.seconds());
-                let line = format!(
-                    "<filter-end><filter-name>{name}</filter-name><filter-time>{seconds:.1}</filter-time></filter-end>\n"
-                );
-                results.write(&line);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// Text as XML takes it.
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-}
-
-/// A duration for people.
-fn duration(seconds: f64) -> String {
-    let whole = seconds.round() as u64;
-    match whole {
-        0..60 => format!("{seconds:.1} s"),
-        60..3600 => format!("{} min {} s", whole / 60, whole % 60),
-        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
-    }
-}
-
-/// The line on an epoch that is complete.
-pub(crate) fn epoch_line(report: &EpochReport) -> String {
-    let dice: Vec<String> = report.pseudo_dice.iter().map(|&dice| rounded(dice, 4).to_string()).collect();
-    format!(
-        "epoch {}: train loss {}, validation loss {}, pseudo Dice [{}], moving average {}, {} s ({} % waiting for data)",
-        report.epoch,
-        rounded(report.train_loss, 4),
-        rounded(report.validation_loss, 4),
-        dice.join(", "),
-        rounded(report.moving_average, 4),
-        rounded(report.seconds, 1),
-        rounded(100.0 * report.waiting, 1),
-    )
-}
-
-/// `value` with at most `digits` decimals.
-fn rounded(value: f64, digits: i32) -> f64 {
-    let factor = 10f64.powi(digits);
-    (value * factor).round() / factor
-}
-
-fn json_record(stage: &mut Stage, results: &Results, event: &Event<'_>) {
-    let record = match event {
-        Event::Started { stage: name, total } => {
-            stage.start(name, *total);
-            json!({"event": "started", "stage": name, "total": total})
-        }
-        Event::Advanced { done, detail } => json!({
-            "event": "advanced", "stage": stage.name, "done": done, "total": stage.total,
-            "seconds": stage.seconds(), "detail": detail
-        }),
-        Event::EpochFinished(report) => {
-            let mut record = Map::new();
-            record.insert("event".to_owned(), "epoch_finished".into());
-            record.insert("stage".to_owned(), stage.name.as_str().into());
-            record.extend(report.to_json());
-            record.into()
-        }
-        Event::Finished => json!({
-            "event": "finished", "stage": stage.name, "seconds": stage.seconds()
-        }),
-        Event::Message(text) => json!({"event": "message", "text": text}),
-        Event::Warning(text) => json!({"event": "warning", "text": text}),
-        _ => return,
-    };
-    // Whoever closed the pipe does not want the records; the job itself goes on.
-    results.write(&format!("{record}\n"));
 }
 
 #[cfg(test)]
