@@ -198,7 +198,9 @@ pub enum Problem {
         expected: Vec<i32>,
     },
     /// Labels in a case that has others annotated.
-    #[error("has the values {found}, but annotated_labels says that only {annotated} was annotated; they count as background")]
+    #[error(
+        "has the values {found}, but annotated_labels says that only {annotated} was annotated; they count as background"
+    )]
     UnannotatedLabels {
         /// The values.
         found: String,

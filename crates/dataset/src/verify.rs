@@ -357,8 +357,13 @@ impl<'a> CaseCheck<'a> {
     /// Labels of what was not annotated are probably a mistake in `annotated_labels`.
     fn check_annotated(&mut self, path: &Path, image: &ReadImage, names: &[String], json: &DatasetJson) {
         let values = |name: &str| json.labels.get(name).map(LabelValue::values).unwrap_or_default();
-        let allowed: Vec<i32> =
-            names.iter().map(String::as_str).chain(["background", "ignore"]).flat_map(values).copied().collect();
+        let allowed: Vec<i32> = names
+            .iter()
+            .map(String::as_str)
+            .chain(["background", "ignore"])
+            .flat_map(values)
+            .copied()
+            .collect();
         let declared: Vec<i32> = json.labels.values().flat_map(LabelValue::values).copied().collect();
         let mut found = BTreeSet::new();
         for value in image.volume.data().iter().map(|&value| value as i32) {

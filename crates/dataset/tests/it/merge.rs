@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
 use nnunet_base::progress::{Cancel, Silent};
-use nnunet_dataset::convert::{MergeSource, merge_datasets};
 use nnunet_dataset::cases::training_cases;
+use nnunet_dataset::convert::{MergeSource, merge_datasets};
 use nnunet_dataset::{DatasetJson, DatasetName, Folders, image_formats};
 use nnunet_image_io::nifti;
 use nnunet_testkit::phantom::PhantomDataset;
@@ -35,7 +35,8 @@ impl Place {
         let folders = Folders { raw: Some(self.root.path().to_owned()), ..Folders::default() };
         let cancel = Cancel::new();
         let ctx = Ctx::new(&Silent, &cancel);
-        merge_datasets(&sources, "Dataset003_Both", &folders, &image_formats(), ctx).map_err(|e| e.to_string())
+        merge_datasets(&sources, "Dataset003_Both", &folders, &image_formats(), ctx)
+            .map_err(|e| e.to_string())
     }
 
     fn labels(&self, file: impl AsRef<Path>) -> Vec<i32> {
@@ -81,6 +82,9 @@ fn a_value_that_the_source_does_not_declare_makes_no_dataset() {
     let text = std::fs::read_to_string(&path).unwrap().replace(", \"core\": 2", "");
     std::fs::write(path, text).unwrap();
     let error = place.merge(&[("shell", "shell")]).unwrap_err();
-    assert!(error.contains("ball_000.nii.gz: has the value 2, which its dataset.json does not declare"), "{error}");
+    assert!(
+        error.contains("ball_000.nii.gz: has the value 2, which its dataset.json does not declare"),
+        "{error}"
+    );
     assert!(!place.root.path().join("Dataset003_Both").exists());
 }

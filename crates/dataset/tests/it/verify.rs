@@ -368,13 +368,19 @@ fn optional_channels_may_lack_files_and_the_others_may_not() {
 #[test]
 fn labels_that_were_not_annotated_and_cases_that_are_not_there_are_named() {
     let (_root, folder) = dataset();
-    let entry = r#""annotated_labels": {"cases": {"ball_002": ["core"], "ball_2": ["core"], "ball_003": []}}"#;
+    let entry =
+        r#""annotated_labels": {"cases": {"ball_002": ["core"], "ball_2": ["core"], "ball_003": []}}"#;
     with_entries(&folder, entry);
     let report = check(&folder);
     assert!(of(&report, "")[0].contains("annotated_labels names cases that do not exist: ball_2"));
-    let only = |what: &str| format!("annotated_labels says that only {what} was annotated; they count as background");
+    let only = |what: &str| {
+        format!("annotated_labels says that only {what} was annotated; they count as background")
+    };
     let [core, none] = [of(&report, "ball_002"), of(&report, "ball_003")];
-    assert!(core[0].starts_with("warning") && core[0].ends_with(&format!("the values 1, but {}", only("core"))), "{core:?}");
+    assert!(
+        core[0].starts_with("warning") && core[0].ends_with(&format!("the values 1, but {}", only("core"))),
+        "{core:?}"
+    );
     assert!(none[0].ends_with(&format!("the values 1, 2, but {}", only("nothing"))), "{none:?}");
     assert_eq!(messages(&report).len(), 3);
 }
