@@ -18,7 +18,8 @@ fn place(more: &str) -> Place {
 }
 
 fn write_settings(place: &Place, more: &str) {
-    let text = format!("name = \"balls\"\nsites = [\"a\", \"b\"]\niterations_per_epoch = 1\nbatch_size = 2\n{more}");
+    let text =
+        format!("name = \"balls\"\nsites = [\"a\", \"b\"]\niterations_per_epoch = 1\nbatch_size = 2\n{more}");
     std::fs::write(place.path("federation.toml"), text).unwrap();
 }
 
@@ -92,7 +93,8 @@ fn wrong_words_are_named() {
         assert_eq!(output.status.code(), Some(2), "{words}: {said}");
         assert!(said.contains(expected), "{words}: {said}");
     }
-    std::fs::write(place.path("federation.toml"), "name = \"x\"\nsites = [\"a\"]\nrounds = 1\nround = 2").unwrap();
+    std::fs::write(place.path("federation.toml"), "name = \"x\"\nsites = [\"a\"]\nrounds = 1\nround = 2")
+        .unwrap();
     let output = place.run("federated fingerprint federation.toml out --site a -d 7");
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1));

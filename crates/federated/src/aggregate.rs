@@ -48,7 +48,9 @@ pub fn aggregate(answers: &Path, output: &Path, key: Option<&Key>) -> Result<Agg
         let mut facts = Message::read(&path, key)?;
         facts.tensors = StateDict::new();
         check_sender(&path, &site, &facts, found.first().map(|answer| &answer.facts))?;
-        let Body::Update(update) = facts.body.clone() else { return Err(facts.not(&path, "weights of a site")) };
+        let Body::Update(update) = facts.body.clone() else {
+            return Err(facts.not(&path, "weights of a site"));
+        };
         found.push(Answer { site, update, facts });
     }
     let round = found.iter().map(|answer| answer.update.round).max();
@@ -90,7 +92,8 @@ pub fn aggregate(answers: &Path, output: &Path, key: Option<&Key>) -> Result<Agg
         digest: digest_of(&tensors),
     };
     let shares = shares(&taking_part, settings.weights);
-    let losses = taking_part.iter().zip(&shares).map(|(answer, share)| Some(answer.update.train_loss? * share));
+    let losses =
+        taking_part.iter().zip(&shares).map(|(answer, share)| Some(answer.update.train_loss? * share));
     let train_loss = losses.sum();
     let count = tensors.len();
     let body = Body::Global(global.clone());
@@ -135,7 +138,8 @@ fn initial(answers: &Path, sites: &[Answer], key: Option<&Key>) -> Result<StateD
     let path = answers.join(&first.site);
     let weights = Message::read(&path, key)?.tensors;
     if weights.is_empty() {
-        let problem = "the first site of the settings gives the weights that all begin with, and there are none";
+        let problem =
+            "the first site of the settings gives the weights that all begin with, and there are none";
         return Err(FederatedError::Refused { path, problem: problem.to_owned() });
     }
     let mut shared = StateDict::new();
@@ -181,14 +185,18 @@ fn average(
                 return Err(refused(format!("tensor {name} is not shared")));
             };
             if *shape != tensor.shape {
-                return Err(refused(format!("tensor {name} has shape {:?}, expected {shape:?}", tensor.shape)));
+                return Err(refused(format!(
+                    "tensor {name} has shape {:?}, expected {shape:?}",
+                    tensor.shape
+                )));
             }
             sum.iter_mut().zip(&tensor.data).for_each(|(sum, value)| *sum += share * f64::from(*value));
         }
     }
     let mut averaged = StateDict::new();
     for (name, (shape, sum)) in sums {
-        averaged.insert(&name, StateTensor { shape, data: sum.into_iter().map(|value| value as f32).collect() });
+        averaged
+            .insert(&name, StateTensor { shape, data: sum.into_iter().map(|value| value as f32).collect() });
     }
     Ok(averaged)
 }

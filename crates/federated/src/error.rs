@@ -107,7 +107,9 @@ pub enum FederatedError {
         log: PathBuf,
     },
     /// A dataset that cannot be divided among the sites.
-    #[error("{cases} cases of {groups} patients cannot be divided among {sites} sites; expected at least five patients each")]
+    #[error(
+        "{cases} cases of {groups} patients cannot be divided among {sites} sites; expected at least five patients each"
+    )]
     TooFewCases {
         /// Training cases.
         cases: usize,

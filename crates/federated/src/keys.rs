@@ -13,7 +13,8 @@ use crate::settings::Matching;
 /// normalisation layers and running statistics stay local.
 pub fn shared_keys(graph: &Graph, matching: Matching, local_norms: bool) -> IndexMap<String, String> {
     let names = || graph.tensors().map(|(name, _)| name);
-    let stages = names().filter_map(|name| indexed(name, "encoder.stages.")).map(|(stage, _)| stage + 1).max();
+    let stages =
+        names().filter_map(|name| indexed(name, "encoder.stages.")).map(|(stage, _)| stage + 1).max();
     let is_statistic = |name: &str| graph.buffers().iter().any(|buffer| buffer.name == name);
     names()
         .filter(|name| !(local_norms && (is_norm(name) || is_statistic(name))))

@@ -26,7 +26,9 @@ impl Site<'_> {
     pub fn plan(&self, input: &Path, output: &Path, ctx: Ctx<'_>) -> Result<(), FederatedError> {
         let Incoming { settings, message } = self.receive(input)?;
         let cases = match (&message, settings.fingerprint) {
-            (Some(Message { body: Body::MergedFingerprint(merged), .. }), form) if form != FingerprintForm::Local => {
+            (Some(Message { body: Body::MergedFingerprint(merged), .. }), form)
+                if form != FingerprintForm::Local =>
+            {
                 let folder = self.project.folders().preprocessed()?.join(&self.dataset);
                 merged.fingerprint().save(&Fingerprint::path(&folder))?;
                 Some(merged.dataset.cases)
@@ -35,9 +37,13 @@ impl Site<'_> {
                 self.project.fingerprint(&FingerprintJob::new(self.dataset.clone()), ctx)?;
                 None
             }
-            (Some(message), FingerprintForm::Local) => return Err(message.not(input, "the size of all datasets")),
+            (Some(message), FingerprintForm::Local) => {
+                return Err(message.not(input, "the size of all datasets"));
+            }
             (Some(message), _) => return Err(message.not(input, "the merged fingerprint")),
-            (None, _) => return Err(settings_instead(input, "the merged fingerprint, or the size of all datasets")),
+            (None, _) => {
+                return Err(settings_instead(input, "the merged fingerprint, or the size of all datasets"));
+            }
         };
         let options = settings.planner_options(cases);
         let planned = self.project.plan(&PlanJob { dataset: self.dataset.clone(), options })?;

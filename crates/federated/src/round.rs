@@ -8,13 +8,13 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use indexmap::IndexMap;
+use nnunet::Ctx;
 use nnunet::checkpoint::StateDict;
 use nnunet::files::write_atomic;
 use nnunet::graph::backend::Snapshot;
 use nnunet::graph::optimiser::StateTensor;
 use nnunet::progress::EpochReport;
 use nnunet::train::{RunFolder, Start, TrainRequest, Training};
-use nnunet::Ctx;
 
 use crate::error::FederatedError;
 use crate::keys::shared_keys;
@@ -41,9 +41,10 @@ impl Site<'_> {
             Some(Message { body: Body::Global(global), tensors, .. }) if global.round < settings.rounds => {
                 self.train(&settings, &global, &tensors, input, output, ctx)
             }
-            Some(message) => {
-                Err(message.not(input, &format!("the plans of all sites, or weights of a round before {}", settings.rounds)))
-            }
+            Some(message) => Err(message.not(
+                input,
+                &format!("the plans of all sites, or weights of a round before {}", settings.rounds),
+            )),
         }
     }
 
@@ -51,10 +52,9 @@ impl Site<'_> {
         let training = self.prepare(settings, Start::New, ctx)?;
         let keys = shared_keys(training.graph(), settings.matching, settings.local_norms);
         let weights = weights(&training, &keys)?;
-        let inventory = weights.tensors().map(|(key, tensor)| TensorFact {
-            key: key.to_owned(),
-            shape: tensor.shape.clone(),
-        });
+        let inventory = weights
+            .tensors()
+            .map(|(key, tensor)| TensorFact { key: key.to_owned(), shape: tensor.shape.clone() });
         let update = Update {
             round: 0,
             base: None,
@@ -64,7 +64,12 @@ impl Site<'_> {
             validation_loss: None,
         };
         let gives_weights = settings.sites.first() == Some(&self.name);
-        self.answer(settings, Body::Update(update), if gives_weights { weights } else { StateDict::new() }, output)
+        self.answer(
+            settings,
+            Body::Update(update),
+            if gives_weights { weights } else { StateDict::new() },
+            output,
+        )
     }
 
     fn train(
@@ -81,7 +86,9 @@ impl Site<'_> {
         let mut training = self.continued(settings, ctx)?;
         let keys = shared(&training, settings, tensors, input)?;
         let fold = training.folder().fold().to_owned();
-        if training.completed_epochs() > end || (training.completed_epochs() == end && training.is_within_epoch()) {
+        if training.completed_epochs() > end
+            || (training.completed_epochs() == end && training.is_within_epoch())
+        {
             let problem = format!(
                 "{} epochs are trained already, but round {round} ends after {end}",
                 training.completed_epochs()
@@ -169,10 +176,10 @@ impl Site<'_> {
         Ok(TrainRequest {
             dataset: self.dataset.clone(),
             configuration: configuration.clone(),
-            fold: settings.fold.parse().map_err(|problem| FederatedError::Settings {
-                path: "fold".into(),
-                problem,
-            })?,
+            fold: settings
+                .fold
+                .parse()
+                .map_err(|problem| FederatedError::Settings { path: "fold".into(), problem })?,
             plans: plans.clone(),
             recipe: settings.recipe(base),
             batch_size: settings.batch_size,
@@ -202,10 +209,8 @@ pub(crate) fn shared(
     for (key, tensor) in tensors.tensors() {
         let name = own.get(key).filter(|name| shapes.get(name.as_str()) == Some(&&tensor.shape[..]));
         let Some(name) = name else {
-            let problem = format!(
-                "the network of this site has no tensor {key} of shape {:?} to share",
-                tensor.shape
-            );
+            let problem =
+                format!("the network of this site has no tensor {key} of shape {:?} to share", tensor.shape);
             return Err(FederatedError::Refused { path: input.to_owned(), problem });
         };
         keys.insert(key.to_owned(), name.clone());

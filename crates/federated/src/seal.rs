@@ -31,7 +31,11 @@ impl Key {
     pub fn read(path: &Path) -> Result<Self, FederatedError> {
         let bytes = std::fs::read(path).map_err(FederatedError::io(path))?;
         if bytes.len() < MIN_KEY {
-            return Err(FederatedError::ShortKey { path: path.to_owned(), found: bytes.len(), expected: MIN_KEY });
+            return Err(FederatedError::ShortKey {
+                path: path.to_owned(),
+                found: bytes.len(),
+                expected: MIN_KEY,
+            });
         }
         Ok(Self(bytes))
     }
@@ -58,9 +62,9 @@ pub(crate) fn check(bytes: &[u8], sealed: &str, key: Option<&Key>) -> Result<(),
         (Some(("sha256", digest)), None) if digest == sha256_hex(bytes) => Ok(()),
         (Some(("hmac-sha256", digest)), Some(key)) => {
             let expected = from_hex(digest).ok_or("the seal is damaged")?;
-            key.mac(bytes).verify_slice(&expected).map_err(|_| {
-                "the seal does not fit: it was changed on its way, or made with another key"
-            })
+            key.mac(bytes)
+                .verify_slice(&expected)
+                .map_err(|_| "the seal does not fit: it was changed on its way, or made with another key")
         }
         (Some(("sha256", _)), None) => Err("the seal does not fit: it was changed or damaged on its way"),
         (Some(("sha256", _)), Some(_)) => Err("it is sealed without the key of the federation"),

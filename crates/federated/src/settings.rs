@@ -185,7 +185,11 @@ impl Settings {
             return Err(format!("{key} is 0; expected at least 1"));
         }
         if self.min_sites() > self.sites.len() {
-            return Err(format!("min_sites is {}, but there are {} sites", self.min_sites(), self.sites.len()));
+            return Err(format!(
+                "min_sites is {}, but there are {} sites",
+                self.min_sites(),
+                self.sites.len()
+            ));
         }
         for (key, value) in [("proximal", self.proximal), ("wait_minutes", self.wait_minutes)] {
             if !(value.is_finite() && value >= 0.0) {
@@ -216,7 +220,9 @@ impl Settings {
     pub(crate) fn check_site(&self, sender: &str) -> Result<(), FederatedError> {
         match self.sites.iter().any(|site| site == sender) {
             true => Ok(()),
-            false => Err(FederatedError::UnknownSite { site: sender.to_owned(), known: self.sites.join(", ") }),
+            false => {
+                Err(FederatedError::UnknownSite { site: sender.to_owned(), known: self.sites.join(", ") })
+            }
         }
     }
 

@@ -70,7 +70,9 @@ impl Site<'_> {
             (FingerprintForm::Paper | FingerprintForm::Private, None) => cases.len(),
             (FingerprintForm::Exact, Some(Message { body: Body::TotalSize(total), .. })) => total.cases,
             (_, Some(message)) => {
-                return Err(message.not(input, "the settings, or the size of all datasets for an exact merge"));
+                return Err(
+                    message.not(input, "the settings, or the size of all datasets for an exact merge")
+                );
             }
         };
         let formats = self.project.registry().data.formats.clone();
@@ -78,7 +80,12 @@ impl Site<'_> {
         let found = extract_partial(&cases, &json, &options, ctx)?;
         if settings.fingerprint == FingerprintForm::Exact {
             let (content, tensors) = describe_exactly(&found, sharing_cases);
-            return self.answer(&settings, Body::Fingerprint(SiteFingerprint { dataset, content }), tensors, output);
+            return self.answer(
+                &settings,
+                Body::Fingerprint(SiteFingerprint { dataset, content }),
+                tensors,
+                output,
+            );
         }
         let with_foreground = cases_with_foreground(&found);
         let own = merge_parts(vec![found])?;
@@ -86,7 +93,12 @@ impl Site<'_> {
             FingerprintForm::Private => describe_privately(&own, &with_foreground),
             _ => describe_as_published(&own, &with_foreground),
         };
-        self.answer(&settings, Body::Fingerprint(SiteFingerprint { dataset, content }), StateDict::new(), output)
+        self.answer(
+            &settings,
+            Body::Fingerprint(SiteFingerprint { dataset, content }),
+            StateDict::new(),
+            output,
+        )
     }
 
     /// Reads the settings or a message and checks that they are for this site.

@@ -22,7 +22,10 @@ impl Site<'_> {
         let (settings, global, tensors) = global_weights(self.receive(input)?, input)?;
         let mut training = self.continued(&settings, ctx)?;
         let problem = if global.round != settings.rounds {
-            Some(format!("the weights are of round {}, expected the last one, {}", global.round, settings.rounds))
+            Some(format!(
+                "the weights are of round {}, expected the last one, {}",
+                global.round, settings.rounds
+            ))
         } else if !self.has_taken_part(&settings)? {
             Some("the site took part in no round of this federation".to_owned())
         } else {

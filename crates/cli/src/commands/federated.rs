@@ -15,8 +15,12 @@ use crate::progress::PROGRESS_FLAGS;
 use crate::session::{Session, THREAD_FLAGS};
 
 const FLAGS: &[Flag] = &[
-    Flag::one(&["--site"], "NAME", "name of this site in the settings; for fingerprint, plan, round and validate")
-        .within(Group::Input),
+    Flag::one(
+        &["--site"],
+        "NAME",
+        "name of this site in the settings; for fingerprint, plan, round and validate",
+    )
+    .within(Group::Input),
     Flag::one(
         &["-d"],
         "DATASET",
@@ -53,8 +57,14 @@ pub(super) const ENTRY: Entry = Entry {
                       file, OUT a folder.",
         after_interruption: Command::RESUME,
         positionals: &[
-            Positional { name: "ACTION", help: "fingerprint, merge, plan, round, aggregate, validate or simulate" },
-            Positional { name: "IN", help: "settings file (.toml), message, or folder with a message of each site" },
+            Positional {
+                name: "ACTION",
+                help: "fingerprint, merge, plan, round, aggregate, validate or simulate",
+            },
+            Positional {
+                name: "IN",
+                help: "settings file (.toml), message, or folder with a message of each site",
+            },
             Positional { name: "OUT", help: "folder for the message; for simulate, for everything" },
         ],
         flags: &[FLAGS, NETWORK_FLAGS, THREAD_FLAGS, FOLDER_FLAGS, PROGRESS_FLAGS],
@@ -83,9 +93,13 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
             let aggregated = aggregate(&input, &output, key.as_ref())?;
             let global = &aggregated.global;
             for left in &global.left_out {
-                session.warning(&format!("round {}: site {} is left out: {}", global.round, left.site, left.why));
+                session.warning(&format!(
+                    "round {}: site {} is left out: {}",
+                    global.round, left.site, left.why
+                ));
             }
-            let loss = aggregated.train_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
+            let loss =
+                aggregated.train_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
             session.message(&format!(
                 "round {}: {} tensors of {} sites with {} training cases{loss}",
                 global.round,
@@ -169,7 +183,9 @@ fn simulated(
 fn described(body: &Body) -> String {
     match body {
         Body::TotalSize(size) => format!("{} training cases", size.cases),
-        Body::MergedFingerprint(merged) => format!("one fingerprint of {} training cases", merged.dataset.cases),
+        Body::MergedFingerprint(merged) => {
+            format!("one fingerprint of {} training cases", merged.dataset.cases)
+        }
         Body::AgreedPlan(plan) => {
             format!("patch size {:?}, batch size {}", plan.patch_size, plan.batch_size)
         }

@@ -77,7 +77,8 @@ fn part(site: &Described<'_>, all_cases: usize) -> Result<PartialFingerprint, Fe
 
 fn samples_of(tensor: &StateTensor) -> Option<Samples> {
     let distinct = tensor.shape[1];
-    let digit = |value: f32| (value >= 0.0 && value < HIGH as f32 && value.fract() == 0.0).then_some(value as u32);
+    let digit =
+        |value: f32| (value >= 0.0 && value < HIGH as f32 && value.fract() == 0.0).then_some(value as u32);
     let counts = (0..distinct).map(|at| {
         let count = digit(tensor.data[distinct + at])? * HIGH + digit(tensor.data[2 * distinct + at])?;
         Some((tensor.data[at], count))

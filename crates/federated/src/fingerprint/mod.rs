@@ -214,7 +214,11 @@ impl MergedFingerprint {
                 spacings: fingerprint.spacings.clone(),
                 shapes: fingerprint.shapes_after_crop.clone(),
             },
-            intensities: fingerprint.foreground_intensities.iter().map(|s| Intensity::new(s, 0, true)).collect(),
+            intensities: fingerprint
+                .foreground_intensities
+                .iter()
+                .map(|s| Intensity::new(s, 0, true))
+                .collect(),
             median_relative_size: fingerprint.median_relative_size_after_cropping,
         }
     }
@@ -243,7 +247,8 @@ pub(crate) fn merge(sites: &[Message]) -> Result<MergedFingerprint, FederatedErr
     for site in &described {
         site.check()?;
     }
-    let dataset = DatasetIdentity::total(described.iter().map(|site| (site.site, &site.fingerprint.dataset)))?;
+    let dataset =
+        DatasetIdentity::total(described.iter().map(|site| (site.site, &site.fingerprint.dataset)))?;
     match described.first().map(|site| &site.fingerprint.content) {
         Some(SiteContent::Exact { .. }) => exact::merge(dataset, &described),
         Some(SiteContent::Private { .. }) => private::merge(dataset, &described),
@@ -274,10 +279,9 @@ impl Described<'_> {
             SiteContent::Paper { cases, intensities, .. } => {
                 (intensities.len(), vec![cases.spacings.len(), cases.shapes.len()])
             }
-            SiteContent::Exact { cases, relative_sizes, .. } => (
-                self.tensors.len(),
-                vec![cases.spacings.len(), cases.shapes.len(), relative_sizes.len()],
-            ),
+            SiteContent::Exact { cases, relative_sizes, .. } => {
+                (self.tensors.len(), vec![cases.spacings.len(), cases.shapes.len(), relative_sizes.len()])
+            }
             SiteContent::Private { intensities, .. } => (intensities.len(), Vec::new()),
         };
         lists.retain(|length| *length != dataset.cases);

@@ -37,7 +37,8 @@ pub(super) fn merge(
     let mut all = CaseList::default();
     let (mut statistics, mut sizes) = (Vec::new(), Vec::new());
     for site in sites {
-        let SiteContent::Paper { cases, intensities, median_relative_size } = &site.fingerprint.content else {
+        let SiteContent::Paper { cases, intensities, median_relative_size } = &site.fingerprint.content
+        else {
             return Err(site.other_form());
         };
         all.spacings.extend(&cases.spacings);
@@ -51,7 +52,8 @@ pub(super) fn merge(
 }
 
 fn averaged(sites: &[(f64, &Intensity)]) -> Intensity {
-    let mean = |value: fn(&Intensity) -> f64| weighted(sites.iter().map(|(weight, site)| (*weight, value(site))));
+    let mean =
+        |value: fn(&Intensity) -> f64| weighted(sites.iter().map(|(weight, site)| (*weight, value(site))));
     let extremes = sites.iter().map(|(_, site)| site.extremes).collect::<Option<Vec<_>>>();
     Intensity {
         mean: mean(|site| site.mean),

@@ -55,14 +55,16 @@ pub(super) fn merge(
         sizes.push((weight, *median_relative_size));
     }
     let of_axes = |value: &dyn Fn(&Axes<Quantiles>, usize) -> f64| {
-        [0, 1, 2].map(|axis| weighted(spacings.iter().map(|(weight, spacing)| (*weight, value(spacing, axis)))))
+        [0, 1, 2]
+            .map(|axis| weighted(spacings.iter().map(|(weight, spacing)| (*weight, value(spacing, axis)))))
     };
     let (medians, tenths) = (of_axes(&|s, axis| s[axis].median), of_axes(&|s, axis| s[axis].tenth));
     let shape = [0, 1, 2].map(|axis| {
         let mean = weighted(shapes.iter().map(|(weight, shape)| (*weight, shape[axis])));
         mean.round_ties_even().clamp(0.0, 1e9) as usize
     });
-    let mut cases = CaseList { spacings: vec![medians; STANDING_FOR_ALL], shapes: vec![shape; STANDING_FOR_ALL] };
+    let mut cases =
+        CaseList { spacings: vec![medians; STANDING_FOR_ALL], shapes: vec![shape; STANDING_FOR_ALL] };
     cases.spacings[..2].fill([0, 1, 2].map(|axis| tenths[axis].min(medians[axis])));
     Ok(MergedFingerprint {
         dataset,

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use nnunet::dataset::cases::{Case, training_cases_with_warnings};
 use nnunet::dataset::Patients;
+use nnunet::dataset::cases::{Case, training_cases_with_warnings};
 use nnunet::files::write_atomic;
 use nnunet::json::{Json, KeyOrder};
 use nnunet::{Ctx, DatasetName, Project};

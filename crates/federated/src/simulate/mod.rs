@@ -98,7 +98,8 @@ fn keep_settings(job: &SimulateJob, settings: &Settings) -> Result<PathBuf, Fede
     let kept = job.folder.join("federation.toml");
     if kept.exists() {
         if Settings::read(&kept)? != *settings {
-            let problem = "a federation with other settings was simulated here; name another folder".to_owned();
+            let problem =
+                "a federation with other settings was simulated here; name another folder".to_owned();
             return Err(FederatedError::Settings { path: kept, problem });
         }
         return Ok(kept);
@@ -133,10 +134,16 @@ impl Member {
     /// Arguments that say which site and folders these are.
     fn folders(&self) -> Vec<String> {
         let folder = |name: &str| self.folder.join(name).display().to_string();
-        ["--raw".to_owned(), folder("raw"), "--preprocessed".to_owned(), folder("preprocessed"), "--results".to_owned()]
-            .into_iter()
-            .chain([folder("results")])
-            .collect()
+        [
+            "--raw".to_owned(),
+            folder("raw"),
+            "--preprocessed".to_owned(),
+            folder("preprocessed"),
+            "--results".to_owned(),
+        ]
+        .into_iter()
+        .chain([folder("results")])
+        .collect()
     }
 }
 
@@ -167,7 +174,8 @@ impl Simulation<'_> {
         let planned = self.merged("plan", "plan", &input)?;
         let Settings { plans, configuration, .. } = self.settings;
         let task = |site: &Member| {
-            let words = ["preprocess", "-d", site.dataset.as_str(), "-plans_name", plans, "-c", configuration];
+            let words =
+                ["preprocess", "-d", site.dataset.as_str(), "-plans_name", plans, "-c", configuration];
             self.task(site, "preprocessing", words.map(str::to_owned).to_vec())
         };
         self.all(self.sites.iter().map(task).collect())?;
@@ -216,7 +224,8 @@ impl Simulation<'_> {
 
     fn say(&self, round: usize, aggregated: &Aggregated, seconds: f64) {
         let global = &aggregated.global;
-        let loss = aggregated.train_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
+        let loss =
+            aggregated.train_loss.map_or_else(String::new, |loss| format!(", training loss {loss:.4}"));
         let detail = format!(
             "round {round}: {} sites, {} tensors{loss}, {seconds:.0} s",
             global.sites.len(),
@@ -264,7 +273,10 @@ impl Simulation<'_> {
         for (site, ending) in self.run(self.answers("validate", "validation", last), None)? {
             if let Some(why) = ending.failure() {
                 let log = self.log(&site);
-                self.ctx.warning(&format!("site {site} has not validated: its process {why}, see {}", log.display()));
+                self.ctx.warning(&format!(
+                    "site {site} has not validated: its process {why}, see {}",
+                    log.display()
+                ));
             }
         }
         let answers = self.exchange("validation");

@@ -73,7 +73,8 @@ impl Place {
     /// Every site answers `input` in the folder `step`, and the server merges the answers.
     pub(crate) fn exchange_fingerprints(&self, sites: &[&str], step: &str, input: &Path) -> PathBuf {
         for site in sites {
-            self.at(site, |site, ctx| site.fingerprint(input, &self.path(step).join(&site.name), ctx)).unwrap();
+            self.at(site, |site, ctx| site.fingerprint(input, &self.path(step).join(&site.name), ctx))
+                .unwrap();
         }
         let merged = self.path(&format!("{step}_merged"));
         merge(&self.path(step), &merged, None).unwrap();

@@ -135,7 +135,10 @@ fn the_private_form_has_nothing_of_single_cases_and_gives_one_plan() {
     let Body::Fingerprint(SiteFingerprint { dataset, content }) = &sent.body else { panic!() };
     assert_eq!(dataset.cases, 3);
     let text = serde_json::to_value(content).unwrap();
-    assert!(text["of"].get("cases").is_none() && text["of"]["intensities"][0]["extremes"].is_null(), "{text}");
+    assert!(
+        text["of"].get("cases").is_none() && text["of"]["intensities"][0]["extremes"].is_null(),
+        "{text}"
+    );
     assert!(sent.tensors.is_empty());
 
     let (ours, central) = (merged(&place, &folder), central(&place));

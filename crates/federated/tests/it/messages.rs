@@ -53,9 +53,11 @@ fn tampered_messages_are_refused_with_the_reason() {
 
     let mut other = numbers.clone();
     *other.last_mut().unwrap() ^= 1;
-    for (bytes, why) in
-        [(other, "has SHA-256"), (numbers[..numbers.len() - 4].to_vec(), "expected"), (b"\x80\x04.".to_vec(), "has 3 bytes")]
-    {
+    for (bytes, why) in [
+        (other, "has SHA-256"),
+        (numbers[..numbers.len() - 4].to_vec(), "expected"),
+        (b"\x80\x04.".to_vec(), "has 3 bytes"),
+    ] {
         std::fs::write(&tensors, bytes).unwrap();
         let error = refused(&folder, None);
         assert!(error.contains(why), "{error}");
