@@ -41,21 +41,22 @@ class Server:
             message = self.step("fingerprint", "fingerprint", message)
         message = self.step("plan", "plan", message)
         for number in range(self.settings["rounds"] + 1):
-            message = self.step("round", f"round_{number:03}", message, waits_for_all=number == 0)
-        self.step("validate", "validation", message, waits_for_all=False)
+            enough = len(self.sites) if number == 0 else self.settings.get("min_sites", len(self.sites))
+            message = self.step("round", f"round_{number:03}", message, enough)
+        self.step("validate", "validation", message, enough=1)
 
-    def step(self, step: str, name: str, message: Path | None, waits_for_all: bool = True) -> Path:
+    def step(self, step: str, name: str, message: Path | None, enough: int | None = None) -> Path:
         """The server's message after a step of all sites."""
         answers, merged = self.folder / name, self.folder / f"{name}_merged"
         if merged.exists():
             return merged
         answers.mkdir(parents=True, exist_ok=True)
-        minutes = 0 if waits_for_all else self.settings.get("wait_minutes", 0)
-        deadline = time.monotonic() + 60 * minutes if minutes else None
+        enough = len(self.sites) if enough is None else enough
+        minutes = 0 if enough == len(self.sites) else self.settings.get("wait_minutes", 0)
         while True:
-            self.ask(step, name, message, deadline)
+            self.ask(step, name, message, time.monotonic() + 60 * minutes if minutes else None)
             missing = [site for site in self.sites if not (answers / site).exists()]
-            if not missing or not waits_for_all:
+            if len(self.sites) - len(missing) >= enough:
                 break
             log.warning("%s: waiting for %s", name, ", ".join(missing))
             time.sleep(5)
