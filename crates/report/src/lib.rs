@@ -1,4 +1,4 @@
-//! Reports: a dataset, an evaluation or a training as one HTML page that opens offline.
+//! Reports: a dataset, an evaluation, a training or a comparison as one HTML page that opens offline.
 //!
 //! A page holds everything it shows: figures are inline SVG with text as text, pictures are PNG in `data:` URLs, and a
 //! content security policy forbids requests. The only script sorts tables. All text goes through [`maud`], which escapes it, so
@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 mod classes;
+pub mod comparison;
 pub mod dataset;
 mod error;
 pub mod evaluation;
