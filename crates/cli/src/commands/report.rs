@@ -17,6 +17,7 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-o"], "FILE", "where to write the page (default: report.html next to SUMMARY.json, in the FOLDER, or in the \
          dataset's folder of preprocessed data)").within(Group::Output),
     Flag::one(&["--figures"], "FOLDER", "also write every figure to this folder, as SVG").within(Group::Output),
+    Flag::switch(&["--viewer"], "embed the volumes of the worst, median and best case and a viewer for them (NiiVue): 2.3 MB more, and the size of the files; with evaluation").within(Group::Output),
     Flag::one(&["-d"], "DATASET", "dataset, by id or name; with dataset or compare").within(Group::Input),
     Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans); with dataset").within(Group::Input),
     GPU_MEMORY_TARGET,
@@ -51,7 +52,8 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 /// Flags that only some kinds of report have.
-const OF_KINDS: [(&str, &[&str]); 8] = [
+const OF_KINDS: [(&str, &[&str]); 9] = [
+    ("--viewer", &["evaluation"]),
     ("-d", &["dataset", "compare"]),
     ("--baseline", &["compare"]),
     ("-p", &["dataset"]),
@@ -110,6 +112,7 @@ fn subject(matches: &Matches, session: &Session) -> anyhow::Result<ReportSubject
             references: path("-ref"),
             predictions: path("-pred"),
             images: path("-images"),
+            viewer: matches.has("--viewer"),
             dataset_json: path("-djfile"),
         }
         .into(),

@@ -70,6 +70,8 @@ pub struct EvaluationReport {
     pub predictions: Option<PathBuf>,
     /// Folder of the images; pictures show contours alone if absent.
     pub images: Option<PathBuf>,
+    /// Whether the page holds the volumes of the worst, the median and the best case, with a viewer.
+    pub viewer: bool,
     /// The dataset.json, for the names of classes; the one beside the summary if absent.
     pub dataset_json: Option<PathBuf>,
 }
@@ -208,6 +210,7 @@ impl Project {
             references: report.references.as_deref(),
             predictions: report.predictions.as_deref(),
             images: report.images.as_deref(),
+            viewer: report.viewer,
             dataset_json: report.dataset_json.as_deref(),
             formats: &self.registry.data.formats,
         };
