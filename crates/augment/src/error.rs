@@ -54,6 +54,16 @@ pub enum AugmentError {
         /// Number of axes of the patch.
         axes: usize,
     },
+    /// A transform that has to be the last one is not.
+    #[error(
+        "transform {after} comes after {last}, which has to be the last one: move {last} to the end of the list"
+    )]
+    Order {
+        /// The transform that has to be the last one.
+        last: String,
+        /// One that comes after it.
+        after: String,
+    },
     /// A transform or a list that does not exist.
     #[error(transparent)]
     Unknown(#[from] UnknownName),

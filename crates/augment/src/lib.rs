@@ -16,6 +16,7 @@ pub mod contrast;
 pub mod crop;
 pub mod cut_off;
 pub mod distribution;
+pub mod drop_channels;
 pub mod error;
 pub mod gamma;
 pub mod geometry;

@@ -90,7 +90,7 @@ impl Default for AugmentationList {
 
 impl AugmentationList {
     /// The list that `choice` names, with what its options change: `transforms` (a list of transforms, instead of the
-    /// list's own), `mirroring` (`all`, `all_but_last`, `none` or a list of axes), `slices` (`anisotropic` or `never`) and
+    /// list's own), `append` (transforms after these), `mirroring` (`all`, `all_but_last`, `none` or a list of axes), `slices` (`anisotropic` or `never`) and
     /// `smallest_scale` (of the crop; 0 for a crop of the patch's size).
     ///
     /// # Errors
@@ -101,6 +101,8 @@ impl AugmentationList {
         if let Some(transforms) = options.read("transforms", "a list of transforms", transforms_of)? {
             list.transforms = transforms;
         }
+        list.transforms
+            .extend(options.read("append", "a list of transforms", transforms_of)?.unwrap_or_default());
         let mirroring = "all, all_but_last, none or a list of axes";
         if let Some(mirroring) = options.read("mirroring", mirroring, Mirroring::from_value)? {
             list.mirroring = mirroring;

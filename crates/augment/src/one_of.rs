@@ -42,6 +42,10 @@ impl Transform for OneOf {
         }
     }
 
+    fn comes_last(&self) -> bool {
+        self.of.iter().flatten().any(|step| step.transform.comes_last())
+    }
+
     fn check(&self, sample: &Sample) -> Result<(), AugmentError> {
         self.of.iter().flatten().try_for_each(|step| step.transform.check(sample))
     }

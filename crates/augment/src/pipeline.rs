@@ -6,7 +6,7 @@
 //! passed in, so that one stream makes one sample.
 
 use super::error::AugmentError;
-use super::labels::move_previous_stage;
+use super::labels::{check_image_channels, move_previous_stage};
 use super::policy::{AugmentationPolicy, FinishPolicy};
 use super::random::SampleRng;
 use super::spatial::{OUTSIDE_LABEL, SpatialScratch, take_centre};
@@ -50,18 +50,36 @@ impl AugmentationPolicy {
     /// A sample that does not fit the configuration.
     pub fn apply(
         &self,
-        mut sample: Sample,
+        sample: Sample,
         rng: &mut SampleRng,
         scratch: &mut Scratch,
     ) -> Result<AugmentedSample, AugmentError> {
+        self.apply_without(sample, &[], rng, scratch)
+    }
+
+    /// The same for a crop of a case that does not have the channels `absent`: these are 0 in the result.
+    ///
+    /// # Errors
+    /// A sample that does not fit the configuration.
+    pub fn apply_without(
+        &self,
+        mut sample: Sample,
+        absent: &[usize],
+        rng: &mut SampleRng,
+        scratch: &mut Scratch,
+    ) -> Result<AugmentedSample, AugmentError> {
+        check_image_channels(absent, &sample)?;
         self.finish.check(&sample)?;
         self.steps.iter().try_for_each(|step| step.transform.check(&sample))?;
-        let mut context = TransformContext { rng, scratch, geometry: &self.geometry };
+        let mut context = TransformContext { rng, scratch, geometry: &self.geometry, absent };
         for step in &self.steps {
             step.apply(&mut sample, &mut context);
         }
         if sample.image.shape() != self.geometry.patch {
             take_centre(&mut sample, self.geometry.patch);
+        }
+        for &channel in absent {
+            sample.image.channel_mut(channel).fill(0.0);
         }
         Ok(self.finish.apply_unchecked(sample))
     }

@@ -16,6 +16,8 @@ pub struct ConfigurationFacts {
     pub patch_size: Vec<usize>,
     /// For each image channel, whether normalisation was restricted to the nonzero mask.
     pub use_mask_for_norm: Vec<bool>,
+    /// Names of the image channels, for options that name them.
+    pub channel_names: Vec<String>,
     /// Scales of the network's outputs per axis of the patch, full resolution first; `None` without
     /// deep supervision.
     pub deep_supervision_scales: Option<Vec<Vec<f64>>>,
@@ -94,7 +96,21 @@ impl AugmentationPolicy {
         for choice in &list.transforms {
             steps.extend(Step::build(choice, &context)?);
         }
+        check_order(&steps)?;
         Ok(Self { geometry, steps, mirroring_axes, finish })
+    }
+}
+
+/// What has to come last must not be followed by anything else.
+fn check_order(steps: &[Step]) -> Result<(), AugmentError> {
+    let is_last = |step: &Step| step.transform.comes_last();
+    let Some(first) = steps.iter().position(is_last) else { return Ok(()) };
+    match steps[first..].iter().find(|step| !is_last(step)) {
+        None => Ok(()),
+        Some(after) => Err(AugmentError::Order {
+            last: steps[first].choice.kind.clone(),
+            after: after.choice.kind.clone(),
+        }),
     }
 }
 

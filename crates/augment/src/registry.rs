@@ -11,6 +11,7 @@ use super::cascade::{RandomBinaryOperator, RemoveComponent};
 use super::channel_misalignment::ChannelMisalignment;
 use super::contrast::Contrast;
 use super::cut_off::CutOff;
+use super::drop_channels::DropChannels;
 use super::gamma::Gamma;
 use super::invert::Invert;
 use super::labels::{MaskOutside, PreviousStageChannels, RemoveLabel};
@@ -83,6 +84,11 @@ pub fn transforms() -> Named<TransformBuilder> {
             part(RandomBinaryOperator::build),
         )
         .with("remove_component", "components of the previous stage removed", part(RemoveComponent::build))
+        .with(
+            "drop_channels",
+            "channels set to 0, for sequences that may be missing",
+            part(DropChannels::build),
+        )
         .with("one_of", "one of several transforms", part(OneOf::build))
 }
 

@@ -28,6 +28,11 @@ pub trait Transform: Debug + Send + Sync {
         let _ = sample;
         Ok(())
     }
+
+    /// Whether nothing may come after this transform that does not say the same of itself.
+    fn comes_last(&self) -> bool {
+        false
+    }
 }
 
 /// What a transform has at hand besides the sample.
@@ -39,6 +44,8 @@ pub struct TransformContext<'a> {
     pub scratch: &'a mut Scratch,
     /// Patch and crop sizes.
     pub geometry: &'a PatchGeometry,
+    /// Channels that the sample's case does not have, ascending. They are 0 in the end, whatever happens to them.
+    pub absent: &'a [usize],
 }
 
 /// What a transform can be built for.

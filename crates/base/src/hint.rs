@@ -90,6 +90,8 @@ pub enum Hint {
     },
     /// Name a folder that a prediction or the validation of a training has written.
     NamePredictions,
+    /// Predict all patterns of missing channels into this folder.
+    PredictPatterns,
     /// Predict the missing cases, or evaluate those that are there.
     EvaluatePresent,
     /// Preprocess the dataset, or give a folder that has its reference segmentations.
@@ -104,6 +106,12 @@ pub enum Hint {
     NameTrainedModels,
     /// Move the installed models away, or replace them.
     ReplaceModels,
+    /// Install PyTorch, or say where it is.
+    InstallTorch,
+    /// Install a newer or another PyTorch.
+    UpdateTorch,
+    /// Use another device.
+    AnotherDevice,
 }
 
 /// What may need too much memory.
@@ -208,6 +216,7 @@ impl fmt::Display for Hint {
             }
             Self::TrainOrLeaveOut { .. } => "Train this model, or leave it out",
             Self::NamePredictions => "A prediction and the final validation of a training write such folders",
+            Self::PredictPatterns => "Predict all patterns of missing channels into this folder first",
             Self::EvaluatePresent => "Predict them, or evaluate only the predictions that are there",
             Self::GiveReferences => "Preprocess the dataset, or give the folder that it is in",
             Self::FindBest => "Find the best configuration first",
@@ -215,6 +224,9 @@ impl fmt::Display for Hint {
             Self::AnotherOutput => "Name an empty or a new folder",
             Self::NameTrainedModels => "Name a trained model, or leave out what is missing",
             Self::ReplaceModels => "Move them away, or allow them to be replaced",
+            Self::InstallTorch => "Install it with `pip install torch`, or name its folder",
+            Self::UpdateTorch => "Install another one with `pip install --upgrade torch`",
+            Self::AnotherDevice => "Use the device cpu",
         };
         f.write_str(text)
     }

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use crate::Ctx;
 use crate::hint::MemoryWork;
 use crate::memory::{MemoryLimit, MemoryLimitError, gigabytes};
 use crate::progress::{Cancel, Event, Progress};
@@ -20,26 +21,21 @@ pub struct Workers {
 }
 
 impl Workers {
-    /// Plans the work on cases of the given names and needs (bytes at most): `count` at once (the number of threads
-    /// of the rayon pool if absent), or fewer, to stay within `limit` bytes (half of the memory that is available
-    /// if absent). What will be used at most is reported.
+    /// Plans the work on cases of the given names and needs (bytes at most): `count` at once ([`Ctx::threads`] if absent), or
+    /// fewer, to stay within the memory that `ctx` allows (half of what is available if it sets no limit). What will be used
+    /// at most is reported.
     ///
     /// # Errors
     /// A case does not fit into a limit that was given, or else into all the memory that this process may use.
-    pub fn plan(
-        cases: &[(&str, u64)],
-        count: Option<usize>,
-        limit: Option<u64>,
-        progress: &dyn Progress,
-    ) -> Result<Self, MemoryLimitError> {
-        Self::plan_within(cases, count, MemoryLimit::new(limit), progress)
+    pub fn plan(cases: &[(&str, u64)], count: Option<usize>, ctx: Ctx<'_>) -> Result<Self, MemoryLimitError> {
+        Self::plan_within(cases, count.unwrap_or_else(|| ctx.threads()), ctx.memory_limit(), ctx.progress)
     }
 
-    /// Plans the work on cases of which each is small beside what was done with it before: as many at once as there are threads
-    /// of the rayon pool, or fewer, to stay within half of the memory that is available; one that needs more is worked on alone.
-    pub fn within_available(cases: &[(&str, u64)]) -> Self {
+    /// Plans the work on cases of which each is small beside what was done with it before: [`Ctx::threads`] at once, or fewer, to
+    /// stay within half of the memory that is available; one that needs more is worked on alone.
+    pub fn within_available(cases: &[(&str, u64)], ctx: Ctx<'_>) -> Self {
         Self {
-            count: rayon::current_num_threads().clamp(1, cases.len().max(1)),
+            count: ctx.threads().clamp(1, cases.len().max(1)),
             budget: MemoryBudget::new(MemoryLimit::new(None).budget()),
             needs: cases.iter().map(|(_, need)| *need).collect(),
         }
@@ -48,7 +44,7 @@ impl Workers {
     /// [`plan`](Self::plan) for what is given or what the system says.
     fn plan_within(
         cases: &[(&str, u64)],
-        count: Option<usize>,
+        count: usize,
         limit: MemoryLimit,
         progress: &dyn Progress,
     ) -> Result<Self, MemoryLimitError> {
@@ -60,7 +56,7 @@ impl Workers {
         if !large.is_empty() {
             return Err(limit.error(large.join(", "), MemoryWork::Case));
         }
-        let count = count.unwrap_or_else(rayon::current_num_threads).clamp(1, cases.len().max(1));
+        let count = count.clamp(1, cases.len().max(1));
         let budget = MemoryBudget::new(limit.budget());
         if let Some((name, largest)) = cases.iter().max_by_key(|(_, need)| *need) {
             let mut needs: Vec<u64> = cases.iter().map(|(_, need)| *need).collect();
@@ -175,10 +171,12 @@ mod tests {
     #[test]
     fn cases_that_cannot_fit_are_refused_and_all_others_are_worked_on_once() {
         let cases = [("a", 30_000_000), ("b", 70_000_000), ("c", 80_000_000)];
-        let error = Workers::plan(&cases, None, Some(60_000_000), &Silent).unwrap_err().to_string();
+        let cancel = Cancel::new();
+        let ctx = Ctx::new(&Silent, &cancel);
+        let error = Workers::plan(&cases, None, ctx.within(Some(60_000_000))).unwrap_err().to_string();
         assert!(error.contains("limit of 60 MB: b needs 70 MB, c needs 80 MB"), "{error}");
         for limit in [Some(80_000_000), None] {
-            let workers = Workers::plan(&cases, Some(5), limit, &Silent).unwrap();
+            let workers = Workers::plan(&cases, Some(5), ctx.within(limit)).unwrap();
             let seen = Mutex::new(Vec::new());
             workers.run(|case| seen.lock().unwrap().push(case), &Cancel::new());
             let mut seen = seen.into_inner().unwrap();
@@ -202,7 +200,7 @@ mod tests {
         let plan = |total, available| {
             let memory =
                 Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };
-            Workers::plan_within(&cases, None, MemoryLimit::Machine(memory), &warnings)
+            Workers::plan_within(&cases, 2, MemoryLimit::Machine(memory), &warnings)
         };
         let error = crate::hint::explain(&plan(16_000_000_000, 8_000_000_000).unwrap_err());
         let expected =

@@ -159,6 +159,7 @@ pub unsafe extern "C" fn nnunet_predict_array(
             images,
             geometry: Geometry::with_spacing([x, y, z]).into(),
             segmentation: None,
+            absent: Vec::new(),
         };
         let found = predictor.predict_image(case, callback.ctx()).map_err(Failure::of)?;
         // SAFETY: not null, and the caller vouches for as many labels as the shape says.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
-use nnunet::backend::CpuLevel;
+use nnunet::backend::{CpuLevel, TorchPlaces};
 
 use crate::flags::{Flag, Group, Matches};
 use crate::messages::UsageError;
@@ -42,6 +42,15 @@ pub(crate) const VARIABLES: &[Variable] = &[
     Variable {
         name: "SSL_CERT_FILE",
         help: "certificates (PEM) that downloads trust instead of Mozilla's, e.g. with those of a hospital's proxy",
+    },
+    Variable {
+        name: "NNUNET_LIBTORCH",
+        help: "folder of libtorch or of a Python environment with torch, for -device cuda and mps; --libtorch wins over it",
+    },
+    Variable { name: "VIRTUAL_ENV", help: "the active Python environment, where libtorch is looked for" },
+    Variable {
+        name: "CONDA_PREFIX",
+        help: "the active conda environment, where libtorch is looked for next",
     },
     Variable {
         name: "NNUNET_CPU_LEVEL",
@@ -127,6 +136,17 @@ pub(crate) fn path_variable(name: &str) -> Option<String> {
 /// A folder from its flag, else from its variable.
 pub(crate) fn folder(matches: &Matches, flag: &str, name: &str) -> Option<PathBuf> {
     matches.text(flag).map(|text| PathBuf::from(text.trim_matches(['"', '\'']))).or_else(|| path_in(name))
+}
+
+/// Where libtorch is looked for: the folder in the flag or in `NNUNET_LIBTORCH`, else the active Python environments, else that of
+/// `python3`.
+pub(crate) fn torch_places(matches: &Matches) -> TorchPlaces {
+    let environment = |name: &str| path_in(name).map(|folder| (name.to_owned(), folder));
+    TorchPlaces {
+        asked_for: folder(matches, "--libtorch", "NNUNET_LIBTORCH"),
+        environments: ["VIRTUAL_ENV", "CONDA_PREFIX"].into_iter().filter_map(environment).collect(),
+        python: Some(if cfg!(windows) { "python" } else { "python3" }.into()),
+    }
 }
 
 /// The machine's instruction set, lowered by `NNUNET_CPU_LEVEL`.

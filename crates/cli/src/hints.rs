@@ -105,6 +105,7 @@ fn in_words(hint: &Hint) -> String {
             );
         }
         Hint::NamePredictions => "`nnunet predict` and the final validation of a training write such folders",
+        Hint::PredictPatterns => "Run `nnunet predict` with --missing-patterns and -o FOLDER first",
         Hint::EvaluatePresent => "Predict them, or evaluate only what is there with --chill",
         Hint::GiveReferences => {
             "Preprocess the dataset, or give the folder that it is in with --raw or --preprocessed"
@@ -119,6 +120,11 @@ fn in_words(hint: &Hint) -> String {
              missing with --not_strict"
         }
         Hint::ReplaceModels => "Move them away, or replace them with --force",
+        Hint::InstallTorch => {
+            "Run `pip install torch`, or name the folder of an installed one with --libtorch"
+        }
+        Hint::UpdateTorch => "Run `pip install --upgrade torch`, or name another one with --libtorch",
+        Hint::AnotherDevice => "Use -device cpu; `nnunet devices` shows what can be used",
         // Of a later version of the libraries.
         other => return other.to_string(),
     };

@@ -12,7 +12,7 @@
 //!     nnunet_cli::Program::new()
 //!         .register(|registry| {
 //!             registry.devices.register("one-core", "the CPU, one core of it", Arc::new(|options| {
-//!                 backend::cpu(&BackendOptions { threads: 1, ..*options })
+//!                 Ok(backend::cpu(&BackendOptions { threads: 1, ..options.clone() }))
 //!             }))
 //!         })
 //!         .run()

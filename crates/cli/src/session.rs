@@ -1,5 +1,6 @@
 //! What every verb needs: folders, threads, progress and the request to stop.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -31,7 +32,9 @@ pub(crate) struct Session {
     /// Raised by Ctrl-C and by a request to terminate.
     pub(crate) cancel: Cancel,
     /// Number of threads to use.
-    pub(crate) threads: usize,
+    pub(crate) threads: NonZeroUsize,
+    /// Bytes of main memory that the verb may take (`--max-ram`).
+    max_memory: Option<u64>,
     /// Whether details are wanted (`-v`).
     pub(crate) verbose: bool,
     /// What was written, for the summary.
@@ -57,7 +60,7 @@ impl Session {
         let style = style.unwrap_or(if quiet { Style::None } else { Style::default_for_terminal() });
         let threads = threads(matches)?;
         rayon::ThreadPoolBuilder::new()
-            .num_threads(threads)
+            .num_threads(threads.get())
             .build_global()
             .context("the thread pool could not be started")?;
         interrupt::listen(cancel.clone())?;
@@ -71,7 +74,16 @@ impl Session {
         if stamped {
             display.stamp_lines();
         }
-        Ok(Self { project, display, results, cancel, threads, verbose, outputs: Arc::default() })
+        Ok(Self {
+            project,
+            display,
+            results,
+            cancel,
+            threads,
+            max_memory: max_memory(matches)?,
+            verbose,
+            outputs: Arc::default(),
+        })
     }
 
     /// The same session with another project.
@@ -82,6 +94,7 @@ impl Session {
             results: self.results.clone(),
             cancel: self.cancel.clone(),
             threads: self.threads,
+            max_memory: self.max_memory,
             verbose: self.verbose,
             outputs: Arc::clone(&self.outputs),
         }
@@ -89,7 +102,7 @@ impl Session {
 
     /// What the stages are given.
     pub(crate) fn ctx(&self) -> Ctx<'_> {
-        Ctx::new(&self.display, &self.cancel)
+        Ctx::new(&self.display, &self.cancel).within(self.max_memory).with_threads(self.threads)
     }
 
     /// A line for the user.
@@ -130,7 +143,17 @@ impl Session {
     }
 }
 
-fn threads(matches: &Matches) -> Result<usize, UsageError> {
+/// `--max-ram` in bytes, for verbs that have it.
+fn max_memory(matches: &Matches) -> Result<Option<u64>, UsageError> {
+    let what = "a number of gigabytes above 0, e.g. 6 or 7.5";
+    match matches.parsed::<f64>("--max-ram", what)? {
+        Some(gigabytes) if gigabytes > 0.0 && gigabytes < 1e9 => Ok(Some((gigabytes * 1e9) as u64)),
+        Some(other) => Err(UsageError(format!("argument --max-ram: found {other}, expected {what}"))),
+        None => Ok(None),
+    }
+}
+
+fn threads(matches: &Matches) -> Result<NonZeroUsize, UsageError> {
     let what = "a number of at least 1";
     let given = match matches.parsed::<usize>("--threads", what)? {
         Some(n) => Some(n),
@@ -148,10 +171,10 @@ fn threads(matches: &Matches) -> Result<usize, UsageError> {
             None => None,
         },
     };
-    match given {
-        Some(0) => Err(UsageError(format!("number of threads: found 0, expected {what}"))),
-        Some(n) => Ok(n),
-        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    match given.map(NonZeroUsize::new) {
+        Some(None) => Err(UsageError(format!("number of threads: found 0, expected {what}"))),
+        Some(Some(n)) => Ok(n),
+        None => Ok(std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)),
     }
 }
 

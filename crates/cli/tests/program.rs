@@ -23,7 +23,7 @@ fn wrong_usage_ends_with_2_and_says_why() {
         ("train 7 3d_fullres", "the following arguments are required: FOLD"),
         ("train 7 3d_fullres x", "neither a number"),
         ("train 7 3d_fullres 0 --epochs 0", "expected a number of at least 1"),
-        ("train 7 3d_fullres 0 -device cuda", "this build has no cuda; it has: cpu"),
+        ("train 7 3d_fullres 0 -device cudo", "this build has no cudo (did you mean cuda?)"),
         ("train 7 3d_fullres 0 --c -pretrained_weights x", "exclude each other"),
         ("predict -i a -o b", "name the model"),
         ("predict -i a -o b -m c -num_parts 2 -part_id 2", "parts count from 0"),

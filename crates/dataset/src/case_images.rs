@@ -4,8 +4,9 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use nnunet_image_io::ImageWarning;
-use nnunet_volume::{ChannelVolume, VolumeError};
+use nnunet_volume::{ChannelVolume, SpacingMm, VolumeError};
 
+use super::cases::Case;
 use super::image_geometry::ImageGeometry;
 use super::non_finite::NonFinite;
 use super::placement::{Displacement, close, displacements};
@@ -163,6 +164,17 @@ pub enum ReadError {
         /// Its channels.
         expected: usize,
     },
+    /// A channel is missing where channels are the colours of one file.
+    #[error(
+        "case {case}: channels cannot be missing where a file has {colours} of them; take them out of optional_channels in \
+         dataset.json, or leave none out"
+    )]
+    AbsentColours {
+        /// The case.
+        case: String,
+        /// Channels of its first file.
+        colours: usize,
+    },
     /// A file has voxels that are no numbers.
     #[error(
         "{path}: {place}{found}. Replace them by a value that makes sense for the image, such as that of its background",
@@ -182,7 +194,7 @@ pub enum ReadError {
         /// The file.
         path: PathBuf,
         /// Its spacing (z, y, x) in mm.
-        found: [f64; 3],
+        found: SpacingMm,
     },
     /// Two files have different spacings.
     #[error(
@@ -194,11 +206,11 @@ pub enum ReadError {
         /// The other channel.
         path: PathBuf,
         /// Its spacing (z, y, x) in mm.
-        found: [f64; 3],
+        found: SpacingMm,
         /// The first channel.
         first: PathBuf,
         /// Its spacing (z, y, x) in mm.
-        expected: [f64; 3],
+        expected: SpacingMm,
     },
 }
 
@@ -232,7 +244,7 @@ impl First<'_> {
         path: &Path,
         channels: usize,
         shape: [usize; 3],
-        spacing: [f64; 3],
+        spacing: SpacingMm,
     ) -> Result<(), ReadError> {
         let (path, first) = (path.to_owned(), self.path.to_owned());
         if shape != self.shape {
@@ -242,7 +254,7 @@ impl First<'_> {
             return Err(ReadError::Colours { path, found: channels, first, expected: self.channels });
         }
         let expected = self.geometry.spacing_zyx();
-        if !close(&spacing, &expected) {
+        if !close(&spacing.along_axes(), &expected.along_axes()) {
             return Err(ReadError::ChannelSpacing { path, found: spacing, first, expected });
         }
         Ok(())
@@ -252,7 +264,7 @@ impl First<'_> {
 /// Refuses what nothing can be computed with: voxels that are no numbers, and spacings that are no lengths.
 fn check_values(reader: &ImageReader, path: &Path, image: &ReadChannels) -> Result<(), ReadError> {
     let found = image.geometry.spacing_zyx();
-    if !found.iter().all(|s| s.is_finite() && *s > 0.0) {
+    if !found.is_valid() {
         return Err(ReadError::Spacing { path: path.to_owned(), found });
     }
     if !reader.may_have_non_finite(&image.warnings) {
@@ -269,6 +281,28 @@ fn check_values(reader: &ImageReader, path: &Path, image: &ReadChannels) -> Resu
 }
 
 impl ImageReader {
+    /// Reads a case. Channels that it lacks are voxels of 0 in their places.
+    ///
+    /// # Errors
+    /// As [`ImageReader::read_images`]; a case without some of the colours of a picture.
+    pub fn read_case_images(&self, case: &Case) -> Result<CaseImages, ReadError> {
+        let images = self.read_images(&case.identifier, &case.images)?;
+        let found = images.data.channels();
+        if case.absent.is_empty() {
+            return Ok(images);
+        }
+        if found != case.images.len() {
+            let (case, colours) = (case.identifier.clone(), found / case.images.len().max(1));
+            return Err(ReadError::AbsentColours { case, colours });
+        }
+        let channels = found + case.absent.len();
+        let mut data = ChannelVolume::filled(channels, images.data.shape(), 0.0);
+        for (from, to) in case.present().enumerate() {
+            data.channel_mut(to).copy_from_slice(images.data.channel(from));
+        }
+        Ok(CaseImages { data, ..images })
+    }
+
     /// Reads all channels of a case. Shapes must be equal and spacings close (1e-5 relative), as in the
     /// reference; the place is the first file's.
     ///

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::DatasetError;
+use super::channels::settle;
 pub use super::discovery::{Discovery, channel_of, discover, files_with_ending};
 use super::discovery::{hint, split_channel};
 use super::json::DatasetJson;
@@ -13,8 +14,10 @@ use nnunet_base::progress::{Event, Progress, Silent};
 pub struct Case {
     /// The name without channel and file ending.
     pub identifier: String,
-    /// One file per channel, in the order of the channels.
+    /// The files of the channels that it has, in the order of the channels.
     pub images: Vec<PathBuf>,
+    /// The channels that it lacks and may lack, ascending; see [`Case::present`].
+    pub absent: Vec<usize>,
     /// The segmentation; only training cases have one.
     pub label: Option<PathBuf>,
 }
@@ -23,9 +26,24 @@ pub struct Case {
 /// else those of imagesTr, each with its file of labelsTr, whether that exists or not. Files of imagesTr that belong to
 /// no case are a warning, one for all; each case whose channels are not numbered 0, 1, 2, ... is one.
 ///
+/// Channels among `optional_channels` of dataset.json may have no file.
+///
 /// # Errors
-/// The folder cannot be listed, or has no case.
+/// The folder cannot be listed, or has no case; cases without a file that they must have where others are optional.
 pub fn training_cases_with_warnings(
+    folder: &Path,
+    json: &DatasetJson,
+    progress: &dyn Progress,
+) -> Result<Vec<Case>, DatasetError> {
+    let mut cases = found_training_cases(folder, json, progress)?;
+    if json.dataset.is_none() {
+        settle(&mut cases, &folder.join("imagesTr"), json, &[])?;
+    }
+    Ok(cases)
+}
+
+/// The training cases with the files that there are, whether these are all that they must have or not.
+pub(super) fn found_training_cases(
     folder: &Path,
     json: &DatasetJson,
     progress: &dyn Progress,
@@ -37,6 +55,7 @@ pub fn training_cases_with_warnings(
             .map(|(identifier, case)| Case {
                 identifier: identifier.clone(),
                 images: case.images.iter().map(resolve).collect(),
+                absent: case.absent.clone(),
                 label: Some(resolve(&case.label)),
             })
             .collect();
@@ -52,7 +71,7 @@ pub fn training_cases_with_warnings(
         return Err(no_cases(&images, json, hint(&images, &found)));
     }
     warn_of_ignored(&found, &images, &json.file_ending, progress);
-    warn_of_numbering(&found.cases, &json.file_ending, progress);
+    warn_of_numbering(&found.cases, json, progress);
     let labels = folder.join("labelsTr");
     for case in &mut found.cases {
         case.label = Some(labels.join(format!("{}{}", case.identifier, json.file_ending)));
@@ -75,7 +94,12 @@ fn warn_of_ignored(found: &Discovery, folder: &Path, file_ending: &str, progress
 }
 
 /// Files become channels in the order of their numbers, as in the reference, so a gap moves all that follow it.
-fn warn_of_numbering(cases: &[Case], file_ending: &str, progress: &dyn Progress) {
+/// Where channels may be missing, files belong to the channels of their numbers.
+fn warn_of_numbering(cases: &[Case], json: &DatasetJson, progress: &dyn Progress) {
+    if !json.optional_channels.is_empty() {
+        return;
+    }
+    let file_ending = &json.file_ending;
     let list = |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
     for case in cases {
         let found: Vec<usize> = case.images.iter().filter_map(|path| channel_of(path, file_ending)).collect();
@@ -95,20 +119,42 @@ fn warn_of_numbering(cases: &[Case], file_ending: &str, progress: &dyn Progress)
 ///
 /// A single file may do without `_0000` if there is only one channel.
 ///
+/// Cases are without the channels `left_out`, whether they have their files or not, and may be without those among
+/// `optional_channels` of dataset.json.
+///
 /// # Errors
-/// `input` cannot be listed, has no case, or is a file of another ending or with a name that is not valid UTF-8.
+/// `input` cannot be listed, has no case, or is a file of another ending or with a name that is not valid UTF-8; cases
+/// without a file that they must have where others are optional.
 pub fn prediction_cases_with_warnings(
     input: &Path,
     json: &DatasetJson,
+    left_out: &[usize],
     progress: &dyn Progress,
 ) -> Result<Vec<Case>, DatasetError> {
+    let mut cases = found_prediction_cases(input, json, left_out, progress)?;
+    settle(&mut cases, input, json, left_out)?;
+    Ok(cases)
+}
+
+fn found_prediction_cases(
+    input: &Path,
+    json: &DatasetJson,
+    left_out: &[usize],
+    progress: &dyn Progress,
+) -> Result<Vec<Case>, DatasetError> {
+    // Files belong to the channels of their numbers where any may be missing.
+    let warn_of_numbering = |cases: &[Case]| {
+        if left_out.is_empty() {
+            warn_of_numbering(cases, json, progress);
+        }
+    };
     if !input.is_file() {
         let found = discover(input, &json.file_ending)?;
         if found.cases.is_empty() {
             return Err(no_cases(input, json, hint(input, &found)));
         }
         warn_of_ignored(&found, input, &json.file_ending, progress);
-        warn_of_numbering(&found.cases, &json.file_ending, progress);
+        warn_of_numbering(&found.cases);
         return Ok(found.cases);
     }
     let name = unicode_name(input)?;
@@ -125,10 +171,10 @@ pub fn prediction_cases_with_warnings(
             let folder = input.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let mut found = discover(folder, &json.file_ending)?;
             found.cases.retain(|case| case.identifier == identifier);
-            warn_of_numbering(&found.cases, &json.file_ending, progress);
+            warn_of_numbering(&found.cases);
             Ok(found.cases)
         }
-        None => Ok(vec![Case { identifier: stem.to_owned(), images: vec![input.to_owned()], label: None }]),
+        None => Ok(vec![unnumbered(stem, &[input.to_owned()], json, left_out)?]),
     }
 }
 
@@ -137,7 +183,7 @@ pub fn prediction_cases_with_warnings(
 /// # Errors
 /// As there.
 pub fn prediction_cases(input: &Path, json: &DatasetJson) -> Result<Vec<Case>, DatasetError> {
-    prediction_cases_with_warnings(input, json, &Silent)
+    prediction_cases_with_warnings(input, json, &[], &Silent)
 }
 
 /// The name of a file of a case, which becomes a part of other files' names.
@@ -151,38 +197,77 @@ fn unicode_name(path: &Path) -> Result<String, DatasetError> {
     })
 }
 
-/// The case whose channels are `files`, in this order. Names that number the channel (`CASE_0000.nii.gz`)
-/// have to agree with it.
+/// The case whose channels but for `left_out` are `files`, in this order. Names that number the channel
+/// (`CASE_0000.nii.gz`) have to agree with it; where channels are optional and all names are numbered, the files are those
+/// of their numbers.
 ///
 /// # Errors
-/// Files of another ending or with another channel's number.
-pub fn case_of_files(files: &[PathBuf], json: &DatasetJson) -> Result<Case, DatasetError> {
-    let mut identifier = None;
-    for (channel, path) in files.iter().enumerate() {
+/// Files of another ending or with another channel's number; a file that the case must have is missing.
+pub fn case_of_files(
+    files: &[PathBuf],
+    json: &DatasetJson,
+    left_out: &[usize],
+) -> Result<Case, DatasetError> {
+    let mut stems = Vec::with_capacity(files.len());
+    for (place, path) in files.iter().enumerate() {
         let name = unicode_name(path)?;
-        let wrong = |found: &str, expected: String| DatasetError::BadValue {
-            path: path.clone(),
-            key: format!("file of channel {channel}"),
-            found: found.to_owned(),
-            expected,
-        };
         let stem = name.strip_suffix(&json.file_ending).ok_or_else(|| {
-            wrong(&name, format!("a file ending in {}, as the model's training data", json.file_ending))
+            let expected = format!("a file ending in {}, as the model's training data", json.file_ending);
+            wrong_file(path, place, &name, expected)
         })?;
-        let stem = match split_channel(stem) {
-            Some((case, number)) if number.parse() == Ok(channel) => case,
-            Some((_, number)) => {
-                return Err(wrong(
-                    number,
-                    format!("number {channel:04}: give the files in the order of channels"),
-                ));
-            }
-            None => stem,
-        };
-        identifier.get_or_insert_with(|| stem.to_owned());
+        stems.push(stem.to_owned());
     }
-    let identifier = identifier.unwrap_or_default();
-    Ok(Case { identifier, images: files.to_vec(), label: None })
+    let numbered: Option<Vec<(&str, usize)>> = stems
+        .iter()
+        .map(|stem| split_channel(stem).and_then(|(case, number)| Some((case, number.parse().ok()?))))
+        .collect();
+    let ascending = |found: &[(&str, usize)]| found.is_sorted_by(|a, b| a.1 < b.1);
+    let first = stems.first().map(String::as_str).unwrap_or_default();
+    let may_lack = !json.optional_channels.is_empty() || !left_out.is_empty();
+    if let Some(found) = numbered.filter(|found| may_lack && ascending(found)) {
+        let identifier = found.first().map_or(first, |(case, _)| case).to_owned();
+        let mut cases = [Case { identifier, images: files.to_vec(), absent: Vec::new(), label: None }];
+        let folder = files.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
+        settle(&mut cases, folder, json, left_out)?;
+        let [case] = cases;
+        return Ok(case);
+    }
+    let channels = (0..).filter(|channel| !left_out.contains(channel));
+    for (place, ((stem, path), channel)) in stems.iter().zip(files).zip(channels).enumerate() {
+        if let Some((_, number)) = split_channel(stem)
+            && number.parse() != Ok(channel)
+        {
+            let expected = format!("number {channel:04}: give the files in the order of channels");
+            return Err(wrong_file(path, place, number, expected));
+        }
+    }
+    let identifier = split_channel(first).map_or(first, |(case, _)| case);
+    unnumbered(identifier, files, json, left_out)
+}
+
+fn wrong_file(path: &Path, place: usize, found: &str, expected: String) -> DatasetError {
+    let (path, key) = (path.to_owned(), format!("file of channel {place}"));
+    DatasetError::BadValue { path, key, found: found.to_owned(), expected }
+}
+
+/// The case of files that are those of all channels but `left_out`, in order.
+fn unnumbered(
+    identifier: &str,
+    files: &[PathBuf],
+    json: &DatasetJson,
+    left_out: &[usize],
+) -> Result<Case, DatasetError> {
+    let (identifier, expected) = (identifier.to_owned(), json.num_channels() - left_out.len());
+    if !left_out.is_empty() && files.len() != expected {
+        let path = files.first().cloned().unwrap_or_default();
+        return Err(DatasetError::BadValue {
+            path,
+            key: "files of the case".to_owned(),
+            found: files.len().to_string(),
+            expected: format!("one for each of the {expected} channels that are not left out"),
+        });
+    }
+    Ok(Case { identifier, images: files.to_vec(), absent: left_out.to_vec(), label: None })
 }
 
 fn no_cases(path: &Path, json: &DatasetJson, hint: String) -> DatasetError {
@@ -268,7 +353,7 @@ mod tests {
     fn files_of_one_case_come_in_the_order_of_channels() {
         let case = |names: &[&str]| {
             let files: Vec<PathBuf> = names.iter().map(PathBuf::from).collect();
-            case_of_files(&files, &json(""))
+            case_of_files(&files, &json(""), &[])
         };
         let found = case(&["x/a_0000.nii.gz", "y/b_0001.nii.gz"]).unwrap();
         assert_eq!((found.identifier.as_str(), found.images.len()), ("a", 2));
@@ -313,11 +398,12 @@ mod tests {
         assert!(!text.contains("s4") && !text.contains("notes.txt"), "{text}");
 
         let warnings = Warnings::default();
-        prediction_cases_with_warnings(&images, &json(""), &warnings).unwrap();
+        prediction_cases_with_warnings(&images, &json(""), &[], &warnings).unwrap();
         assert_eq!(warnings.said(), said, "the same where predictions are made");
-        for named in
-            [prediction_cases(&latin_1, &json("")), case_of_files(&[latin_1], &json("")).map(|c| vec![c])]
-        {
+        for named in [
+            prediction_cases(&latin_1, &json("")),
+            case_of_files(&[latin_1], &json(""), &[]).map(|c| vec![c]),
+        ] {
             let error = named.unwrap_err().to_string();
             assert!(error.contains("valid UTF-8"), "{error}");
         }
@@ -346,10 +432,10 @@ mod tests {
         assert_eq!(names(&cases), [("a", 2), ("b", 1), ("c", 2)]);
         assert_eq!(warnings.said(), [b, c]);
         let warnings = Warnings::default();
-        prediction_cases_with_warnings(&images, &json(""), &warnings).unwrap();
+        prediction_cases_with_warnings(&images, &json(""), &[], &warnings).unwrap();
         assert_eq!(warnings.said(), [b, c]);
         let warnings = Warnings::default();
-        prediction_cases_with_warnings(&images.join("b_0001.nii.gz"), &json(""), &warnings).unwrap();
+        prediction_cases_with_warnings(&images.join("b_0001.nii.gz"), &json(""), &[], &warnings).unwrap();
         assert_eq!(warnings.said(), [b]);
     }
 
@@ -368,7 +454,7 @@ mod tests {
             "folder.nii/x.txt",
         ]);
         let warnings = Warnings::default();
-        prediction_cases_with_warnings(root.path(), &json(""), &warnings).unwrap();
+        prediction_cases_with_warnings(root.path(), &json(""), &[], &warnings).unwrap();
         let expected = format!(
             "{}: 4 files are not used: D_0000.NII.GZ (ending .NII.GZ instead of .nii.gz); c_0000.nii (ending .nii \
              instead of .nii.gz); q_0000.nrrd, r_0000.nrrd (ending .nrrd instead of .nii.gz)",

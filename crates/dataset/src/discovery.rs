@@ -84,7 +84,12 @@ pub fn discover(folder: &Path, file_ending: &str) -> Result<Discovery, DatasetEr
     }
     found.cases = by_identifier
         .into_iter()
-        .map(|(identifier, images)| Case { identifier, images: images.into_values().collect(), label: None })
+        .map(|(identifier, images)| Case {
+            identifier,
+            images: images.into_values().collect(),
+            absent: Vec::new(),
+            label: None,
+        })
         .collect();
     Ok(found)
 }

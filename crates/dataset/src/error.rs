@@ -108,6 +108,39 @@ pub enum DatasetError {
         /// What belongs there.
         expected: String,
     },
+    /// A channel that the dataset does not have.
+    #[error("{path}: no channel {found:?}{suggestion}; its channels: {known}", path = path.display())]
+    UnknownChannel {
+        /// The dataset.json.
+        path: PathBuf,
+        /// What was asked for.
+        found: String,
+        /// ` (did you mean ...?)` or empty.
+        suggestion: String,
+        /// The channels.
+        known: String,
+    },
+    /// Nothing would be left of a case.
+    #[error("all channels of the dataset are to be left out ({names}); expected at least one that stays")]
+    NoChannelLeft {
+        /// The channels.
+        names: String,
+    },
+    /// Cases lack files of channels that they must have.
+    #[error(
+        "{path}: {count} cases lack a file that they must have: {cases}. Channels that may be missing: {optional}",
+        path = path.display()
+    )]
+    RequiredChannels {
+        /// The folder or file.
+        path: PathBuf,
+        /// How many cases.
+        count: usize,
+        /// The first of them, each with its channels.
+        cases: String,
+        /// The optional channels.
+        optional: String,
+    },
     /// A part of the cases that is none.
     #[error("part {number} of {of}: parts count from 0")]
     Part {

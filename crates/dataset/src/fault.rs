@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use nnunet_image_io::nifti::nibabel::Affine;
 use nnunet_image_io::{ImageWarning, VoxelType};
-use nnunet_volume::VolumeError;
+use nnunet_volume::{SpacingMm, VolumeError};
 
 use super::spacing_files::ManyMissing;
 use super::{DatasetError, DatasetJson, NonFinite};
@@ -145,11 +145,11 @@ pub enum Problem {
     #[error("spacing {found:?} mm (z, y, x), but {other} has {expected:?}", other = other.display())]
     Spacing {
         /// Spacing of the file.
-        found: [f64; 3],
+        found: SpacingMm,
         /// The first channel.
         other: PathBuf,
         /// Its spacing.
-        expected: [f64; 3],
+        expected: SpacingMm,
     },
     /// Another origin than the first channel.
     #[error("origin {found:?} mm (x, y, z), but {other} has {expected:?}; check that they overlap", other = other.display())]

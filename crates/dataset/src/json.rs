@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use indexmap::IndexMap;
 
 use super::DatasetError;
+use super::annotated::{self, AnnotatedLabels};
 use nnunet_base::hint::Hint;
+use nnunet_base::spelling::closest;
 use nnunet_pyformats::json::Json;
 
 /// A dataset.json, checked. The whole document is kept: unknown keys survive a round trip.
@@ -25,6 +27,10 @@ pub struct DatasetJson {
     pub overwrite_image_reader_writer: Option<String>,
     /// Training cases listed in the file itself instead of imagesTr and labelsTr, in the file's order.
     pub dataset: Option<IndexMap<String, ExplicitCase>>,
+    /// Channels that a case may lack, by their place in `channel_names`, ascending; not a key of the reference.
+    pub optional_channels: Vec<usize>,
+    /// Which labels were annotated in which case; all in all where it is absent. Not a key of the reference.
+    pub annotated_labels: Option<AnnotatedLabels>,
     document: Json,
     path: PathBuf,
 }
@@ -51,8 +57,10 @@ impl LabelValue {
 /// A training case listed in dataset.json; paths as written, relative to the dataset's folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExplicitCase {
-    /// One file per channel, in the order of the channels.
+    /// The files of the channels that the case has, in the order of the channels.
     pub images: Vec<String>,
+    /// The channels that it lacks, written as `null` in their places.
+    pub absent: Vec<usize>,
     /// The segmentation.
     pub label: String,
 }
@@ -127,12 +135,28 @@ impl DatasetJson {
                 return Err(keys.bad("overwrite_image_reader_writer", other, "the name of a reader"));
             }
         };
+        let channels: Vec<&str> = channel_names.values().map(String::as_str).collect();
+        let annotated_labels = match (entries.get(annotated::KEY), entries.get("annotated")) {
+            (None, Some(Json::Object(other)))
+                if other.contains_key("cases") || other.contains_key("default") =>
+            {
+                return Err(keys.bad("annotated", &Json::Null, "the key annotated_labels in its place"));
+            }
+            (None | Some(Json::Null), _) => None,
+            (Some(entry), _) => Some(
+                AnnotatedLabels::from_json(entry, &labels)
+                    .map_err(|(key, found, expected)| keys.bad(&key, found, &expected))?,
+            ),
+        };
+        let optional_channels = keys.optional_channels(&channels)?;
         let dataset = match entries.get("dataset") {
             None => None,
             Some(Json::Object(cases)) => Some(
                 cases
                     .iter()
-                    .map(|(name, case)| Ok((name.clone(), keys.explicit_case(name, case)?)))
+                    .map(|(name, case)| {
+                        Ok((name.clone(), keys.explicit_case(name, case, &channels, &optional_channels)?))
+                    })
                     .collect::<Result<_, DatasetError>>()?,
             ),
             Some(other) => {
@@ -151,6 +175,8 @@ impl DatasetJson {
             file_ending,
             overwrite_image_reader_writer,
             dataset,
+            optional_channels,
+            annotated_labels,
             path: path.to_owned(),
             document,
         })
@@ -169,6 +195,26 @@ impl DatasetJson {
     /// Number of input channels.
     pub fn num_channels(&self) -> usize {
         self.channel_names.len()
+    }
+
+    /// The name of channel `channel`, or its number where there is no such channel.
+    pub fn channel_name(&self, channel: usize) -> String {
+        self.channel_names.get_index(channel).map_or_else(|| channel.to_string(), |(_, name)| name.clone())
+    }
+
+    /// The channel of a name or, where no channel is called that, of a number.
+    ///
+    /// # Errors
+    /// No such channel.
+    pub fn channel(&self, asked: &str) -> Result<usize, DatasetError> {
+        let names: Vec<&str> = self.channel_names.values().map(String::as_str).collect();
+        channel_in(&names, asked).ok_or_else(|| DatasetError::UnknownChannel {
+            path: self.path.clone(),
+            found: asked.to_owned(),
+            suggestion: closest(asked, names.iter().copied())
+                .map_or_else(String::new, |meant| format!(" (did you mean {meant}?)")),
+            known: names.join(", "),
+        })
     }
 
     /// Replaces `$NAME` and `${NAME}` in the paths of the cases listed under `dataset`, as the reference
@@ -249,18 +295,68 @@ impl<'a> Keys<'a> {
         }
     }
 
-    fn explicit_case(&self, name: &str, case: &Json) -> Result<ExplicitCase, DatasetError> {
-        let images = match case.get("images") {
-            Some(Json::Array(items)) => items.iter().map(|i| i.as_str().map(str::to_owned)).collect(),
-            _ => None,
-        };
-        match (images, case.get("label").and_then(Json::as_str)) {
-            (Some(images), Some(label)) => Ok(ExplicitCase { images, label: label.to_owned() }),
-            _ => {
-                Err(self.bad(&format!("dataset.{name}"), case, "{\"images\": [\"...\"], \"label\": \"...\"}"))
+    /// A listed case; where a channel is optional, `null` may stand in place of its file.
+    fn explicit_case(
+        &self,
+        name: &str,
+        case: &Json,
+        channels: &[&str],
+        optional: &[usize],
+    ) -> Result<ExplicitCase, DatasetError> {
+        let bad =
+            || self.bad(&format!("dataset.{name}"), case, "{\"images\": [\"...\"], \"label\": \"...\"}");
+        let listed = case.get("images").and_then(Json::as_array).ok_or_else(bad)?;
+        let label = case.get("label").and_then(Json::as_str).ok_or_else(bad)?;
+        let (mut images, mut absent) = (Vec::new(), Vec::new());
+        for (channel, image) in listed.iter().enumerate() {
+            match image {
+                Json::String(image) => images.push(image.clone()),
+                Json::Null if optional.contains(&channel) => absent.push(channel),
+                Json::Null => {
+                    let channel = channels.get(channel).copied().unwrap_or("the channel");
+                    let expected = format!("a file: {channel} is not among optional_channels");
+                    return Err(self.bad(&format!("dataset.{name}.images"), image, &expected));
+                }
+                _ => return Err(bad()),
             }
         }
+        if images.is_empty() && !absent.is_empty() {
+            return Err(self.bad(
+                &format!("dataset.{name}.images"),
+                case,
+                "at least one channel with a file",
+            ));
+        }
+        Ok(ExplicitCase { images, absent, label: label.to_owned() })
     }
+
+    /// `optional_channels`: names, or numbers as they stand in `channel_names`.
+    fn optional_channels(&self, channels: &[&str]) -> Result<Vec<usize>, DatasetError> {
+        const KEY: &str = "optional_channels";
+        let names = || format!("a list of names from channel_names: {}", channels.join(", "));
+        let items = match self.document.get(KEY) {
+            None | Some(Json::Null) => return Ok(Vec::new()),
+            Some(Json::Array(items)) => items,
+            Some(other) => return Err(self.bad(KEY, other, &names())),
+        };
+        let mut optional = Vec::with_capacity(items.len());
+        for item in items {
+            let channel = match item {
+                Json::String(name) => channel_in(channels, name),
+                other => integer(other).and_then(|n| usize::try_from(n).ok()).filter(|n| *n < channels.len()),
+            };
+            optional.push(channel.ok_or_else(|| self.bad(KEY, item, &names()))?);
+        }
+        optional.sort_unstable();
+        optional.dedup();
+        Ok(optional)
+    }
+}
+
+/// The channel called `asked`, else the one of that number.
+fn channel_in(names: &[&str], asked: &str) -> Option<usize> {
+    let number = || asked.parse().ok().filter(|number| *number < names.len());
+    names.iter().position(|name| *name == asked).or_else(number)
 }
 
 /// A whole number, also where it was written as `1.0` or `"1"`, which Python's `int()` takes too.
@@ -319,6 +415,45 @@ mod tests {
         json.expand_variables(|name| (name == "DATA").then(|| "/data".to_owned()));
         let case = &json.dataset.unwrap()["b"];
         assert_eq!(case.images, ["/data/b.nii.gz", "x//data_$NO"]);
+    }
+
+    #[test]
+    fn optional_channels_are_names_or_numbers_of_channels() {
+        let with = |rest: &str| {
+            parse(&format!(
+                r#"{{"channel_names": {{"0": "T1", "1": "T1ce", "2": "7"}}, "labels": {{"background": 0}},
+                    "file_ending": ".nii.gz", {rest}}}"#
+            ))
+        };
+        let json = with(r#""optional_channels": ["7", "T1ce", 1]"#).unwrap();
+        assert_eq!(json.optional_channels, [1, 2]);
+        assert_eq!(["T1", "2", "7"].map(|name| json.channel(name).unwrap()), [0, 2, 2]);
+        let error = json.channel("t1CE").unwrap_err().to_string();
+        assert!(
+            error.contains("no channel \"t1CE\" (did you mean T1ce?); its channels: T1, T1ce, 7"),
+            "{error}"
+        );
+        let error = with(r#""optional_channels": ["T2"]"#).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "d/dataset.json: optional_channels: found \"T2\", expected a list of names from channel_names: T1, T1ce, 7"
+        );
+        assert!(
+            with(r#""optional_channels": [3]"#).is_err() && with(r#""optional_channels": "T1""#).is_err()
+        );
+
+        let listed = |images: &str| {
+            let cases = format!(r#""dataset": {{"a": {{"images": {images}, "label": "l"}}}}"#);
+            with(&format!(r#""optional_channels": ["T1", "T1ce", "7"], {cases}"#))
+        };
+        let case = &listed(r#"["x", null, "z"]"#).unwrap().dataset.unwrap()["a"];
+        assert_eq!(
+            (case.images.as_slice(), case.absent.as_slice()),
+            (&["x".into(), "z".into()][..], &[1][..])
+        );
+        assert!(listed("[null, null, null]").unwrap_err().to_string().contains("at least one channel"));
+        let error = with(r#""dataset": {"a": {"images": ["x", null, "z"], "label": "l"}}"#).unwrap_err();
+        assert!(error.to_string().contains("T1ce is not among optional_channels"), "{error}");
     }
 
     #[test]

@@ -8,8 +8,10 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod annotated;
 mod case_images;
 pub mod cases;
+pub mod channels;
 pub mod convert;
 mod discovery;
 mod error;
@@ -30,6 +32,7 @@ pub mod splits;
 mod stamp;
 pub mod verify;
 
+pub use annotated::AnnotatedLabels;
 pub use case_images::channels_fault;
 pub use case_images::{CaseImages, CaseWarning, LabelledImage, ReadError};
 pub use cases::{Case, Discovery};

@@ -2,6 +2,7 @@
 //! as in the reference, so a difference is worth a warning.
 
 use nnunet_image_io::nifti::nibabel::Affine;
+use nnunet_volume::SpacingMm;
 
 use super::image_geometry::ImageGeometry;
 
@@ -12,9 +13,9 @@ pub enum Displacement {
     #[error("spacing {found:?} mm (z, y, x) instead of {expected:?}")]
     Spacing {
         /// Spacing of the image.
-        found: [f64; 3],
+        found: SpacingMm,
         /// That of the other.
-        expected: [f64; 3],
+        expected: SpacingMm,
     },
     /// Another origin.
     #[error("origin {found:?} mm (x, y, z) instead of {expected:?}")]
@@ -46,7 +47,7 @@ pub enum Displacement {
 pub(super) fn displacements(found: &ImageGeometry, expected: &ImageGeometry) -> Vec<Displacement> {
     let mut all = Vec::new();
     let (spacing, expected_spacing) = (found.spacing_zyx(), expected.spacing_zyx());
-    if !close(&spacing, &expected_spacing) {
+    if !close(&spacing.along_axes(), &expected_spacing.along_axes()) {
         all.push(Displacement::Spacing { found: spacing, expected: expected_spacing });
     }
     match (found, expected) {

@@ -13,10 +13,11 @@ use std::path::{Path, PathBuf};
 use nnunet_volume::Volume;
 use rayon::prelude::*;
 
-use super::cases::training_cases;
+use super::cases::found_training_cases;
 use super::fault::{Problem, Report, Severity};
 use super::{DatasetJson, ImageFormats, ImageGeometry, ImageReader};
 use nnunet_base::files::write_atomic;
+use nnunet_base::progress::Silent;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// Distance, as a fraction of the smallest edge of a voxel, within which two places are the same but for rounding.
@@ -51,7 +52,7 @@ pub fn repair(folder: &Path, report: &Report, formats: &ImageFormats) -> Vec<Out
             *outcome = write_num_training(json, found).into();
         }
     }
-    let cases = training_cases(folder, json).unwrap_or_default();
+    let cases = found_training_cases(folder, json, &Silent).unwrap_or_default();
     let example = cases.first().and_then(|case| case.images.first());
     let Ok(reader) = ImageReader::for_example(formats, json, example.map(PathBuf::as_path)) else {
         return outcomes;
@@ -165,7 +166,7 @@ fn keep_original(path: &Path) -> Result<(), String> {
 
 /// Whether all corners of a grid of `shape` (z, y, x) lie in the same places.
 fn same_but_for_rounding(a: &ImageGeometry, b: &ImageGeometry, shape: [usize; 3]) -> bool {
-    let edge = a.spacing_zyx().into_iter().fold(f64::INFINITY, f64::min);
+    let edge = a.spacing_zyx().smallest();
     let last = shape.map(|n| n.saturating_sub(1) as f64);
     (0..8).all(|corner| {
         let [z, y, x] = std::array::from_fn(|axis| if corner >> axis & 1 == 1 { last[axis] } else { 0.0 });

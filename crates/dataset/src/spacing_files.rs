@@ -92,7 +92,12 @@ mod tests {
         let images =
             |case: usize| [0, 1].map(|channel| folder.join(format!("c{case}_000{channel}.tif"))).to_vec();
         let cases: Vec<Case> = (0..count)
-            .map(|case| Case { identifier: format!("c{case}"), images: images(case), label: None })
+            .map(|case| Case {
+                identifier: format!("c{case}"),
+                images: images(case),
+                absent: Vec::new(),
+                label: None,
+            })
             .collect();
         let warnings = Warnings::default();
         warn_of_missing_spacing_files(&reader, &cases, &warnings);

@@ -13,7 +13,7 @@ use nnunet_image_io::ImageWarning;
 use nnunet_volume::VolumeError;
 use rayon::prelude::*;
 
-use super::cases::{Case, channel_of, discover, files_with_ending, training_cases};
+use super::cases::{Case, channel_of, discover, files_with_ending, found_training_cases};
 pub use super::fault::{Fault, Problem, Report, Severity};
 use super::image_geometry::ImageGeometry;
 use super::non_finite::NonFinite;
@@ -24,7 +24,7 @@ use super::spacing_files::ManyMissing;
 use super::{DatasetJson, LabelManager};
 use nnunet_base::Ctx;
 use nnunet_base::one_case::{Panicked, one_case};
-use nnunet_base::progress::Event;
+use nnunet_base::progress::{Event, Silent};
 
 /// Checks the raw dataset in `folder`: dataset.json, the files of all training cases, their content.
 /// `variables` are those of the environment, for the paths in dataset.json; `formats` those that images may have.
@@ -71,7 +71,7 @@ fn verify_dataset(
             Some(values)
         }
     };
-    let found = training_cases(folder, json);
+    let found = found_training_cases(folder, json, &Silent);
     let example = found.as_ref().ok().and_then(|cases| cases.first()?.images.first());
     let reader = match ImageReader::for_example(formats, json, example.map(PathBuf::as_path)) {
         Ok(reader) => Some(reader),
@@ -272,7 +272,7 @@ impl<'a> CaseCheck<'a> {
         let case = self.case;
         let channels = json.num_channels();
         if json.dataset.is_some() {
-            let (found, expected) = (case.images.len(), channels);
+            let (found, expected) = (case.images.len() + case.absent.len(), channels);
             if found != expected {
                 self.add(json.path(), Problem::ListedChannels { found, expected });
             }
@@ -282,7 +282,7 @@ impl<'a> CaseCheck<'a> {
             case.images.iter().filter_map(|path| channel_of(path, &json.file_ending)).collect();
         let folder = case.images.first().and_then(|path| path.parent()).unwrap_or(Path::new(""));
         for channel in 0..channels {
-            if !present.contains(&channel) {
+            if !present.contains(&channel) && !json.optional_channels.contains(&channel) {
                 let name = format!("{}_{channel:04}{}", case.identifier, json.file_ending);
                 self.add(&folder.join(name), Problem::MissingChannel { channel });
             }

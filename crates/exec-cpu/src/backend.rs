@@ -10,7 +10,7 @@ use nnunet_graph::loss::{Ignored, Loss, LossError, OverlapCounts, Target, Target
 use nnunet_graph::optimiser::{Optimiser, OptimiserSpec, Rates, clip_gradient_norm};
 use nnunet_graph::{Graph, NetworkError, Parameters, Tensor};
 
-use crate::loss::validity::{select, select_target, valid_samples};
+use crate::loss::validity::{annotated_rows, select, select_target};
 use crate::loss::{count_label_overlap, count_region_overlap, host_loss};
 use crate::{CpuExecutor, CpuLevel, CpuOptions};
 
@@ -167,15 +167,25 @@ impl TrainingSession for CpuTraining {
     }
 }
 
-/// Counts at full resolution for the pseudo-Dice, over the samples that were annotated.
+/// Counts at full resolution for the pseudo-Dice, of each class over the samples in which it was annotated.
 fn overlap(logits: &[Tensor], targets: &Targets, ignored: Ignored) -> Result<Vec<OverlapCounts>, LossError> {
     let (Some(logits), Some(target)) = (logits.first(), targets.scales.first()) else {
         return Ok(Vec::new());
     };
-    match valid_samples(targets, logits.shape[0])? {
-        None => count_overlap(logits, target, ignored),
-        Some(samples) => count_overlap(&select(logits, &samples), &select_target(target, &samples), ignored),
+    let [samples, classes, ..] = logits.shape;
+    let Some(rows) = annotated_rows(targets, samples, classes)? else {
+        return count_overlap(logits, target, ignored);
+    };
+    // Labels have no counts of the background.
+    let first = usize::from(matches!(target, Target::Labels(_)));
+    let mut total = vec![OverlapCounts::default(); classes.saturating_sub(first)];
+    for (sample, row) in rows.into_iter().enumerate() {
+        let counts = count_overlap(&select(logits, &[sample]), &select_target(target, &[sample]), ignored)?;
+        for ((total, counts), _) in total.iter_mut().zip(counts).zip(&row[first..]).filter(|(_, a)| **a) {
+            total.add(counts);
+        }
     }
+    Ok(total)
 }
 
 fn count_overlap(

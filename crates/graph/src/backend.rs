@@ -22,6 +22,11 @@ pub trait Backend: std::fmt::Debug + Send + Sync {
     /// Threads of the host that it keeps busy.
     fn host_threads(&self) -> usize;
 
+    /// Threads that make batches beside a training on it, where nobody says how many.
+    fn loader_threads(&self) -> usize {
+        self.host_threads() / 2
+    }
+
     /// What decides how it computes, as (key, value), for the record of a run.
     fn describe(&self) -> Vec<(&'static str, String)>;
 
@@ -200,7 +205,8 @@ pub struct Snapshot {
     pub optimiser: Option<OptimiserState>,
 }
 
-/// Bytes that a session needs for a shape of input.
+/// Bytes of the host's memory that a session needs for a shape of input. On a device with memory of its own that is what crosses
+/// the border.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryEstimate {
     /// Activations and, for training, their gradients.

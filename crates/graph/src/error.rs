@@ -121,6 +121,16 @@ pub enum NetworkError {
         /// The kernel's message.
         message: String,
     },
+    /// A device failed.
+    #[error("node \"{node}\": the device failed: {message}")]
+    Device {
+        /// The node's name, or what was done.
+        node: String,
+        /// The device's message.
+        message: String,
+        /// Whether its memory was too small, or may have been.
+        memory: bool,
+    },
     /// The buffers of this batch do not fit into memory.
     #[error(
         "{bytes} bytes for the activations of a batch of shape {shape:?} (n, c, z, y, x) cannot be allocated; use a smaller patch or batch"

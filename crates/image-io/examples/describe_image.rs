@@ -42,7 +42,7 @@ fn image(image: &Image) -> Value {
 
 fn nibabel(image: &nifti::nibabel::NibabelImage) -> Value {
     let [z, y, x] = image.volume.shape();
-    let place = json!({ "spacing_zyx": image.spacing_zyx, "affine": image.affine });
+    let place = json!({ "spacing_zyx": image.spacing_zyx.along_axes(), "affine": image.affine });
     described([1, z, y, x], image.volume.data(), &image.warnings, place)
 }
 

@@ -12,7 +12,7 @@ use super::tiff::{self, TiffArray, TiffShape};
 use crate::write_file;
 use crate::{Image, ImageWarning};
 use nnunet_volume::error::{Result, VolumeError};
-use nnunet_volume::{Geometry, Volume};
+use nnunet_volume::{Geometry, SpacingMm, Volume};
 
 /// Which file beside an image has its spacing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub fn read(path: impl AsRef<Path>, naming: Naming) -> Result<Image> {
     let path = path.as_ref();
     let spacing_file = spacing_file(path, naming);
     let spacing = read_spacing(&spacing_file)?;
-    let [z, y, x] = spacing.unwrap_or([1.0; 3]);
+    let [z, y, x] = spacing.unwrap_or(SpacingMm::UNIT).along_axes();
     let TiffArray { shape, values, stored_type, mut warnings } = tiff::read(path)?;
     if spacing.is_none() {
         warnings.push(no_spacing_file(path, spacing_file));
@@ -74,7 +74,7 @@ fn similar_spacing_file(path: &Path) -> Option<PathBuf> {
 }
 
 /// The spacing (z, y, x) in the JSON file `path`, `None` if there is no such file.
-fn read_spacing(path: &Path) -> Result<Option<[f64; 3]>> {
+fn read_spacing(path: &Path) -> Result<Option<SpacingMm>> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -92,10 +92,10 @@ fn read_spacing(path: &Path) -> Result<Option<[f64; 3]>> {
         let beginning: String = text.trim().chars().take(100).collect();
         bad(format!("no valid JSON ({error}): {beginning}"))
     })?;
-    let numbers: Option<Vec<f64>> = value["spacing"]
-        .as_array()
-        .and_then(|list| list.iter().map(|v| v.as_f64().filter(|v| v.is_finite() && *v > 0.0)).collect());
-    let spacing = numbers.and_then(|n| <[f64; 3]>::try_from(n).ok());
+    let numbers: Option<Vec<f64>> =
+        value["spacing"].as_array().and_then(|list| list.iter().map(serde_json::Value::as_f64).collect());
+    let spacing =
+        numbers.and_then(|n| n.try_into().ok()).map(SpacingMm::new).filter(|spacing| spacing.is_valid());
     spacing.map(Some).ok_or_else(|| {
         bad(value.get("spacing").map_or_else(|| "missing".to_owned(), serde_json::Value::to_string))
     })
@@ -118,9 +118,9 @@ fn volume_shape(path: &Path, shape: TiffShape) -> Result<[usize; 3]> {
 ///
 /// # Errors
 /// As [`read`], except for what only the voxels can show.
-pub fn read_shape_and_spacing(path: impl AsRef<Path>, naming: Naming) -> Result<([usize; 3], [f64; 3])> {
+pub fn read_shape_and_spacing(path: impl AsRef<Path>, naming: Naming) -> Result<([usize; 3], SpacingMm)> {
     let path = path.as_ref();
-    let spacing = read_spacing(&spacing_file(path, naming))?.unwrap_or([1.0; 3]);
+    let spacing = read_spacing(&spacing_file(path, naming))?.unwrap_or(SpacingMm::UNIT);
     Ok((volume_shape(path, tiff::read_shape(path)?)?, spacing))
 }
 
@@ -131,7 +131,7 @@ pub fn read_shape_and_spacing(path: impl AsRef<Path>, naming: Naming) -> Result<
 pub fn write_labels<L: Copy + Into<u32>>(
     path: impl AsRef<Path>,
     labels: &Volume<L>,
-    spacing_zyx: [f64; 3],
+    spacing_zyx: SpacingMm,
 ) -> Result<()> {
     let path = path.as_ref();
     write_stored(path, &StoredLabels::new(path, labels)?, spacing_zyx)
@@ -141,7 +141,7 @@ pub fn write_labels<L: Copy + Into<u32>>(
 ///
 /// # Errors
 /// What the operating system refuses.
-pub fn write_stored(path: &Path, labels: &StoredLabels, spacing_zyx: [f64; 3]) -> Result<()> {
+pub fn write_stored(path: &Path, labels: &StoredLabels, spacing_zyx: SpacingMm) -> Result<()> {
     match labels {
         StoredLabels::U8(labels) => tiff::write(path, labels, true),
         StoredLabels::U16(labels) => tiff::write(path, labels, true),

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use nnunet_assess::evaluate::EvaluateError;
+use nnunet_assess::evaluate::{EvaluateError, MetricError};
 use nnunet_assess::overlay::OverlayError;
 use nnunet_assess::postprocess::PostprocessError;
 use nnunet_assess::volumetry::VolumetryError;
@@ -21,9 +21,10 @@ use nnunet_recipe::{RecipeError, UnknownTrainer};
 use nnunet_report::ReportError;
 use nnunet_train::TrainError;
 
-use crate::backend::UnknownDevice;
+use crate::backend::DeviceError;
 use crate::compare::CompareError;
 use crate::experiment::ExperimentError;
+use crate::missing_patterns::PatternError;
 use crate::select::SelectError;
 use crate::submit::SubmitError;
 
@@ -87,15 +88,18 @@ pub enum Error {
     /// A file that is no recipe.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
-    /// A device that this build does not have.
+    /// A device that cannot be had.
     #[error(transparent)]
-    UnknownDevice(#[from] UnknownDevice),
+    Device(#[from] DeviceError),
     /// Datasets and the folders they are in.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// Conversion of other layouts.
     #[error(transparent)]
     Convert(#[from] ConvertError),
+    /// The file of a merge.
+    #[error(transparent)]
+    MergeFile(#[from] crate::project::MergeFileError),
     /// Volumes as measurements.
     #[error(transparent)]
     Volumetry(#[from] VolumetryError),
@@ -117,6 +121,9 @@ pub enum Error {
     /// Ensembles.
     #[error(transparent)]
     Ensemble(#[from] EnsembleError),
+    /// The choice of metrics.
+    #[error(transparent)]
+    Metric(#[from] MetricError),
     /// Evaluation.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),
@@ -144,6 +151,9 @@ pub enum Error {
     /// Reports.
     #[error(transparent)]
     Report(#[from] ReportError),
+    /// Patterns of missing channels.
+    #[error(transparent)]
+    Patterns(#[from] PatternError),
     /// A JSON file of the results.
     #[error(transparent)]
     Json(#[from] JsonError),

@@ -9,6 +9,7 @@ pub mod backend;
 pub mod compare;
 mod error;
 pub mod experiment;
+pub mod missing_patterns;
 mod project;
 mod registry;
 pub mod select;
@@ -29,6 +30,7 @@ pub use nnunet_infer::{ensemble, model, model_store, predict};
 pub use nnunet_pyformats::{json, numpy_random, pickle};
 
 pub use {
-    nnunet_augment as augment, nnunet_dataset as dataset, nnunet_graph as graph, nnunet_image_io as image_io,
-    nnunet_recipe as recipe, nnunet_report as report, nnunet_train as train, nnunet_volume as volume,
+    nnunet_augment as augment, nnunet_checkpoint as checkpoint, nnunet_dataset as dataset,
+    nnunet_graph as graph, nnunet_image_io as image_io, nnunet_recipe as recipe, nnunet_report as report,
+    nnunet_train as train, nnunet_volume as volume,
 };

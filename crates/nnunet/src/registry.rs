@@ -15,7 +15,7 @@ use nnunet_recipe::{Recipe, recipes};
 ///
 /// let mut registry = Registry::default();
 /// registry.devices.register("one-core", "the CPU, one core of it", Arc::new(|options| {
-///     backend::cpu(&BackendOptions { threads: 1, ..*options })
+///     Ok(backend::cpu(&BackendOptions { threads: 1, ..options.clone() }))
 /// }))?;
 /// let device = registry.device("one-core", &BackendOptions::default())?;
 /// assert_eq!(device.host_threads(), 1);

@@ -7,6 +7,7 @@ pub mod model;
 pub mod npy;
 pub mod phantom;
 pub mod plans;
+pub mod sequences;
 pub mod shared;
 pub mod skip;
 pub mod warnings;

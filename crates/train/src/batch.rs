@@ -192,7 +192,10 @@ impl BatchComposer {
         let start = self.sampler.draw_start(layout.shape, content, &locations, &mut rng);
         let crop = case.read_patch(start, self.sampler.crop).map_err(failed)?;
         let made = match &self.preparation {
-            Preparation::Training(policy) => policy.apply(crop, &mut rng, scratch),
+            Preparation::Training(policy) => {
+                let absent = case.absent_channels().map_err(failed)?;
+                policy.apply_without(crop, &absent, &mut rng, scratch)
+            }
             Preparation::Validation { finish, .. } => finish.apply(crop),
         };
         let made = made.map_err(|source| BatchError::Augment { case: name.to_owned(), source })?;

@@ -39,6 +39,14 @@ pub trait CaseSource: Send + Sync {
         None
     }
 
+    /// Channels of the image that this case does not have, ascending; their voxels are 0, and so they are in batches.
+    ///
+    /// # Errors
+    /// Missing or damaged files.
+    fn absent_channels(&self) -> Result<Vec<usize>, SourceError> {
+        Ok(Vec::new())
+    }
+
     /// Image and segmentation of the box of `size` at `start` (z, y, x), which lies inside the case
     /// and is not empty.
     fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError>;
@@ -194,6 +202,10 @@ impl<S: CaseSource> CaseSource for CachedCase<S> {
 
     fn annotated_classes(&self) -> Option<Vec<bool>> {
         self.source.annotated_classes()
+    }
+
+    fn absent_channels(&self) -> Result<Vec<usize>, SourceError> {
+        self.source.absent_channels()
     }
 
     fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError> {

@@ -39,7 +39,7 @@ impl Sources {
                 .iter()
                 .map(|case| {
                     let previous = setup.previous_stage.as_deref();
-                    let source = StoredSource::open(&folder, previous, case, &setup.labels)?;
+                    let source = StoredSource::open(&folder, previous, case, &setup.dataset, &setup.labels)?;
                     Ok(Arc::new(CachedCase::new(source, Arc::clone(&budget))) as Arc<dyn CaseSource>)
                 })
                 .collect::<Result<Vec<_>, TrainError>>()
@@ -77,7 +77,7 @@ impl Loaders {
         cancel: &Cancel,
     ) -> Result<Self, TrainError> {
         let recipe = &setup.request.recipe;
-        let threads = recipe.loader_threads.unwrap_or(setup.request.backend.host_threads() / 2);
+        let threads = recipe.loader_threads.unwrap_or(setup.request.backend.loader_threads());
         let (policy, finish) = (&setup.policy, setup.policy.finish.clone());
         let start = |sources, preparation, iterations: usize, first_iteration: usize| {
             let composer = BatchComposer::new(

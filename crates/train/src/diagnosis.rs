@@ -12,7 +12,12 @@ use super::single_sample::single_sample;
 
 /// What makes the step on `batch` fail, a phrase for each cause: weights or images that are not finite, or else each sample
 /// that fails alone with the terms of the loss that do.
-pub(super) fn diagnose(setup: &Setup, session: &dyn TrainingSession, batch: &Batch) -> Vec<String> {
+pub(super) fn diagnose(
+    setup: &Setup,
+    session: &dyn TrainingSession,
+    batch: &Batch,
+    limit: MemoryLimit,
+) -> Vec<String> {
     let all = || (0..batch.cases.len()).map(|sample| place(batch, sample)).collect();
     let Ok(snapshot) = session.export() else { return all() };
     if let Some(name) = not_finite(&snapshot.parameters) {
@@ -23,7 +28,7 @@ pub(super) fn diagnose(setup: &Setup, session: &dyn TrainingSession, batch: &Bat
         .map(|sample| format!("{}: the image has values that are not finite", place(batch, sample)))
         .collect();
     // A session of its own for each term, beside the one that failed, has to fit into the memory.
-    if causes.is_empty() && has_room(setup, session, batch) {
+    if causes.is_empty() && has_room(limit, session, batch) {
         for sample in 0..batch.cases.len() {
             let failing = failing_terms(setup, &snapshot.parameters, &single_sample(batch, sample));
             if !failing.is_empty() {
@@ -53,11 +58,11 @@ fn not_finite(parameters: &Parameters) -> Option<&str> {
     learned.chain(buffers).find(|(_, values)| bad(values)).map(|(name, _)| name)
 }
 
-fn has_room(setup: &Setup, session: &dyn TrainingSession, batch: &Batch) -> bool {
+fn has_room(limit: MemoryLimit, session: &dyn TrainingSession, batch: &Batch) -> bool {
     let [_, c, z, y, x] = batch.image.shape;
     let need = |shape| session.memory(shape).map_or(usize::MAX, |memory| memory.total());
     let both = need(batch.image.shape).saturating_add(need([1, c, z, y, x]));
-    !MemoryLimit::new(setup.request.max_ram).excludes(both as u64)
+    !limit.excludes(both as u64)
 }
 
 /// The terms of the loss that fail on a batch of one sample, each with how.
@@ -80,6 +85,8 @@ fn failing_terms(setup: &Setup, parameters: &Parameters, batch: &Batch) -> Vec<S
             });
             failing.collect()
         }
-        own @ LossSpec::Host { .. } => fails(own.clone()).into_iter().collect(),
+        whole @ (LossSpec::PartlyLabelled { .. } | LossSpec::Host { .. }) => {
+            fails(whole.clone()).into_iter().collect()
+        }
     }
 }

@@ -71,7 +71,7 @@ impl Training {
         let (epoch, iterations) = (self.state.epoch, self.setup.request.recipe.iterations_per_epoch);
         for iteration in self.state.epoch_losses.len()..iterations {
             let mut batch = self.received(batches.next_batch(), rate, ctx)?;
-            let report = self.step(&mut batch, StepAddress { epoch, iteration }, rate)?;
+            let report = self.step(&mut batch, StepAddress { epoch, iteration }, rate, ctx)?;
             self.state.epoch_losses.push(report.loss);
             let done = (epoch * iterations + iteration + 1) as u64;
             ctx.event(Event::Advanced { done, detail: &self.iteration_detail(report.loss) });
@@ -81,7 +81,13 @@ impl Training {
     }
 
     /// One step with everything that takes part in it.
-    fn step(&mut self, batch: &mut Batch, at: StepAddress, rate: f64) -> Result<StepReport, TrainError> {
+    fn step(
+        &mut self,
+        batch: &mut Batch,
+        at: StepAddress,
+        rate: f64,
+        ctx: Ctx<'_>,
+    ) -> Result<StepReport, TrainError> {
         for hook in &mut self.hooks {
             hook.before_step(at, batch).map_err(|source| hook_error(source, at))?;
         }
@@ -99,7 +105,7 @@ impl Training {
         } else {
             self.session.step(batch.view(), rates)
         };
-        let report = report.map_err(|source| self.step_error(source, at, batch))?;
+        let report = report.map_err(|source| self.step_error(source, at, batch, ctx))?;
         if let Some(average) = &mut self.average {
             average.follow(&mut *self.session)?;
         }
@@ -132,7 +138,8 @@ impl Training {
         for iteration in self.state.evaluation.losses.len()..iterations {
             let batch = self.received(batches.next_batch(), rate, ctx)?;
             let report = self.session.evaluate(batch.view());
-            let report = report.map_err(|e| self.step_error(e, StepAddress { epoch, iteration }, &batch))?;
+            let report =
+                report.map_err(|e| self.step_error(e, StepAddress { epoch, iteration }, &batch, ctx))?;
             let evaluation = &mut self.state.evaluation;
             evaluation.losses.push(report.loss);
             let sums = &mut evaluation.overlap;
@@ -202,10 +209,10 @@ impl Training {
     }
 
     /// The error of a step, with what in the batch it comes from.
-    fn step_error(&self, source: StepError, at: StepAddress, batch: &Batch) -> TrainError {
+    fn step_error(&self, source: StepError, at: StepAddress, batch: &Batch, ctx: Ctx<'_>) -> TrainError {
         let StepAddress { epoch, iteration } = at;
         let causes = match source {
-            StepError::NotFinite { .. } => diagnose(&self.setup, &*self.session, batch),
+            StepError::NotFinite { .. } => diagnose(&self.setup, &*self.session, batch, ctx.memory_limit()),
             StepError::Network(_) | StepError::Loss(_) => Vec::new(),
         };
         TrainError::Step { epoch, iteration, causes, source }

@@ -50,7 +50,7 @@ impl History {
         let present: Vec<f64> = dice_per_class.iter().copied().filter(|d| !d.is_nan()).collect();
         let mean =
             if present.is_empty() { f64::NAN } else { present.iter().sum::<f64>() / present.len() as f64 };
-        let average = match self.ema_fg_dice.last() {
+        let average = match self.ema_fg_dice.last().filter(|_| !self.has_only_missed_epochs()) {
             Some(last) => last * EMA_DECAY + (1.0 - EMA_DECAY) * mean,
             None => mean,
         };
@@ -58,6 +58,26 @@ impl History {
         self.dice_per_class_or_region.push(dice_per_class);
         self.mean_fg_dice.push(mean);
         self.ema_fg_dice.push(average);
+    }
+
+    /// Adds an epoch that was not trained here, at a learning rate and a time: its values are not numbers, and the moving
+    /// average stays.
+    pub fn push_missed(&mut self, rate: f64, time: f64) {
+        self.lrs.push(rate);
+        self.train_losses.push(f64::NAN);
+        self.val_losses.push(f64::NAN);
+        self.dice_per_class_or_region.push(Vec::new());
+        self.mean_fg_dice.push(f64::NAN);
+        self.ema_fg_dice.push(self.ema_fg_dice.last().copied().unwrap_or(f64::NAN));
+        self.epoch_start_timestamps.push(time);
+        self.epoch_end_timestamps.push(time);
+    }
+
+    /// Whether there is no moving average to continue, since every epoch so far was missed. A loss of a trained epoch is
+    /// a number.
+    fn has_only_missed_epochs(&self) -> bool {
+        let losses = self.val_losses.get(..self.ema_fg_dice.len()).unwrap_or_default();
+        !losses.is_empty() && losses.iter().all(|loss| loss.is_nan())
     }
 
     /// Forgets everything of `epoch` and later, for a training that resumes there.
@@ -97,6 +117,18 @@ mod tests {
         assert_eq!(history.ema_fg_dice[0], history.mean_fg_dice[0]);
         history.push_validation(0.0, vec![0.8, 0.8, 0.8]);
         assert!((history.ema_fg_dice[1] - (0.9 * 0.6 + 0.1 * 0.8)).abs() < 1e-15);
+    }
+
+    #[test]
+    fn missed_epochs_leave_the_average_as_it_is() {
+        let mut history = History::default();
+        history.push_missed(0.01, 5.0);
+        assert_eq!(history.complete_epochs(), 1);
+        history.push_validation(0.0, vec![0.5]);
+        assert_eq!(history.ema_fg_dice[1], 0.5, "there was nothing to continue");
+        history.push_missed(0.01, 6.0);
+        history.push_validation(0.0, vec![0.6]);
+        assert!((history.ema_fg_dice[3] - 0.51).abs() < 1e-15);
     }
 
     #[test]

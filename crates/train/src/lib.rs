@@ -26,6 +26,7 @@ mod random_batch;
 mod rate_factors;
 mod record;
 mod request;
+mod rounds;
 mod run_folder;
 mod sample_picture;
 pub mod sampler;

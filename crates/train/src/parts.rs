@@ -57,7 +57,11 @@ impl Parts {
             let fit =
                 given.len() == outputs && given.iter().all(|w| *w >= 0.0) && given.iter().any(|w| *w > 0.0);
             match &mut loss {
-                LossSpec::DeepSupervision { weights, .. } if fit => weights.clone_from(given),
+                LossSpec::DeepSupervision { weights, .. } | LossSpec::PartlyLabelled { weights, .. }
+                    if fit =>
+                {
+                    weights.clone_from(given);
+                }
                 _ => return Err(TrainError::DeepSupervisionWeights { found: given.clone(), outputs }),
             }
         }

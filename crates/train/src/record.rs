@@ -4,10 +4,10 @@ use std::path::Path;
 
 use super::error::TrainError;
 use super::trainer::Training;
+use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic;
 use nnunet_base::hint::MemoryWork;
-use nnunet_base::memory::{MemoryLimit, gigabytes};
-use nnunet_base::progress::Progress;
+use nnunet_base::memory::gigabytes;
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 impl Training {
@@ -101,7 +101,7 @@ impl Training {
     ///
     /// # Errors
     /// It cannot.
-    pub(super) fn check_memory(&self, progress: &dyn Progress) -> Result<(), TrainError> {
+    pub(super) fn check_memory(&self, ctx: Ctx<'_>) -> Result<(), TrainError> {
         let [z, y, x] = self.setup.configuration.patch_size_zyx();
         let channels = self.setup.graph.input_channels();
         let batch = self.setup.configuration.batch_size;
@@ -109,7 +109,7 @@ impl Training {
         let estimate = self.session.memory(shape)?;
         let need = estimate.total() as u64;
         let step = format!("a training step on {batch} patches of {z} x {y} x {x}");
-        let limit = MemoryLimit::new(self.setup.request.max_ram);
+        let limit = ctx.memory_limit();
         if limit.excludes(need) {
             return Err(limit
                 .error(format!("{step} voxels needs {}", gigabytes(need)), MemoryWork::Training)
@@ -128,9 +128,9 @@ impl Training {
             in_gb(estimate.step.activations),
             in_gb(estimate.step.weights + estimate.optimiser),
         );
-        self.say(&line, progress)?;
+        self.say(&line, ctx.progress)?;
         if let Some(warning) = limit.warning(&step, need) {
-            self.warn(&warning, progress)?;
+            self.warn(&warning, ctx.progress)?;
         }
         Ok(())
     }

@@ -32,8 +32,6 @@ pub struct TrainRequest {
     pub start: Start,
     /// Whether checkpoints are written.
     pub checkpointing: bool,
-    /// Bytes of main memory that a step may take. If absent, it has to fit into what the process can have at all.
-    pub max_ram: Option<u64>,
 }
 
 /// Where a training begins.

@@ -21,7 +21,7 @@ impl Training {
         if self.begun {
             return Ok(());
         }
-        self.check_memory(ctx.progress)?;
+        self.check_memory(ctx)?;
         self.setup.held.fresh.keep();
         self.setup.folder.remove_unfinished().map_err(|e| self.setup.io(e))?;
         self.write_companions()?;
@@ -136,7 +136,7 @@ impl Training {
     }
 
     /// Saves the state, unless no checkpoints are wanted; whether it did.
-    fn save(&mut self, path: &Path, current: f64) -> Result<bool, TrainError> {
+    pub(super) fn save(&mut self, path: &Path, current: f64) -> Result<bool, TrainError> {
         let setup = &self.setup;
         if !setup.request.checkpointing {
             return Ok(false);

@@ -210,7 +210,7 @@ impl Setup {
     ) -> Result<Self, TrainError> {
         let Documents { preprocessed, plans, configuration, dataset, labels, data_parts } = documents;
         let recipe = &request.recipe;
-        let facts = facts(&configuration, &labels, recipe)?;
+        let facts = facts(&configuration, &dataset, &labels, recipe)?;
         let policy = parts.augmentation(recipe, &facts)?;
         let architectures = &data_parts.architectures;
         let graph = network_graph(&configuration, &dataset, &labels, recipe.deep_supervision, architectures)?;
@@ -326,6 +326,7 @@ fn check_previous_stage(
 
 fn facts(
     configuration: &Configuration,
+    dataset: &DatasetJson,
     labels: &LabelManager,
     recipe: &Recipe,
 ) -> Result<ConfigurationFacts, TrainError> {
@@ -333,6 +334,7 @@ fn facts(
     Ok(ConfigurationFacts {
         patch_size: configuration.patch_size.clone(),
         use_mask_for_norm: configuration.use_mask_for_norm.clone(),
+        channel_names: dataset.channel_names.values().cloned().collect(),
         deep_supervision_scales: match recipe.deep_supervision {
             true => Some(deep_supervision_scales(&configuration.strides()?)),
             false => None,

@@ -9,7 +9,7 @@ use super::case_source::{CaseLayout, CaseSource, SourceError};
 use super::sampler::ForegroundLocations;
 use nnunet_augment::Sample;
 use nnunet_data::preprocess::{PreprocessError, PreviousStage, StoredCase};
-use nnunet_dataset::{LabelManager, LabelOrRegion};
+use nnunet_dataset::{DatasetJson, LabelManager, LabelOrRegion};
 
 /// A case on disk whose patches are read one by one.
 pub(super) struct StoredSource {
@@ -18,6 +18,9 @@ pub(super) struct StoredSource {
     /// In a cascade, the previous stage's segmentation.
     previous: Option<PreviousStage>,
     foreground: Vec<LabelOrRegion>,
+    absent: Vec<usize>,
+    /// Of each output of the network, whether it was annotated; `None` for all.
+    annotated: Option<Vec<bool>>,
 }
 
 impl StoredSource {
@@ -30,12 +33,46 @@ impl StoredSource {
         folder: &Path,
         previous: Option<&Path>,
         identifier: &str,
+        dataset: &DatasetJson,
         labels: &LabelManager,
     ) -> Result<Self, PreprocessError> {
         let case = StoredCase::open(folder, identifier)?;
         let previous =
             previous.map(|folder| PreviousStage::open(folder, identifier, case.shape())).transpose()?;
-        Ok(Self { identifier: identifier.to_owned(), case, previous, foreground: labels.foreground() })
+        // Properties are large; only where something may be missing are they read before the first patch.
+        let (mut absent, mut annotated) = (Vec::new(), None);
+        if !dataset.optional_channels.is_empty() || dataset.annotated_labels.is_some() {
+            let properties = case.properties()?;
+            absent = properties.absent_channels;
+            let (found, expected) =
+                (properties.annotated_labels.as_deref(), dataset.annotated_in(identifier));
+            if found != expected {
+                let shown =
+                    |names: Option<&[String]>| names.map_or("all".to_owned(), |names| names.join(", "));
+                return Err(PreprocessError::Annotated {
+                    case: identifier.to_owned(),
+                    found: shown(found),
+                    expected: shown(expected),
+                });
+            }
+            annotated = expected.map(|names| labels.annotated_outputs(names, dataset));
+        }
+        Ok(Self {
+            identifier: identifier.to_owned(),
+            case,
+            previous,
+            foreground: labels.foreground(),
+            absent,
+            annotated,
+        })
+    }
+}
+
+impl StoredSource {
+    /// Whether the foreground class `number` was annotated. Outputs may have a background before these.
+    fn is_annotated(&self, number: usize) -> bool {
+        let Some(outputs) = &self.annotated else { return true };
+        outputs[outputs.len() - self.foreground.len() + number]
     }
 }
 
@@ -57,13 +94,24 @@ impl CaseSource for StoredSource {
         let mut found = ForegroundLocations { classes: Vec::new(), annotated: None };
         for (class, voxels) in locations.iter() {
             // The key that is no class of its own is the one of all annotated voxels.
-            if self.foreground.contains(class) {
-                found.classes.push(voxels.to_vec());
+            if let Some(number) = self.foreground.iter().position(|known| known == class) {
+                // Patches are not drawn around what counts as background.
+                if self.is_annotated(number) {
+                    found.classes.push(voxels.to_vec());
+                }
             } else {
                 found.annotated = Some(voxels.to_vec());
             }
         }
         Ok(Arc::new(found))
+    }
+
+    fn annotated_classes(&self) -> Option<Vec<bool>> {
+        self.annotated.clone()
+    }
+
+    fn absent_channels(&self) -> Result<Vec<usize>, SourceError> {
+        Ok(self.absent.clone())
     }
 
     fn read_box(&self, start: [usize; 3], size: [usize; 3]) -> Result<Sample, SourceError> {

@@ -277,7 +277,6 @@ impl Training {
             references: &setup.preprocessed.join("gt_segmentations"),
             folder: &setup.folder,
             save_probabilities,
-            max_ram: setup.request.max_ram,
             has_checkpoint: !self.unsaved,
         }
         .run(self.session.inference(), ctx)

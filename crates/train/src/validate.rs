@@ -37,8 +37,6 @@ pub(super) struct Validation<'a> {
     pub folder: &'a RunFolder,
     /// Whether to write probabilities too.
     pub save_probabilities: bool,
-    /// Limit of memory that the user gave.
-    pub max_ram: Option<u64>,
     /// Whether the weights are in a checkpoint too.
     pub has_checkpoint: bool,
 }
@@ -65,7 +63,9 @@ impl Validation<'_> {
             .collect();
         let reader = self.spec.image_reader()?;
         let labels = &self.spec.labels;
-        let evaluator = Evaluator::new(reader, labels.foreground()).ignoring(labels.ignore_label());
+        let evaluator = Evaluator::new(reader, labels.foreground())
+            .ignoring(labels.ignore_label())
+            .of_annotated(&self.spec.dataset, labels, self.cases);
         let summary = match evaluator.evaluate(&pairs, ctx) {
             Err(_) if ctx.is_cancelled() => return Err(self.interrupted()),
             other => other?,
@@ -94,7 +94,6 @@ impl Validation<'_> {
             save_probabilities: self.save_probabilities,
             reading_threads: 1,
             export_threads: 1,
-            max_ram: self.max_ram,
             too_large: TooLarge::FailsAlone,
         };
         let spec = Arc::new(self.spec.clone());

@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data, resample_labels};
-use nnunet_volume::{ChannelVolume, Volume};
+use nnunet_volume::{ChannelVolume, SpacingMm, Volume};
 
 /// CPU seconds of this process so far (user and system, hundredths). Zero where there is no /proc.
 fn cpu_seconds() -> f64 {
@@ -100,7 +100,7 @@ fn main() {
             voxels,
             || data.clone(),
             |data| {
-                resample_data(data, to, old, new, &cubic).unwrap();
+                resample_data(data, to, SpacingMm::new(old), SpacingMm::new(new), &cubic).unwrap();
             },
         );
         let map = labels(from);
@@ -110,10 +110,10 @@ fn main() {
             voxels,
             || map.clone(),
             |map| {
-                resample_labels(map, to, old, new, &linear).unwrap();
+                resample_labels(map, to, SpacingMm::new(old), SpacingMm::new(new), &linear).unwrap();
             },
         );
-        let slab = SlabResampler::new(from, to, old, new, &linear).unwrap();
+        let slab = SlabResampler::new(from, to, SpacingMm::new(old), SpacingMm::new(new), &linear).unwrap();
         let mut out = ChannelVolume::filled(1, [1, 1, 1], 0.0);
         measure(
             &format!("{name}, logits by slabs of 16"),

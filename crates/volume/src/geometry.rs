@@ -1,5 +1,7 @@
 //! Where a volume lies in the patient: spacing, origin, direction, as the file header states them.
 
+use crate::SpacingMm;
+
 /// Geometry of an image in ITK's convention: physical axes LPS, index axes (x, y, z).
 ///
 /// This is the one place of the program in (x, y, z) order: the values go back into file headers
@@ -27,8 +29,8 @@ impl Geometry {
     }
 
     /// Voxel size in mm along (z, y, x), the order of the arrays.
-    pub fn spacing_zyx(&self) -> [f64; 3] {
-        [self.spacing[2], self.spacing[1], self.spacing[0]]
+    pub fn spacing_zyx(&self) -> SpacingMm {
+        SpacingMm::new([self.spacing[2], self.spacing[1], self.spacing[0]])
     }
 
     /// Largest entry of |D Dᵀ - 1| of the direction matrix D: zero for axes at right angles.

@@ -8,8 +8,10 @@ pub mod error;
 pub mod geometry;
 pub mod morphology;
 pub mod resample;
+pub mod spacing;
 pub mod volume;
 
 pub use error::{Result, VolumeError};
 pub use geometry::Geometry;
+pub use spacing::SpacingMm;
 pub use volume::{ChannelVolume, Volume};

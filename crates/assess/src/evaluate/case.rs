@@ -4,8 +4,9 @@ use std::cell::OnceCell;
 use std::ops::Range;
 use std::path::Path;
 
+use nnunet_dataset::image_geometry::PICTURE_SPACING;
 use nnunet_dataset::{ImageGeometry, LabelOrRegion, ReadImage};
-use nnunet_volume::Volume;
+use nnunet_volume::{SpacingMm, Volume};
 use rayon::prelude::*;
 
 use super::overlap::Overlap;
@@ -77,13 +78,13 @@ impl<'a> ClassCase<'a> {
     }
 
     /// Size of a voxel along (z, y, x) in mm. Pictures have none: 1 along each axis.
-    pub fn spacing(&self) -> [f64; 3] {
+    pub fn spacing(&self) -> SpacingMm {
         spacing(self.reference)
     }
 
     /// Volume of a voxel in ml.
     pub fn voxel_ml(&self) -> f64 {
-        self.spacing().iter().product::<f64>() / 1000.0
+        self.spacing().voxel_volume() / 1000.0
     }
 
     /// Where reference and prediction have the class. Voxels whose reference is the ignore label are in neither.
@@ -137,14 +138,14 @@ impl<'a> ClassCase<'a> {
 }
 
 /// Size of a voxel along (z, y, x) in mm; for pictures, which have none, 1 along each axis.
-pub(super) fn spacing(image: &ReadImage) -> [f64; 3] {
-    if has_spacing(image) { image.geometry.spacing_zyx() } else { [1.0; 3] }
+pub(super) fn spacing(image: &ReadImage) -> SpacingMm {
+    if has_spacing(image) { image.geometry.spacing_zyx() } else { SpacingMm::UNIT }
 }
 
 /// Whether the file says how large a voxel is. Pictures do not; the reference gives them a slice of 999 mm, so that it
 /// never resamples across them.
 pub(super) fn has_spacing(image: &ReadImage) -> bool {
-    !matches!(image.geometry, ImageGeometry::Spacing([depth, 1.0, 1.0]) if depth == 999.0)
+    image.geometry != ImageGeometry::Spacing(PICTURE_SPACING)
 }
 
 /// The smallest box of the voxels (linear index in C order) for which `set` holds.

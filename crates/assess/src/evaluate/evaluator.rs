@@ -1,6 +1,6 @@
 //! Evaluation of many cases, in parallel. The result does not depend on the number of threads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -10,7 +10,7 @@ use nnunet_base::one_case::{Panicked, named_case, one_case};
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
 use nnunet_dataset::reader::ImageReader;
-use nnunet_dataset::{LabelOrRegion, ReadImage};
+use nnunet_dataset::{DatasetJson, LabelManager, LabelOrRegion, ReadImage};
 use nnunet_image_io::ImageWarning;
 use nnunet_pyformats::json::Json;
 use nnunet_volume::Volume;
@@ -39,6 +39,8 @@ pub struct Evaluator {
     classes: Vec<LabelOrRegion>,
     ignore_label: Option<i32>,
     metrics: Vec<Arc<dyn Metric>>,
+    /// By name of the prediction's file, whether each class was annotated in its reference.
+    annotated: BTreeMap<String, Vec<bool>>,
 }
 
 /// [`Metric::counts`] of a case by class and metric.
@@ -56,7 +58,7 @@ struct CaseResult {
 impl Evaluator {
     /// Dice, IoU and counts of `classes` in segmentations that `reader` reads.
     pub fn new(reader: ImageReader, classes: Vec<LabelOrRegion>) -> Self {
-        Self { reader, classes, ignore_label: None, metrics: Vec::new() }
+        Self { reader, classes, ignore_label: None, metrics: Vec::new(), annotated: BTreeMap::new() }
     }
 
     /// Leaves out voxels whose reference is this label.
@@ -71,6 +73,18 @@ impl Evaluator {
         Self { metrics, ..self }
     }
 
+    /// Leaves out of each case the classes that were not annotated in its reference, as dataset.json says in
+    /// `annotated_labels`: their counts are 0 and their metrics NaN. `labels` are those of which the classes are the
+    /// foreground.
+    #[must_use]
+    pub fn of_annotated(self, dataset: &DatasetJson, labels: &LabelManager, cases: &[String]) -> Self {
+        let of = |case: &String| {
+            let classes = labels.annotated_foreground(dataset.annotated_in(case)?, dataset);
+            Some((format!("{case}{}", dataset.file_ending), classes))
+        };
+        Self { annotated: cases.iter().filter_map(of).collect(), ..self }
+    }
+
     /// Evaluates pairs of (reference, prediction) files; writes nothing.
     ///
     /// # Errors
@@ -79,19 +93,18 @@ impl Evaluator {
         self.evaluate_changed(pairs, &|_| (), ctx)
     }
 
-    /// The same within `max_ram` bytes for the cases that are worked on at once (half of what is available if absent).
+    /// The same within the memory that `ctx` allows for the cases that are worked on at once.
     ///
     /// # Errors
     /// As [`Evaluator::evaluate`]; a case needs more memory than there may be.
-    pub fn evaluate_within(
+    pub fn evaluate_within_limit(
         &self,
-        max_ram: Option<u64>,
         pairs: &[(PathBuf, PathBuf)],
         ctx: Ctx<'_>,
     ) -> Result<Summary, EvaluateError> {
         let needs = self.needs(pairs);
         let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
-        let workers = Workers::plan(&needs, None, max_ram, ctx.progress)?;
+        let workers = Workers::plan(&needs, None, ctx)?;
         self.evaluate_all(pairs, &|_| (), &workers, ctx)
     }
 
@@ -107,7 +120,7 @@ impl Evaluator {
     ) -> Result<Summary, EvaluateError> {
         let needs = self.needs(pairs);
         let needs: Vec<(&str, u64)> = needs.iter().map(|(name, need)| (name.as_str(), *need)).collect();
-        self.evaluate_all(pairs, change, &Workers::within_available(&needs), ctx)
+        self.evaluate_all(pairs, change, &Workers::within_available(&needs, ctx), ctx)
     }
 
     /// Name and bytes that each pair needs at most.
@@ -205,7 +218,10 @@ impl Evaluator {
             )));
         }
         let counted = overlaps(truth.volume.data(), seen.volume.data(), &self.classes, self.ignore_label);
-        let overlaps = match counted {
+        let name = prediction.file_name().unwrap_or_default().to_string_lossy();
+        let annotated = self.annotated.get(&*name).map(Vec::as_slice);
+        let is_annotated = |class: usize| annotated.is_none_or(|classes| classes[class]);
+        let mut overlaps = match counted {
             Some(counts) if found == expected => counts,
             _ => {
                 return Err(format!(
@@ -215,7 +231,11 @@ impl Evaluator {
                 ));
             }
         };
-        let (metrics, counts) = self.classes_of_case(&truth, &seen, prediction, &overlaps, ctx);
+        for (_, overlap) in overlaps.iter_mut().enumerate().filter(|(class, _)| !is_annotated(*class)) {
+            *overlap = Overlap::default();
+        }
+        let (metrics, counts) =
+            self.classes_of_case(&truth, &seen, prediction, &overlaps, &is_annotated, ctx);
         let metrics = CaseMetrics {
             reference_file: reference.display().to_string(),
             prediction_file: prediction.display().to_string(),
@@ -231,6 +251,7 @@ impl Evaluator {
         prediction: &ReadImage,
         prediction_file: &Path,
         overlaps: &[Overlap],
+        is_annotated: &dyn Fn(usize) -> bool,
         ctx: Ctx<'_>,
     ) -> (Vec<(LabelOrRegion, Metrics)>, Counts) {
         let facts = CaseFacts {
@@ -252,6 +273,11 @@ impl Evaluator {
             let mut counts = Vec::new();
             for metric in &self.metrics {
                 let keys = metric.keys();
+                if !is_annotated(number) {
+                    added.extend(keys.into_iter().map(|key| (key, f64::NAN)));
+                    counts.push(Vec::new());
+                    continue;
+                }
                 let values = one_case(|| metric.measure(&case).map_err(Failure)).unwrap_or_else(|failure| {
                     failed(failure);
                     vec![f64::NAN; keys.len()]
@@ -315,11 +341,16 @@ impl Evaluator {
                 .iter()
                 .flat_map(|case| {
                     let file = Path::new(&case.metrics.prediction_file).file_name().unwrap_or_default();
-                    self.classes.iter().zip(&case.overlaps).filter_map(move |(class, overlap)| {
-                        let alike =
-                            (overlap.n_ref() > 0, overlap.n_pred() > 0) == (in_reference, in_prediction);
-                        alike.then(|| format!("{} of {}", class.key(), file.to_string_lossy()))
-                    })
+                    let annotated = self.annotated.get(&*file.to_string_lossy());
+                    let classes = self.classes.iter().zip(&case.overlaps).enumerate();
+                    let known = move |number: usize| annotated.is_none_or(|classes| classes[number]);
+                    classes.filter(move |(number, _)| known(*number)).filter_map(
+                        move |(_, (class, overlap))| {
+                            let alike =
+                                (overlap.n_ref() > 0, overlap.n_pred() > 0) == (in_reference, in_prediction);
+                            alike.then(|| format!("{} of {}", class.key(), file.to_string_lossy()))
+                        },
+                    )
                 })
                 .collect();
             if let [first, ..] = found.as_slice() {

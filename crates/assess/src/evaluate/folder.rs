@@ -36,9 +36,6 @@ pub struct FolderEvaluation {
     pub missing: Missing,
     /// Metrics beyond the reference's.
     pub metrics: Vec<Arc<dyn Metric>>,
-    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case that needs more
-    /// than this process can have is an error before the start.
-    pub max_ram: Option<u64>,
 }
 
 impl FolderEvaluation {
@@ -50,7 +47,6 @@ impl FolderEvaluation {
             output: None,
             missing: Missing::Refused,
             metrics: Vec::new(),
-            max_ram: None,
         }
     }
 
@@ -77,7 +73,14 @@ impl FolderEvaluation {
         let references = files_with_ending(&self.reference, &json.file_ending)?;
         let example = references.first().map(PathBuf::as_path);
         let reader = ImageReader::for_example(&parts.formats, &json, example)?;
-        let evaluator = Evaluator::new(reader, labels.foreground()).ignoring(labels.ignore_label());
+        let stem = |path: &PathBuf| {
+            let name = path.file_name()?.to_str()?;
+            name.strip_suffix(&json.file_ending).map(str::to_owned)
+        };
+        let cases: Vec<String> = references.iter().filter_map(stem).collect();
+        let evaluator = Evaluator::new(reader, labels.foreground())
+            .ignoring(labels.ignore_label())
+            .of_annotated(&json, &labels, &cases);
         self.run(evaluator, &json.file_ending, ctx)
     }
 
@@ -118,7 +121,7 @@ impl FolderEvaluation {
 
     fn run(&self, evaluator: Evaluator, file_ending: &str, ctx: Ctx<'_>) -> Result<Summary, EvaluateError> {
         let pairs = self.pairs(file_ending)?;
-        evaluator.with_metrics(self.metrics.clone()).evaluate_within(self.max_ram, &pairs, ctx)
+        evaluator.with_metrics(self.metrics.clone()).evaluate_within_limit(&pairs, ctx)
     }
 
     /// Reference and prediction of every case.

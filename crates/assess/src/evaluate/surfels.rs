@@ -8,8 +8,8 @@
 //! Distances are between corners, from every element to the nearest of the other surface. If one of the masks is empty,
 //! all distances of the other are infinite.
 
-use nnunet_volume::Volume;
 use nnunet_volume::morphology::{bounding_box, squared_distances_from};
+use nnunet_volume::{SpacingMm, Volume};
 
 use super::neighbourhood::{corner_codes, flat_corner_codes};
 use crate::evaluate::pairwise_sum;
@@ -35,7 +35,7 @@ pub struct SurfaceDistances {
 pub fn surface_distances(
     reference: &Volume<bool>,
     prediction: &Volume<bool>,
-    spacing: [f64; 3],
+    spacing: SpacingMm,
     flat: bool,
 ) -> SurfaceDistances {
     let either = reference.data().iter().zip(prediction.data()).map(|(a, b)| *a || *b).collect();
@@ -45,7 +45,8 @@ pub fn surface_distances(
     };
     // Nothing is set beyond the box, and corners lie around it.
     let [reference, prediction] = [reference.crop(&bounds), prediction.crop(&bounds)];
-    let (areas, full) = if flat { (lengths(spacing), 15) } else { (areas(spacing), 255) };
+    let (areas, full) =
+        if flat { (lengths(spacing.along_axes()), 15) } else { (areas(spacing.along_axes()), 255) };
     let codes = |mask: &Volume<bool>| if flat { flat_corner_codes(mask) } else { corner_codes(mask) };
     let codes = [codes(&reference), codes(&prediction)];
     let is_border = |code: u8| code != 0 && code != full;
@@ -201,7 +202,7 @@ mod tests {
     fn the_surface_of_a_block_has_cut_edges_and_corners() {
         let block = Volume::filled([4, 5, 6], true);
         let spacing = [3.0, 0.5, 2.0];
-        let found = surface_distances(&block, &block, spacing, false);
+        let found = surface_distances(&block, &block, SpacingMm::new(spacing), false);
         let [z, y, x] = spacing;
         // Corners inside of a face, along an edge, and the 8 at the ends.
         let faces = 2.0 * (4.0 * 5.0 * y * x + 3.0 * 5.0 * z * x + 3.0 * 4.0 * z * y);
@@ -216,12 +217,12 @@ mod tests {
     fn empty_masks() {
         let [empty, full] = [false, true].map(|set| Volume::filled([2, 3, 4], set));
         for flat in [false, true] {
-            let both = surface_distances(&empty, &empty, [1.0; 3], flat);
+            let both = surface_distances(&empty, &empty, SpacingMm::UNIT, flat);
             assert_eq!((both.hausdorff(1.0), both.hausdorff(0.95)), (f64::INFINITY, f64::INFINITY));
             assert!(both.assd().is_nan() && both.masd().is_nan() && both.nsd(1.0).is_nan());
         }
         for (a, b) in [(&empty, &full), (&full, &empty)] {
-            let one = surface_distances(a, b, [1.0; 3], false);
+            let one = surface_distances(a, b, SpacingMm::UNIT, false);
             assert_eq!((one.hausdorff(1.0), one.hausdorff(0.95)), (f64::INFINITY, f64::INFINITY));
             assert_eq!((one.assd(), one.masd(), one.nsd(1.0)), (f64::INFINITY, f64::INFINITY, 0.0));
         }

@@ -130,8 +130,10 @@ fn a_case_that_does_not_fit_into_the_memory_is_refused_before_any_is_evaluated()
     NiftiFile::new([64, 64, 64], [1.0; 3], Voxels::U8(vec![0; 1 << 18]))
         .write(root.path().join("pred/b.nii.gz"));
     let output = root.path().join("out.json");
-    let within = |max_ram: u64| {
-        folder(root.path(), &FolderEvaluation { max_ram: Some(max_ram), ..request(root.path(), &output) })
+    let cancel = Cancel::new();
+    let within = |bytes: u64| {
+        let ctx = Ctx::new(&Silent, &cancel).within(Some(bytes));
+        evaluate(root.path(), &request(root.path(), &output), ctx).map_err(|e| e.to_string())
     };
     let refusal = within(1_000_000).unwrap_err();
     // 16 bytes for each of the voxels.

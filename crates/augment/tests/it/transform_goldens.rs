@@ -456,8 +456,12 @@ fn drawn_statistics(
     for stream in 0..DRAWS {
         let mut sample = sample.clone();
         let mut rng = derive_stream(stream, &[41]);
-        let mut context =
-            TransformContext { rng: &mut rng, scratch: &mut scratch, geometry: &policy.geometry };
+        let mut context = TransformContext {
+            rng: &mut rng,
+            scratch: &mut scratch,
+            geometry: &policy.geometry,
+            absent: &[],
+        };
         step.apply(&mut sample, &mut context);
         let image = sample.image.data();
         let count = image.len() as f64;

@@ -50,6 +50,21 @@ impl Choice {
         Value::Object(object)
     }
 
+    /// Whether this part, or one among its options however deep, is of the kind `kind`.
+    pub fn mentions(&self, kind: &str) -> bool {
+        fn is_within(value: &Value, kind: &str) -> bool {
+            match value {
+                Value::Array(values) => values.iter().any(|value| is_within(value, kind)),
+                Value::Object(entries) => {
+                    entries.get("kind").and_then(Value::as_str) == Some(kind)
+                        || entries.values().any(|value| is_within(value, kind))
+                }
+                _ => false,
+            }
+        }
+        is_within(&self.to_value(), kind)
+    }
+
     /// Reader of the options; messages call them options of `what`, e.g. `loss focal`.
     pub fn reader(&self, what: impl Into<String>) -> Options<'_> {
         Options::new(what, &self.options)

@@ -105,16 +105,6 @@ pub(super) fn check_extractor(matches: &Matches) -> anyhow::Result<()> {
     }
 }
 
-/// `--max-ram` in bytes.
-pub(super) fn max_ram(matches: &Matches) -> Result<Option<u64>, UsageError> {
-    let what = "a number of gigabytes above 0, e.g. 6 or 7.5";
-    match matches.parsed::<f64>("--max-ram", what)? {
-        Some(gigabytes) if gigabytes > 0.0 && gigabytes < 1e9 => Ok(Some((gigabytes * 1e9) as u64)),
-        Some(other) => Err(UsageError(format!("argument --max-ram: found {other}, expected {what}"))),
-        None => Ok(None),
-    }
-}
-
 /// The part of the cases that `--num-parts` and `--part-id` ask for.
 pub(super) fn part(matches: &Matches) -> Result<Part, UsageError> {
     let number = |flag| matches.parsed(flag, "a whole number");

@@ -176,6 +176,5 @@ fn training(dataset: DatasetName, short: bool, session: &Session) -> TrainJob {
         backend: session.project.backend().clone(),
         start: Start::New,
         checkpointing: true,
-        max_ram: None,
     })
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use nnunet::EnsembleJob;
 
 use super::Entry;
-use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
+use super::dataset_flags::{MAX_RAM, THREADS};
 use crate::flags::{Command, Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::progress::PROGRESS_FLAGS;
@@ -52,7 +52,6 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
         folders,
         output: matches.required("-o")?.into(),
         save_probabilities: matches.has("--save_npz"),
-        max_ram: max_ram(matches)?,
     };
     let cases = session.project.ensemble(&job, session.ctx())?;
     let (count, output) = (job.folders.len(), job.output.display());

@@ -6,10 +6,10 @@ use nnunet::evaluate::{FolderEvaluation, Metric, MetricBuilder, Metrics, Missing
 use nnunet::parts::Named;
 use nnunet::statistics::Bootstrap;
 use nnunet::volumetry::{Subjects, VolumetryOptions};
-use nnunet::{Classes, EvaluateJob};
+use nnunet::{Classes, EvaluateJob, MissingPatternsJob};
 
 use super::Entry;
-use super::dataset_flags::{MAX_RAM, THREADS, max_ram};
+use super::dataset_flags::{MAX_RAM, THREADS};
 use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
 use crate::output;
@@ -21,10 +21,16 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-pfile"], "FILE", "plans.json of the predictions; with -djfile").within(Group::Input),
     Flag::many(&["-l"], "LABEL", "labels to evaluate, instead of -djfile and -pfile").within(Group::Input),
     Flag::one(&["-il"], "LABEL", "label to ignore; with -l").within(Group::Input),
-    Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json next to the predictions)")
+    Flag::one(&["-o"], "FILE", "where to write the summary (default: summary.json next to the predictions, or missing_patterns.json)")
         .within(Group::Output),
     Flag::switch(&["--chill"], "evaluate the predictions that are there; do not fail if some are missing")
         .within(Group::Input),
+    Flag::switch(
+        &["--missing-patterns"],
+        "PRED is what `nnunet predict --missing-patterns` wrote: Dice and volume bias for every set of missing \
+         channels; the classes are those of the predictions",
+    )
+    .within(Group::Input),
     THREADS,
     MAX_RAM,
     Flag::one(
@@ -90,12 +96,14 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    if matches.has("--missing-patterns") {
+        return missing_patterns(matches, session);
+    }
     let registry = session.project.registry();
     let mut folders = FolderEvaluation::new(matches.required("GT")?, matches.required("PRED")?);
     folders.output = matches.path("-o");
     folders.missing = if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused };
     folders.metrics = chosen_metrics(matches, &registry.metrics)?;
-    folders.max_ram = max_ram(matches)?;
     let labels: Vec<i32> = matches.all_parsed("-l", "a label (whole number)")?;
     let ignore = matches.parsed("-il", "a label (whole number)")?;
     let classes = match (matches.path("-djfile"), matches.path("-pfile"), labels.is_empty()) {
@@ -121,6 +129,39 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     if let Some(volumes) = &evaluated.volumes {
         volumes.text().iter().for_each(|line| session.result(line));
     }
+    Ok(())
+}
+
+/// The evaluation that `--missing-patterns` asks for.
+fn missing_patterns(matches: &Matches, session: &Session) -> anyhow::Result<()> {
+    let other = [
+        "-djfile",
+        "-pfile",
+        "-l",
+        "-il",
+        "--metrics",
+        "--surface",
+        "--volumetry",
+        "--subjects",
+        "--margin",
+        "--threshold",
+        "--bootstrap",
+        "--seed",
+    ];
+    if let Some(flag) = other.into_iter().find(|flag| matches.has(flag)) {
+        let text =
+            format!("{flag} does not go with --missing-patterns: evaluate the folder of a pattern with it");
+        return Err(UsageError(text).into());
+    }
+    let job = MissingPatternsJob {
+        missing: if matches.has("--chill") { Missing::Tolerated } else { Missing::Refused },
+        output: matches.path("-o"),
+        table: matches.path("--tsv"),
+        ..MissingPatternsJob::new(matches.required("GT")?, matches.required("PRED")?)
+    };
+    let table = session.project.missing_patterns(&job, session.ctx())?;
+    table.text().iter().for_each(|line| session.result(line));
+    session.wrote(&job.output_file());
     Ok(())
 }
 

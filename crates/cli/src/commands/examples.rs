@@ -34,6 +34,13 @@ const EXAMPLES: &[(&str, [Example; 2])] = &[
         ],
     ),
     (
+        "merge-datasets",
+        [
+            ("merge-datasets abdomen.toml", "the datasets that the file names, in $nnUNet_raw"),
+            ("merge-datasets abdomen.toml --raw /data/raw", "in another folder"),
+        ],
+    ),
+    (
         "verify",
         [
             ("verify -d 4", "lists all faults of Dataset004_..."),
@@ -211,6 +218,19 @@ const EXAMPLES: &[(&str, [Example; 2])] = &[
         [
             ("compare 4", "all trained models of Dataset004_..."),
             ("compare 4 --baseline nnUNetTrainerDA5 --tsv", "against another baseline, as a table"),
+        ],
+    ),
+    (
+        "federated",
+        [
+            (
+                "federated round from_server to_server --site lisbon -d 4",
+                "trains a round at a site from the weights in from_server",
+            ),
+            (
+                "federated simulate federation.toml study -d 4 --at-once 2",
+                "deals out the patients of Dataset004_... and runs all sites here",
+            ),
         ],
     ),
     (

@@ -6,7 +6,6 @@ use nnunet::experiment::Experiment;
 
 use super::Entry;
 use super::compare::{Form, TABLE_FLAGS};
-use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, STEP_MAX_RAM, backend};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
@@ -51,7 +50,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     }
     let project =
         session.project.clone().with_backend(backend(matches, session, matches.has("--recompute"))?);
-    let job = ExperimentJob { experiment, max_ram: max_ram(matches)? };
+    let job = ExperimentJob { experiment };
     let outcome = project.experiment(&job, session.ctx())?;
     if let Some(comparison) = &outcome.comparison {
         form.print(comparison, session);

@@ -4,7 +4,7 @@ use nnunet::FingerprintJob;
 
 use super::dataset_flags::{
     self, CLEAN, DATASETS, FINGERPRINT_EXTRACTOR, MAX_RAM, NO_PROGRESS_BAR, PART_FLAGS, THREADS, VERBOSE,
-    VERIFY, apply_verbose, check_extractor, datasets, max_ram, part,
+    VERIFY, apply_verbose, check_extractor, datasets, part,
 };
 use super::{Entry, verify};
 use crate::environment::FOLDER_FLAGS;
@@ -33,12 +33,12 @@ pub(super) const ENTRY: Entry = Entry {
 fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     check_extractor(matches)?;
     apply_verbose(matches, session);
-    let (max_ram, part) = (max_ram(matches)?, part(matches)?);
+    let part = part(matches)?;
     for dataset in datasets(matches, session)? {
         if matches.has(VERIFY.key()) {
             verify::check(&dataset, session)?;
         }
-        let job = FingerprintJob { dataset, anew: matches.has(CLEAN.key()), part, max_ram };
+        let job = FingerprintJob { dataset, anew: matches.has(CLEAN.key()), part };
         dataset_flags::fingerprint(&job, session)?;
     }
     Ok(())

@@ -17,11 +17,13 @@ pub(crate) mod examples;
 mod experiment;
 mod explain;
 mod export_model;
+mod federated;
 mod find_best_configuration;
 mod fingerprint;
 mod install_links;
 mod install_model;
 mod man;
+mod merge_datasets;
 mod models;
 mod move_plans;
 mod network_flags;
@@ -57,6 +59,7 @@ const ENTRIES: &[Entry] = &[
     demo::ENTRY,
     convert_msd::ENTRY,
     convert_v1::ENTRY,
+    merge_datasets::ENTRY,
     verify::ENTRY,
     fingerprint::ENTRY,
     plan::ENTRY,
@@ -71,6 +74,7 @@ const ENTRIES: &[Entry] = &[
     evaluate::ENTRY,
     compare::ENTRY,
     experiment::ENTRY,
+    federated::ENTRY,
     accumulate_crossval_results::ENTRY,
     find_best_configuration::ENTRY,
     predict_best::ENTRY,

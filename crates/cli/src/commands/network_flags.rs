@@ -2,26 +2,45 @@
 
 use std::sync::Arc;
 
-use nnunet::backend::{AUTO, Backend, BackendOptions, Precision};
+use nnunet::backend::{Backend, BackendOptions, DeviceError, Precision};
 
-use crate::environment::cpu_level;
+use crate::environment::{cpu_level, torch_places};
 use crate::flags::{Flag, Group, Matches};
 use crate::messages::UsageError;
 use crate::session::Session;
 
+/// What networks run on unless another device is asked for. It needs nothing, and no time is spent on looking for others.
+const DEFAULT_DEVICE: &str = "cpu";
+
 pub(super) const NETWORK_FLAGS: &[Flag] = &[
-    Flag::one(&["-device"], "DEVICE", "cpu or auto (default), which is the CPU in this build")
-        .within(Group::Speed),
+    Flag::one(
+        &["-device"],
+        "DEVICE",
+        "cpu (default), cuda or cuda:N (an NVIDIA card), mps (the GPU of a Mac), torch-cpu (to compare), or auto, the best \
+         of these that can be used; all but cpu need PyTorch 2.10 or newer (pip install torch)",
+    )
+    .within(Group::Speed),
+    LIBTORCH,
     Flag::one(
         &["--precision"],
         "PRECISION",
         "fast (default: f32, with transforms whose error is close to that of direct sums), exact (f32, \
          direct sums), relaxed (transforms with about four times that error where they are faster) or bf16 \
          (activations stored as bf16: a quarter to a third less memory, and a little faster on CPUs that \
-         multiply bf16)",
+         multiply bf16). On NVIDIA cards fast and relaxed compute as the reference does there, with f16 and scaled \
+         gradients; exact is f32, bf16 is PyTorch's autocast with bf16",
     )
     .within(Group::Speed),
 ];
+
+/// Where libtorch is.
+pub(super) const LIBTORCH: Flag = Flag::one(
+    &["--libtorch"],
+    "DIR",
+    "folder of libtorch, or of a Python environment with torch (default: $NNUNET_LIBTORCH, the active environment, or that \
+     of python3)",
+)
+.within(Group::Speed);
 
 /// Of trainings.
 pub(super) const RECOMPUTE: Flag = Flag::switch(
@@ -29,7 +48,7 @@ pub(super) const RECOMPUTE: Flag = Flag::switch(
     "use less memory and more time: recompute parts of the network in the backward pass; same results",
 )
 .within(Group::Speed);
-/// The memory of a training step; its value is that of [`max_ram`](super::dataset_flags::max_ram).
+/// The memory of a training step.
 pub(super) const STEP_MAX_RAM: Flag = Flag::one(
     &["--max-ram"],
     "GB",
@@ -57,9 +76,18 @@ pub(super) fn backend(
         let text = format!("argument --precision: found {asked:?}, expected fast, exact, relaxed or bf16");
         return Err(UsageError(text).into());
     };
-    let options = BackendOptions { threads: session.threads, precision, cpu_level: cpu_level()?, recompute };
-    let device = matches.text("-device").unwrap_or(AUTO);
+    let options = BackendOptions {
+        threads: session.threads.get(),
+        precision,
+        cpu_level: cpu_level()?,
+        recompute,
+        index: 0,
+        torch: torch_places(matches),
+    };
+    let device = matches.text("-device").unwrap_or(DEFAULT_DEVICE);
     let registry = session.project.registry();
-    let device = registry.device(device, &options);
-    device.map_err(|error| UsageError(format!("argument -device: {error}")).into())
+    registry.device(device, &options).map_err(|error| match error {
+        DeviceError::Unusable { .. } => anyhow::Error::new(error),
+        error => UsageError(format!("argument -device: {error}")).into(),
+    })
 }

@@ -4,7 +4,7 @@ use nnunet::{FingerprintJob, PlanJob};
 
 use super::dataset_flags::{
     self, CLEAN, CONFIGURATIONS, DATASETS, FINGERPRINT_EXTRACTOR, MAX_RAM, NO_PROGRESS_BAR, PLANNER_FLAGS,
-    THREADS, VERBOSE, VERIFY, apply_verbose, check_extractor, datasets, max_ram, planner_options,
+    THREADS, VERBOSE, VERIFY, apply_verbose, check_extractor, datasets, planner_options,
 };
 use super::preprocess::job_of;
 use super::{Entry, verify};
@@ -46,14 +46,13 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     check_extractor(matches)?;
     apply_verbose(matches, session);
     let options = planner_options(matches, session)?;
-    let max_ram = max_ram(matches)?;
     let datasets = datasets(matches, session)?;
     for dataset in &datasets {
         if matches.has(VERIFY.key()) {
             verify::check(dataset, session)?;
         }
         let anew = matches.has(CLEAN.key());
-        let job = FingerprintJob { anew, max_ram, ..FingerprintJob::new(dataset.clone()) };
+        let job = FingerprintJob { anew, ..FingerprintJob::new(dataset.clone()) };
         dataset_flags::fingerprint(&job, session)?;
     }
     for dataset in datasets {

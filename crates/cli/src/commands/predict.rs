@@ -6,10 +6,9 @@ use anyhow::bail;
 use nnunet::dataset::splits::Fold;
 use nnunet::model::ModelName;
 use nnunet::predict::{PredictRequest, WindowOptions};
-use nnunet::{ModelChoice, PredictJob, PredictionStage};
+use nnunet::{MissingChannels, ModelChoice, PredictJob, PredictionStage};
 
 use super::Entry;
-use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, backend};
 use crate::environment::{FOLDER_FLAGS, number_in};
 use crate::flags::{Command, Flag, Group, Matches};
@@ -49,6 +48,19 @@ const FLAGS: &[Flag] = &[
         "FOLDER",
         "for a cascade: segmentations of the previous stage; without this, a model of that stage found next \
          to this one runs first",
+    )
+    .within(Group::Input),
+    Flag::one(
+        &["--missing"],
+        "CHANNELS",
+        "do without these channels, whether they have files or not: names or numbers, separated by commas \
+         (default: those of optional_channels in dataset.json that have no file)",
+    )
+    .within(Group::Input),
+    Flag::switch(
+        &["--missing-patterns"],
+        "do without every set of channels in turn, each into a folder of its own in -o; 2^C - 1 predictions for \
+         C channels, for `nnunet evaluate --missing-patterns`",
     )
     .within(Group::Input),
     Flag::one(
@@ -110,6 +122,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     let job = PredictJob {
         files: files(matches)?,
         window: window_options(matches)?,
+        missing: missing_channels(matches)?,
         quality: matches.has("--qc"),
         folds: folds(matches)?,
         checkpoint: matches.text("-chk").unwrap_or("checkpoint_final.pth").to_owned(),
@@ -130,6 +143,12 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
             first.model.display(),
             first.output().display(),
             first.folds.iter().map(Fold::to_string).collect::<Vec<_>>().join(", ")
+        ));
+    }
+    if let [_, ..] = prediction.patterns() {
+        session.message(&format!(
+            "{} patterns of channels, each case is predicted as many times",
+            prediction.patterns().len()
         ));
     }
     for stage in prediction.stages() {
@@ -201,7 +220,6 @@ fn files(matches: &Matches) -> Result<PredictRequest, UsageError> {
         part_id: number("-part_id", 0)?,
         preprocessing_threads: number("-npp", number_in("nnUNet_npp")?.unwrap_or(1).max(1))?,
         export_threads: number("-nps", number_in("nnUNet_nps")?.unwrap_or(1).max(1))?,
-        max_ram: max_ram(matches)?,
     };
     if request.part_id >= request.num_parts {
         let text =
@@ -209,6 +227,20 @@ fn files(matches: &Matches) -> Result<PredictRequest, UsageError> {
         return Err(UsageError(text));
     }
     Ok(request)
+}
+
+/// What `--missing` and `--missing-patterns` ask for.
+fn missing_channels(matches: &Matches) -> Result<MissingChannels, UsageError> {
+    let names = |list: &str| list.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>();
+    match (matches.text("--missing"), matches.has("--missing-patterns")) {
+        (None, false) => Ok(MissingChannels::WithoutFile),
+        (None, true) => Ok(MissingChannels::EveryPattern),
+        (Some(list), false) => Ok(MissingChannels::Named(names(list))),
+        (Some(_), true) => {
+            let text = "--missing and --missing-patterns: give one of them; the patterns contain all sets of channels";
+            Err(UsageError(text.to_owned()))
+        }
+    }
 }
 
 fn window_options(matches: &Matches) -> Result<WindowOptions, UsageError> {

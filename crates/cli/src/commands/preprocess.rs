@@ -5,7 +5,7 @@ use nnunet::{DatasetName, PreprocessJob};
 use super::Entry;
 use super::dataset_flags::{
     CONFIGURATIONS, DATASETS, MAX_RAM, NO_PROGRESS_BAR, PART_FLAGS, THREADS, VERBOSE, apply_verbose,
-    datasets, max_ram, part,
+    datasets, part,
 };
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Group, Matches};
@@ -61,6 +61,5 @@ pub(super) fn job_of(
     if matches.has(CONFIGURATIONS.key()) {
         job.configurations = matches.texts(CONFIGURATIONS.key()).to_vec();
     }
-    job.options.max_ram = max_ram(matches)?;
     Ok(job)
 }

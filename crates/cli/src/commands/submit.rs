@@ -139,7 +139,7 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
             Ok(())
         }
         (false, Some(at_once), false) => {
-            let threads = (session.threads / at_once).max(1);
+            let threads = (session.threads.get() / at_once).max(1);
             let options = LocalOptions { program, at_once, threads };
             project.run_locally(&jobs, &folder, &options, session.ctx())?;
             let tasks: usize = jobs.jobs.iter().map(|job| job.tasks.len()).sum();

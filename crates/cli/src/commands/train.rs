@@ -7,7 +7,6 @@ use nnunet::train::{Start, TrainRequest};
 use nnunet::{Phases, TrainJob};
 
 use super::Entry;
-use super::dataset_flags::max_ram;
 use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, STEP_MAX_RAM, backend};
 use crate::environment::{FOLDER_FLAGS, number_in, variable};
 use crate::flags::{Command, Flag, Group, Matches, Positional};
@@ -169,7 +168,6 @@ fn request(matches: &Matches, session: &Session) -> anyhow::Result<TrainRequest>
         backend: backend(matches, session, matches.has("--recompute"))?,
         start,
         checkpointing: !matches.has("--disable_checkpointing"),
-        max_ram: max_ram(matches)?,
     })
 }
 

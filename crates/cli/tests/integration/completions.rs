@@ -39,7 +39,7 @@ fn bash_completes_verbs_flags_and_values() {
     assert_eq!(bash(&place, "nnunet verif"), ["verify"]);
     assert_eq!(bash(&place, "nnunet convert-"), ["convert-msd", "convert-v1"]);
     assert_eq!(bash(&place, "nnunet predict --disable_t"), ["--disable_tta"]);
-    assert_eq!(bash(&place, "nnunet predict -device "), ["cpu", "auto"]);
+    assert_eq!(bash(&place, "nnunet predict -device "), ["cuda", "mps", "cpu", "torch-cpu", "auto"]);
     assert_eq!(bash(&place, "nnunet train 4 3d_fullres 0 --precision b"), ["bf16"]);
     assert_eq!(bash(&place, "nnunet train 4 3d_fullres 0 -tr nnUNetTrainerDA5o"), ["nnUNetTrainerDA5ord0"]);
     assert_eq!(bash(&place, "nnunet predict --progress s"), ["slicer"]);
@@ -82,7 +82,7 @@ fn fish_completes_verbs_flags_and_values() {
     assert_eq!(offered("nnunet predict --disable_t"), ["--disable_tta"]);
     let mut devices = offered("nnunet predict -device ");
     devices.sort();
-    assert_eq!(devices, ["auto", "cpu"]);
+    assert_eq!(devices, ["auto", "cpu", "cuda", "mps", "torch-cpu"]);
     assert_eq!(offered("nnUNetv2_train 4 3d_f"), ["3d_fullres"]);
 }
 
@@ -109,7 +109,7 @@ fn zsh_takes_the_script() {
     };
     assert!(offered("nnunet pred").contains(&"predict".to_owned()));
     assert!(offered("nnunet predict --dis").contains(&"--disable_tta".to_owned()));
-    assert_eq!(offered("nnunet predict -device c"), ["cpu", "auto"]);
+    assert_eq!(offered("nnunet predict -device c"), ["cuda", "mps", "cpu", "torch-cpu", "auto"]);
     assert_eq!(offered("nnUNetv2_train 4 3d_f")[0], "2d");
 }
 

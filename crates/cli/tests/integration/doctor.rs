@@ -35,7 +35,7 @@ fn the_report_tells_set_missing_and_unwritable_folders_apart() {
     assert!(recognised("nnUNet_raw") && !recognised("nnUNet_compile"));
     assert_eq!(found["models"][0]["dataset"], DATASET);
     assert_eq!(found["models"][0]["loads"], true, "{}", found["models"]);
-    assert_eq!(found["devices"][0]["name"], "cpu");
+    assert!(found["devices"].as_array().unwrap().iter().any(|device| device["name"] == "cpu"));
     let findings = found["findings"].as_array().unwrap();
     let has = |kind: &str, words: &str| {
         findings.iter().any(|f| f["kind"] == kind && f["text"].as_str().unwrap().contains(words))
@@ -63,7 +63,29 @@ fn a_damaged_model_and_a_folder_that_is_not_set_are_named_in_the_text() {
 #[test]
 fn devices_are_listed_the_best_first() {
     let place = place_with_model();
-    assert!(place.succeed("devices").starts_with("cpu: the CPU, CPU level "));
-    let list: Value = serde_json::from_str(&place.succeed("devices --json")).unwrap();
-    assert_eq!(list[0]["name"], "cpu");
+    // No place has libtorch: the devices that need it say so, with what gets it.
+    let run = |words: &str| {
+        let mut program = place.program(words);
+        let output = program.env("NNUNET_LIBTORCH", place.path("nowhere")).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let said = run("devices");
+    let lines: Vec<&str> = said.lines().collect();
+    let starts = [
+        "cuda: NVIDIA cards",
+        "mps: the GPU",
+        "cpu: the CPU: threads ",
+        "torch-cpu: the CPU through libtorch",
+    ];
+    assert_eq!(lines.len(), starts.len(), "{said}");
+    assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{said}");
+    assert!(
+        lines[3].contains("cannot be used: no libtorch found; looked at: ") && lines[3].contains("nowhere"),
+        "{said}"
+    );
+    assert!(lines[3].contains("pip install torch") && lines[3].contains("--libtorch"), "{said}");
+    let list: Value = serde_json::from_str(&run("devices --json")).unwrap();
+    assert_eq!((&list[2]["name"], &list[2]["usable"]), (&Value::from("cpu"), &Value::from(true)));
+    assert_eq!(list[3]["usable"], false);
 }

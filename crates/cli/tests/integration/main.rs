@@ -11,6 +11,8 @@ mod doctor;
 mod evaluate;
 mod logs;
 mod man;
+mod missing_sequences;
+mod partial_labels;
 mod slicer;
 
 use nnunet_testkit::model::ball_model;

@@ -41,6 +41,15 @@ pub enum FingerprintError {
          learnt. Check that the label files are the right ones"
     )]
     NoForeground,
+    /// An optional channel that no case with foreground has.
+    #[error(
+        "channel {channel} has no file in any training case with foreground: nothing could be learnt of it. Remove it from \
+         channel_names in dataset.json, or add its files"
+    )]
+    AbsentChannel {
+        /// The channel.
+        channel: usize,
+    },
     /// A file that is no fingerprint.
     #[error("{path}: {key} is missing or not {expected}; extract the fingerprint again", path = path.display())]
     BadFile {

@@ -20,44 +20,44 @@ use nnunet_dataset::{
     Case, DatasetJson, ImageFormats, ImageReader, LabelledImage, Part, channels_fault, image_formats,
     warn_of_missing_spacing_files,
 };
+use nnunet_volume::SpacingMm;
 
 /// How the cases are gone through.
 #[derive(Debug, Clone)]
 pub struct ExtractOptions {
-    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone; one that needs more than this process can have is an error before the
-    /// start. The distinct values drawn, 8 bytes each, come on top.
-    pub max_ram: Option<u64>,
     /// The cases to look at; all by default.
     pub part: Part,
     /// Formats that images may have.
     pub formats: ImageFormats,
+    /// Cases that share the 10^8 draws, where the cases are a part of a dataset whose others are elsewhere; by default
+    /// the cases themselves.
+    pub sharing_cases: Option<usize>,
 }
 
 impl Default for ExtractOptions {
     fn default() -> Self {
-        Self { max_ram: None, part: Part::default(), formats: image_formats() }
+        Self { part: Part::default(), formats: image_formats(), sharing_cases: None }
     }
 }
 
 /// What stays of a case.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct CaseFacts {
+pub struct CaseFacts {
     /// Spacing (z, y, x) in mm.
-    pub(super) spacing: [f64; 3],
+    pub spacing: SpacingMm,
     /// Shape (z, y, x) after cropping.
-    pub(super) shape_after_crop: [usize; 3],
+    pub shape_after_crop: [usize; 3],
     /// Voxels after cropping / voxels before.
-    pub(super) relative_size: f64,
+    pub relative_size: f64,
 }
 
 /// The fingerprint of a part of the cases, to be merged with the others.
 #[derive(Debug, PartialEq)]
-pub(super) struct PartialFingerprint {
+pub struct PartialFingerprint {
     /// One for each case of the part, in order.
-    pub(super) cases: Vec<CaseFacts>,
+    pub cases: Vec<CaseFacts>,
     /// The draws of all cases together, for each channel.
-    pub(super) samples: Vec<Samples>,
+    pub samples: Vec<Samples>,
 }
 
 /// Takes the fingerprint of all training cases.
@@ -70,7 +70,10 @@ pub fn extract(cases: &[Case], json: &DatasetJson, ctx: Ctx<'_>) -> Result<Finge
 }
 
 /// Looks at the cases of a part of `cases`.
-pub(super) fn extract_partial(
+///
+/// # Errors
+/// As [`extract`], but for foreground, which other parts may have.
+pub fn extract_partial(
     cases: &[Case],
     json: &DatasetJson,
     options: &ExtractOptions,
@@ -84,11 +87,11 @@ pub(super) fn extract_partial(
     warn_of_missing_spacing_files(&reader, cases, ctx.progress);
     let channels = json.num_channels();
     // Of every case as many as if all were looked at here.
-    let samples = TOTAL_SAMPLES / cases.len();
+    let samples = TOTAL_SAMPLES / options.sharing_cases.unwrap_or(cases.len()).max(1);
     let cases: Vec<&Case> = options.part.share(cases).collect();
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, &reader, channels))).collect();
-    let workers = Workers::plan(&needs, None, options.max_ram, ctx.progress)?;
+    let workers = Workers::plan(&needs, None, ctx)?;
     ctx.event(Event::Started { stage: "fingerprint", total: cases.len() as u64 });
     let gathered = Mutex::new(Gathered {
         done: 0,
@@ -135,8 +138,12 @@ struct Gathered {
     results: Vec<Option<Result<CaseFacts, String>>>,
 }
 
-/// The fingerprint of all parts together, in their order.
-pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, FingerprintError> {
+/// The fingerprint of all parts together, their cases in turns as [`Part`] deals them out. It is that of [`extract`] on all
+/// cases, to the bit, if every part was drawn for the number of all cases.
+///
+/// # Errors
+/// No part has a voxel of foreground.
+pub fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, FingerprintError> {
     // The cases were dealt out one by one.
     let longest = parts.iter().map(|part| part.cases.len()).max().unwrap_or(0);
     let facts: Vec<CaseFacts> =
@@ -146,12 +153,21 @@ pub(super) fn merge(parts: Vec<PartialFingerprint>) -> Result<Fingerprint, Finge
     for part in parts {
         pools.iter_mut().zip(part.samples).for_each(|(pool, samples)| pool.add(samples));
     }
-    let foreground_intensities = pools
-        .into_par_iter()
-        .map(|pool| pool.into_samples().statistics().ok_or(FingerprintError::NoForeground))
+    let foreground_intensities =
+        pools.into_par_iter().map(|pool| pool.into_samples().statistics()).collect::<Vec<_>>();
+    let seen = foreground_intensities.iter().any(Option::is_some);
+    let foreground_intensities = foreground_intensities
+        .into_iter()
+        .enumerate()
+        .map(|(channel, statistics)| {
+            statistics.ok_or(match seen {
+                true => FingerprintError::AbsentChannel { channel },
+                false => FingerprintError::NoForeground,
+            })
+        })
         .collect::<Result<_, _>>()?;
     Ok(Fingerprint {
-        spacings: facts.iter().map(|case| case.spacing).collect(),
+        spacings: facts.iter().map(|case| case.spacing.along_axes()).collect(),
         shapes_after_crop: facts.iter().map(|case| case.shape_after_crop).collect(),
         foreground_intensities,
         median_relative_size_after_cropping: median(facts.iter().map(|case| case.relative_size).collect()),
@@ -176,7 +192,7 @@ fn extract_case(
     samples: usize,
     progress: &dyn Progress,
 ) -> Result<(CaseFacts, Vec<Samples>), String> {
-    let images = reader.read_images(&case.identifier, &case.images).map_err(|e| e.to_string())?;
+    let images = reader.read_case_images(case).map_err(|e| e.to_string())?;
     for warning in images.warnings_of_their_own() {
         progress.event(Event::Warning(&warning.to_string()));
     }
@@ -209,6 +225,10 @@ fn extract_case(
         .map(|c| {
             let channel = images.data.channel(c);
             foreground.clear();
+            // Nothing is drawn from a channel that the case does not have.
+            if case.absent.contains(&c) {
+                return Samples::default();
+            }
             for row in crop.rows(shape) {
                 let labelled = channel[row.clone()].iter().zip(&segmentation.data()[row]);
                 foreground.extend(labelled.filter(|(_, label)| **label > 0.0).map(|(value, _)| *value));

@@ -140,6 +140,16 @@ impl Samples {
         self.entries.len()
     }
 
+    /// The values in ascending order, and how often each was drawn.
+    pub fn counts(&self) -> impl ExactSizeIterator<Item = (f32, u32)> {
+        self.entries.iter().map(|&(key, count)| (value(key), count))
+    }
+
+    /// Samples of [`Self::counts`], in any order. Values have to be finite.
+    pub fn from_counts(counts: impl IntoIterator<Item = (f32, u32)>) -> Self {
+        Self::from_entries(counts.into_iter().map(|(value, count)| (order_key(value), count)).collect())
+    }
+
     /// The values, as keys that sort as they do, and how often each was drawn.
     pub(super) fn entries(&self) -> &[(u32, u32)] {
         &self.entries

@@ -10,7 +10,7 @@ mod json;
 mod part_file;
 
 pub use error::FingerprintError;
-pub use extract::{ExtractOptions, extract};
+pub use extract::{CaseFacts, ExtractOptions, PartialFingerprint, extract, extract_partial, merge};
 pub use intensity::IntensityStatistics;
 pub use part_file::{Parts, extract_part};
 

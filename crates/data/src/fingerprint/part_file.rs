@@ -18,6 +18,7 @@ use nnunet_base::Ctx;
 use nnunet_base::files::write_atomic_with;
 use nnunet_dataset::{Case, DatasetJson, Part};
 use nnunet_pyformats::json::{Json, KeyOrder};
+use nnunet_volume::SpacingMm;
 
 /// First line of a part.
 const MAGIC: &[u8] = b"nnunet fingerprint part 1\n";
@@ -96,7 +97,7 @@ fn write(path: &Path, found: &PartialFingerprint, files: Option<Json>) -> Result
     let facts = Json::object([
         // A file whose time cannot be told makes a part that does not count.
         ("files", files.unwrap_or(Json::Null)),
-        ("spacings", found.cases.iter().map(|case| case.spacing).collect::<Vec<_>>().into()),
+        ("spacings", found.cases.iter().map(|case| case.spacing.along_axes()).collect::<Vec<_>>().into()),
         ("shapes", found.cases.iter().map(|case| case.shape_after_crop).collect::<Vec<_>>().into()),
         ("relative_sizes", found.cases.iter().map(|case| case.relative_size).collect::<Vec<_>>().into()),
         ("distinct", found.samples.iter().map(Samples::distinct).collect::<Vec<_>>().into()),
@@ -150,7 +151,7 @@ fn read(path: &Path, part: Part, cases: &[Case], channels: usize) -> Option<Part
     let found = (0..expected)
         .map(|i| {
             Some(CaseFacts {
-                spacing: triple(&spacings[i])?,
+                spacing: SpacingMm::new(triple(&spacings[i])?),
                 shape_after_crop: triple(&shapes[i])?.map(|edge| edge as usize),
                 relative_size: sizes[i].as_f64()?,
             })

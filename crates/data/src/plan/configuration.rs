@@ -7,6 +7,7 @@ use super::resampling::Resampling;
 use super::values::{Document, shown, whole};
 use crate::planner::PlanError;
 use nnunet_pyformats::json::Json;
+use nnunet_volume::SpacingMm;
 
 /// A configuration ready for use. Axis order of everything is that of the transposed data (z, y, x);
 /// 2d configurations have two axes (y, x).
@@ -128,10 +129,10 @@ impl Configuration {
 
     /// Target spacing (z, y, x) in mm of a case whose spacing is `original` (already transposed):
     /// 2d configurations keep the distance of the slices.
-    pub fn target_spacing_zyx(&self, original: [f64; 3]) -> [f64; 3] {
+    pub fn target_spacing_zyx(&self, original: SpacingMm) -> SpacingMm {
         match self.spacing.as_slice() {
-            [y, x] => [original[0], *y, *x],
-            [z, y, x] => [*z, *y, *x],
+            [y, x] => SpacingMm::new([original[0], *y, *x]),
+            [z, y, x] => SpacingMm::new([*z, *y, *x]),
             _ => original,
         }
     }

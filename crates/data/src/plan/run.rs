@@ -36,7 +36,9 @@ pub fn plan_dataset(
     parts: &Parts,
 ) -> Result<Plans, PlanError> {
     let dataset = DatasetJson::load(&raw.join("dataset.json"))?;
-    let facts = read_facts(dataset_name, preprocessed, &dataset, reader_name(raw, &dataset, parts)?, parts)?;
+    let mut facts =
+        read_facts(dataset_name, preprocessed, &dataset, reader_name(raw, &dataset, parts)?, parts)?;
+    facts.training_cases = options.training_cases.unwrap_or(facts.training_cases);
     let mut plans = make_plans(&facts, options, parts)?;
     let path = preprocessed.join(format!("{}.json", plans.plans_name()));
     if path.exists() {

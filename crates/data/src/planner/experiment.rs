@@ -3,6 +3,7 @@
 //! Arrays (z, y, x), spacings in mm. Source: the reference's planners, exact (numbers to rounding).
 
 use nnunet_graph::architectures::Architecture;
+use nnunet_volume::SpacingMm;
 
 use crate::fingerprint::Fingerprint;
 
@@ -74,7 +75,7 @@ pub fn plan_experiment(
     let resampled: Vec<[usize; 3]> = spacings
         .iter()
         .zip(shapes_after_crop)
-        .map(|(&old, &shape)| resampled_shape(shape, old, target.spacing))
+        .map(|(&old, &shape)| resampled_shape(shape, SpacingMm::new(old), SpacingMm::new(target.spacing)))
         .collect();
     let median_shape = transposed(axis_medians(&resampled, |shape, axis| shape[axis] as f64), forward);
     if let Some(axis) = median_shape.iter().position(|&edge| edge < 1.0) {

@@ -7,6 +7,7 @@ use super::statistics::median;
 use super::target_spacing::transposed;
 use crate::fingerprint::Fingerprint;
 use nnunet_pyformats::json::Json;
+use nnunet_volume::SpacingMm;
 
 /// What planning needs to know of a dataset: parts of dataset.json, and the fingerprint.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +50,9 @@ impl DatasetFacts {
                 shapes_after_crop.len()
             ));
         }
-        if let Some((case, spacing)) = spacings.iter().enumerate().find(|(_, s)| !all_positive(s)) {
+        if let Some((case, spacing)) =
+            spacings.iter().enumerate().find(|(_, s)| !SpacingMm::new(**s).is_valid())
+        {
             return problem(format!("case {case} has spacing {spacing:?} mm; expected positive numbers"));
         }
         if let Some((case, shape)) =
@@ -103,11 +106,6 @@ impl DatasetFacts {
             "copied; normalisation uses it",
         )
     }
-}
-
-/// Whether all three lengths are finite and above 0.
-pub(super) fn all_positive(spacing: &[f64; 3]) -> bool {
-    spacing.iter().all(|v| v.is_finite() && *v > 0.0)
 }
 
 /// Median of each axis.

@@ -37,6 +37,7 @@ pub use resampling_family::ResamplingFamily;
 pub use residual::{
     RESENC, RESENC_L, RESENC_L_NO_RESAMPLING, RESENC_L_TORCHRES, RESENC_L_TORCHRES_SEPZ, RESENC_M, RESENC_XL,
 };
+pub use statistics::{median, percentile};
 pub use target_spacing::{
     ANISOTROPY_THRESHOLD, SpacingRule, TargetSpacing, resampled_shape, target_spacing, transpose_orders,
     transposed,

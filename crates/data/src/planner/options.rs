@@ -1,9 +1,9 @@
 //! What the user may change about planning.
 
 use super::error::PlanError;
-use super::facts::all_positive;
 use nnunet_base::parts::Named;
 use nnunet_base::spelling::closest_first;
+use nnunet_volume::SpacingMm;
 
 /// Preprocessors that there are, by their names in the reference.
 pub(crate) const PREPROCESSORS: [&str; 1] = ["DefaultPreprocessor"];
@@ -23,6 +23,9 @@ pub struct PlannerOptions {
     pub preprocessor_name: String,
     /// Keep the axes in the order of the images.
     pub suppress_transpose: bool,
+    /// Number of training cases where those of dataset.json are a part of them, as at a site of a federation. It bounds
+    /// the batch size.
+    pub training_cases: Option<usize>,
 }
 
 impl Default for PlannerOptions {
@@ -34,6 +37,7 @@ impl Default for PlannerOptions {
             overwrite_plans_name: None,
             preprocessor_name: "DefaultPreprocessor".to_owned(),
             suppress_transpose: false,
+            training_cases: None,
         }
     }
 }
@@ -62,7 +66,7 @@ impl PlannerOptions {
             let problem = format!("is {memory} GB; expected a positive number");
             return Err(PlanError::Option { option: "gpu_memory_target", problem });
         }
-        if let Some(spacing) = self.overwrite_target_spacing.filter(|s| !all_positive(s)) {
+        if let Some(spacing) = self.overwrite_target_spacing.filter(|s| !SpacingMm::new(*s).is_valid()) {
             let problem = format!("is {spacing:?} mm; expected three positive numbers (z, y, x)");
             return Err(PlanError::Option { option: "overwrite_target_spacing", problem });
         }

@@ -1,7 +1,7 @@
 //! Percentiles and medians as NumPy computes them (linear interpolation), in f64.
 
 /// The `q`th percentile (0 to 100) of `values`; NaN for an empty slice.
-pub(super) fn percentile(values: &[f64], q: f64) -> f64 {
+pub fn percentile(values: &[f64], q: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let Some(last) = sorted.len().checked_sub(1) else { return f64::NAN };
@@ -15,7 +15,7 @@ pub(super) fn percentile(values: &[f64], q: f64) -> f64 {
 }
 
 /// The median of `values`; NaN for an empty slice.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;

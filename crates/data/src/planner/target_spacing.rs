@@ -4,6 +4,7 @@
 
 use super::decided::Decided;
 use super::statistics::percentile;
+use nnunet_volume::SpacingMm;
 
 /// Ratio above which an axis counts as anisotropic.
 pub const ANISOTROPY_THRESHOLD: f64 = 3.0;
@@ -96,7 +97,7 @@ pub fn transpose_orders(spacing: [f64; 3]) -> ([usize; 3], [usize; 3]) {
 }
 
 /// Shape in voxels of a case after resampling: each edge `round(shape * old / new)`, ties to even.
-pub fn resampled_shape(shape: [usize; 3], old_spacing: [f64; 3], new_spacing: [f64; 3]) -> [usize; 3] {
+pub fn resampled_shape(shape: [usize; 3], old_spacing: SpacingMm, new_spacing: SpacingMm) -> [usize; 3] {
     [0, 1, 2].map(|i| (old_spacing[i] / new_spacing[i] * shape[i] as f64).round_ties_even() as usize)
 }
 
@@ -144,6 +145,6 @@ mod tests {
 
     #[test]
     fn resampled_edges_round_half_to_even() {
-        assert_eq!(resampled_shape([5, 7, 3], [1.0; 3], [2.0; 3]), [2, 4, 2]);
+        assert_eq!(resampled_shape([5, 7, 3], SpacingMm::UNIT, SpacingMm::new([2.0; 3])), [2, 4, 2]);
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use nnunet_pyformats::pickle::PickleFileError;
-use nnunet_volume::VolumeError;
+use nnunet_volume::{SpacingMm, VolumeError};
 
 use crate::normalization::NormalizationError;
 use crate::plan::PlanError;
@@ -121,11 +121,11 @@ pub enum PreprocessError {
         /// Shape after cropping.
         shape: [usize; 3],
         /// Spacing of the case.
-        from: [f64; 3],
+        from: SpacingMm,
         /// Shape after resampling.
         to: [usize; 3],
         /// Target spacing.
-        target: [f64; 3],
+        target: SpacingMm,
     },
     /// The folder of a configuration's preprocessed cases does not exist.
     #[error(
@@ -164,6 +164,19 @@ pub enum PreprocessError {
         key: &'static str,
         /// What is wrong.
         problem: String,
+    },
+    /// A case was preprocessed when dataset.json said something else of its annotations.
+    #[error(
+        "case {case}: preprocessed with these labels annotated: {found}; dataset.json says in annotated_labels: {expected}. \
+         Preprocess the dataset again"
+    )]
+    Annotated {
+        /// The case.
+        case: String,
+        /// What it was preprocessed with.
+        found: String,
+        /// What dataset.json says.
+        expected: String,
     },
     /// A file of an older version of nnU-Net has no array that can be read.
     #[error("{path}: {problem}; expected a preprocessed case of nnU-Net. Preprocess the case again", path = path.display())]

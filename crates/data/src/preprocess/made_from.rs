@@ -17,7 +17,7 @@ use crate::fingerprint::IntensityStatistics;
 use crate::parts::Parts;
 use crate::plan::{Configuration, Plans, Resampling};
 use nnunet_base::files::write_atomic;
-use nnunet_dataset::{Case, DatasetJson, ImageReader, LabelManager, LabelOrRegion};
+use nnunet_dataset::{AnnotatedLabels, Case, DatasetJson, ImageReader, LabelManager, LabelOrRegion};
 use nnunet_pyformats::json::{Json, KeyOrder};
 
 /// Version of what this program makes of the same case and plans, and of the record. Raised whenever a release would
@@ -29,13 +29,18 @@ const FOLDER: &str = "made_from";
 
 /// All that decides how cases come out, besides the cases themselves.
 #[derive(Debug)]
-pub(super) struct Recipe(Json);
+pub(super) struct Recipe {
+    /// What is the same for all cases.
+    shared: Json,
+    annotated: Option<AnnotatedLabels>,
+}
 
 impl Recipe {
     /// The recipe of a configuration.
     pub(super) fn new(
         plans: &Plans,
         configuration: &Configuration,
+        dataset: &DatasetJson,
         labels: &LabelManager,
         reader: &ImageReader,
     ) -> Self {
@@ -44,7 +49,7 @@ impl Recipe {
             .map(|channel| plans.intensity(channel).map(IntensityStatistics::to_json))
             .collect();
         let classes: Vec<Json> = sampled_classes(labels).iter().map(class).collect();
-        Self(Json::object([
+        let shared = Json::object([
             ("schema", SCHEMA.into()),
             ("reader", reader.name().into()),
             ("transpose_forward", plans.transpose_forward().to_vec().into()),
@@ -58,7 +63,8 @@ impl Recipe {
             ("resampling_data", resampling(&c.resampling_data)),
             ("resampling_seg", resampling(&c.resampling_seg)),
             ("located_classes", classes.into()),
-        ]))
+        ]);
+        Self { shared, annotated: dataset.annotated_labels.clone() }
     }
 
     /// Whether the stored case is the one that would be made now, whole.
@@ -94,11 +100,11 @@ impl Recipe {
         let Some(found) = record.get("recipe") else { return Vec::new() };
         // As texts: equal NaN are equal.
         let text = |recipe: &Json, key: &str| recipe.get(key).map(|value| value.to_python(KeyOrder::Kept));
-        let differs = |key: &str| text(found, key) != text(&self.0, key);
+        let differs = |key: &str| text(found, key) != text(&self.shared, key);
         if differs("schema") {
             return Vec::new();
         }
-        let keys = self.0.as_object().into_iter().flat_map(IndexMap::keys);
+        let keys = self.shared.as_object().into_iter().flat_map(IndexMap::keys);
         keys.filter(|key| *key != "patch_size" && differs(key)).cloned().collect()
     }
 
@@ -108,11 +114,15 @@ impl Recipe {
         let sizes = [&files.data, &files.segmentation, &files.properties]
             .map(|path| std::fs::metadata(path).ok().map(|file| file.len() as usize));
         let [Some(data), Some(segmentation), Some(properties)] = sizes else { return None };
-        let record = Json::object([
-            ("recipe", self.0.clone()),
+        let mut entries = vec![
+            ("recipe", self.shared.clone()),
             ("files", stamps?),
             ("bytes", [data, segmentation, properties].into()),
-        ]);
+        ];
+        if let Some(names) = self.annotated.as_ref().and_then(|annotated| annotated.of(&case.identifier)) {
+            entries.push(("annotated_labels", names.to_vec().into()));
+        }
+        let record = Json::object(entries);
         Some(record.to_python(KeyOrder::Kept))
     }
 }
@@ -147,7 +157,7 @@ pub fn check_made_from(
     }
     let labels = plans.label_manager(dataset, parts)?;
     let reader = plans.reader(dataset, parts)?;
-    let recipe = Recipe::new(plans, configuration, &labels, &reader);
+    let recipe = Recipe::new(plans, configuration, dataset, &labels, &reader);
     for case in identifiers {
         let differences = recipe.differences(folder, case);
         if !differences.is_empty() {

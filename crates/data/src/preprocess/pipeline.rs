@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use nnunet_volume::resample::{Method, resample_data, resample_labels};
-use nnunet_volume::{ChannelVolume, Volume};
+use nnunet_volume::{ChannelVolume, SpacingMm, Volume};
 
 use super::class_locations::{sample_locations, sampled_classes};
 use super::crop::{mark_outside, transpose};
@@ -33,6 +33,8 @@ pub struct RawCase {
     pub geometry: ImageGeometry,
     /// Labels (z, y, x) on the same grid; training cases have them.
     pub segmentation: Option<Volume<i16>>,
+    /// Channels that the case does not have, ascending; their voxels are 0, and stay so.
+    pub absent: Vec<usize>,
 }
 
 /// A case as the network sees it.
@@ -99,7 +101,7 @@ impl<'a> Preprocessor<'a> {
 
     /// Shape (z, y, x) of a preprocessed case whose transposed, cropped image has `shape` voxels
     /// (z, y, x) at `spacing` mm.
-    pub fn output_shape(&self, shape: [usize; 3], spacing: [f64; 3]) -> Result<[usize; 3], PreprocessError> {
+    pub fn output_shape(&self, shape: [usize; 3], spacing: SpacingMm) -> Result<[usize; 3], PreprocessError> {
         if self.data_resampling.is_none() {
             return Ok(shape);
         }
@@ -119,7 +121,7 @@ impl<'a> Preprocessor<'a> {
         case: RawCase,
         labels: Option<&LabelManager>,
     ) -> Result<PreprocessedCase, PreprocessError> {
-        let RawCase { identifier, images, geometry, segmentation } = case;
+        let RawCase { identifier, images, geometry, segmentation, absent } = case;
         if images.channels() != self.schemes.len() {
             return Err(PreprocessError::Channels {
                 case: identifier,
@@ -139,7 +141,7 @@ impl<'a> Preprocessor<'a> {
         let order = self.plans.transpose_forward();
         let images = transposed_images(images, order);
         let segmentation = segmentation.map(|segmentation| transposed_labels(segmentation, order));
-        let spacing = transposed(geometry.spacing_zyx(), order);
+        let spacing = geometry.spacing_zyx().transposed(order);
 
         let shape_before_cropping = images.shape();
         let crop = nonzero_box(&images);
@@ -150,7 +152,7 @@ impl<'a> Preprocessor<'a> {
         if let Some(segmentation) = &mut segmentation {
             mark_outside(&images, segmentation);
         }
-        self.normalize(&mut images, segmentation.as_ref())?;
+        self.normalize(&mut images, segmentation.as_ref(), &absent)?;
 
         let shape = crop.shape();
         let target_spacing = self.configuration.target_spacing_zyx(spacing);
@@ -185,17 +187,20 @@ impl<'a> Preprocessor<'a> {
             bbox_used_for_cropping: crop,
             shape_after_cropping_and_before_resampling: shape,
             class_locations,
+            absent_channels: absent,
+            annotated_labels: None,
             others: Default::default(),
         };
         Ok(PreprocessedCase { data, segmentation, properties })
     }
 
-    /// Normalises every channel in place. The mask is that of the marked segmentation, or is made
+    /// Normalises every channel in place but for the absent ones, whose zeros are the mean of z-scored channels. The mask is that of the marked segmentation, or is made
     /// where a channel needs one and there is no segmentation.
     fn normalize(
         &self,
         images: &mut ChannelVolume<f32>,
         segmentation: Option<&Volume<i16>>,
+        absent: &[usize],
     ) -> Result<(), PreprocessError> {
         let uses_mask = &self.configuration.use_mask_for_norm;
         let own_mask = (uses_mask.contains(&true) && segmentation.is_none()).then(|| {
@@ -206,6 +211,9 @@ impl<'a> Preprocessor<'a> {
         let mask = segmentation.or(own_mask.as_ref()).map(Volume::data);
         let shape = images.shape();
         for (channel, scheme) in self.schemes.iter().enumerate() {
+            if absent.contains(&channel) {
+                continue;
+            }
             let input = NormalizationInput {
                 channel,
                 mask: mask.filter(|_| uses_mask.get(channel).copied().unwrap_or(false)),

@@ -9,7 +9,7 @@ use nnunet_image_io::nifti::nibabel::Affine;
 use nnunet_pyformats::pickle::{
     Dict, NdArray, Protocol, Scalar, Value, pickle, read_pickle_file, write_pickle_file,
 };
-use nnunet_volume::Geometry;
+use nnunet_volume::{Geometry, SpacingMm};
 
 use super::class_locations::ClassLocations;
 use super::error::PreprocessError;
@@ -23,7 +23,7 @@ pub struct Properties {
     /// Geometry of the original image: `sitk_stuff` or `nibabel_stuff`, whichever its reader has.
     pub geometry: ImageGeometry,
     /// Spacing (z, y, x) in mm of the original image, axes not transposed.
-    pub spacing: [f64; 3],
+    pub spacing: SpacingMm,
     /// Shape of the transposed image before cropping.
     pub shape_before_cropping: [usize; 3],
     /// The crop box in the transposed image.
@@ -32,6 +32,11 @@ pub struct Properties {
     pub shape_after_cropping_and_before_resampling: [usize; 3],
     /// Sampled voxels of each class in the preprocessed segmentation; training cases have them.
     pub class_locations: Option<ClassLocations>,
+    /// Channels that the case does not have, ascending. An entry of its own where there are any, which Python's reader
+    /// passes over: `absent_channels`, a list of numbers.
+    pub absent_channels: Vec<usize>,
+    /// Names of the labels or regions that were annotated, `None` for all. An entry of its own, `annotated_labels`, as above.
+    pub annotated_labels: Option<Vec<String>>,
     /// Entries this program does not know, but can write again.
     pub others: Dict,
 }
@@ -55,8 +60,8 @@ impl Properties {
         let spacing = value.get("spacing").ok_or(("spacing", "is missing".to_owned()))?;
         let spacing = triple_of_floats(spacing, "spacing")?;
         match value.get("nibabel_stuff") {
-            Some(nibabel) => nibabel_geometry(nibabel, spacing),
-            None => Ok(ImageGeometry::Spacing(spacing)),
+            Some(nibabel) => nibabel_geometry(nibabel, SpacingMm::new(spacing)),
+            None => Ok(ImageGeometry::Spacing(SpacingMm::new(spacing))),
         }
     }
 
@@ -87,6 +92,14 @@ impl Properties {
             let classes = locations.iter().map(|(class, voxels)| (class_key(class), voxel_array(voxels)));
             entries.insert("class_locations", Value::Dict(classes.collect()));
         }
+        if !self.absent_channels.is_empty() {
+            let numbers = self.absent_channels.iter().map(|&channel| Value::Int(channel as i64));
+            entries.insert("absent_channels", Value::List(numbers.collect()));
+        }
+        if let Some(names) = &self.annotated_labels {
+            let names = names.iter().map(|name| Value::Str(name.clone()));
+            entries.insert("annotated_labels", Value::List(names.collect()));
+        }
         for (key, value) in self.others.iter() {
             entries.push(key.clone(), value.clone());
         }
@@ -114,16 +127,34 @@ impl Properties {
             None => None,
             Some(value) => Some(class_locations(&value)?),
         };
+        let absent_channels = match entries.remove("absent_channels") {
+            None => Vec::new(),
+            Some(value) => value
+                .as_usizes()
+                .filter(|channels| channels.is_sorted_by(|a, b| a < b))
+                .ok_or(("absent_channels", "is not an ascending list of channels".to_owned()))?,
+        };
+        let annotated_labels = match entries.remove("annotated_labels") {
+            None => None,
+            Some(value) => Some(
+                value
+                    .as_sequence()
+                    .and_then(|names| names.iter().map(|name| name.as_str().map(str::to_owned)).collect())
+                    .ok_or(("annotated_labels", "is not a list of names".to_owned()))?,
+            ),
+        };
         for key in ["sitk_stuff", "nibabel_stuff"] {
             entries.remove(key);
         }
         Ok(Self {
             geometry,
-            spacing,
+            spacing: SpacingMm::new(spacing),
             shape_before_cropping,
             bbox_used_for_cropping,
             shape_after_cropping_and_before_resampling: after,
             class_locations,
+            absent_channels,
+            annotated_labels,
             others: writable(&entries),
         })
     }
@@ -158,17 +189,19 @@ fn geometry_entry(geometry: &ImageGeometry) -> Option<(&'static str, Value)> {
 }
 
 /// The spacing in the Python types of each reader: NumPy's, Python's, whole numbers where none is given.
-fn spacing_entry(geometry: &ImageGeometry, spacing: [f64; 3]) -> Value {
+fn spacing_entry(geometry: &ImageGeometry, spacing: SpacingMm) -> Value {
     match geometry {
-        ImageGeometry::Itk(_) => Value::List(spacing.map(|v| Value::Scalar(Scalar::f64(v))).to_vec()),
-        ImageGeometry::Spacing([across, 1.0, 1.0]) if [1.0, PICTURE_SPACING[0]].contains(across) => {
-            Value::Tuple(spacing.map(|v| Value::Int(v as i64)).to_vec())
+        ImageGeometry::Itk(_) => {
+            Value::List(spacing.along_axes().map(|v| Value::Scalar(Scalar::f64(v))).to_vec())
         }
-        _ => Value::List(spacing.map(Value::Float).to_vec()),
+        ImageGeometry::Spacing(stored) if [SpacingMm::UNIT, PICTURE_SPACING].contains(stored) => {
+            Value::Tuple(spacing.along_axes().map(|v| Value::Int(v as i64)).to_vec())
+        }
+        _ => Value::List(spacing.along_axes().map(Value::Float).to_vec()),
     }
 }
 
-fn nibabel_geometry(value: &Value, spacing_zyx: [f64; 3]) -> Result<ImageGeometry, (&'static str, String)> {
+fn nibabel_geometry(value: &Value, spacing_zyx: SpacingMm) -> Result<ImageGeometry, (&'static str, String)> {
     let affine = |key: &str| -> Option<Affine> {
         let array = value.get(key)?.as_array()?;
         let rows: [f64; 16] = array.to_f64s().try_into().ok().filter(|_| array.shape() == [4, 4])?;
@@ -315,6 +348,8 @@ mod tests {
                 (LabelOrRegion::Label(1), vec![[0, 1, 2], [3, 4, 5]]),
                 (LabelOrRegion::Region(vec![-1, 0, 1]), Vec::new()),
             ])),
+            absent_channels: vec![1, 3],
+            annotated_labels: Some(vec!["core".to_owned()]),
             others,
         }
     }
@@ -335,7 +370,7 @@ mod tests {
         let flat = Geometry::flat([0.5, 0.6], [1.0, 2.0], [0.0, 1.0, -1.0, 0.0]);
         let affine = [[-0.5, 0., 0., 3.], [0., 0.6, 0., -7.], [0., 0.1, 1.2, 0.25], [0., 0., 0., 1.]];
         let nibabel = |reoriented| ImageGeometry::Nibabel {
-            spacing_zyx: [1.2, 0.6, 0.5],
+            spacing_zyx: SpacingMm::new([1.2, 0.6, 0.5]),
             original: affine,
             reoriented,
         };
@@ -345,7 +380,7 @@ mod tests {
             nibabel(None),
             nibabel(Some(affine)),
             ImageGeometry::Spacing(PICTURE_SPACING),
-            ImageGeometry::Spacing([2.5, 0.5, 0.5]),
+            ImageGeometry::Spacing(SpacingMm::new([2.5, 0.5, 0.5])),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("case.pkl");

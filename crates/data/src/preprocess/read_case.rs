@@ -20,7 +20,7 @@ pub fn read_case(
     case: &Case,
     progress: &dyn Progress,
 ) -> Result<RawCase, PreprocessError> {
-    let images = reader.read_images(&case.identifier, &case.images)?;
+    let images = reader.read_case_images(case)?;
     for warning in images.warnings_of_their_own() {
         progress.event(Event::Warning(&warning.to_string()));
     }
@@ -29,6 +29,7 @@ pub fn read_case(
         images: images.data,
         geometry: images.geometry,
         segmentation: None,
+        absent: case.absent.clone(),
     };
     if let Some(label) = &case.label {
         raw.segmentation = Some(read_labels_of_case(reader, label, case, &raw, progress)?);

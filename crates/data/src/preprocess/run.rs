@@ -39,11 +39,8 @@ pub enum Existing {
 /// How a dataset is preprocessed.
 #[derive(Debug, Clone, Default)]
 pub struct PreprocessOptions {
-    /// Cases worked on at once; the number of threads of the rayon pool if absent.
+    /// Cases worked on at once; [`Ctx::threads`] if absent.
     pub workers: Option<usize>,
-    /// Bytes that the cases worked on at once may need. If absent it is half of what is available, and a case
-    /// that needs more is worked on alone; one that needs more than this process can have is an error before the start.
-    pub max_ram: Option<u64>,
     /// The cases to make; all by default.
     pub part: Part,
     /// What happens to cases that are there already.
@@ -85,10 +82,11 @@ pub fn preprocess_configuration(
     let labels = plans.label_manager(dataset, parts)?;
     let reader = plans.reader(dataset, parts)?;
     let job = Job {
+        dataset,
         preprocessor: Preprocessor::new(plans, configuration, parts)?,
         configuration,
         order: plans.transpose_forward(),
-        recipe: Recipe::new(plans, configuration, &labels, &reader),
+        recipe: Recipe::new(plans, configuration, dataset, &labels, &reader),
         labels,
         reader,
         folder: folders.preprocessed.join(&configuration.data_identifier),
@@ -110,7 +108,7 @@ pub fn preprocess_configuration(
     }
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), job.memory_of(case))).collect();
-    let workers = Workers::plan(&needs, options.workers, options.max_ram, ctx.progress)?;
+    let workers = Workers::plan(&needs, options.workers, ctx)?;
     let belongs: BTreeSet<&str> = all.iter().map(|case| case.identifier.as_str()).collect();
     let remade: BTreeSet<&str> = cases.iter().map(|case| case.identifier.as_str()).collect();
     // Where nothing is to be made, whoever uses the folder is left alone.
@@ -217,6 +215,7 @@ pub fn preprocess_dataset(
 }
 
 struct Job<'a> {
+    dataset: &'a DatasetJson,
     preprocessor: Preprocessor<'a>,
     configuration: &'a Configuration,
     order: [usize; 3],
@@ -248,7 +247,9 @@ impl Job<'_> {
             warn_of_undeclared(path, segmentation, &self.labels, self.ctx.progress);
         }
         let run = self.preprocessor.run(raw, Some(&self.labels));
-        let preprocessed = run.map_err(|error| error.naming(&case.images))?;
+        let mut preprocessed = run.map_err(|error| error.naming(&case.images))?;
+        preprocessed.properties.annotated_labels =
+            self.dataset.annotated_in(&case.identifier).map(<[String]>::to_vec);
         write_case(&self.folder, &case.identifier, &preprocessed, &self.configuration.patch_size)?;
         self.recipe.note(&self.folder, case, files)
     }
@@ -262,7 +263,7 @@ impl Job<'_> {
             return files.map(|file| file.len().saturating_mul(16)).sum();
         };
         let shape = transposed(shape, self.order);
-        let spacing = transposed(spacing, self.order);
+        let spacing = spacing.transposed(self.order);
         let output = self.preprocessor.output_shape(shape, spacing).unwrap_or(shape);
         let voxels = |shape: [usize; 3]| shape.iter().fold(1u64, |all, &v| all.saturating_mul(v as u64));
         let channels = self.configuration.channels() as u64;

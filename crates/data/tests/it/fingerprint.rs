@@ -13,7 +13,7 @@ use nnunet_image_io::Image;
 use nnunet_image_io::{metaimage, natural_image, nifti, nrrd, tiff3d};
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_testkit::shared::shared_path;
-use nnunet_volume::{Geometry, Volume};
+use nnunet_volume::{Geometry, SpacingMm, Volume};
 
 #[test]
 fn cropped_channels_and_flat_images_equal_the_reference() {
@@ -143,7 +143,7 @@ fn an_example_decides_between_readers_of_one_ending() {
         let volume = Volume::filled([slices, 8, 9], 1u8);
         match slices {
             1 => natural_image::write_labels(&path, &volume).unwrap(),
-            _ => tiff3d::write_labels(&path, &volume, [1.0; 3]).unwrap(),
+            _ => tiff3d::write_labels(&path, &volume, SpacingMm::UNIT).unwrap(),
         }
         path
     };
@@ -174,17 +174,18 @@ fn segmentations_are_written_in_the_format_of_their_reader() {
     let flat = Volume::new([1, 2, 3], vec![0u32, 1, 2, 3, 4, 5]).unwrap();
     let geometry = ImageGeometry::Itk(Geometry::with_spacing([1.0, 2.0, 3.0]));
     let original = [[0., 0., 3., 1.], [-1., 0., 0., 2.], [0., 2., 0., 3.], [0., 0., 0., 1.]];
-    let nibabel = ImageGeometry::Nibabel { spacing_zyx: [3., 2., 1.], original, reoriented: None };
+    let nibabel =
+        ImageGeometry::Nibabel { spacing_zyx: SpacingMm::new([3., 2., 1.]), original, reoriented: None };
     for (reader, ending, geometry) in [
         (called("SimpleITKIO"), ".nii.gz", geometry),
         (called("SimpleITKIO"), ".nii", geometry),
         (called("SimpleITKIO"), ".nrrd", geometry),
         (called("SimpleITKIO"), ".mha", geometry),
         (called("NibabelIO"), ".nii", nibabel),
-        (called("NaturalImage2DIO"), ".png", ImageGeometry::Spacing([999., 1., 1.])),
-        (called("NaturalImage2DIO"), ".bmp", ImageGeometry::Spacing([999., 1., 1.])),
-        (called("NaturalImage2DIO"), ".tif", ImageGeometry::Spacing([999., 1., 1.])),
-        (called("Tiff3DIO"), ".tif", ImageGeometry::Spacing([3., 2., 1.])),
+        (called("NaturalImage2DIO"), ".png", ImageGeometry::Spacing(SpacingMm::new([999., 1., 1.]))),
+        (called("NaturalImage2DIO"), ".bmp", ImageGeometry::Spacing(SpacingMm::new([999., 1., 1.]))),
+        (called("NaturalImage2DIO"), ".tif", ImageGeometry::Spacing(SpacingMm::new([999., 1., 1.]))),
+        (called("Tiff3DIO"), ".tif", ImageGeometry::Spacing(SpacingMm::new([3., 2., 1.]))),
     ] {
         let path = root.path().join(format!("case{ending}"));
         reader.write_labels(&path, &flat, &geometry).unwrap();

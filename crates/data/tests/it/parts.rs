@@ -18,7 +18,7 @@ use nnunet_dataset::{DatasetJson, ImageFormat, ImageGeometry, LabelManager, Read
 use nnunet_image_io::{StoredLabels, VoxelType};
 use nnunet_pyformats::json::{Json, KeyOrder};
 use nnunet_volume::resample::{Interpolation, Method};
-use nnunet_volume::{Volume, VolumeError};
+use nnunet_volume::{SpacingMm, Volume, VolumeError};
 
 const NAME: &str = "Dataset901_Own";
 const SHAPE: [usize; 3] = [8, 10, 12];
@@ -36,8 +36,8 @@ impl ImageFormat for Bytes {
         false
     }
 
-    fn read_header(&self, _: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError> {
-        Ok((1, SHAPE, [1.0; 3]))
+    fn read_header(&self, _: &Path) -> Result<(usize, [usize; 3], SpacingMm), VolumeError> {
+        Ok((1, SHAPE, SpacingMm::UNIT))
     }
 
     fn read_channels(&self, path: &Path) -> Result<ReadChannels, VolumeError> {
@@ -48,7 +48,7 @@ impl ImageFormat for Bytes {
         let voxels = std::fs::read(path).unwrap().into_iter().map(f32::from).collect();
         Ok(ReadImage {
             volume: Volume::new(SHAPE, voxels).unwrap(),
-            geometry: ImageGeometry::Spacing([1.0; 3]),
+            geometry: ImageGeometry::Spacing(SpacingMm::UNIT),
             stored_type: VoxelType::U8,
             warnings: Vec::new(),
         })

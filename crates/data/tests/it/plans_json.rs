@@ -17,6 +17,7 @@ use nnunet_dataset::DatasetJson;
 use nnunet_graph::architectures::{Architecture, PlannedUNet, Surroundings, plain_feature_map_elements};
 use nnunet_graph::{Graph, NetworkError};
 use nnunet_pyformats::json::{Json, KeyOrder};
+use nnunet_volume::SpacingMm;
 use nnunet_volume::resample::Interpolation;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
@@ -58,7 +59,10 @@ fn a_cascade_inherits_and_knows_its_stages() {
     assert_eq!(method(&fullres.resampling_probabilities).force_separate, None);
     let flat = plans.configuration("2d").unwrap();
     assert_eq!(flat.patch_size_zyx(), [1, 448, 384]);
-    assert_eq!(flat.target_spacing_zyx([7.0, 1.0, 1.0]), [7.0, flat.spacing[0], flat.spacing[1]]);
+    assert_eq!(
+        flat.target_spacing_zyx(SpacingMm::new([7.0, 1.0, 1.0])),
+        SpacingMm::new([7.0, flat.spacing[0], flat.spacing[1]])
+    );
     assert!(plans.intensity(1).is_some() && plans.intensity(2).is_none());
 }
 

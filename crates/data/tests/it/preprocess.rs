@@ -36,7 +36,7 @@ fn check_properties(ours: &PreprocessedCase, path: &Path) {
         assert_eq!(numbers(theirs.get(key).unwrap()), values, "{} {key}", path.display());
     };
     let counts = |values: [usize; 3]| values.map(|v| v as f64).to_vec();
-    expect("spacing", properties.spacing.to_vec());
+    expect("spacing", properties.spacing.along_axes().to_vec());
     expect("shape_before_cropping", counts(properties.shape_before_cropping));
     let key = "shape_after_cropping_and_before_resampling";
     expect(key, counts(properties.shape_after_cropping_and_before_resampling));
@@ -100,6 +100,7 @@ fn check_case(folder: &Path) -> usize {
         let case = Case {
             identifier: tag.to_owned(),
             images: info.get("images").and_then(Json::as_array).unwrap().iter().map(file).collect(),
+            absent: Vec::new(),
             label: with_seg.then(|| file(info.get("seg").unwrap())),
         };
         let configuration = plans.configuration(run.get("config").and_then(Json::as_str).unwrap()).unwrap();

@@ -196,11 +196,11 @@ fn results_do_not_depend_on_the_number_of_workers() {
     assert_eq!(alone.len(), 15);
     assert!(alone == run(4), "files differ");
     // Room for one case, then for none.
-    let narrow = PreprocessOptions { max_ram: Some(300_000), ..Default::default() };
-    phantom.preprocess(&narrow, Ctx::new(&Silent, &Cancel::new())).unwrap();
+    let (options, cancel) = (PreprocessOptions::default(), Cancel::new());
+    let within = |bytes| Ctx::new(&Silent, &cancel).within(Some(bytes));
+    phantom.preprocess(&options, within(300_000)).unwrap();
     assert!(alone == phantom.files(), "files differ");
-    let none = PreprocessOptions { max_ram: Some(100_000), ..Default::default() };
-    let error = phantom.preprocess(&none, Ctx::new(&Silent, &Cancel::new())).unwrap_err().to_string();
+    let error = phantom.preprocess(&options, within(100_000)).unwrap_err().to_string();
     assert!(error.contains("limit of 100 kB: case_0 needs "), "{error}");
     assert!(alone == phantom.files(), "a run that is refused changes nothing");
 }

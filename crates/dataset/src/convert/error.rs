@@ -66,6 +66,17 @@ pub enum ConvertError {
         /// The folder.
         target: PathBuf,
     },
+    /// A dataset that cannot become part of another one.
+    #[error("{path}: {problem}", path = path.display())]
+    Merge {
+        /// Its dataset.json, or one of its files.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No datasets, or none with labels.
+    #[error("nothing to merge: expected at least one dataset with a label besides the background")]
+    NothingToMerge,
     /// Some files could not be converted; all of them are named.
     #[error("{} of {total} files could not be converted, no dataset was made:\n{}", .faults.len(), .faults.join("\n"))]
     Files {

@@ -4,6 +4,7 @@
 //! interrupted or killed leaves no dataset behind.
 
 mod error;
+mod merge;
 mod msd;
 mod old_json;
 mod version_1;
@@ -13,6 +14,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 pub use error::ConvertError;
+pub use merge::{MergeSource, merge_datasets};
 pub use msd::convert_msd;
 pub use version_1::convert_version_1;
 
@@ -27,9 +29,10 @@ struct Step {
 }
 
 /// Runs `work` for every step, several at once. All files that fail are named.
-fn run_steps(
-    steps: &[Step],
-    work: impl Fn(&Step) -> Result<(), ConvertError> + Sync,
+fn run_steps<S: Sync>(
+    steps: &[S],
+    source: impl Fn(&S) -> &Path + Sync,
+    work: impl Fn(&S) -> Result<(), ConvertError> + Sync,
     ctx: Ctx<'_>,
 ) -> Result<(), ConvertError> {
     ctx.event(Event::Started { stage: "convert", total: steps.len() as u64 });
@@ -42,7 +45,7 @@ fn run_steps(
             }
             let result = work(step);
             let done = done.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1;
-            let name = step.source.file_name().unwrap_or_default().to_string_lossy();
+            let name = source(step).file_name().unwrap_or_default().to_string_lossy();
             ctx.event(Event::Advanced { done, detail: &name });
             result.err().map(|fault| fault.to_string())
         })

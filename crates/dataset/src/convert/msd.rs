@@ -62,7 +62,7 @@ pub fn convert_msd(
     }
     let labels = unfinished.path().join("labelsTr");
     let convert = |step: &Step| if step.folder == labels { copy(step) } else { split(step) };
-    run_steps(&steps, convert, ctx)?;
+    run_steps(&steps, |step| &step.source, convert, ctx)?;
     old_json::save(&json, unfinished.path())?;
     unfinished.replace(&target).map_err(|e| ConvertError::io(&target, "put it in place", e))?;
     Ok(target)

@@ -51,7 +51,7 @@ pub fn convert_version_1(
             plan_copies(&source.join(part), &unfinished.path().join(part), &mut steps)?;
         }
     }
-    run_steps(&steps, copy, ctx)?;
+    run_steps(&steps, |step| &step.source, copy, ctx)?;
     old_json::save(&json, unfinished.path())?;
     unfinished.replace(&target).map_err(|e| ConvertError::io(&target, "put it in place", e))?;
     Ok(target)

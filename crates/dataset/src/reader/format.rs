@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::path::Path;
 
 use nnunet_image_io::{ImageWarning, StoredLabels, VoxelType};
-use nnunet_volume::{ChannelVolume, Volume, VolumeError};
+use nnunet_volume::{ChannelVolume, SpacingMm, Volume, VolumeError};
 
 use crate::image_geometry::ImageGeometry;
 use crate::placement::{Displacement, displacements};
@@ -49,7 +49,7 @@ pub trait ImageFormat: Debug + Send + Sync {
     ///
     /// # Errors
     /// As [`Self::read_channels`], except for what only the voxels can show.
-    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError>;
+    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], SpacingMm), VolumeError>;
 
     /// Reads an image file of a case.
     ///

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use nnunet_base::parts::Named;
 use nnunet_image_io::{ImageWarning, StoredLabels};
-use nnunet_volume::{Volume, VolumeError};
+use nnunet_volume::{SpacingMm, Volume, VolumeError};
 
 use super::DatasetError;
 use super::image_geometry::ImageGeometry;
@@ -175,7 +175,7 @@ impl ImageReader {
     ///
     /// # Errors
     /// As there.
-    pub fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError> {
+    pub fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], SpacingMm), VolumeError> {
         self.format.read_header(path)
     }
 

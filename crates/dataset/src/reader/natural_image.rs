@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nnunet_image_io::{StoredLabels, natural_image};
-use nnunet_volume::{Volume, VolumeError};
+use nnunet_volume::{SpacingMm, Volume, VolumeError};
 
 use super::format::{ImageFormat, ReadChannels, ReadImage};
 use crate::image_geometry::{ImageGeometry, PICTURE_SPACING};
@@ -33,7 +33,7 @@ impl ImageFormat for NaturalImage2d {
         true
     }
 
-    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError> {
+    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], SpacingMm), VolumeError> {
         let (channels, shape) = natural_image::read_shape(path)?;
         Ok((channels, shape, PICTURE_SPACING))
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use nnunet_image_io::StoredLabels;
 use nnunet_image_io::nifti::nibabel;
-use nnunet_volume::VolumeError;
+use nnunet_volume::{SpacingMm, VolumeError};
 
 use super::format::{ImageFormat, ReadChannels, ReadImage, other_geometry};
 use crate::image_geometry::ImageGeometry;
@@ -26,7 +26,7 @@ impl ImageFormat for Nibabel {
         true
     }
 
-    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError> {
+    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], SpacingMm), VolumeError> {
         let (shape, spacing) = nibabel::read_shape_and_spacing(path, self.reorient)?;
         Ok((1, shape, spacing))
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nnunet_image_io::StoredLabels;
 use nnunet_image_io::itk::ItkFormat;
-use nnunet_volume::VolumeError;
+use nnunet_volume::{SpacingMm, VolumeError};
 
 use super::format::{ImageFormat, ReadChannels, ReadImage, other_geometry};
 use crate::image_geometry::ImageGeometry;
@@ -33,7 +33,7 @@ impl ImageFormat for SimpleItk {
         true
     }
 
-    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError> {
+    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], SpacingMm), VolumeError> {
         let (shape, geometry) = ItkFormat::of(path)?.read_geometry(path)?;
         Ok((1, shape, geometry.spacing_zyx()))
     }

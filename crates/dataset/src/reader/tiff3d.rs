@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nnunet_image_io::tiff3d::{self, Naming};
 use nnunet_image_io::{ImageWarning, StoredLabels};
-use nnunet_volume::VolumeError;
+use nnunet_volume::{SpacingMm, VolumeError};
 
 use super::format::{ImageFormat, ReadChannels, ReadImage};
 use crate::image_geometry::ImageGeometry;
@@ -30,7 +30,7 @@ impl ImageFormat for Tiff3d {
         tiff3d::missing_spacing_file(path, Naming::Channel)
     }
 
-    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], [f64; 3]), VolumeError> {
+    fn read_header(&self, path: &Path) -> Result<(usize, [usize; 3], SpacingMm), VolumeError> {
         let (shape, spacing) = tiff3d::read_shape_and_spacing(path, Naming::Channel)?;
         Ok((1, shape, spacing))
     }

@@ -12,7 +12,7 @@ use nnunet_dataset::verify::{Problem, Report, verify};
 use nnunet_image_io::tiff3d;
 use nnunet_testkit::phantom::{NiftiFile, PhantomDataset, PhantomLabels, Voxels, gzip};
 use nnunet_testkit::shared::shared_path;
-use nnunet_volume::Volume;
+use nnunet_volume::{SpacingMm, Volume};
 
 fn check(folder: &Path) -> Report {
     verify(folder, |_| None, &image_formats(), Ctx::new(&Silent, &Cancel::new()))
@@ -312,7 +312,8 @@ fn many_missing_spacing_files_are_one_row_and_a_few_one_each() {
         for case in cases {
             for name in [format!("imagesTr/c{case}_0000.tif"), format!("labelsTr/c{case}.tif")] {
                 fs::create_dir_all(folder.join(&name).parent().unwrap()).unwrap();
-                tiff3d::write_labels(folder.join(&name), &Volume::filled([5, 8, 9], 1u8), [1.0; 3]).unwrap();
+                tiff3d::write_labels(folder.join(&name), &Volume::filled([5, 8, 9], 1u8), SpacingMm::UNIT)
+                    .unwrap();
             }
         }
         for entry in ["imagesTr", "labelsTr"].iter().flat_map(|part| fs::read_dir(folder.join(part)).unwrap())

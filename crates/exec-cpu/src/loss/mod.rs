@@ -8,17 +8,18 @@
 
 mod block;
 mod deep_supervision;
-mod dice;
 mod distance;
 mod field;
+pub mod overlap;
 mod overlap_counts;
+mod partly_labelled;
 mod run;
 mod sigmoid;
 mod skeleton;
 mod softmax;
 mod sum_of_terms;
 mod terms;
-pub(crate) mod validity;
+pub mod validity;
 
 use std::sync::Arc;
 
@@ -49,6 +50,9 @@ pub fn host_loss(spec: &LossSpec) -> Arc<dyn Loss> {
                 }
                 (_, None) => Arc::new(DeepSupervision { loss: SumOfTerms::new(loss.clone()), weights }),
             }
+        }
+        LossSpec::PartlyLabelled { loss, weights } => {
+            Arc::new(partly_labelled::PartlyLabelled::new(loss, weights))
         }
         LossSpec::Host { loss, .. } => Arc::clone(loss),
     }

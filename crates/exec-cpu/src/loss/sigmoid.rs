@@ -5,7 +5,7 @@
 //! the number of counted voxels alone, as the reference has it.
 
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
-use super::dice::{ClassSums, Groups, dice_score, overlap_loss};
+use super::overlap::{ClassSums, Groups, dice_score, overlap_loss};
 use super::softmax::scaled;
 use super::{Gradient, ScaleLoss};
 use nnunet_graph::Tensor;

@@ -4,7 +4,7 @@
 //! if nothing else is left, the cross-entropy is 0. The cross-entropy is the mean over voxels.
 
 use super::block::{RUN, Span, channels_of, log_sum, run_sum, spans, split_spans};
-use super::dice::{ClassDerivatives, ClassSums, Groups, dice_score, overlap_loss};
+use super::overlap::{ClassDerivatives, ClassSums, Groups, dice_score, overlap_loss};
 use super::{Gradient, ScaleLoss};
 use nnunet_graph::Tensor;
 use nnunet_graph::loss::{LabelBatch, LossError, ScaleValue, Target};

@@ -39,7 +39,7 @@ pub struct Case {
 }
 
 pub fn case(name: &str) -> Case {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/networks");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exec-cpu/tests/golden/networks");
     let description = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
     Case {
         description: serde_json::from_str(&description).unwrap(),

@@ -15,50 +15,12 @@ use nnunet_graph::loss::{
 use nnunet_testkit::npy::{Array, read_npy};
 use nnunet_testkit::shared::shared_path;
 use serde_json::Value;
-use std::path::Path;
 
-fn logits(shape: [usize; 5]) -> Tensor {
-    let count: usize = shape.iter().product();
-    Tensor { shape, data: (0..count).map(|i| (i * 7919 % 1009) as f32 / 64.0 - 8.0).collect() }
-}
-
-fn labels([n, _, z, y, x]: [usize; 5], count: usize) -> LabelBatch {
-    LabelBatch {
-        shape: [n, z, y, x],
-        data: (0..n * z * y * x).map(|i| (i / 3 * 31 % count) as i16).collect(),
-    }
-}
-
-fn regions(labels: &LabelBatch, channels: usize) -> RegionBatch {
-    let [n, z, y, x] = labels.shape;
-    let mut data = Vec::new();
-    for sample in 0..n {
-        for c in 0..channels {
-            data.extend(labels.sample(sample).iter().map(|label| *label > c as i16));
-        }
-    }
-    RegionBatch { shape: [n, channels, z, y, x], data }
-}
-
-fn cases() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/loss/goldens.json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-fn numbers(value: &Value) -> Vec<f64> {
-    value.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()
-}
+use crate::loss_golden_cases::{cases, labels, logits, numbers, regions, spec};
 
 /// The loss of a case as a sum of terms, without the form of its own.
 fn as_terms(case: &Value) -> SumOfTerms {
-    let batch_dice = case["batch_dice"].as_bool().unwrap();
-    SumOfTerms::new(match case["kind"].as_str().unwrap() {
-        "labels" => {
-            let ignore_label = case["ignore"].as_i64().map(|v| v as i16);
-            ScaleLossSpec::dice_and_cross_entropy(batch_dice, ignore_label)
-        }
-        _ => ScaleLossSpec::dice_and_binary_cross_entropy(batch_dice, case["ignore"].as_bool().unwrap()),
-    })
+    SumOfTerms::new(spec(case))
 }
 
 /// Loss, logits and target of a case.

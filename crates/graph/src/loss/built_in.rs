@@ -6,7 +6,8 @@ use nnunet_base::parts::{Named, OptionError, Options};
 
 use super::{
     BoundarySpec, ClDiceSpec, Compared, CrossEntropySpec, DICE_SMOOTH, DiceSpec, FocalSpec, HausdorffSpec,
-    LossSpec, ScaleLossSpec, TermSpec, TopKSpec, TverskySpec, WeightedTerm,
+    LossSpec, PartlyLabelledSpec, ScaleLossSpec, TermSpec, TopKSpec, TverskySpec, WeightedTerm,
+    deep_supervision_weights,
 };
 
 /// Makes a loss for a training from its options.
@@ -65,6 +66,28 @@ pub fn losses() -> Named<LossBuilder> {
             "soft Dice, cross-entropy and clDice, for tubular structures (Shit et al. 2021)",
             sum(&[dice, ce, cl_dice]),
         )
+        .with(
+            "marginal",
+            "dice_ce of the annotated classes; the others count as background (Shi et al. 2021)",
+            Arc::new(|options: &mut Options<'_>, facts: &LossFacts| {
+                partly_labelled(options, facts, 0.0, false)
+            }),
+        )
+        .with(
+            "exclusion",
+            "marginal, and other classes kept away from annotated voxels (Shi et al. 2021)",
+            of_labels(Arc::new(|options: &mut Options<'_>, facts: &LossFacts| {
+                let weight = at_least_0(options, "weight_exclusion", 1.0)?;
+                partly_labelled(options, facts, weight, false)
+            })),
+        )
+        .with(
+            "multitalent",
+            "binary cross-entropy and Dice summed over the annotated regions (Ulrich et al. 2023)",
+            of_regions(Arc::new(|options: &mut Options<'_>, facts: &LossFacts| {
+                partly_labelled(options, facts, 0.0, true)
+            })),
+        )
 }
 
 /// Reads the options of one term.
@@ -104,6 +127,23 @@ fn sum(parts: &[Part]) -> LossBuilder {
         };
         Ok(LossSpec::deep_supervision(ScaleLossSpec { compared, terms }, facts.outputs))
     })
+}
+
+/// Dice and cross-entropy of what is annotated.
+fn partly_labelled(
+    options: &mut Options<'_>,
+    facts: &LossFacts,
+    exclusion: f64,
+    summed: bool,
+) -> Result<LossSpec, OptionError> {
+    let compared = match facts.regions {
+        true => Compared::Regions { has_ignore: facts.ignore_label.is_some() },
+        false => Compared::Labels { ignore_label: facts.ignore_label },
+    };
+    // MultiTalent sums Dice over the batch, whatever the plans say.
+    let batch_dice = summed || options.switch("batch_dice", facts.batch_dice)?;
+    let loss = PartlyLabelledSpec { compared, batch_dice, smooth: DICE_SMOOTH, exclusion, summed };
+    Ok(LossSpec::PartlyLabelled { loss, weights: deep_supervision_weights(facts.outputs) })
 }
 
 fn of_labels(builder: LossBuilder) -> LossBuilder {
@@ -351,9 +391,35 @@ mod tests {
     }
 
     #[test]
+    fn losses_of_what_is_annotated() {
+        let built = |choice: Choice, regions| {
+            let facts = LossFacts { regions, ..LABELS };
+            let mut options = choice.reader(format!("loss {}", choice.kind));
+            match losses().get(&choice.kind).unwrap()(&mut options, &facts)? {
+                LossSpec::PartlyLabelled { loss, weights } => {
+                    assert_eq!(weights, deep_supervision_weights(4));
+                    options.finish().map(|()| loss)
+                }
+                other => unreachable!("{other:?}"),
+            }
+        };
+        let marginal = built(Choice::new("marginal").with("batch_dice", false), false).unwrap();
+        assert_eq!(marginal.compared, Compared::Labels { ignore_label: Some(3) });
+        assert!(!marginal.batch_dice && marginal.exclusion == 0.0 && !marginal.summed);
+        assert_eq!(built(Choice::new("exclusion"), false).unwrap().exclusion, 1.0);
+        assert!(built(Choice::new("multitalent"), true).unwrap().summed);
+        let error = built(Choice::new("multitalent"), false).unwrap_err().to_string();
+        assert!(error.contains("multitalent is a loss of regions"), "{error}");
+        assert!(built(Choice::new("exclusion"), true).is_err());
+    }
+
+    #[test]
     fn every_loss_builds_with_its_defaults() {
         for (name, summary, _) in losses().iter() {
             assert!(!summary.is_empty());
+            if ["marginal", "exclusion", "multitalent"].contains(&name) {
+                continue;
+            }
             let facts = LossFacts { regions: name == "bce", ..LABELS };
             let loss = build(&Choice::new(name), &facts).unwrap();
             assert!(!loss.terms.is_empty(), "{name}");

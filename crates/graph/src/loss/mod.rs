@@ -6,6 +6,7 @@
 
 mod built_in;
 mod overlap_counts;
+mod partly_labelled;
 mod targets;
 mod terms;
 
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 pub use built_in::{LossBuilder, LossFacts, losses};
 pub use overlap_counts::OverlapCounts;
+pub use partly_labelled::PartlyLabelledSpec;
 pub use targets::{LabelBatch, RegionBatch, Target, Targets, Validity};
 pub use terms::{
     BoundarySpec, ClDiceSpec, Compared, CrossEntropySpec, DICE_SMOOTH, DiceSpec, FocalSpec, HausdorffSpec,
@@ -29,6 +31,13 @@ pub enum LossSpec {
         /// The loss of one output.
         loss: ScaleLossSpec,
         /// Weight of each output, full resolution first; outputs of weight zero are not evaluated.
+        weights: Vec<f64>,
+    },
+    /// Dice and cross-entropy of what each sample has annotated, summed over all outputs with weights.
+    PartlyLabelled {
+        /// The loss of one output.
+        loss: PartlyLabelledSpec,
+        /// Weight of each output, as above.
         weights: Vec<f64>,
     },
     /// A loss of one's own, which runs on the host.
@@ -60,7 +69,8 @@ impl LossSpec {
     /// What pseudo-Dice counts leave out.
     pub fn ignored(&self) -> Ignored {
         match self {
-            Self::DeepSupervision { loss, .. } => loss.ignored(),
+            Self::DeepSupervision { loss, .. } => loss.compared.ignored(),
+            Self::PartlyLabelled { loss, .. } => loss.compared.ignored(),
             Self::Host { ignored, .. } => *ignored,
         }
     }
@@ -71,6 +81,9 @@ impl std::fmt::Debug for LossSpec {
         match self {
             Self::DeepSupervision { loss, weights } => {
                 f.debug_struct("DeepSupervision").field("loss", loss).field("weights", weights).finish()
+            }
+            Self::PartlyLabelled { loss, weights } => {
+                f.debug_struct("PartlyLabelled").field("loss", loss).field("weights", weights).finish()
             }
             Self::Host { ignored, .. } => {
                 f.debug_struct("Host").field("ignored", ignored).finish_non_exhaustive()
@@ -156,8 +169,8 @@ pub enum LossError {
     },
     /// A mask of what was annotated that the loss cannot honour.
     #[error(
-        "sample {sample} of the batch: {found}; built-in losses leave out samples as a whole, expected a mask with all or \
-         none of each sample's classes"
+        "sample {sample} of the batch: {found}; this loss leaves out samples as a whole, expected a mask with all or none of \
+         each sample's classes. Choose the loss marginal or exclusion, for regions marginal or multitalent"
     )]
     Validity {
         /// The sample.
@@ -184,6 +197,9 @@ pub enum LossError {
         /// Number of outputs.
         outputs: usize,
     },
+    /// A device that failed.
+    #[error("the loss could not be computed on the device: {0}")]
+    Device(String),
     /// Labels where the loss takes regions, or the other way round.
     #[error("the loss takes {expected}, the target holds {found}")]
     Kind {

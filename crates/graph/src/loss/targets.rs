@@ -48,8 +48,8 @@ impl Targets {
 }
 
 /// Which classes or regions of which sample were annotated: in a mixture of datasets each may know a part of them. The
-/// built-in losses leave out samples of which nothing was annotated, and refuse those of which a part was; a loss of one's own
-/// may honour both.
+/// losses of [`PartlyLabelledSpec`](super::PartlyLabelledSpec) honour it; the other built-in ones leave out samples of which
+/// nothing was annotated, and refuse those of which a part was.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Validity {
     /// Shape (n, class).

@@ -201,15 +201,15 @@ impl ScaleLossSpec {
         ];
         Self { compared, terms }
     }
+}
 
+impl Compared {
     /// What pseudo-Dice counts leave out.
     pub fn ignored(&self) -> Ignored {
-        match self.compared {
-            Compared::Labels { ignore_label: Some(label) } => Ignored::Label(label),
-            Compared::Regions { has_ignore: true } => Ignored::LastRegion,
-            Compared::Labels { ignore_label: None } | Compared::Regions { has_ignore: false } => {
-                Ignored::Nothing
-            }
+        match *self {
+            Self::Labels { ignore_label: Some(label) } => Ignored::Label(label),
+            Self::Regions { has_ignore: true } => Ignored::LastRegion,
+            Self::Labels { ignore_label: None } | Self::Regions { has_ignore: false } => Ignored::Nothing,
         }
     }
 }

@@ -17,7 +17,7 @@ use crate::labels::StoredLabels;
 use crate::voxels::StoredVoxel;
 use crate::{ImageWarning, VoxelType};
 use nnunet_volume::error::{Result, VolumeError};
-use nnunet_volume::{Geometry, Volume};
+use nnunet_volume::{Geometry, SpacingMm, Volume};
 
 /// Index (x, y, z, 1) to position (right, anterior, superior, 1) in mm, row-major.
 pub type Affine = [[f64; 4]; 4];
@@ -28,7 +28,7 @@ pub struct NibabelImage {
     /// Voxels (z, y, x).
     pub volume: Volume<f32>,
     /// Spacing (z, y, x) in mm.
-    pub spacing_zyx: [f64; 3],
+    pub spacing_zyx: SpacingMm,
     /// Affine of `volume`.
     pub affine: Affine,
     /// Affine of the file; differs from `affine` where the axes were turned.
@@ -60,7 +60,7 @@ pub fn read(path: impl AsRef<Path>) -> Result<NibabelImage> {
     warnings.extend(forms::disagreement_in(&header, NiftiForm::Sform));
     Ok(NibabelImage {
         volume,
-        spacing_zyx: [header.pixdim[3], header.pixdim[2], header.pixdim[1]],
+        spacing_zyx: SpacingMm::new([header.pixdim[3], header.pixdim[2], header.pixdim[1]]),
         affine,
         original_affine: affine,
         stored_type,
@@ -91,14 +91,14 @@ fn describe(path: &Path, source: &mut Source<'_>) -> Result<(Described, Header)>
 ///
 /// # Errors
 /// As [`read`], except for what only the voxels can show.
-pub fn read_shape_and_spacing(path: impl AsRef<Path>, reoriented: bool) -> Result<([usize; 3], [f64; 3])> {
+pub fn read_shape_and_spacing(path: impl AsRef<Path>, reoriented: bool) -> Result<([usize; 3], SpacingMm)> {
     let path = path.as_ref();
     let (described, header) = describe(path, &mut Source::open(path)?)?;
     let [x, y, z] = described.shape_xyz;
     let affine = best_affine(&header, [x, y, z]);
     let turn = Turn::to_ras(&affine);
     if !reoriented || turn.is_identity() {
-        return Ok(([z, y, x], [header.pixdim[3], header.pixdim[2], header.pixdim[1]]));
+        return Ok(([z, y, x], SpacingMm::new([header.pixdim[3], header.pixdim[2], header.pixdim[1]])));
     }
     let mut shape = [0; 3];
     for (axis, length) in [x, y, z].into_iter().enumerate() {
@@ -125,11 +125,11 @@ pub fn read_reoriented(path: impl AsRef<Path>) -> Result<NibabelImage> {
 }
 
 /// Spacing (z, y, x) of a turned image: the lengths of the affine's columns, in f32.
-fn turned_spacing(affine: &Affine) -> [f64; 3] {
-    [2, 1, 0].map(|axis| {
+fn turned_spacing(affine: &Affine) -> SpacingMm {
+    SpacingMm::new([2, 1, 0].map(|axis| {
         let squares: f64 = (0..3).map(|row| affine[row][axis] * affine[row][axis]).sum();
         f64::from(squares.sqrt() as f32)
-    })
+    }))
 }
 
 /// Writes a label image with `affine`, u8 if every label is below 255, else u16.

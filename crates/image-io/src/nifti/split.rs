@@ -104,6 +104,8 @@ fn shape(path: &Path, header: &Header) -> Result<([usize; 3], usize)> {
 
 #[cfg(test)]
 mod tests {
+    use nnunet_volume::SpacingMm;
+
     use super::*;
     use crate::nifti;
     use nnunet_testkit::phantom::{NiftiFile, Voxels};
@@ -129,7 +131,7 @@ mod tests {
                 let first = 24.0 * i as f32;
                 assert_eq!(part.volume.shape(), [2, 3, 4]);
                 assert!(part.volume.data().iter().zip(0..).all(|(v, n)| *v == first + n as f32));
-                assert_eq!(part.geometry.spacing_zyx(), [2.5, 1.0, 0.5]);
+                assert_eq!(part.geometry.spacing_zyx(), SpacingMm::new([2.5, 1.0, 0.5]));
             }
         }
         let flat = NiftiFile { dims: vec![6, 4], ..four_dimensional(1) };

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nnunet_image_io::tiff3d::{self, Naming};
 use nnunet_image_io::{metaimage, natural_image};
-use nnunet_volume::{Volume, VolumeError};
+use nnunet_volume::{SpacingMm, Volume, VolumeError};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -31,10 +31,14 @@ fn read(path: &Path) -> Result<Read, VolumeError> {
     if matches!(path.extension().unwrap().to_str().unwrap(), "png" | "bmp") {
         let image = natural_image::read(path)?;
         let shape = shape(image.channels.channels(), image.channels.shape());
-        Ok((shape, image.channels.into_data(), image.geometry.spacing_zyx()))
+        Ok((shape, image.channels.into_data(), image.geometry.spacing_zyx().along_axes()))
     } else {
         let image = tiff3d::read(path, Naming::Channel)?;
-        Ok((shape(1, image.volume.shape()), image.volume.into_data(), image.geometry.spacing_zyx()))
+        Ok((
+            shape(1, image.volume.shape()),
+            image.volume.into_data(),
+            image.geometry.spacing_zyx().along_axes(),
+        ))
     }
 }
 
@@ -118,7 +122,7 @@ fn labels_survive_writing() {
             let data: Vec<u16> = (0..slices * 6).map(|i| if i == 1 { top } else { i as u16 }).collect();
             let volume = Volume::new([slices, 2, 3], data).unwrap();
             let path = folder.join(format!("labels_{slices}_{top}.tif"));
-            tiff3d::write_labels(&path, &volume, [2.5, 0.1, 1.0]).unwrap();
+            tiff3d::write_labels(&path, &volume, SpacingMm::new([2.5, 0.1, 1.0])).unwrap();
             let image = tiff3d::read(&path, Naming::Segmentation).unwrap();
             assert_eq!(image.geometry.spacing, [1.0, 0.1, 2.5]);
             assert_eq!(image.volume.shape(), volume.shape());

@@ -13,8 +13,7 @@ use nnunet_data::prediction_folder::PredictionFolder;
 use nnunet_dataset::cases::files_with_ending;
 
 /// Averages the probabilities of the same cases in `folders` and writes the segmentations to `output`, with
-/// the dataset.json and plans.json of the first folder. Returns the number of cases. `max_ram` bytes are what the cases worked on at
-/// once may need; if absent it is half of what is available. `parts` has the image formats and label managers.
+/// the dataset.json and plans.json of the first folder. Returns the number of cases. `parts` has the image formats and label managers.
 ///
 /// # Errors
 /// Folders without probabilities or with different cases; a case that does not fit into the memory; what [`Merger::merge_all`] reports.
@@ -22,7 +21,6 @@ pub fn ensemble_folders(
     folders: &[PathBuf],
     output: &Path,
     save_probabilities: bool,
-    max_ram: Option<u64>,
     parts: &Parts,
     ctx: Ctx<'_>,
 ) -> Result<usize, EnsembleError> {
@@ -49,7 +47,7 @@ pub fn ensemble_folders(
         output,
         save_probabilities,
     };
-    let workers = Workers::plan(&merger.needs(&jobs), None, max_ram, ctx.progress)?;
+    let workers = Workers::plan(&merger.needs(&jobs), None, ctx)?;
     std::fs::create_dir_all(output).map_err(io)?;
     member.write_companions(output).map_err(io)?;
     merger.merge_all(&jobs, &workers, ctx)?;

@@ -17,6 +17,7 @@ use nnunet_data::preprocess::{
     warn_of_undeclared,
 };
 use nnunet_dataset::{Case, ImageReader};
+use nnunet_volume::SpacingMm;
 
 /// The folder beside `model` (`TRAINER__PLANS__CONFIGURATION`) in which the configuration `previous` of the
 /// same training lies, whether it exists or not. `None` if the folder is not named that way.
@@ -137,10 +138,10 @@ impl<'a> CaseReader<'a> {
     }
 
     /// How large an image of `shape` and `spacing` (z, y, x) is with its axes transposed, if nothing is cropped.
-    pub(super) fn size(&self, shape: [usize; 3], spacing: [f64; 3]) -> Result<CaseSize, PredictError> {
+    pub(super) fn size(&self, shape: [usize; 3], spacing: SpacingMm) -> Result<CaseSize, PredictError> {
         let order = self.spec.plans.transpose_forward();
         let image = transposed(shape, order);
-        let on_network = self.preprocessor.output_shape(image, transposed(spacing, order))?;
+        let on_network = self.preprocessor.output_shape(image, spacing.transposed(order))?;
         let channels = self.spec.input_channels() as u64;
         let preparation = memory_of_case(channels, voxels(image), voxels(on_network));
         Ok(CaseSize { image, on_network, next_stages: Vec::new(), preparation })

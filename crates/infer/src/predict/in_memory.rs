@@ -46,7 +46,7 @@ impl Predictor<'_> {
             preparation: 0,
         };
         let need = self.memory(&size, Extras::default())?;
-        memory::check(self, &need, None)?;
+        memory::check(self, &need, ctx.memory_limit())?;
         let total = self.passes(data.shape()) as u64;
         ctx.event(Event::Started { stage: &stage, total });
         let mut done = 0;
@@ -71,7 +71,7 @@ impl Predictor<'_> {
     ) -> Result<(), PredictError> {
         let spec = Arc::clone(self.spec());
         let reader = CaseReader::of_single_cases(&spec)?.reader().clone();
-        let case = case_of_files(images, &spec.dataset)?;
+        let case = case_of_files(images, &spec.dataset, &[])?;
         warn_of_missing_spacing_files(&reader, [&case], ctx.progress);
         let case = read_case(&reader, &case, ctx.progress)?;
         let geometry = case.geometry;

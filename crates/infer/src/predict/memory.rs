@@ -70,9 +70,6 @@ pub(super) struct Workload {
     pub(super) reading: usize,
     /// Cases exported at once.
     pub(super) exporting: usize,
-    /// Bytes that may be taken; if absent, cases overlap within what is available, and have to fit into what the process can
-    /// have at all.
-    pub(super) max_ram: Option<u64>,
     /// What happens where a case does not fit even alone.
     pub(super) too_large: TooLarge,
 }
@@ -134,16 +131,15 @@ pub(super) fn voxels(shape: [usize; 3]) -> u64 {
     shape.iter().fold(1u64, |all, &edge| all.saturating_mul(edge as u64))
 }
 
-/// Checks what one case needs; `given` is the limit that the user set.
+/// Checks what one case needs.
 ///
 /// # Errors
 /// It cannot be had.
 pub(super) fn check(
     predictor: &Predictor<'_>,
     need: &MemoryNeed,
-    given: Option<u64>,
+    limit: MemoryLimit,
 ) -> Result<(), MemoryLimitError> {
-    let limit = MemoryLimit::new(given);
     match limit.excludes(need.alone()) {
         true => Err(too_much(predictor, need, &limit, format!("it needs {}", gigabytes(need.alone())))),
         false => Ok(()),
@@ -169,7 +165,7 @@ fn too_much(
     limit.error(needs, MemoryWork::Network)
 }
 
-/// Says what the largest of `cases` needs, and whether cases may overlap: within the workload's limit, or within what is
+/// Says what the largest of `cases` needs, and whether cases may overlap: within the limit of `ctx`, or within what is
 /// available.
 ///
 /// # Errors
@@ -181,7 +177,7 @@ pub(super) fn plan(
     workload: &Workload,
     ctx: Ctx<'_>,
 ) -> Result<bool, PredictError> {
-    plan_within(MemoryLimit::new(workload.max_ram), predictor, cases, workload, ctx)
+    plan_within(ctx.memory_limit(), predictor, cases, workload, ctx)
 }
 
 /// [`plan`] for what is given or what the system says.
@@ -209,7 +205,7 @@ fn plan_within(
             largest = Some((need, identifier));
         }
     }
-    let Some((need, case)) = largest else { return Ok(workload.max_ram.is_none()) };
+    let Some((need, case)) = largest else { return Ok(ctx.max_memory.is_none()) };
     if !too_large.is_empty() {
         return Err(too_much(predictor, &need, &limit, too_large.join(", ")).into());
     }
@@ -286,13 +282,8 @@ mod tests {
         let model =
             Model::load(&ball_model(), &[], "checkpoint_final.pth", &Parts::default(), &recipes()).unwrap();
         let predictor = Predictor::new(model.spec, model.weights, &cpu, WindowOptions::default()).unwrap();
-        let mut workload = Workload {
-            extras: Extras::default(),
-            reading: 1,
-            exporting: 1,
-            max_ram: None,
-            too_large: TooLarge::Refused,
-        };
+        let mut workload =
+            Workload { extras: Extras::default(), reading: 1, exporting: 1, too_large: TooLarge::Refused };
         let plan = |workload: &Workload, total: u64, available: u64| {
             let limit =
                 Memory { total: Some(total), available: Some(available), limited_by: LimitedBy::Machine };

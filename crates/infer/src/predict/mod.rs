@@ -12,7 +12,7 @@
 //! use nnunet_base::progress::{Cancel, Event, Progress};
 //! use nnunet_exec_cpu::CpuBackend;
 //! use nnunet_recipe::recipes;
-//! use nnunet_volume::ChannelVolume;
+//! use nnunet_volume::{ChannelVolume, SpacingMm};
 //!
 //! struct Percent;
 //! impl Progress for Percent {
@@ -45,8 +45,9 @@
 //! let case = RawCase {
 //!     identifier: "ball".to_owned(),
 //!     images: ChannelVolume::new(1, [depth, height, width], voxels).ok_or("voxels and shape differ")?,
-//!     geometry: ImageGeometry::Spacing([1.0, 1.0, 1.0]),
+//!     geometry: ImageGeometry::Spacing(SpacingMm::UNIT),
 //!     segmentation: None,
+//!     absent: Vec::new(),
 //! };
 //! // `cancel.cancel()` in another thread ends the prediction with `PredictError::Interrupted`.
 //! let cancel = Cancel::new();

@@ -32,6 +32,8 @@ pub struct Model {
     pub weights: Vec<Parameters>,
     /// What the user should know about the model.
     pub remarks: Vec<String>,
+    /// Whether channels were taken away in training, so that it can do without some.
+    pub learnt_without_channels: bool,
 }
 
 impl Model {
@@ -72,6 +74,7 @@ impl Model {
         let mut spec: Option<(ModelSpec, Graph)> = None;
         let mut weights = Vec::with_capacity(folds.len());
         let mut remarks = Vec::new();
+        let mut learnt_without_channels = false;
         for fold in folds {
             let path = folder.join(format!("fold_{fold}")).join(checkpoint);
             if !path.is_file() {
@@ -88,6 +91,7 @@ impl Model {
                     let name = configuration_name(&file.init_args, folder);
                     let (recipe, odd) = recipe_of(&file, &path, recipes)?;
                     remarks = odd;
+                    learnt_without_channels = recipe.augmentation.mentions("drop_channels");
                     let configuration = with_network(plans.configuration(&name)?, &recipe.network)
                         .map_err(|source| PredictError::NetworkOverride { path: path.clone(), source })?;
                     let axes = file.mirroring_axes.clone().unwrap_or_default();
@@ -109,7 +113,13 @@ impl Model {
             weights.push(parameters.map_err(misfit)?);
         }
         let (spec, _) = spec.ok_or_else(no_folds)?;
-        Ok(Self { folder: folder.to_owned(), spec: Arc::new(spec), weights, remarks })
+        Ok(Self {
+            folder: folder.to_owned(),
+            spec: Arc::new(spec),
+            weights,
+            remarks,
+            learnt_without_channels,
+        })
     }
 }
 

@@ -37,15 +37,13 @@ pub struct Pipeline {
     pub reading_threads: usize,
     /// Cases exported at once.
     pub export_threads: usize,
-    /// Bytes of main memory that may be taken; if absent, cases overlap within what is available, and have to fit into
-    /// what the process can have at all.
-    pub max_ram: Option<u64>,
     /// What happens where a case does not fit into the memory even alone.
     pub too_large: TooLarge,
 }
 
 impl Pipeline {
-    /// Segments all cases with `predictor` and returns how many.
+    /// Segments all cases with `predictor` and returns how many. Where cases cannot overlap within the memory that `ctx` allows, or
+    /// without a limit within what is available, they come one after the other.
     ///
     /// # Errors
     /// Cases that need more memory than there is; cases that failed (all are named, the others are done); interrupted.
@@ -107,7 +105,6 @@ impl Pipeline {
             extras,
             reading: self.reading_threads,
             exporting: self.export_threads,
-            max_ram: self.max_ram,
             too_large: self.too_large,
         }
     }
@@ -242,7 +239,7 @@ impl Job<'_> {
     /// Checks the limit of memory again, now that the size of the case is certain.
     fn check_limit(&self, predictor: &Predictor<'_>, case: &PreparedCase) -> Result<(), PredictError> {
         let need = predictor.memory(&case.size(), self.extras)?;
-        Ok(memory::check(predictor, &need, self.pipeline.max_ram)?)
+        Ok(memory::check(predictor, &need, self.ctx.memory_limit())?)
     }
 
     fn export(&self, export: Export) {

@@ -40,10 +40,6 @@ pub struct PredictRequest {
     pub preprocessing_threads: usize,
     /// Cases exported at once.
     pub export_threads: usize,
-    /// Bytes of main memory that the prediction may take; where cases cannot overlap within it, they
-    /// come one after the other, and where a case does not fit alone, nothing is begun. If absent, cases overlap within
-    /// what is available, and have to fit into what the process can have at all.
-    pub max_ram: Option<u64>,
 }
 
 impl PredictRequest {
@@ -60,7 +56,6 @@ impl PredictRequest {
             part_id: 0,
             preprocessing_threads: 1,
             export_threads: 1,
-            max_ram: None,
         }
     }
 }
@@ -118,7 +113,6 @@ pub fn predict_cases(
         save_probabilities: request.save_probabilities,
         reading_threads: request.preprocessing_threads,
         export_threads: request.export_threads,
-        max_ram: request.max_ram,
         too_large: TooLarge::Refused,
     };
     let cases = RawCases { reader, cases: missing };

@@ -141,6 +141,7 @@ impl Collected {
 
 #[cfg(test)]
 mod tests {
+    use nnunet_volume::SpacingMm;
     use nnunet_volume::resample::{Interpolation, Method};
     use proptest::prelude::*;
 
@@ -154,7 +155,7 @@ mod tests {
     ) -> Vec<f32> {
         let [z, y, x] = logits.shape();
         let method = Method::new(way, Interpolation::Nearest);
-        let resampler = SlabResampler::new([z, y, x], to, [1.0; 3], [1.0; 3], &method).unwrap();
+        let resampler = SlabResampler::new([z, y, x], to, SpacingMm::UNIT, SpacingMm::UNIT, &method).unwrap();
         let mut stream = SlabStream::new(resampler, true);
         let mut out = vec![f32::NAN; logits.channels() * to.iter().product::<usize>()];
         let all = out.len() / logits.channels();

@@ -41,6 +41,7 @@ fn check(case: &str, configurations: &[&str]) {
             images: images.data,
             geometry: images.geometry,
             segmentation: None,
+            absent: Vec::new(),
         };
         let properties: Properties = Preprocessor::new(&plans, &configuration, &Parts::default())
             .unwrap()

@@ -40,6 +40,7 @@ fn check(name: &str, phantom: &str, configuration: &str) {
         images: (0..spec.dataset.channel_names.len())
             .map(|c| folder.join(format!("case_{c:04}.nii.gz")))
             .collect(),
+        absent: Vec::new(),
         label: Some(folder.join("case.nii.gz")),
     };
     let raw = read_case(&reader, &case, &Silent).unwrap();

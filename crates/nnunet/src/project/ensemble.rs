@@ -17,8 +17,6 @@ pub struct EnsembleJob {
     pub output: PathBuf,
     /// Whether to write the mean probabilities too.
     pub save_probabilities: bool,
-    /// Bytes of main memory that the cases worked on at once may take. If absent, half of what is available.
-    pub max_ram: Option<u64>,
 }
 
 impl Project {
@@ -37,20 +35,12 @@ impl Project {
     ///     folders: vec!["predicted_2d".into(), "predicted_3d".into()],
     ///     output: "ensemble".into(),
     ///     save_probabilities: false,
-    ///     max_ram: None,
     /// };
     /// println!("{} cases", project.ensemble(&job, ctx)?);
     /// # Ok::<(), nnunet::Error>(())
     /// ```
     pub fn ensemble(&self, job: &EnsembleJob, ctx: Ctx<'_>) -> Result<usize, Error> {
         check_writable_folder(&job.output)?;
-        Ok(ensemble_folders(
-            &job.folders,
-            &job.output,
-            job.save_probabilities,
-            job.max_ram,
-            &self.registry.data,
-            ctx,
-        )?)
+        Ok(ensemble_folders(&job.folders, &job.output, job.save_probabilities, &self.registry.data, ctx)?)
     }
 }

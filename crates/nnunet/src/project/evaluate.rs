@@ -126,7 +126,7 @@ impl Project {
     }
 }
 
-fn write_table(path: &Path, text: &str) -> Result<(), Error> {
+pub(super) fn write_table(path: &Path, text: &str) -> Result<(), Error> {
     write_atomic(path, text.as_bytes())
         .map_err(|source| Error::UnwritableFile { path: path.to_owned(), source })
 }

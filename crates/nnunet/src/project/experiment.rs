@@ -17,8 +17,6 @@ use crate::experiment::{Experiment, ExperimentRun, RunState, runs};
 pub struct ExperimentJob {
     /// The recipes and what they are trained on.
     pub experiment: Experiment,
-    /// Bytes of main memory that a training step may take. If absent, it has to fit into what the process can have.
-    pub max_ram: Option<u64>,
 }
 
 /// What became of an experiment.
@@ -73,7 +71,7 @@ impl Project {
     /// # let (project, cancel) = (Project::new(Folders::default()), Cancel::new());
     /// # let ctx = Ctx::new(&Silent, &cancel);
     /// let experiment = Experiment::read("losses.toml".as_ref(), project.registry())?;
-    /// let outcome = project.experiment(&ExperimentJob { experiment, max_ram: None }, ctx)?;
+    /// let outcome = project.experiment(&ExperimentJob { experiment }, ctx)?;
     /// if let Some(comparison) = outcome.comparison {
     ///     println!("{}", comparison.to_text());
     /// }
@@ -137,7 +135,6 @@ impl Project {
             backend: self.backend.clone(),
             start: if run.state == RunState::Interrupted { Start::Resume } else { Start::New },
             checkpointing: true,
-            max_ram: job.max_ram,
         };
         let phases = if run.state == RunState::Trained { Phases::Validate } else { Phases::TrainAndValidate };
         self.train(TrainJob { phases, ..TrainJob::new(training) }, ctx).map(drop)

@@ -25,6 +25,8 @@ mod doctor;
 mod ensemble;
 mod evaluate;
 mod experiment;
+mod merge;
+mod missing_patterns;
 mod overlay;
 mod plan;
 mod postprocess;
@@ -51,10 +53,12 @@ pub use doctor::{CpuState, Diagnosis, Finding, FindingKind, FolderState, ModelSt
 pub use ensemble::EnsembleJob;
 pub use evaluate::{Classes, EvaluateJob, Evaluated};
 pub use experiment::{ExperimentJob, ExperimentOutcome, Failure};
+pub use merge::{MergeFileError, MergeJob};
+pub use missing_patterns::MissingPatternsJob;
 pub use overlay::{OverlayJob, Shown};
 pub use plan::{ExplainJob, FingerprintJob, FingerprintState, Fingerprinted, MovePlansJob, PlanJob, Planned};
 pub use postprocess::{ApplyPostprocessingJob, DeterminePostprocessingJob, Postprocessed, Predictions};
-pub use predict::{ModelChoice, PredictJob, PredictOutcome, Prediction, PredictionStage};
+pub use predict::{MissingChannels, ModelChoice, PredictJob, PredictOutcome, Prediction, PredictionStage};
 pub use predict_best::PredictBestJob;
 pub use preprocess::{PlanAndPreprocessJob, PreprocessJob};
 pub use report::{DatasetReport, EvaluationReport, ReportJob, ReportSubject, Reported, TrainingReport};
@@ -139,7 +143,10 @@ impl Project {
     }
 
     /// The raw folder of a dataset and its dataset.json, with the variables in its paths replaced.
-    fn raw_dataset(&self, dataset: &DatasetName) -> Result<(std::path::PathBuf, DatasetJson), Error> {
+    ///
+    /// # Errors
+    /// No folder of raw datasets; a dataset.json that cannot be read.
+    pub fn raw_dataset(&self, dataset: &DatasetName) -> Result<(std::path::PathBuf, DatasetJson), Error> {
         let folder = self.folders.raw()?.join(dataset);
         let mut json = DatasetJson::load(&folder.join("dataset.json"))?;
         json.expand_variables(|name| (self.variables)(name));

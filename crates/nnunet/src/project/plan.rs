@@ -21,14 +21,12 @@ pub struct FingerprintJob {
     pub anew: bool,
     /// The cases to look at, for several machines with the same folders; all by default.
     pub part: Part,
-    /// Bytes of main memory that the cases worked on at once may take. If absent, half of what is available.
-    pub max_ram: Option<u64>,
 }
 
 impl FingerprintJob {
     /// The fingerprint of all cases, unless there is one.
     pub fn new(dataset: DatasetName) -> Self {
-        Self { dataset, anew: false, part: Part::default(), max_ram: None }
+        Self { dataset, anew: false, part: Part::default() }
     }
 }
 
@@ -130,7 +128,7 @@ impl Project {
         let (raw, json) = self.raw_dataset(&job.dataset)?;
         let cases = cases::training_cases_with_warnings(&raw, &json, ctx.progress)?;
         let formats = self.registry.data.formats.clone();
-        let options = ExtractOptions { max_ram: job.max_ram, part: job.part, formats };
+        let options = ExtractOptions { part: job.part, formats, sharing_cases: None };
         let parts = extract_part(&folder, &cases, &json, &options, job.anew, ctx)
             .during(|| format!("fingerprint of {}", job.dataset))?;
         let state = match parts {

@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use nnunet_base::Ctx;
 use nnunet_dataset::cases::{case_of_files, prediction_cases_with_warnings};
+use nnunet_dataset::channels::left_out;
 use nnunet_dataset::splits::Fold;
-use nnunet_dataset::{Case, DatasetError, DatasetName};
+use nnunet_dataset::{Case, DatasetError, DatasetJson, DatasetName};
 use nnunet_infer::model::{ModelName, ModelSpec};
 use nnunet_infer::predict::{
     Model, PredictRequest, Predicted, Predictor, QualityRequest, WindowOptions, predict_cases, present_folds,
@@ -14,6 +15,7 @@ use nnunet_infer::predict::{
 
 use super::{Project, check_writable_folder};
 use crate::error::{During, Error};
+use crate::missing_patterns::ChannelPattern;
 
 /// Name of a complete training's checkpoint.
 const FINAL: &str = "checkpoint_final.pth";
@@ -29,6 +31,8 @@ pub struct PredictJob {
     pub checkpoint: String,
     /// How images are tiled.
     pub window: WindowOptions,
+    /// Channels to do without.
+    pub missing: MissingChannels,
     /// Whether to write `qc.tsv` beside the segmentations: which cases to look at first, by the disagreement of folds and mirrored
     /// passes and by volumes that are odd beside the training set's.
     pub quality: bool,
@@ -46,6 +50,7 @@ impl PredictJob {
             folds: Vec::new(),
             checkpoint: FINAL.to_owned(),
             window: WindowOptions::default(),
+            missing: MissingChannels::default(),
             quality: false,
             files: PredictRequest::new(source.as_ref(), output.as_ref()),
         }
@@ -61,11 +66,28 @@ pub enum ModelChoice {
     Trained(DatasetName, ModelName),
 }
 
+/// Channels that cases are segmented without: zeros stand in their place.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum MissingChannels {
+    /// Those that have no file, where the model's dataset.json has them among `optional_channels`.
+    #[default]
+    WithoutFile,
+    /// These too, by name or number, whether they have a file or not.
+    Named(Vec<String>),
+    /// Every set of channels that leaves one, one set after the other, each into a folder of its own within the output: see
+    /// [`ChannelPattern::folder`].
+    EveryPattern,
+}
+
 /// A prediction whose models are loaded and whose cases are found.
 pub struct Prediction {
     cases: Vec<Case>,
     no_cases: Option<DatasetError>,
     stages: Vec<PredictionStage>,
+    /// Folder of the job, within which those of patterns lie.
+    output: PathBuf,
+    /// The patterns of channels to go through; none where cases are segmented once, as they are.
+    patterns: Vec<ChannelPattern>,
 }
 
 /// One model of a prediction.
@@ -186,9 +208,21 @@ impl Project {
         check_writable_folder(&job.files.output)?;
         let folder = self.model_folder(&job.model)?;
         let model = self.load(&folder, &job.folds, &job.checkpoint, ctx)?;
+        let dataset = &model.spec.dataset;
+        let missing = match &job.missing {
+            MissingChannels::Named(names) => left_out(names, dataset)?,
+            MissingChannels::WithoutFile | MissingChannels::EveryPattern => Vec::new(),
+        };
+        let patterns = match &job.missing {
+            MissingChannels::EveryPattern => ChannelPattern::all(dataset.num_channels())?,
+            MissingChannels::WithoutFile | MissingChannels::Named(_) => Vec::new(),
+        };
+        if !model.learnt_without_channels {
+            warn_of_untrained(&missing, dataset, ctx);
+        }
         let found = match job.files.sources.as_slice() {
-            [source] => prediction_cases_with_warnings(source, &model.spec.dataset, ctx.progress),
-            files => case_of_files(files, &model.spec.dataset).map(|case| vec![case]),
+            [source] => prediction_cases_with_warnings(source, dataset, &missing, ctx.progress),
+            files => case_of_files(files, dataset, &missing).map(|case| vec![case]),
         };
         let (cases, no_cases) = match found {
             Ok(cases) => (cases, None),
@@ -210,7 +244,7 @@ impl Project {
         }
         let folds = folds_of(&job.folds, &folder, &job.checkpoint);
         stages.push(self.stage(model, folds, job.window, request)?);
-        Ok(Prediction { cases, no_cases, stages })
+        Ok(Prediction { cases, no_cases, stages, output: job.files.output, patterns })
     }
 
     /// The previous stage of a cascade, with the model that lies beside that in `folder`, if there is one. Its
@@ -278,15 +312,65 @@ impl Prediction {
     ///
     /// # Errors
     /// See [`Project::predict`].
-    pub fn run(self, ctx: Ctx<'_>) -> Result<Vec<PredictOutcome>, Error> {
+    pub fn run(mut self, ctx: Ctx<'_>) -> Result<Vec<PredictOutcome>, Error> {
+        if self.patterns.is_empty() {
+            return run_stages(&mut self.stages, &self.cases, |folder| folder.to_owned(), ctx);
+        }
         let mut outcomes = Vec::new();
-        for stage in self.stages {
-            let PredictionStage { mut predictor, request, .. } = stage;
-            let predicted = predict_cases(&mut predictor, &self.cases, &request, ctx)
-                .during(|| format!("prediction of {}", shown(&request.sources)))?;
-            outcomes.push(PredictOutcome { output: request.output, predicted });
+        for pattern in &self.patterns {
+            let missing = pattern.missing();
+            let cases: Vec<Case> = self.cases.iter().filter_map(|case| case.without(&missing)).collect();
+            let empty = self.cases.len() - cases.len();
+            if empty > 0 {
+                ctx.warning(&format!(
+                    "{}: {empty} cases have none of these channels; they are not predicted",
+                    pattern.folder()
+                ));
+            }
+            let own = self.output.join(pattern.folder());
+            let within = |folder: &Path| own.join(folder.strip_prefix(&self.output).unwrap_or(folder));
+            outcomes.extend(run_stages(&mut self.stages, &cases, within, ctx)?);
         }
         Ok(outcomes)
+    }
+
+    /// The patterns of channels that are gone through, none if cases are segmented as they are.
+    pub fn patterns(&self) -> &[ChannelPattern] {
+        &self.patterns
+    }
+}
+
+/// Runs the stages on `cases`; `place` gives the folder in which what belongs into a stage's folder goes.
+fn run_stages(
+    stages: &mut [PredictionStage],
+    cases: &[Case],
+    place: impl Fn(&Path) -> PathBuf,
+    ctx: Ctx<'_>,
+) -> Result<Vec<PredictOutcome>, Error> {
+    let mut outcomes: Vec<PredictOutcome> = Vec::new();
+    for stage in stages {
+        let mut request = PredictRequest { output: place(&stage.request.output), ..stage.request.clone() };
+        // Segmentations of a first stage that runs before; others are where the caller says.
+        if let Some(first) = outcomes.last() {
+            request.previous_stage = Some(first.output.clone());
+        }
+        let predicted = predict_cases(&mut stage.predictor, cases, &request, ctx)
+            .during(|| format!("prediction of {}", shown(&request.sources)))?;
+        outcomes.push(PredictOutcome { output: request.output, predicted });
+    }
+    Ok(outcomes)
+}
+
+/// Says which channels are left out that the model was always given.
+fn warn_of_untrained(missing: &[usize], dataset: &DatasetJson, ctx: Ctx<'_>) {
+    let untrained = missing.iter().filter(|channel| !dataset.optional_channels.contains(channel));
+    let names: Vec<String> = untrained.map(|&channel| dataset.channel_name(channel)).collect();
+    if !names.is_empty() {
+        ctx.warning(&format!(
+            "{}: left out, but the model has not learnt to do without: neither optional_channels of its dataset.json nor a \
+             transform drop_channels in its recipe; expect worse segmentations",
+            names.join(", ")
+        ));
     }
 }
 

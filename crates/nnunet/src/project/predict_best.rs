@@ -72,12 +72,8 @@ impl Project {
             1 => members.remove(0),
             _ => {
                 let output = between.path().join("ensemble");
-                let ensemble = EnsembleJob {
-                    folders: members,
-                    output: output.clone(),
-                    save_probabilities: false,
-                    max_ram: None,
-                };
+                let ensemble =
+                    EnsembleJob { folders: members, output: output.clone(), save_probabilities: false };
                 self.ensemble(&ensemble, ctx)?;
                 output
             }

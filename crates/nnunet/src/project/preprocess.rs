@@ -47,8 +47,6 @@ pub struct PlanAndPreprocessJob {
     pub planner: PlannerOptions,
     /// The configurations to preprocess; those that the plans do not have are skipped.
     pub configurations: Vec<String>,
-    /// Bytes of main memory that the cases worked on at once may take. If absent, half of what is available.
-    pub max_ram: Option<u64>,
 }
 
 impl PlanAndPreprocessJob {
@@ -59,7 +57,6 @@ impl PlanAndPreprocessJob {
             anew: false,
             planner: PlannerOptions::default(),
             configurations: ["2d", "3d_fullres", "3d_lowres"].map(str::to_owned).into(),
-            max_ram: None,
         }
     }
 }
@@ -109,11 +106,7 @@ impl Project {
     /// ```
     pub fn plan_and_preprocess(&self, job: &PlanAndPreprocessJob, ctx: Ctx<'_>) -> Result<(), Error> {
         for dataset in &job.datasets {
-            let fingerprint = FingerprintJob {
-                anew: job.anew,
-                max_ram: job.max_ram,
-                ..FingerprintJob::new(dataset.clone())
-            };
+            let fingerprint = FingerprintJob { anew: job.anew, ..FingerprintJob::new(dataset.clone()) };
             let taken = self.fingerprint(&fingerprint, ctx)?;
             let what = if taken.state == FingerprintState::Kept { "kept" } else { "wrote" };
             ctx.message(&format!("{what} {}", taken.path.display()));
@@ -123,7 +116,6 @@ impl Project {
             ctx.message(&format!("wrote {}", planned.path.display()));
             let mut preprocess = PreprocessJob::new(dataset.clone(), planned.plans.plans_name());
             preprocess.configurations.clone_from(&job.configurations);
-            preprocess.options.max_ram = job.max_ram;
             self.preprocess(&preprocess, ctx)?;
         }
         Ok(())

@@ -76,7 +76,6 @@ impl Project {
     ///     backend: project.backend().clone(),
     ///     start: Start::New,
     ///     checkpointing: true,
-    ///     max_ram: None,
     /// };
     /// let trained = project.train(TrainJob::new(training), ctx)?;
     /// println!("Dice {:?}", trained.summary.map(|summary| summary.foreground_mean.dice));

@@ -208,7 +208,7 @@ fn ensemble(
             output: folder,
             save_probabilities: false,
         };
-        merger.merge_all(&jobs, &Workers::within_available(&merger.needs(&jobs)), ctx)?;
+        merger.merge_all(&jobs, &Workers::within_available(&merger.needs(&jobs), ctx), ctx)?;
         evaluation.of(folder, output, jobs.is_empty())
     })
 }

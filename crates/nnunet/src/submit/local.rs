@@ -243,9 +243,10 @@ impl Run<'_> {
     }
 }
 
-/// Sends SIGTERM, which the program takes as a request to save its state. The standard library knows only how to kill.
+/// Asks a process of the program to save its state and end; where there is no way to ask, ends it. Sends SIGTERM, since the
+/// standard library knows only how to kill.
 #[cfg(unix)]
-fn ask_to_stop(child: &mut Child) {
+pub fn ask_to_stop(child: &mut Child) {
     let asked = Command::new("kill").args(["-TERM", &child.id().to_string()]).stderr(Stdio::null()).status();
     if !asked.is_ok_and(|status| status.success()) {
         // It has ended, or cannot be asked.
@@ -253,7 +254,8 @@ fn ask_to_stop(child: &mut Child) {
     }
 }
 
+/// Ends a process: there is no way to ask it to save its state.
 #[cfg(not(unix))]
-fn ask_to_stop(child: &mut Child) {
+pub fn ask_to_stop(child: &mut Child) {
     let _ = child.kill();
 }

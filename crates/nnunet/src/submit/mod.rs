@@ -16,7 +16,7 @@ mod slurm;
 
 pub use error::SubmitError;
 pub use graph::{Job, JobGraph, SubmitRequest, Task, graph};
-pub use local::{LocalOptions, run_locally};
+pub use local::{LocalOptions, ask_to_stop, run_locally};
 pub use record::{RECORD, Record, RecordedJob, TaskState};
 pub use script::SlurmOptions;
 pub use slurm::{submit, write_scripts};

@@ -59,7 +59,7 @@ impl Place {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<ExperimentOutcome, Error> {
-        let job = ExperimentJob { experiment: self.read(variants), max_ram: None };
+        let job = ExperimentJob { experiment: self.read(variants) };
         self.project().experiment(&job, Ctx::new(progress, cancel))
     }
 

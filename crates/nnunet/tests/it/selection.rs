@@ -139,7 +139,6 @@ fn ensembles_equal_the_references() {
             &members,
             out.path(),
             true,
-            None,
             &Parts::default(),
             Ctx::new(&Silent, &Cancel::new()),
         )
@@ -153,7 +152,7 @@ fn ensembles_equal_the_references() {
 fn regions_are_merged_and_postprocessed_as_by_the_reference() {
     let out = tempfile::tempdir().unwrap();
     let members = [golden("regions/in0"), golden("regions/in1")];
-    ensemble_folders(&members, out.path(), true, None, &Parts::default(), Ctx::new(&Silent, &Cancel::new()))
+    ensemble_folders(&members, out.path(), true, &Parts::default(), Ctx::new(&Silent, &Cancel::new()))
         .unwrap();
     determine(&open(out.path()), &golden("regions/gt"), true, Ctx::new(&Silent, &Cancel::new())).unwrap();
     assert_same_results(out.path(), &golden("expected/regions"));
@@ -177,7 +176,7 @@ fn ensembles_of_unlike_folders_are_refused() {
         let out = root.path().join("out");
         let cancel = Cancel::new();
         let ctx = Ctx::new(&Silent, &cancel);
-        explain(&ensemble_folders(&members, &out, false, None, &Parts::default(), ctx).unwrap_err())
+        explain(&ensemble_folders(&members, &out, false, &Parts::default(), ctx).unwrap_err())
     };
     fs::rename(second.join("r1.npz"), second.join("other.npz")).unwrap();
     let message = merge();

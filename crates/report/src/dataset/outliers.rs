@@ -164,6 +164,8 @@ fn unusual(values: &[f64], by: By) -> Vec<(usize, f64, f64)> {
 
 #[cfg(test)]
 mod tests {
+    use nnunet_volume::SpacingMm;
+
     use nnunet_dataset::LabelOrRegion;
 
     use super::super::survey::ClassSurvey;
@@ -175,7 +177,7 @@ mod tests {
             image: Default::default(),
             label: Default::default(),
             shape: [30, 40, 50],
-            spacing: [1.0, 1.0, 1.0],
+            spacing: SpacingMm::new([1.0, 1.0, 1.0]),
             intensities: vec![100.0 + number as f64],
             classes: vec![ClassSurvey { voxels: (ml * 1000.0) as usize, ml: *ml, components: 1 }],
         };
@@ -191,7 +193,7 @@ mod tests {
         let names = ["liver".to_owned()];
         assert_eq!(suspicions(&survey(&[1.0, 1.1, 0.9, 1.2, 1.05, 0.95]), &names), []);
         let mut odd = survey(&[1.0, 1.1, 0.9, 1.2, 1.05, 0.0, 1.0, 1.02, 0.97, 40.0]);
-        odd.cases[2].spacing = [5.0, 1.0, 1.0];
+        odd.cases[2].spacing = SpacingMm::new([5.0, 1.0, 1.0]);
         odd.cases[3].classes[0].components = 60;
         let found = suspicions(&odd, &names);
         let names_found: Vec<&str> = found.iter().map(|s| s.case.as_str()).collect();

@@ -346,7 +346,7 @@ fn case_table(survey: &Survey, names: &[String]) -> Table {
         [
             Cell::from(case.identifier.as_str()),
             extent(case.shape, |n| n.to_string()).into(),
-            extent(case.spacing, number).into(),
+            extent(case.spacing.along_axes(), number).into(),
         ]
         .into_iter()
         .chain(intensities)

@@ -10,10 +10,10 @@ use nnunet_base::Ctx;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
-use nnunet_dataset::image_geometry::PICTURE_SPACING;
+use nnunet_dataset::image_geometry::voxel_ml;
 use nnunet_dataset::{Case, DatasetJson, ImageFormats, ImageReader, LabelManager, LabelOrRegion};
-use nnunet_volume::Volume;
 use nnunet_volume::morphology::{Connectivity, connected_components};
+use nnunet_volume::{SpacingMm, Volume};
 
 use crate::error::ReportError;
 
@@ -40,7 +40,7 @@ pub struct CaseSurvey {
     /// Shape (z, y, x) in voxels.
     pub shape: [usize; 3],
     /// Spacing (z, y, x) in mm.
-    pub spacing: [f64; 3],
+    pub spacing: SpacingMm,
     /// For each channel the mean of the voxels that have a class; NaN if none has.
     pub intensities: Vec<f64>,
     /// One for each class of the survey.
@@ -74,7 +74,7 @@ pub fn survey(
     let reader = ImageReader::for_example(formats, json, example.map(PathBuf::as_path))?;
     let needs: Vec<(&str, u64)> =
         cases.iter().map(|case| (case.identifier.as_str(), memory_of(case, &reader))).collect();
-    let workers = Workers::plan(&needs, None, None, ctx.progress)?;
+    let workers = Workers::plan(&needs, None, ctx)?;
     ctx.event(Event::Started { stage: "survey", total: cases.len() as u64 });
     let done = AtomicU64::new(0);
     let found: Mutex<Vec<Option<Result<CaseSurvey, String>>>> = Mutex::new(vec![None; cases.len()]);
@@ -113,7 +113,7 @@ fn look_at(case: &Case, reader: &ImageReader, classes: &[LabelOrRegion]) -> Resu
     let boxes = boxes_of_labels(&labels);
     let is_foreground = foreground(&labels, classes);
     let mut intensities = Vec::new();
-    let mut spacing = [1.0; 3];
+    let mut spacing = SpacingMm::UNIT;
     for path in &case.images {
         // One file after the other, so that one is in memory at a time.
         let image = reader.read_channels(path).map_err(|error| error.to_string())?;
@@ -132,8 +132,7 @@ fn look_at(case: &Case, reader: &ImageReader, classes: &[LabelOrRegion]) -> Resu
         intensities
             .extend((0..image.data.channels()).map(|c| mean_of(image.data.channel(c), &is_foreground)));
     }
-    let is_picture = spacing == PICTURE_SPACING;
-    let voxel_ml = if is_picture { 1.0 } else { spacing.iter().product::<f64>() } / 1000.0;
+    let voxel_ml = voxel_ml(spacing);
     let of_class = |class: &LabelOrRegion| {
         let Some(mask) = mask_of(class, &labels, &boxes) else { return ClassSurvey::default() };
         let voxels = mask.data().iter().filter(|set| **set).count();
@@ -252,7 +251,7 @@ mod tests {
         let case = &found.cases[1];
         assert_eq!(
             (case.identifier.as_str(), case.shape, case.spacing),
-            ("ball_001", [4; 3], [2.0, 1.0, 5.0])
+            ("ball_001", [4; 3], SpacingMm::new([2.0, 1.0, 5.0]))
         );
         assert_eq!((case.classes[0].voxels, case.classes[0].components), (3, 2));
         assert!((case.classes[0].ml - 0.03).abs() < 1e-12);

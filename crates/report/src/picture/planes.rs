@@ -1,7 +1,7 @@
 //! The figure of a case: a slice along each axis, cut to what is segmented and its surroundings.
 
 use maud::{Markup, html};
-use nnunet_volume::Volume;
+use nnunet_volume::{SpacingMm, Volume};
 
 use super::contour::contour;
 use super::grey::{data_url, grey};
@@ -42,7 +42,7 @@ pub(crate) struct View<'a> {
     /// Shape (z, y, x) of all of it.
     pub(crate) shape: [usize; 3],
     /// Size of a voxel along (z, y, x) in mm.
-    pub(crate) spacing: [f64; 3],
+    pub(crate) spacing: SpacingMm,
     /// The segmentations.
     pub(crate) outlines: &'a [Outline<'a>],
 }
@@ -212,7 +212,12 @@ mod tests {
         let big = labels(shape, [5, 40, 10], [6, 60, 12]);
         reference.data_mut().iter_mut().zip(big.data()).for_each(|(a, b)| *a = a.max(*b));
         let outlines = [Outline { role: Role::Reference, labels: &reference }];
-        let view = View { image: Some(&reference), shape, spacing: [3.0, 1.0, 1.0], outlines: &outlines };
+        let view = View {
+            image: Some(&reference),
+            shape,
+            spacing: SpacingMm::new([3.0, 1.0, 1.0]),
+            outlines: &outlines,
+        };
         let counts = view.foreground();
         let axial = view.plane(0, &counts);
         assert_eq!((axial.slice, axial.height, axial.width), (5, 20 + 2 * 12, 12 + 12));
@@ -236,12 +241,12 @@ mod tests {
     fn flat_images_have_one_plane_and_nothing_segmented_is_no_fault() {
         let empty = labels([1, 30, 20], [0; 3], [0; 3]);
         let outlines = [Outline { role: Role::Prediction, labels: &empty }];
-        let view = View { image: None, shape: [1, 30, 20], spacing: [1.0; 3], outlines: &outlines };
+        let view = View { image: None, shape: [1, 30, 20], spacing: SpacingMm::UNIT, outlines: &outlines };
         let figure = draw_planes(&view, "n".into(), "t".into(), String::new());
         let drawing = figure.drawing.into_string();
         assert_eq!(drawing.matches("<rect").count(), 1);
         assert!(drawing.contains("d=\"\""), "nothing to outline: {drawing}");
-        let wide = View { image: None, shape: [1, 3000, 20], spacing: [1.0; 3], outlines: &[] };
+        let wide = View { image: None, shape: [1, 3000, 20], spacing: SpacingMm::UNIT, outlines: &[] };
         assert!(wide.plane(0, &wide.foreground()).height <= LARGEST);
     }
 }

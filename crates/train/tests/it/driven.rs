@@ -35,7 +35,6 @@ fn request(fold: u32, epochs: usize) -> TrainRequest {
         backend: Arc::new(CpuBackend::new(CpuOptions { threads: 2, ..CpuOptions::default() })),
         start: Start::New,
         checkpointing: true,
-        max_ram: None,
     }
 }
 

@@ -188,7 +188,6 @@ fn training_validation_and_prediction_ask_the_backend_only() {
         backend: backend.clone(),
         start,
         checkpointing: true,
-        max_ram: None,
     };
     let (progress, cancel) = (&Silent, Cancel::new());
 

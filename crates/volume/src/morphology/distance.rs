@@ -5,11 +5,11 @@
 
 use rayon::prelude::*;
 
-use crate::Volume;
+use crate::{SpacingMm, Volume};
 
 /// The squared distance in mm² from the centre of every voxel to that of the nearest set voxel of `mask`
 /// (z, y, x); infinite everywhere if none is set. `spacing` (z, y, x) in mm.
-pub fn squared_distances(mask: &Volume<bool>, spacing: [f64; 3]) -> Volume<f64> {
+pub fn squared_distances(mask: &Volume<bool>, spacing: SpacingMm) -> Volume<f64> {
     let shape = mask.shape();
     let [_, height, width] = shape;
     let values = mask.data().iter().map(|&set| if set { 0.0 } else { f64::INFINITY }).collect();
@@ -103,7 +103,7 @@ mod tests {
 
     use super::*;
 
-    fn by_definition(mask: &Volume<bool>, spacing: [f64; 3]) -> Vec<f64> {
+    fn by_definition(mask: &Volume<bool>, spacing: SpacingMm) -> Vec<f64> {
         let [depth, height, width] = mask.shape();
         let voxels: Vec<[usize; 3]> = (0..depth)
             .flat_map(|z| (0..height).flat_map(move |y| (0..width).map(move |x| [z, y, x])))
@@ -124,8 +124,8 @@ mod tests {
         ) {
             let n = shape.iter().product();
             let mask = Volume::new(shape, bits[..n].to_vec()).unwrap();
-            let found = squared_distances(&mask, spacing);
-            for (found, expected) in found.data().iter().zip(by_definition(&mask, spacing)) {
+            let found = squared_distances(&mask, SpacingMm::new(spacing));
+            for (found, expected) in found.data().iter().zip(by_definition(&mask, SpacingMm::new(spacing))) {
                 prop_assert!(
                     *found == expected || (found - expected).abs() <= 1e-12 * expected,
                     "{found} {expected}"

@@ -3,7 +3,7 @@
 use rayon::prelude::*;
 
 use super::distance::squared_distances;
-use crate::Volume;
+use crate::{SpacingMm, Volume};
 
 /// Rows that are looked at for a voxel before the mask counts as far away.
 const NEAR: usize = 1024;
@@ -16,7 +16,7 @@ const TRANSFORM: usize = 32;
 ///
 /// The same numbers as those of [`squared_distances`] at these voxels, at the price of the rows around each that are nearer
 /// than the mask.
-pub fn squared_distances_from(from: &Volume<bool>, mask: &Volume<bool>, spacing: [f64; 3]) -> Vec<f64> {
+pub fn squared_distances_from(from: &Volume<bool>, mask: &Volume<bool>, spacing: SpacingMm) -> Vec<f64> {
     let width = mask.shape()[2].max(1);
     let voxels: Vec<usize> =
         from.data().iter().enumerate().filter_map(|(i, &set)| set.then_some(i)).collect();
@@ -62,7 +62,7 @@ struct Search<'a> {
     /// Of each voxel, to the nearest set one of its row.
     gaps: &'a [u32],
     shape: [usize; 3],
-    spacing: [f64; 3],
+    spacing: SpacingMm,
 }
 
 impl Search<'_> {
@@ -71,7 +71,7 @@ impl Search<'_> {
     fn nearest(&self, voxel: usize, rows: usize) -> Option<f64> {
         let [depth, height, width] = self.shape;
         let (z, y, x) = (voxel / (height * width), voxel / width % height, voxel % width);
-        let [dz, dy, dx] = self.spacing;
+        let [dz, dy, dx] = self.spacing.along_axes();
         let squared = |steps: usize, mm: f64| (steps as f64 * mm) * (steps as f64 * mm);
         let mut best = f64::INFINITY;
         let mut seen = 0;
@@ -131,8 +131,8 @@ mod tests {
             let n = shape.iter().product();
             let mask = Volume::new(shape, bits[..n].iter().map(|bits| bits.0).collect()).unwrap();
             let from = Volume::new(shape, bits[..n].iter().map(|bits| bits.1).collect()).unwrap();
-            let found = squared_distances_from(&from, &mask, spacing);
-            let expected = at_set(squared_distances(&mask, spacing).data(), &from);
+            let found = squared_distances_from(&from, &mask, SpacingMm::new(spacing));
+            let expected = at_set(squared_distances(&mask, SpacingMm::new(spacing)).data(), &from);
             prop_assert_eq!(found.len(), expected.len());
             for (found, expected) in found.iter().zip(expected) {
                 prop_assert!(*found == expected || (found - expected).abs() <= 1e-12 * expected, "{found} {expected}");
@@ -148,12 +148,15 @@ mod tests {
         for voxels in [1, 90 * 90] {
             let mut from = Volume::filled(shape, false);
             from.data_mut().iter_mut().rev().step_by(5).take(voxels).for_each(|set| *set = true);
-            let found = squared_distances_from(&from, &mask, [1.0, 2.0, 0.5]);
-            let expected = at_set(squared_distances(&mask, [1.0, 2.0, 0.5]).data(), &from);
+            let found = squared_distances_from(&from, &mask, SpacingMm::new([1.0, 2.0, 0.5]));
+            let expected = at_set(squared_distances(&mask, SpacingMm::new([1.0, 2.0, 0.5])).data(), &from);
             assert_eq!(found, expected, "{voxels}");
             assert_eq!(found.last(), Some(&(89.0f64.powi(2) + 178.0f64.powi(2) + 4.0)));
         }
-        assert_eq!(squared_distances_from(&mask, &Volume::filled(shape, false), [1.0; 3]), [f64::INFINITY]);
-        assert!(squared_distances_from(&Volume::filled(shape, false), &mask, [1.0; 3]).is_empty());
+        assert_eq!(
+            squared_distances_from(&mask, &Volume::filled(shape, false), SpacingMm::UNIT),
+            [f64::INFINITY]
+        );
+        assert!(squared_distances_from(&Volume::filled(shape, false), &mask, SpacingMm::UNIT).is_empty());
     }
 }

@@ -18,8 +18,8 @@ use super::axis::Interpolation;
 use super::axis_plan::{AxisPlan, Bounds, Clip, range};
 use super::cubic::{MARGIN, coefficients};
 use super::{allocate, check_shapes};
-use crate::ChannelVolume;
 use crate::error::{Result, VolumeError};
+use crate::{ChannelVolume, SpacingMm};
 
 /// Columns worked on side by side: with a few hundred rows of f64 they fill the second-level cache.
 const COLUMNS: usize = 64;
@@ -36,8 +36,8 @@ const ROWS: usize = 8;
 pub fn resample_data(
     data: ChannelVolume<f32>,
     new_shape: [usize; 3],
-    current_spacing: [f64; 3],
-    new_spacing: [f64; 3],
+    current_spacing: SpacingMm,
+    new_spacing: SpacingMm,
     method: &Method,
 ) -> Result<ChannelVolume<f32>> {
     let shape = data.shape();

@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use super::axis::{Interpolation, LinearTap, linear_taps, nearest_taps};
 use super::data::permuted;
 use super::{Method, allocate, check_shapes, torch_labels};
-use crate::Volume;
 use crate::error::{Result, VolumeError};
+use crate::{SpacingMm, Volume};
 
 /// A type that holds labels; negative values (outside the body, say) are labels like others.
 pub trait Label: Copy + Ord + Default + Send + Sync {}
@@ -30,8 +30,8 @@ impl<T: Copy + Ord + Default + Send + Sync> Label for T {}
 pub fn resample_labels<L: Label>(
     labels: Volume<L>,
     new_shape: [usize; 3],
-    current_spacing: [f64; 3],
-    new_spacing: [f64; 3],
+    current_spacing: SpacingMm,
+    new_spacing: SpacingMm,
     method: &Method,
 ) -> Result<Volume<L>> {
     let shape = labels.shape();

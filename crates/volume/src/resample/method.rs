@@ -2,6 +2,7 @@
 
 use super::axis::Interpolation;
 use super::separate_axis::{ANISOTROPY_THRESHOLD, separate_axis};
+use crate::SpacingMm;
 
 /// A way of resampling.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,7 +41,7 @@ impl Method {
     }
 
     /// The axis that is treated separately between grids of these spacings (z, y, x) in mm.
-    pub(super) fn separate_axis(&self, current_spacing: [f64; 3], new_spacing: [f64; 3]) -> Option<usize> {
+    pub(super) fn separate_axis(&self, current_spacing: SpacingMm, new_spacing: SpacingMm) -> Option<usize> {
         separate_axis(self.force_separate, self.anisotropy_threshold, current_spacing, new_spacing)
     }
 }

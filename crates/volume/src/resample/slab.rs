@@ -10,8 +10,8 @@ use rayon::prelude::*;
 
 use super::axis::{LinearTap, Taps};
 use super::{Method, check_shapes};
-use crate::ChannelVolume;
 use crate::error::{Result, VolumeError};
+use crate::{ChannelVolume, SpacingMm};
 
 /// Resamples any range of output slices of a many-channel volume.
 #[derive(Debug, Clone)]
@@ -29,8 +29,8 @@ impl SlabResampler {
     pub fn new(
         shape: [usize; 3],
         new_shape: [usize; 3],
-        current_spacing: [f64; 3],
-        new_spacing: [f64; 3],
+        current_spacing: SpacingMm,
+        new_spacing: SpacingMm,
         method: &Method,
     ) -> Result<Self> {
         check_shapes(shape, new_shape)?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use nnunet_testkit::{npy::read_npy, shared::shared_path};
 use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data, resample_labels};
-use nnunet_volume::{ChannelVolume, Volume};
+use nnunet_volume::{ChannelVolume, SpacingMm, Volume};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -95,7 +95,7 @@ fn close(name: &str, got: &[f32], want: &[f64], tolerance: f64) {
 #[test]
 fn data_is_resampled_as_by_the_reference() {
     for case in folders().iter().flat_map(|f| cases(f)).chain(torch_cases()).filter(|c| !c.is_seg) {
-        let [current, new] = case.spacings;
+        let [current, new] = case.spacings.map(SpacingMm::new);
         let got = resample_data(case.input, case.new_shape, current, new, &case.method).unwrap();
         // Results stored as f16 have eleven bits.
         let tolerance = if case.half { 1.0 / 2048.0 } else { TOLERANCE };
@@ -106,7 +106,7 @@ fn data_is_resampled_as_by_the_reference() {
 #[test]
 fn labels_are_resampled_voxel_for_voxel_as_by_the_reference() {
     for case in folders().iter().flat_map(|f| cases(f)).chain(torch_cases()).filter(|c| c.is_seg) {
-        let [current, new] = case.spacings;
+        let [current, new] = case.spacings.map(SpacingMm::new);
         let labels = case.input.data().iter().map(|&v| v as i8).collect();
         let labels = Volume::new(case.input.shape(), labels).unwrap();
         let got = resample_labels(labels, case.new_shape, current, new, &case.method).unwrap();
@@ -121,7 +121,7 @@ fn slabs_are_slices_of_the_whole() {
     for case in folders().iter().flat_map(|f| cases(f)).chain(torch_cases()).filter(|c| {
         !c.is_seg && [c.method.together, c.method.across].iter().all(|way| *way != Interpolation::Cubic)
     }) {
-        let [current, new] = case.spacings;
+        let [current, new] = case.spacings.map(SpacingMm::new);
         let shape = case.input.shape();
         let slab = SlabResampler::new(shape, case.new_shape, current, new, &case.method).unwrap();
         let size = case.new_shape[1] * case.new_shape[2];
@@ -142,7 +142,7 @@ fn slabs_are_slices_of_the_whole() {
 fn impossible_requests_are_refused() {
     let (cubic, linear) = (cubic(), linear());
     let data = ChannelVolume::filled(1, [2, 2, 2], 1.0);
-    let one = [1.0; 3];
+    let one = SpacingMm::UNIT;
     let error = resample_data(data, [4, 0, 2], one, one, &cubic).unwrap_err();
     assert!(error.to_string().contains("the output would be empty"), "{error}");
     for huge in [[usize::MAX / 2, 2, 2], [1 << 18, 1 << 18, 1 << 18]] {
@@ -174,7 +174,7 @@ proptest! {
 
     #[test]
     fn constants_stay_constant_and_the_range_is_kept(from in shape(), to in shape(), value in -100f32..100.0, separate in any::<Option<bool>>()) {
-        let spacing = [4.0, 1.0, 1.0];
+        let spacing = SpacingMm::new([4.0, 1.0, 1.0]);
         let constant = ChannelVolume::filled(1, from, value);
         let got = resample_data(constant, to, spacing, spacing, &Method { force_separate: separate, ..cubic() }).unwrap();
         prop_assert!(got.data().iter().all(|v| *v == value));
@@ -190,7 +190,7 @@ proptest! {
         let n = from.iter().product::<usize>();
         let data: Vec<i16> = (0..n).map(|i| [-1, 3, 7, 300][i * 7919 % 13 % 4]).collect();
         let labels = Volume::new(from, data.clone()).unwrap();
-        let spacing = [4.0, 1.0, 1.0];
+        let spacing = SpacingMm::new([4.0, 1.0, 1.0]);
         let got = resample_labels(labels, to, spacing, spacing, &Method { force_separate: separate, ..linear() }).unwrap();
         prop_assert!(got.data().iter().all(|v| data.contains(v)));
     }
@@ -204,7 +204,7 @@ fn channels_without_a_number_stay_without_one() {
     let voxels: usize = shape.iter().product();
     for (value, spacing) in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY]
         .into_iter()
-        .flat_map(|value| [[1.0; 3], [5.0, 1.0, 1.0]].map(|spacing| (value, spacing)))
+        .flat_map(|value| [[1.0; 3], [5.0, 1.0, 1.0]].map(|spacing| (value, SpacingMm::new(spacing))))
     {
         let mut data = vec![value; 2 * voxels];
         data[voxels..].iter_mut().enumerate().for_each(|(i, v)| *v = (i % 7) as f32);

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use nnunet_base::spelling::{closest, closest_first};
-use nnunet_volume::Volume;
 use nnunet_volume::morphology::{Component, Connectivity, connected_components};
+use nnunet_volume::{SpacingMm, Volume};
 
 use crate::evaluate::case::{ClassCase, Masks};
 use crate::evaluate::metric::{Metric, key};
@@ -110,7 +110,7 @@ struct Scores {
 }
 
 impl Scores {
-    fn of(masks: &Masks, spacing: [f64; 3], flat: bool, track: Track) -> Self {
+    fn of(masks: &Masks, spacing: SpacingMm, flat: bool, track: Track) -> Self {
         // A dilation ends at the borders of the image.
         let room = masks.room.map(|sides| sides.map(|room| room.min(track.dilations)));
         let [truth, seen] = [&masks.reference, &masks.prediction].map(|mask| padded(mask, room));
@@ -133,7 +133,7 @@ impl Scores {
                 numbers.map(|(i, _)| predicted_numbers.data()[i]).filter(|&number| number > 0).collect();
             all_met.extend(&met);
             let voxels = own.data().iter().filter(|set| **set).count();
-            let volume = voxels as f64 * spacing.iter().product::<f64>();
+            let volume = voxels as f64 * spacing.voxel_volume();
             if volume <= track.smallest {
                 continue;
             }

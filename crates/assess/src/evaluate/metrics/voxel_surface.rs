@@ -13,8 +13,8 @@
 
 use std::sync::Arc;
 
-use nnunet_volume::Volume;
 use nnunet_volume::morphology::{bounding_box, squared_distances_from};
+use nnunet_volume::{SpacingMm, Volume};
 
 use crate::evaluate::case::ClassCase;
 use crate::evaluate::metric::{Metric, no_argument};
@@ -62,7 +62,7 @@ pub struct SurfaceDistances {
 pub fn surface_distances(
     reference: &Volume<bool>,
     prediction: &Volume<bool>,
-    spacing: [f64; 3],
+    spacing: SpacingMm,
 ) -> SurfaceDistances {
     let either = reference.data().iter().zip(prediction.data()).map(|(a, b)| *a || *b).collect();
     let bounds = Volume::new(reference.shape(), either).and_then(|either| bounding_box(&either));
@@ -112,7 +112,7 @@ fn surface(mask: &Volume<bool>) -> Volume<bool> {
 }
 
 /// Distances from the voxels of `from` to the nearest of `to`, ascending.
-fn directed(from: &Volume<bool>, to: &Volume<bool>, spacing: [f64; 3]) -> Vec<f64> {
+fn directed(from: &Volume<bool>, to: &Volume<bool>, spacing: SpacingMm) -> Vec<f64> {
     let squared = squared_distances_from(from, to, spacing);
     let mut distances: Vec<f64> = squared.into_iter().map(f64::sqrt).collect();
     distances.sort_unstable_by(f64::total_cmp);
@@ -145,7 +145,7 @@ mod tests {
         };
         // Of 98 surface voxels of each: the far end of 25 is 2 slices away, its neighbours by the sides less;
         // the sides overlap for three slices.
-        let found = surface_distances(&cube(1), &cube(3), [0.5, 1.0, 1.0]);
+        let found = surface_distances(&cube(1), &cube(3), SpacingMm::new([0.5, 1.0, 1.0]));
         assert_eq!(found.hd95, 1.0);
         assert_eq!(found.nsd, 1.0);
         // 25 at the end: 16 of its rim and 9 inside are 1 mm away. The next slice: 16 of its rim 0.5 mm. The
@@ -153,11 +153,11 @@ mod tests {
         // nearest to a side and 1 to the end: 1 mm.
         let expected = (25.0 * 1.0 + 16.0 * 0.5 + 9.0 * 1.0) / 98.0;
         assert!((found.assd - expected).abs() < 1e-12, "{} {expected}", found.assd);
-        let far = surface_distances(&cube(1), &cube(3), [2.0, 1.0, 1.0]);
+        let far = surface_distances(&cube(1), &cube(3), SpacingMm::new([2.0, 1.0, 1.0]));
         assert_eq!(far.hd95, 4.0);
         assert!(far.nsd < 1.0);
         assert_eq!(
-            surface_distances(&cube(1), &cube(1), [1.0; 3]),
+            surface_distances(&cube(1), &cube(1), SpacingMm::UNIT),
             SurfaceDistances { hd95: 0.0, assd: 0.0, nsd: 1.0 }
         );
     }
@@ -165,10 +165,10 @@ mod tests {
     #[test]
     fn empty_masks() {
         let (empty, full) = (mask([2, 3, 4], |_| false), mask([2, 3, 4], |_| true));
-        let both = surface_distances(&empty, &empty, [1.0; 3]);
+        let both = surface_distances(&empty, &empty, SpacingMm::UNIT);
         assert!(both.hd95.is_nan() && both.assd.is_nan() && both.nsd.is_nan());
         for (a, b) in [(&empty, &full), (&full, &empty)] {
-            let one = surface_distances(a, b, [1.0; 3]);
+            let one = surface_distances(a, b, SpacingMm::UNIT);
             assert_eq!((one.hd95, one.assd, one.nsd), (f64::INFINITY, f64::INFINITY, 0.0));
         }
     }

@@ -16,7 +16,7 @@ mod labels_of_slices;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use nnunet_volume::resample::{Interpolation, Method, SlabResampler, resample_data};
-use nnunet_volume::{ChannelVolume, Volume};
+use nnunet_volume::{ChannelVolume, SpacingMm, Volume};
 use rayon::prelude::*;
 
 use super::slab_stream::{SlabStream, round_to_half};
@@ -139,7 +139,7 @@ impl<'a> Exporter<'a> {
 
     /// The cropped grid of the image.
     fn way_back(&self, properties: &Properties) -> Grid {
-        let spacing = self.spec.plans.transpose_forward().map(|axis| properties.spacing[axis]);
+        let spacing = properties.spacing.transposed(self.spec.plans.transpose_forward());
         Grid {
             shape: properties.shape_after_cropping_and_before_resampling,
             from: self.spec.configuration.target_spacing_zyx(spacing),
@@ -242,9 +242,9 @@ struct Grid {
     /// Shape (z, y, x).
     shape: [usize; 3],
     /// Spacing (z, y, x) in mm of the logits.
-    from: [f64; 3],
+    from: SpacingMm,
     /// Spacing of the grid.
-    to: [f64; 3],
+    to: SpacingMm,
 }
 
 /// The same values in f32.

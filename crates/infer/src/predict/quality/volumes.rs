@@ -1,5 +1,6 @@
 //! Volumes of the classes in the training set, and how far from them a new case is.
 
+use nnunet_volume::SpacingMm;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -8,7 +9,7 @@ use nnunet_base::files::write_atomic;
 use nnunet_base::one_case::one_case;
 use nnunet_base::progress::{Event, Interrupted};
 use nnunet_base::workers::Workers;
-use nnunet_dataset::image_geometry::PICTURE_SPACING;
+use nnunet_dataset::image_geometry::voxel_ml;
 use nnunet_dataset::{DatasetJson, ImageReader, LabelOrRegion};
 use nnunet_volume::Volume;
 
@@ -74,7 +75,7 @@ impl TrainingVolumes {
             names.iter().zip(files).map(|(name, path)| (name.as_str(), bytes(path).unwrap_or(0))).collect();
         ctx.event(Event::Started { stage: "volumes of the training set", total: files.len() as u64 });
         let found: Mutex<Vec<Option<Measured>>> = Mutex::new(vec![None; files.len()]);
-        Workers::within_available(&needs).run(
+        Workers::within_available(&needs, ctx).run(
             |number| {
                 let read = || -> Measured {
                     let image = reader.read(&files[number]).map_err(|error| error.to_string())?;
@@ -211,13 +212,13 @@ fn case_of(path: &Path, ending: &str) -> String {
 /// no size.
 pub(in crate::predict) fn class_volumes(
     labels: &Volume<u16>,
-    spacing: [f64; 3],
+    spacing: SpacingMm,
     classes: &[LabelOrRegion],
 ) -> Vec<f64> {
     volumes_of(labels.data().iter().copied().map(i32::from), spacing, classes)
 }
 
-fn volumes_of(labels: impl Iterator<Item = i32>, spacing: [f64; 3], classes: &[LabelOrRegion]) -> Vec<f64> {
+fn volumes_of(labels: impl Iterator<Item = i32>, spacing: SpacingMm, classes: &[LabelOrRegion]) -> Vec<f64> {
     let mut counts: Vec<u64> = Vec::new();
     for label in labels {
         // Files may hold anything; no class has such a value.
@@ -227,7 +228,7 @@ fn volumes_of(labels: impl Iterator<Item = i32>, spacing: [f64; 3], classes: &[L
         }
         counts[label] += 1;
     }
-    let voxel = if spacing == PICTURE_SPACING { 1.0 } else { spacing.iter().product::<f64>() } / 1000.0;
+    let voxel = voxel_ml(spacing);
     let of = |value: &i32| usize::try_from(*value).ok().and_then(|value| counts.get(value)).copied();
     classes.iter().map(|class| class.values().iter().filter_map(of).sum::<u64>() as f64 * voxel).collect()
 }
@@ -243,6 +244,7 @@ fn median(values: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use nnunet_dataset::image_geometry::PICTURE_SPACING;
     use nnunet_pyformats::json::Json;
 
     use super::*;
@@ -260,7 +262,7 @@ mod tests {
     #[test]
     fn regions_take_their_labels_together() {
         let labels = Volume::new([1, 2, 3], vec![0u16, 1, 2, 2, 7, 0]).unwrap();
-        assert_eq!(class_volumes(&labels, [2.0, 5.0, 100.0], &classes()), [3.0, 2.0]);
+        assert_eq!(class_volumes(&labels, SpacingMm::new([2.0, 5.0, 100.0]), &classes()), [3.0, 2.0]);
         assert_eq!(class_volumes(&labels, PICTURE_SPACING, &classes()), [0.003, 0.002]);
     }
 

@@ -1,0 +1,9 @@
+//! The integration tests of this crate, one program: it links once.
+
+// Helpers of tests fail the test by panicking.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod common;
+mod fingerprints;
+mod messages;
+mod rounds;
