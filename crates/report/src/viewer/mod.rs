@@ -99,14 +99,15 @@ pub(crate) fn viewer(cases: &[ViewerCase]) -> Markup {
     // As content of a script, only the beginning of a tag would mean anything; JSON may write it as an escape.
     let data = Json::Array(list.collect()).to_python(KeyOrder::Kept).replace('<', "\\u003c");
     html! {
-        p.note { "Volumes of the cases below, drawn by NiiVue (needs WebGL 2)." }
+        p.note { "The volumes of these cases, drawn by NiiVue (needs WebGL 2)." }
         div.viewer {
             label { "Case " select #viewer-case {} }
             label { input #viewer-reference name="reference" type="checkbox" checked; " reference (blue)" }
             label { input #viewer-prediction name="prediction" type="checkbox" checked; " prediction (orange)" }
             button #viewer-open type="button" { "Show" }
             p #viewer-status .note role="status" {}
-            canvas #viewer-canvas hidden role="img" aria-label="No case is open" {}
+            // NiiVue changes the looks of what is around its canvas.
+            div.stage hidden { canvas #viewer-canvas role="img" aria-label="No case is open" {} }
         }
         script #viewer-data type="application/json" { (PreEscaped(data)) }
         script { (PreEscaped(niivue())) }

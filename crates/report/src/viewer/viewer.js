@@ -5,6 +5,7 @@
   const cases = JSON.parse(element("data").textContent);
   const layers = ["reference", "prediction"].map(element);
   const bytes = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer;
+  const stage = canvas.parentElement;
   let viewer;
 
   const weigh = () => viewer.volumes.forEach((volume, at) => {
@@ -15,7 +16,7 @@
   const show = async () => {
     const chosen = cases[Number(pick.value)];
     status.textContent = "Loading…";
-    canvas.hidden = false;
+    stage.hidden = false;
     try {
       if (!viewer) {
         viewer = new niivue.Niivue({ logLevel: "silent", loadingText: "", crosshairWidth: 0.4, backColor: [0, 0, 0, 1] });
