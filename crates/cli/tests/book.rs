@@ -84,7 +84,8 @@ fn blocks(page: &str) -> Vec<Block> {
 /// The pages that SUMMARY.md lists, in their order.
 fn pages() -> Vec<String> {
     let summary = std::fs::read_to_string(source().join("SUMMARY.md")).unwrap();
-    links(&summary).into_iter().collect()
+    // Chapters without a page are planned.
+    links(&summary).into_iter().filter(|page| !page.is_empty()).collect()
 }
 
 /// Targets of the links in a page, without blocks of code.

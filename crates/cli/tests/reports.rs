@@ -42,6 +42,12 @@ fn a_dataset_a_training_and_an_evaluation_become_pages() {
     // The images of the raw dataset are found by the name of the dataset in the path.
     assert!(page.contains("data:image/png;base64,"));
 
+    place.succeed("report compare -d 7 --figures comparison");
+    let page = read("res/Dataset007_Balls/report.html");
+    assert!(page.contains("nnUNetTrainer_2epochs__tiny__3d_fullres") && page.contains("Dice of each case"));
+    assert!(place.path("comparison/01_dice.svg").exists());
+    assert!(!place.run("report training res -d 7").status.success());
+
     let summary = format!("{model}/fold_0/validation/summary.json");
     place.succeed(&format!("report evaluation {summary} -djfile {model}/dataset.json -o evaluation.html"));
     let page = read("evaluation.html");

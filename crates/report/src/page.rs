@@ -14,6 +14,10 @@ const SCRIPT: &str = include_str!("sort.js");
 const POLICY: &str =
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'";
 
+/// The same with a viewer: files in the page have addresses.
+const VIEWER_POLICY: &str = "default-src 'none'; img-src data: blob:; connect-src data: blob:; worker-src blob:; \
+     style-src 'unsafe-inline'; script-src 'unsafe-inline'";
+
 /// A finished report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
@@ -52,6 +56,7 @@ pub(crate) struct Page {
     lead: String,
     tiles: Vec<(String, String)>,
     sections: Vec<(String, Markup)>,
+    has_viewer: bool,
     figures: Vec<(String, String)>,
 }
 
@@ -59,7 +64,7 @@ impl Page {
     /// A page called `title`, with a sentence on what it is about.
     pub(crate) fn new(title: impl Into<String>, lead: impl Into<String>) -> Self {
         let (title, lead) = (title.into(), lead.into());
-        Self { title, lead, tiles: Vec::new(), sections: Vec::new(), figures: Vec::new() }
+        Self { title, lead, tiles: Vec::new(), sections: Vec::new(), has_viewer: false, figures: Vec::new() }
     }
 
     /// Adds a number to be seen at once.
@@ -70,6 +75,12 @@ impl Page {
     /// Adds a section.
     pub(crate) fn section(&mut self, title: impl Into<String>, body: Markup) {
         self.sections.push((title.into(), body));
+    }
+
+    /// Adds a section with a viewer, which may read what lies in the page.
+    pub(crate) fn viewer(&mut self, title: impl Into<String>, body: Markup) {
+        self.has_viewer = true;
+        self.section(title, body);
     }
 
     /// Takes up a figure and returns it as a part of the page.
@@ -93,7 +104,7 @@ impl Page {
             html lang="en" {
                 head {
                     meta charset="utf-8";
-                    meta http-equiv="Content-Security-Policy" content=(POLICY);
+                    meta http-equiv="Content-Security-Policy" content=(if self.has_viewer { VIEWER_POLICY } else { POLICY });
                     meta name="viewport" content="width=device-width, initial-scale=1";
                     meta name="color-scheme" content="light dark";
                     title { (self.title) }

@@ -157,6 +157,7 @@ fn report(predictions: &Path, raw: &Path) -> ReportJob {
         references: None,
         predictions: None,
         images: Some(raw.join("imagesTs")),
+        viewer: false,
         dataset_json: None,
     })
 }

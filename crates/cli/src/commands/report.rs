@@ -1,7 +1,8 @@
-//! `report`: a dataset, an evaluation or a training as one HTML page.
+//! `report`: a dataset, an evaluation, a training or a comparison of models as one HTML page.
 
 use std::path::PathBuf;
 
+use nnunet::compare::CompareRequest;
 use nnunet::{DatasetReport, EvaluationReport, ReportJob, ReportSubject, TrainingReport};
 
 use super::Entry;
@@ -16,12 +17,14 @@ const FLAGS: &[Flag] = &[
     Flag::one(&["-o"], "FILE", "where to write the page (default: report.html next to SUMMARY.json, in the FOLDER, or in the \
          dataset's folder of preprocessed data)").within(Group::Output),
     Flag::one(&["--figures"], "FOLDER", "also write every figure to this folder, as SVG").within(Group::Output),
-    Flag::one(&["-d"], "DATASET", "dataset, by id or name; with dataset").within(Group::Input),
+    Flag::switch(&["--viewer"], "embed the volumes of the worst, median and best case and a viewer for them (NiiVue): 2.3 MB more, and the size of the files; with evaluation").within(Group::Output),
+    Flag::one(&["-d"], "DATASET", "dataset, by id or name; with dataset or compare").within(Group::Input),
     Flag::one(&["-p"], "PLANS", "name of the plans (default: nnUNetPlans); with dataset").within(Group::Input),
     GPU_MEMORY_TARGET,
     Flag::one(&["-ref"], "FOLDER", "references, for the pictures (default: where the summary says); with evaluation or training").within(Group::Input),
     Flag::one(&["-pred"], "FOLDER", "predictions, for the pictures (default: where the summary says, or next to it); with evaluation").within(Group::Input),
     Flag::one(&["-images"], "FOLDER", "images, for the pictures; with evaluation or training (default with training: imagesTr of the raw dataset)").within(Group::Input),
+    Flag::one(&["--baseline"], "NAME", "model that the others are compared with (default: as compare chooses it); with compare").within(Group::Input),
     Flag::one(&["-djfile"], "FILE", "dataset.json, for the names of classes (default: the one next to the summary); with evaluation").within(Group::Input),
 ];
 
@@ -29,17 +32,18 @@ pub(super) const ENTRY: Entry = Entry {
     spec: Command {
         verb: "report",
         reference_names: &[],
-        summary: "show a dataset, an evaluation or a training as one HTML page",
+        summary: "show a dataset, an evaluation, a training or a comparison of models as one HTML page",
         description: "Writes a page that holds everything it shows and opens offline. \
                       report dataset -d 4: sizes, intensities, volumes and components of each class, faults, the cases to look at \
                       first and why, and each value of the plans with its reason. \
                       report evaluation SUMMARY.json: a table of cases and classes, box plots, and the worst, median and best \
                       case with the contours of reference and prediction. \
                       report training FOLDER, of a model or of one of its folds: losses, pseudo-Dice, learning rate, time, \
-                      waiting for batches, and the validation of each fold and class.",
+                      waiting for batches, and the validation of each fold and class. \
+                      report compare -d 4: all trained models of a dataset, their differences to a baseline, and in what they differ.",
         after_interruption: Command::START_AGAIN,
         positionals: &[
-            Positional { name: "KIND", help: "dataset, evaluation or training" },
+            Positional { name: "KIND", help: "dataset, evaluation, training or compare" },
             Positional { name: "[SUBJECT]", help: "the SUMMARY.json, or the FOLDER of the training" },
         ],
         flags: &[FLAGS, FOLDER_FLAGS, THREAD_FLAGS, PROGRESS_FLAGS],
@@ -48,8 +52,10 @@ pub(super) const ENTRY: Entry = Entry {
 };
 
 /// Flags that only some kinds of report have.
-const OF_KINDS: [(&str, &[&str]); 7] = [
-    ("-d", &["dataset"]),
+const OF_KINDS: [(&str, &[&str]); 9] = [
+    ("--viewer", &["evaluation"]),
+    ("-d", &["dataset", "compare"]),
+    ("--baseline", &["compare"]),
     ("-p", &["dataset"]),
     ("-gpu_memory_target", &["dataset"]),
     ("-ref", &["evaluation", "training"]),
@@ -75,7 +81,7 @@ fn subject(matches: &Matches, session: &Session) -> anyhow::Result<ReportSubject
     for (flag, kinds) in OF_KINDS {
         if matches.has(flag)
             && !kinds.contains(&kind)
-            && ["dataset", "evaluation", "training"].contains(&kind)
+            && ["dataset", "evaluation", "training", "compare"].contains(&kind)
         {
             return Err(UsageError(format!(
                 "argument {flag}: not for report {kind}, only for {}",
@@ -106,6 +112,7 @@ fn subject(matches: &Matches, session: &Session) -> anyhow::Result<ReportSubject
             references: path("-ref"),
             predictions: path("-pred"),
             images: path("-images"),
+            viewer: matches.has("--viewer"),
             dataset_json: path("-djfile"),
         }
         .into(),
@@ -115,8 +122,18 @@ fn subject(matches: &Matches, session: &Session) -> anyhow::Result<ReportSubject
             images: path("-images"),
         }
         .into(),
+        "compare" => {
+            if let Some(found) = subject {
+                let what = format!("report compare: found {found:?} behind it; give the dataset with -d");
+                return Err(UsageError(what).into());
+            }
+            let mut request = CompareRequest::new(session.project.dataset(matches.required("-d")?)?);
+            request.baseline = matches.text("--baseline").map(str::to_owned);
+            request.into()
+        }
         other => {
-            let what = format!("argument KIND: found {other:?}, expected dataset, evaluation or training");
+            let what =
+                format!("argument KIND: found {other:?}, expected dataset, evaluation, training or compare");
             return Err(UsageError(what).into());
         }
     })

@@ -1,6 +1,7 @@
 //! A comparison as text, as tab-separated values and as JSON.
 
 use nnunet_pyformats::json::{Json, KeyOrder};
+use nnunet_report::comparison::{ComparedDifference, ComparedModel, ComparisonContents};
 
 use super::{Compared, Comparison, Difference};
 
@@ -44,6 +45,32 @@ impl Comparison {
             text.push_str(&format!("\n{note}\n"));
         }
         text
+    }
+
+    /// The comparison as the report of it takes it.
+    pub(crate) fn contents(&self) -> ComparisonContents {
+        let model = |model: &Compared| ComparedModel {
+            name: model.result.name.to_string(),
+            dice: model.result.dice,
+            class_dice: self.class_dice(model).collect(),
+            folds: model.result.folds.iter().map(|fold| (fold.fold, fold.dice)).collect(),
+            cases: model.result.cases.iter().map(|(case, dice)| (case.clone(), defined_mean(dice))).collect(),
+            difference: model.difference.as_ref().map(|difference| ComparedDifference {
+                pairs: difference.pairs,
+                mean: difference.mean,
+                interval: difference.mean_interval,
+                rank_biserial: difference.rank_biserial,
+                p_holm: difference.p_holm,
+            }),
+            seconds: model.result.seconds(),
+            changes: model.changes.clone(),
+        };
+        ComparisonContents {
+            dataset: self.dataset.to_string(),
+            classes: self.classes.iter().map(|(_, name)| name.clone()).collect(),
+            baseline: self.baseline,
+            models: self.models.iter().map(model).collect(),
+        }
     }
 
     fn note(&self) -> Option<String> {
@@ -258,4 +285,9 @@ fn number(value: f64) -> Json {
         value if value.fract() == 0.0 && value.abs() < 1e15 => Json::Int(value as i64),
         value => Json::Float(value),
     }
+}
+/// Mean of the values that are numbers; NaN if there are none.
+fn defined_mean(values: &[f64]) -> f64 {
+    let defined: Vec<f64> = values.iter().copied().filter(|value| !value.is_nan()).collect();
+    defined.iter().sum::<f64>() / defined.len() as f64
 }

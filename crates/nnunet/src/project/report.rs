@@ -1,4 +1,4 @@
-//! Datasets, evaluations and trainings as HTML pages.
+//! Datasets, evaluations, trainings and comparisons as HTML pages.
 
 use std::path::{Path, PathBuf};
 
@@ -8,11 +8,13 @@ use nnunet_data::fingerprint::Fingerprint;
 use nnunet_dataset::DatasetName;
 use nnunet_dataset::cases::training_cases;
 use nnunet_report::Report;
+use nnunet_report::comparison::comparison_report;
 use nnunet_report::dataset::{DatasetContents, dataset_report, survey};
 use nnunet_report::evaluation::{EvaluationRequest, evaluation_report};
 use nnunet_report::training::{TrainingRequest, training_report};
 
 use super::{ExplainJob, Project, VerifyJob, check_writable_file, check_writable_folder};
+use crate::compare::CompareRequest;
 use crate::error::{During, Error};
 
 /// A report to make.
@@ -42,6 +44,8 @@ pub enum ReportSubject {
     Evaluation(EvaluationReport),
     /// A training.
     Training(TrainingReport),
+    /// All trained models of a dataset.
+    Comparison(CompareRequest),
 }
 
 /// A dataset to report on.
@@ -66,6 +70,8 @@ pub struct EvaluationReport {
     pub predictions: Option<PathBuf>,
     /// Folder of the images; pictures show contours alone if absent.
     pub images: Option<PathBuf>,
+    /// Whether the page holds the volumes of the worst, the median and the best case, with a viewer.
+    pub viewer: bool,
     /// The dataset.json, for the names of classes; the one beside the summary if absent.
     pub dataset_json: Option<PathBuf>,
 }
@@ -110,6 +116,12 @@ pub struct Reported {
     pub figures: usize,
 }
 
+impl From<CompareRequest> for ReportSubject {
+    fn from(request: CompareRequest) -> Self {
+        Self::Comparison(request)
+    }
+}
+
 impl Project {
     /// Writes a report: one HTML page that opens offline.
     ///
@@ -139,6 +151,7 @@ impl Project {
             ReportSubject::Dataset(report) => self.report_on_dataset(report, ctx)?,
             ReportSubject::Evaluation(report) => self.report_on_evaluation(report, ctx)?,
             ReportSubject::Training(report) => self.report_on_training(report, ctx)?,
+            ReportSubject::Comparison(request) => comparison_report(&self.compare(request, ctx)?.contents()),
         };
         report.save(&path)?;
         if let Some(folder) = &job.figures {
@@ -147,12 +160,14 @@ impl Project {
         Ok(Reported { path, bytes: report.html.len(), figures: report.figures.len() })
     }
 
-    /// `report.html` beside what the report is about; for a dataset in its folder of preprocessed data.
+    /// `report.html` beside what the report is about; for a dataset in its folder of preprocessed data, for a comparison in that of
+    /// its trained models.
     fn usual_place(&self, subject: &ReportSubject) -> Result<PathBuf, Error> {
         let folder = match subject {
             ReportSubject::Dataset(report) => self.folders.preprocessed()?.join(&report.dataset),
             ReportSubject::Evaluation(report) => report.summary.parent().unwrap_or(Path::new("")).to_owned(),
             ReportSubject::Training(report) => report.folder.clone(),
+            ReportSubject::Comparison(request) => self.folders.results()?.join(&request.dataset),
         };
         Ok(folder.join("report.html"))
     }
@@ -195,6 +210,7 @@ impl Project {
             references: report.references.as_deref(),
             predictions: report.predictions.as_deref(),
             images: report.images.as_deref(),
+            viewer: report.viewer,
             dataset_json: report.dataset_json.as_deref(),
             formats: &self.registry.data.formats,
         };

@@ -6,6 +6,7 @@ mod page;
 mod pictures;
 mod ranking;
 mod tables;
+mod viewer;
 mod warned;
 
 pub use page::{EvaluationRequest, evaluation_report};

@@ -13,6 +13,7 @@ use super::files::CaseFiles;
 use super::pictures::draw_cases;
 use super::ranking::{rank, worst_median_best};
 use super::tables::{case_table, mean_table};
+use super::viewer::viewer_section;
 use super::warned::warned_section;
 use crate::classes::class_name;
 use crate::error::ReportError;
@@ -31,6 +32,8 @@ pub struct EvaluationRequest<'a> {
     pub predictions: Option<&'a Path>,
     /// Folder of the images, `CASE_0000.nii.gz`; pictures show contours alone if absent.
     pub images: Option<&'a Path>,
+    /// Whether the page holds the volumes of these cases, with a viewer.
+    pub viewer: bool,
     /// The dataset.json, for names of classes and the reader of the images; the one beside the summary if absent.
     pub dataset_json: Option<&'a Path>,
     /// Formats that images may have.
@@ -68,9 +71,14 @@ pub fn evaluation_report(request: &EvaluationRequest<'_>, ctx: Ctx<'_>) -> Resul
         images: request.images,
         summary: Some(folder),
     };
-    let pictures = draw_cases(&worst_median_best(&ranked), &files, json.as_ref(), request.formats);
+    let chosen = worst_median_best(&ranked);
+    let pictures = draw_cases(&chosen, &files, json.as_ref(), request.formats);
     let body = picture_section(&mut page, pictures, files.images.is_some(), ctx);
     page.section("Worst, median and best case", body);
+    if request.viewer {
+        let body = viewer_section(&chosen, &files, json.as_ref(), request.formats, ctx);
+        page.viewer("Volumes", body);
+    }
     let scored = request.predictions.unwrap_or(folder);
     let warned =
         warned_in(scored).map_err(|source| ReportError::Read { path: scored.join("qc.tsv"), source })?;

@@ -83,6 +83,7 @@ fn evaluated(root: &Path) -> PathBuf {
 fn report(summary: &Path, images: Option<&Path>, warnings: &Warnings) -> Result<Report, ReportError> {
     let formats = image_formats();
     let request = EvaluationRequest {
+        viewer: false,
         summary,
         references: None,
         predictions: None,
