@@ -48,7 +48,10 @@ pub(crate) const VARIABLES: &[Variable] = &[
         help: "folder of libtorch or of a Python environment with torch, for -device cuda and mps; --libtorch wins over it",
     },
     Variable { name: "VIRTUAL_ENV", help: "the active Python environment, where libtorch is looked for" },
-    Variable { name: "CONDA_PREFIX", help: "the active conda environment, where libtorch is looked for next" },
+    Variable {
+        name: "CONDA_PREFIX",
+        help: "the active conda environment, where libtorch is looked for next",
+    },
     Variable {
         name: "NNUNET_CPU_LEVEL",
         help: "portable, avx2, avx512 or avx512bf16: lowers the instruction set that the kernels use, never raises it",

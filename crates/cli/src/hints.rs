@@ -119,7 +119,9 @@ fn in_words(hint: &Hint) -> String {
              missing with --not_strict"
         }
         Hint::ReplaceModels => "Move them away, or replace them with --force",
-        Hint::InstallTorch => "Run `pip install torch`, or name the folder of an installed one with --libtorch",
+        Hint::InstallTorch => {
+            "Run `pip install torch`, or name the folder of an installed one with --libtorch"
+        }
         Hint::UpdateTorch => "Run `pip install --upgrade torch`, or name another one with --libtorch",
         Hint::AnotherDevice => "Use -device cpu; `nnunet devices` shows what can be used",
         // Of a later version of the libraries.

@@ -25,7 +25,9 @@ fn graph(row: &Value) -> Graph {
         "nonlin": "torch.nn.LeakyReLU", "nonlin_kwargs": {"inplace": true}
     });
     match row.get("blocks") {
-        Some(blocks) => (kwargs["n_blocks_per_stage"], kwargs["n_conv_per_stage_decoder"]) = (blocks.clone(), json!(1)),
+        Some(blocks) => {
+            (kwargs["n_blocks_per_stage"], kwargs["n_conv_per_stage_decoder"]) = (blocks.clone(), json!(1))
+        }
         None => (kwargs["n_conv_per_stage"], kwargs["n_conv_per_stage_decoder"]) = (json!(2), json!(2)),
     }
     let number = |key: &str| row[key].as_u64().unwrap() as usize;
@@ -36,7 +38,8 @@ fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
     let rows: Value = serde_json::from_str(include_str!("../../exec-cpu/benches/networks.json")).unwrap();
-    let name = arguments.iter().find(|name| rows.get(name.as_str()).is_some()).map_or("train_step", String::as_str);
+    let name =
+        arguments.iter().find(|name| rows.get(name.as_str()).is_some()).map_or("train_step", String::as_str);
     let row = &rows[name];
     let threads = arguments.iter().find_map(|argument| argument.parse().ok());
     let threads = threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));

@@ -63,7 +63,11 @@ impl TorchBackend {
         interface.enter(options.threads);
         let faults = check::faults(&interface);
         if !faults.is_empty() {
-            return Err(OpenError::Operations { path: core, version: interface.version().to_string(), faults });
+            return Err(OpenError::Operations {
+                path: core,
+                version: interface.version().to_string(),
+                faults,
+            });
         }
         let device = match options.device {
             TorchDevice::Cpu => Device::Cpu,
@@ -139,7 +143,11 @@ impl Backend for TorchBackend {
         }
     }
 
-    fn inference(&self, graph: &Graph, parameters: Parameters) -> Result<Box<dyn InferenceSession>, NetworkError> {
+    fn inference(
+        &self,
+        graph: &Graph,
+        parameters: Parameters,
+    ) -> Result<Box<dyn InferenceSession>, NetworkError> {
         Ok(Box::new(TorchInference::new(graph, &parameters, Arc::clone(&self.runtime))?))
     }
 

@@ -58,11 +58,14 @@ impl Network {
             Operation::Input { .. } => Ok(()),
             Operation::Convolution { input, weight, bias, kernel, stride, .. } => {
                 let padding = kernel.map(|n| (n - 1) / 2);
-                self.convolution_backward(gradient, *input, *weight, *bias, *stride, padding, false, tape, gradients)
+                self.convolution_backward(
+                    gradient, *input, *weight, *bias, *stride, padding, false, tape, gradients,
+                )
             }
-            Operation::TransposedConvolution { input, weight, bias, stride, .. } => self.convolution_backward(
-                gradient, *input, *weight, *bias, *stride, [0; 3], true, tape, gradients,
-            ),
+            Operation::TransposedConvolution { input, weight, bias, stride, .. } => self
+                .convolution_backward(
+                    gradient, *input, *weight, *bias, *stride, [0; 3], true, tape, gradients,
+                ),
             Operation::InstanceNorm { input, affine, epsilon } => {
                 let value = of(tape, *input)?;
                 let shape = value.shape();
@@ -70,8 +73,14 @@ impl Network {
                 let [mean, inverse] = statistics(tape, id)?;
                 let weight = pair(&repeated).map(|(weight, _)| weight);
                 let wanted = self.wanted(*input, affine.is_some());
-                let [by_input, by_weight, by_bias] =
-                    joined(gradient)?.batch_norm_backward(&joined(value)?, weight, mean, inverse, *epsilon, wanted)?;
+                let [by_input, by_weight, by_bias] = joined(gradient)?.batch_norm_backward(
+                    &joined(value)?,
+                    weight,
+                    mean,
+                    inverse,
+                    *epsilon,
+                    wanted,
+                )?;
                 if let Some((weight, bias)) = affine {
                     let over_samples =
                         |by: &Tensor| by.reshape(&[shape[0], shape[1]])?.sum(&[0], false, None);
@@ -87,18 +96,32 @@ impl Network {
                 let [mean, inverse] = statistics(tape, id)?;
                 let weight = affine.map(|(weight, _)| self.value(weight));
                 let wanted = self.wanted(*input, affine.is_some());
-                let by = gradient.batch_norm_backward(of(tape, *input)?, weight, mean, inverse, *epsilon, wanted)?;
+                let by = gradient.batch_norm_backward(
+                    of(tape, *input)?,
+                    weight,
+                    mean,
+                    inverse,
+                    *epsilon,
+                    wanted,
+                )?;
                 norm_gradients(by, *input, *affine, gradients)
             }
             Operation::GroupNorm { input, groups, affine, .. } => {
                 let [mean, inverse] = statistics(tape, id)?;
                 let value = of(tape, *input)?;
                 let weight = affine.map(|(weight, _)| self.value(weight));
-                let (sizes, wanted) = (group_sizes(&value.shape(), *groups), self.wanted(*input, affine.is_some()));
+                let (sizes, wanted) =
+                    (group_sizes(&value.shape(), *groups), self.wanted(*input, affine.is_some()));
                 // The kernel reads plain memory; a gradient may be a view of a wider one.
                 let plain = gradient.to(Dtype::F32)?.scaled(1.0)?;
-                let [by_input, by_weight, by_bias] =
-                    plain.group_norm_backward(&value.to(Dtype::F32)?, weight, mean, inverse, sizes, wanted)?;
+                let [by_input, by_weight, by_bias] = plain.group_norm_backward(
+                    &value.to(Dtype::F32)?,
+                    weight,
+                    mean,
+                    inverse,
+                    sizes,
+                    wanted,
+                )?;
                 let by_input = match by_input.is_defined() {
                     true => by_input.to(value.dtype().unwrap_or(Dtype::F32))?,
                     false => by_input,

@@ -190,8 +190,7 @@ fn choices(interface: &Arc<Interface>) -> Result<bool, TorchError> {
 fn counts(interface: &Arc<Interface>) -> Result<bool, TorchError> {
     let a = tensor(interface, &[1.0, 5.0, 5.0], &[1, 3])?;
     let indices: Vec<i64> = a.largest_channel()?.download()?;
-    let bins: Vec<i64> =
-        a.reshape(&[3])?.to(Dtype::I64)?.occurrences(7)?.download()?;
+    let bins: Vec<i64> = a.reshape(&[3])?.to(Dtype::I64)?.occurrences(7)?.download()?;
     let second = a.reshape(&[3])?.kth_smallest(2)?;
     Ok(is(&second, &[5.0])? && indices == [1] && bins == [0, 1, 0, 0, 0, 2, 0])
 }
@@ -216,12 +215,15 @@ fn adams(interface: &Arc<Interface>) -> Result<bool, TorchError> {
         let zero = || tensor(interface, &[0.0], &[1]);
         let (mean, square, largest) = (zero()?, zero()?, zero()?);
         let steps = tensor(interface, &[1.0], &[])?;
-        let moments =
-            Moments { mean: &[&mean], square: &[&square], largest: &[&largest], steps: &[&steps] };
+        let moments = Moments { mean: &[&mean], square: &[&square], largest: &[&largest], steps: &[&steps] };
         let weight_decay = if decoupled { 0.1 } else { 0.0 };
         let step = AdamStep { rate: 0.1, betas: (0.9, 0.999), weight_decay, epsilon: 1e-8, decoupled };
         adam(interface, &[&value], &[&gradient], &moments, step)?;
-        if !(is(&value, &[expected])? && is(&mean, &[0.2])? && is(&square, &[0.004])? && is(&largest, &[0.004])?) {
+        if !(is(&value, &[expected])?
+            && is(&mean, &[0.2])?
+            && is(&square, &[0.004])?
+            && is(&largest, &[0.004])?)
+        {
             return Ok(false);
         }
     }

@@ -42,7 +42,9 @@ pub struct Cards {
 /// No driver, a driver that refuses, or no card.
 pub fn cards() -> Result<Cards, OpenError> {
     match Driver::ask() {
-        Ok(Driver { cards, .. }) if cards.is_empty() => Err(OpenError::NoCard("the driver knows none".to_owned())),
+        Ok(Driver { cards, .. }) if cards.is_empty() => {
+            Err(OpenError::NoCard("the driver knows none".to_owned()))
+        }
         Ok(Driver { cuda, cards }) => Ok(Cards { cuda, cards }),
         Err(NoDriver::Missing) => Err(OpenError::NoCard("no NVIDIA driver is installed".to_owned())),
         Err(NoDriver::Refuses(100)) => Err(OpenError::NoCard("the driver finds no card".to_owned())),
@@ -59,7 +61,9 @@ impl TorchDevice {
         let cards = cards()?.cards;
         match cards.get(index) {
             Some((name, _)) => Ok(Some(name.clone())),
-            None => Err(OpenError::NoSuchCard { index, found: cards.into_iter().map(|(name, _)| name).collect() }),
+            None => {
+                Err(OpenError::NoSuchCard { index, found: cards.into_iter().map(|(name, _)| name).collect() })
+            }
         }
     }
 }

@@ -54,7 +54,8 @@ impl Places {
             return match in_folder(folder) {
                 Some(found) => Ok(Found { folder: found, through: folder.display().to_string() }),
                 None => {
-                    let text = format!("{} (no {} in it, in lib or in torch/lib)", folder.display(), FILES.core);
+                    let text =
+                        format!("{} (no {} in it, in lib or in torch/lib)", folder.display(), FILES.core);
                     Err(OpenError::NotFound { looked_at: vec![text] })
                 }
             };
@@ -71,7 +72,9 @@ impl Places {
                     let through = python.display().to_string();
                     match in_folder(&folder) {
                         Some(folder) => return Ok(Found { folder, through }),
-                        None => looked_at.push(format!("{through} ({} has no {})", folder.display(), FILES.core)),
+                        None => {
+                            looked_at.push(format!("{through} ({} has no {})", folder.display(), FILES.core))
+                        }
                     }
                 }
                 Err(reason) => looked_at.push(format!("{} ({reason})", python.display())),
@@ -104,15 +107,13 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
 /// The folder of Python's package `torch`, without importing it.
 fn of_python(python: &Path) -> Result<PathBuf, String> {
     const ASK: &str = "import importlib.util as u; s = u.find_spec('torch'); print(list(s.submodule_search_locations)[0] if s else '')";
-    let output = Command::new(python)
-        .args(["-c", ASK])
-        .stdin(Stdio::null())
-        .stderr(Stdio::null())
-        .output()
-        .map_err(|error| match error.kind() {
-            std::io::ErrorKind::NotFound => "no such program".to_owned(),
-            _ => error.to_string(),
-        })?;
+    let output =
+        Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).stderr(Stdio::null()).output().map_err(
+            |error| match error.kind() {
+                std::io::ErrorKind::NotFound => "no such program".to_owned(),
+                _ => error.to_string(),
+            },
+        )?;
     let text = String::from_utf8_lossy(&output.stdout);
     match text.trim() {
         "" => Err("has no torch".to_owned()),
@@ -140,7 +141,10 @@ mod tests {
             let folder = with_library(inner);
             let places = Places { asked_for: Some(folder.path().to_owned()), ..Places::default() };
             let found = places.find().unwrap();
-            assert_eq!(found.folder.canonicalize().unwrap(), folder.path().join(inner).canonicalize().unwrap());
+            assert_eq!(
+                found.folder.canonicalize().unwrap(),
+                folder.path().join(inner).canonicalize().unwrap()
+            );
             let named = ("CONDA_PREFIX".to_owned(), folder.path().to_owned());
             let empty = tempfile::tempdir().unwrap();
             let environments = vec![("VIRTUAL_ENV".to_owned(), empty.path().to_owned()), named];
@@ -158,7 +162,10 @@ mod tests {
             python: None,
         };
         let text = asked.find().unwrap_err().to_string();
-        assert!(text.contains(&empty.path().display().to_string()) && !text.contains("VIRTUAL_ENV"), "{text}");
+        assert!(
+            text.contains(&empty.path().display().to_string()) && !text.contains("VIRTUAL_ENV"),
+            "{text}"
+        );
         let nowhere = Places {
             asked_for: None,
             environments: vec![("VIRTUAL_ENV".into(), empty.path().to_owned())],

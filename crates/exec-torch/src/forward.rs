@@ -143,7 +143,8 @@ impl Network {
                     Some(running) if training => self.count_batch(*running),
                     _ => 0.0,
                 };
-                let statistics = running.map(|running| (self.buffer(running.mean), self.buffer(running.variance)));
+                let statistics =
+                    running.map(|running| (self.buffer(running.mean), self.buffer(running.variance)));
                 let affine = affine.map(|(weight, bias)| (self.value(weight), self.value(bias)));
                 let of_batch = training || running.is_none();
                 let norm = of(tape, *input)?.batch_norm(affine, statistics, of_batch, momentum, *epsilon)?;
@@ -212,7 +213,11 @@ impl Network {
         let weight = self.narrow(weight)?.share()?;
         let bias = bias.map(|bias| self.narrow(bias)?.share()).transpose()?;
         let (stride, padding) = (self.spatial(stride), self.spatial(padding));
-        let result = value.convolution(&weight, bias.as_ref(), Walk { stride: &stride, padding: &padding, transposed })?;
+        let result = value.convolution(
+            &weight,
+            bias.as_ref(),
+            Walk { stride: &stride, padding: &padding, transposed },
+        )?;
         tape.values[input.0] = Some(value);
         Ok(result)
     }
@@ -261,7 +266,11 @@ pub(crate) fn of(tape: &Tape, id: NodeId) -> Result<&Tensor, TorchError> {
 
 /// A value that was dropped too early, which is a fault of this crate.
 fn lost_value() -> TorchError {
-    TorchError { operation: "graph".into(), message: "a value is read after it was dropped".into(), memory: false }
+    TorchError {
+        operation: "graph".into(),
+        message: "a value is read after it was dropped".into(),
+        memory: false,
+    }
 }
 
 /// The same as an error of networks.

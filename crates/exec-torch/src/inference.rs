@@ -19,7 +19,11 @@ pub(crate) struct TorchInference {
 }
 
 impl TorchInference {
-    pub(crate) fn new(graph: &Graph, parameters: &Parameters, runtime: Arc<Runtime>) -> Result<Self, NetworkError> {
+    pub(crate) fn new(
+        graph: &Graph,
+        parameters: &Parameters,
+        runtime: Arc<Runtime>,
+    ) -> Result<Self, NetworkError> {
         Ok(Self { network: Network::new(graph, parameters, runtime)?, most_samples: None })
     }
 }
@@ -90,7 +94,12 @@ pub(crate) fn run_into(
 }
 
 /// One pass of some samples.
-fn pass(network: &mut Network, input: &[f32], shape: [usize; 5], output: &mut [f32]) -> Result<(), NetworkError> {
+fn pass(
+    network: &mut Network,
+    input: &[f32],
+    shape: [usize; 5],
+    output: &mut [f32],
+) -> Result<(), NetworkError> {
     let image = network.upload_maps(input, shape)?;
     let outputs = [network.graph.outputs()[0]];
     let (logits, _) = network.forward(image, &outputs, Purpose::Evaluation)?;

@@ -30,7 +30,11 @@ impl Network {
     ///
     /// # Errors
     /// Parameters of another graph; no memory on the device.
-    pub(crate) fn new(graph: &Graph, parameters: &Parameters, runtime: Arc<Runtime>) -> Result<Self, NetworkError> {
+    pub(crate) fn new(
+        graph: &Graph,
+        parameters: &Parameters,
+        runtime: Arc<Runtime>,
+    ) -> Result<Self, NetworkError> {
         parameters.check(graph)?;
         let mut learns: Vec<bool> = Vec::with_capacity(graph.nodes().len());
         for node in graph.nodes() {

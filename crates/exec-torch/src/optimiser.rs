@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use indexmap::IndexMap;
-use nnunet_graph::optimiser::{AdamOptions, AdanOptions, Decay, OptimiserSpec, OptimiserState, Rates, SgdOptions, StateTensor};
+use nnunet_graph::optimiser::{
+    AdamOptions, AdanOptions, Decay, OptimiserSpec, OptimiserState, Rates, SgdOptions, StateTensor,
+};
 use nnunet_graph::{NetworkError, Parameters};
 
 use crate::error::during;
@@ -87,7 +89,9 @@ impl DeviceOptimiser {
                 OptimiserSpec::Sgd(options) => self.sgd(&of_group, options, rate, step == 0.0)?,
                 OptimiserSpec::Adam(options) => self.adam(&of_group, options, rate, step + 1.0)?,
                 OptimiserSpec::Adan(options) => {
-                    of_group.iter().try_for_each(|(w, g, slot)| adan(w, g, slot, options, rate, step + 1.0))?;
+                    of_group
+                        .iter()
+                        .try_for_each(|(w, g, slot)| adan(w, g, slot, options, rate, step + 1.0))?;
                 }
             }
             for index in members {
@@ -170,12 +174,18 @@ impl DeviceOptimiser {
     ///
     /// # Errors
     /// As the optimiser on the host has them: a parameter whose state has the wrong keys or sizes.
-    pub(crate) fn with_state(&self, state: &OptimiserState, parameters: &Parameters) -> Result<Self, NetworkError> {
+    pub(crate) fn with_state(
+        &self,
+        state: &OptimiserState,
+        parameters: &Parameters,
+    ) -> Result<Self, NetworkError> {
         self.spec.on_host().set_state(state, parameters)?;
         let uploading = during("state of the optimiser");
         let mut new = Self::new(self.spec, self.slots.len(), Arc::clone(&self.runtime));
         new.started = true;
-        for ((slot, entry), (_, parameter)) in new.slots.iter_mut().zip(&state.parameters).zip(parameters.iter()) {
+        for ((slot, entry), (_, parameter)) in
+            new.slots.iter_mut().zip(&state.parameters).zip(parameters.iter())
+        {
             let Some(entry) = entry else { continue };
             let upload = |key: &&str| -> Result<Tensor, TorchError> {
                 match entry.get(*key) {
@@ -184,8 +194,10 @@ impl DeviceOptimiser {
                     None => self.runtime.full(&sizes(parameter.shape()), 0.0, Dtype::F32),
                 }
             };
-            let tensors = keys(&self.spec).iter().map(upload).collect::<Result<_, _>>().map_err(&uploading)?;
-            let step = entry.get("step").and_then(|step| step.data.first()).map_or(1.0, |step| f64::from(*step));
+            let tensors =
+                keys(&self.spec).iter().map(upload).collect::<Result<_, _>>().map_err(&uploading)?;
+            let step =
+                entry.get("step").and_then(|step| step.data.first()).map_or(1.0, |step| f64::from(*step));
             *slot = Some(Slot { step, tensors });
         }
         Ok(new)

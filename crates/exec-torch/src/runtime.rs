@@ -33,7 +33,12 @@ pub(crate) struct Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn new(interface: Arc<Interface>, device: Device, arithmetic: Arithmetic, threads: usize) -> Self {
+    pub(crate) fn new(
+        interface: Arc<Interface>,
+        device: Device,
+        arithmetic: Arithmetic,
+        threads: usize,
+    ) -> Self {
         Self { interface, device, arithmetic, threads, slopes: Mutex::default() }
     }
 
@@ -118,7 +123,8 @@ impl Runtime {
     /// A first operation on the device, which fails if it cannot be used.
     pub(crate) fn try_device(&self) -> Result<(), NetworkError> {
         self.enter();
-        let tried = || -> Result<Vec<f32>, TorchError> { self.upload(&[1.0f32, 2.0], &[2])?.scaled(2.0)?.download() };
+        let tried =
+            || -> Result<Vec<f32>, TorchError> { self.upload(&[1.0f32, 2.0], &[2])?.scaled(2.0)?.download() };
         let numbers = tried().map_err(during("first operation"))?;
         match numbers == [2.0, 4.0] {
             true => Ok(()),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nnunet_graph::backend::{
-    BatchRef, EvaluationReport, InferenceSession, MemoryEstimate, Snapshot, StepError, StepReport, StepSpec,
-    TrainingMemory, TrainingSession,
+    BatchRef, EvaluationReport, GradientScale, InferenceSession, MemoryEstimate, Snapshot, StepError,
+    StepReport, StepSpec, TrainingMemory, TrainingSession,
 };
 use nnunet_graph::graph::NodeId;
 use nnunet_graph::optimiser::Rates;
@@ -82,7 +82,8 @@ impl TorchTraining {
         }
         let runtime = &self.network.runtime;
         let flat: Vec<Tensor> = gradients.iter().map(|g| g.reshape(&[-1])).collect::<Result<_, _>>()?;
-        let all = Tensor::cat(&runtime.interface, &flat.iter().collect::<Vec<_>>(), 0)?.to(runtime.wide_type())?;
+        let all =
+            Tensor::cat(&runtime.interface, &flat.iter().collect::<Vec<_>>(), 0)?.to(runtime.wide_type())?;
         let square = all.times(&all)?.sum(&[0], false, None)?;
         Ok(runtime.download_all(&[&square])?[0].sqrt())
     }
@@ -146,9 +147,7 @@ impl TorchTraining {
         let gradient_norm = finite("norm of the gradient", norm)?;
         let clip = (self.gradient_norm_limit / (norm + 1e-6)).min(1.0);
         self.multiply_gradients(clip / scale).map_err(&computing)?;
-        self.optimiser
-            .step(&self.network.values, &self.gradients, rates)
-            .map_err(during("optimiser"))?;
+        self.optimiser.step(&self.network.values, &self.gradients, rates).map_err(during("optimiser"))?;
         self.network.changed();
         Ok(StepReport { loss, gradient_norm })
     }
@@ -205,6 +204,16 @@ impl TrainingSession for TorchTraining {
             self.optimiser = optimiser;
         }
         Ok(())
+    }
+
+    fn gradient_scale(&self) -> Option<GradientScale> {
+        self.scaler.as_ref().map(GradientScaler::state)
+    }
+
+    fn set_gradient_scale(&mut self, scale: GradientScale) {
+        if let Some(scaler) = &mut self.scaler {
+            scaler.restore(scale);
+        }
     }
 
     fn inference(&mut self) -> &mut dyn InferenceSession {

@@ -87,8 +87,7 @@ impl DeviceError {
 }
 
 /// Makes the backend of a device, or says why it cannot be used.
-pub type DeviceBuilder =
-    Arc<dyn Fn(&BackendOptions) -> Result<Arc<dyn Backend>, DeviceError> + Send + Sync>;
+pub type DeviceBuilder = Arc<dyn Fn(&BackendOptions) -> Result<Arc<dyn Backend>, DeviceError> + Send + Sync>;
 
 /// The devices of this build, the best first. `torch-cpu` comes last: the CPU's own backend needs nothing and is there for work.
 pub fn devices() -> Named<DeviceBuilder> {
@@ -194,7 +193,7 @@ mod tests {
         let best = registry.device(AUTO, &options).unwrap();
         assert_eq!((best.name(), best.host_threads()), ("cpu", 3));
         let error = registry.device("cudo", &options).unwrap_err();
-        let expected = "this build has no cudo (did you mean cuda?); it has: cuda, mps, cpu, torch-cpu";
+        let expected = "this build has no cudo (did you mean cuda?); it has: cuda, cpu, mps, torch-cpu";
         assert_eq!(error.to_string(), expected);
         let error = registry.device("cuda:one", &options).unwrap_err();
         assert!(error.to_string().contains("as in cuda:1"), "{error}");

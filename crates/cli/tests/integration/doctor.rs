@@ -72,10 +72,18 @@ fn devices_are_listed_the_best_first() {
     };
     let said = run("devices");
     let lines: Vec<&str> = said.lines().collect();
-    let starts = ["cuda: NVIDIA cards", "mps: the GPU", "cpu: the CPU: threads ", "torch-cpu: the CPU through libtorch"];
+    let starts = [
+        "cuda: NVIDIA cards",
+        "mps: the GPU",
+        "cpu: the CPU: threads ",
+        "torch-cpu: the CPU through libtorch",
+    ];
     assert_eq!(lines.len(), starts.len(), "{said}");
     assert!(lines.iter().zip(starts).all(|(line, start)| line.starts_with(start)), "{said}");
-    assert!(lines[3].contains("cannot be used: no libtorch found; looked at: ") && lines[3].contains("nowhere"), "{said}");
+    assert!(
+        lines[3].contains("cannot be used: no libtorch found; looked at: ") && lines[3].contains("nowhere"),
+        "{said}"
+    );
     assert!(lines[3].contains("pip install torch") && lines[3].contains("--libtorch"), "{said}");
     let list: Value = serde_json::from_str(&run("devices --json")).unwrap();
     assert_eq!((&list[2]["name"], &list[2]["usable"]), (&Value::from("cpu"), &Value::from(true)));

@@ -1,13 +1,14 @@
 //! What every backend has to show: the goldens of networks, losses and training steps, and sessions whose state comes out and
 //! goes in again. Each backend's tests call these functions.
-
+#![allow(dead_code, unreachable_pub)] // each test binary uses its own part
 
 use std::sync::{Arc, Mutex};
 
 use nnunet_checkpoint::Checkpoint;
 use nnunet_graph::backend::{Backend, BatchRef, Snapshot, StepError, StepReport, StepSpec, TrainingSession};
 use nnunet_graph::loss::{
-    Ignored, LabelBatch, Loss, LossError, LossSpec, LossValue, RegionBatch, ScaleLossSpec, Target, Targets, Validity,
+    Ignored, LabelBatch, Loss, LossError, LossSpec, LossValue, RegionBatch, ScaleLossSpec, Target, Targets,
+    Validity,
 };
 use nnunet_graph::optimiser::{AdamOptions, AdanOptions, OptimiserSpec, SgdOptions};
 use nnunet_graph::{Graph, Parameters, Tensor, build, init, shapes};
@@ -227,7 +228,10 @@ pub fn reference_training_steps(backend: &dyn Backend) {
         for (i, expected) in info["steps"].as_array().unwrap().iter().enumerate() {
             let report = session.step(batch, info["lr"].as_f64().unwrap().into()).unwrap();
             let expected_loss = expected["loss"].as_f64().unwrap();
-            assert!((report.loss - expected_loss).abs() < 2e-5, "{name} step {i}: {report:?} not {expected_loss}");
+            assert!(
+                (report.loss - expected_loss).abs() < 2e-5,
+                "{name} step {i}: {report:?} not {expected_loss}"
+            );
             let norm = expected["grad_norm_before_clip"].as_f64().unwrap();
             let error = (report.gradient_norm / norm - 1.0).abs();
             assert!(error < norm_tolerance, "{name} step {i}: {report:?} not {norm}");
@@ -242,7 +246,10 @@ pub fn reference_training_steps(backend: &dyn Backend) {
                             };
                             let pairs = gradient.iter().zip(expected[key].f32());
                             let worst = pairs.fold(0f32, |m, (a, b)| m.max((a - b).abs()));
-                            assert!(f64::from(worst) < tolerance * norm, "{name}: {key} differs by {worst:e}");
+                            assert!(
+                                f64::from(worst) < tolerance * norm,
+                                "{name}: {key} differs by {worst:e}"
+                            );
                         }
                     })
                     .unwrap();
@@ -290,7 +297,12 @@ pub fn optimisers() -> Vec<OptimiserSpec> {
 }
 
 /// A training of `graph` by nnU-Net's loss with an ignored label.
-pub fn training(backend: &dyn Backend, graph: &Graph, seed: u64, optimiser: OptimiserSpec) -> Box<dyn TrainingSession> {
+pub fn training(
+    backend: &dyn Backend,
+    graph: &Graph,
+    seed: u64,
+    optimiser: OptimiserSpec,
+) -> Box<dyn TrainingSession> {
     let loss = ScaleLossSpec::dice_and_cross_entropy(true, Some(1));
     let loss = LossSpec::deep_supervision(loss, graph.outputs().len());
     let step = StepSpec { loss, optimiser, gradient_norm_limit: 12.0 };
@@ -326,15 +338,23 @@ pub fn states_go_over(backend: &dyn Backend, other: &dyn Backend, tolerance: f64
             }
             let (a, b) = (first.evaluate(batch).unwrap(), second.evaluate(batch).unwrap());
             // Adam's steps of biases in front of norms follow the signs of rounding errors, which running means then miss.
-            let rounding = tolerance > 1e-5 && name == "plain3d_batch" && !matches!(optimiser, OptimiserSpec::Sgd(_));
+            let rounding =
+                tolerance > 1e-5 && name == "plain3d_batch" && !matches!(optimiser, OptimiserSpec::Sgd(_));
             let limit = if rounding { 1e-2 } else { 10.0 * tolerance };
             assert!(close(a.loss, b.loss, limit), "{name} {optimiser:?}: {a:?} and {b:?}");
-            let counted = |c: &nnunet_graph::loss::OverlapCounts| c.true_positives + c.false_positives + c.false_negatives;
+            let counted = |c: &nnunet_graph::loss::OverlapCounts| {
+                c.true_positives + c.false_positives + c.false_negatives
+            };
             assert!(a.overlap.iter().map(counted).sum::<u64>() > 0, "{a:?}");
             if name == "plain3d" {
                 assert!(a.overlap.iter().any(|counts| counts.true_positives > 0), "{a:?}");
             }
-            check_states(&first.export().unwrap(), &second.export().unwrap(), tolerance, &format!("{name} {optimiser:?}"));
+            check_states(
+                &first.export().unwrap(),
+                &second.export().unwrap(),
+                tolerance,
+                &format!("{name} {optimiser:?}"),
+            );
         }
     }
 }
@@ -356,7 +376,9 @@ fn check_states(a: &Snapshot, b: &Snapshot, tolerance: f64, what: &str) {
     }
     let (Some(first), Some(second)) = (&a.optimiser, &b.optimiser) else { return };
     assert_eq!(first.parameters.len(), second.parameters.len(), "{what}");
-    for ((entry, other), (name, _)) in first.parameters.iter().zip(&second.parameters).zip(a.parameters.iter()) {
+    for ((entry, other), (name, _)) in
+        first.parameters.iter().zip(&second.parameters).zip(a.parameters.iter())
+    {
         assert_eq!(entry.is_some(), other.is_some(), "{what}: {name}");
         let (Some(entry), Some(other)) = (entry, other) else { continue };
         for ((key, tensor), (other_key, other)) in entry.iter().zip(other) {
@@ -430,7 +452,9 @@ pub fn rates_and_adjustments(backend: &dyn Backend, other: &dyn Backend, toleran
     };
     let ((a, state), (b, expected)) = (run(backend), run(other));
     for (a, b) in a.iter().zip(&b) {
-        assert!(close(a.loss, b.loss, tolerance) && close(a.gradient_norm, b.gradient_norm, 10.0 * tolerance));
+        assert!(
+            close(a.loss, b.loss, tolerance) && close(a.gradient_norm, b.gradient_norm, 10.0 * tolerance)
+        );
     }
     check_states(&state, &expected, tolerance, "rates");
 }
@@ -474,4 +498,27 @@ pub fn misfits_change_nothing(backend: &dyn Backend) {
         assert!(matches!(error, StepError::NotFinite { what: "loss", .. }), "{error}");
     }
     assert!(session.export().unwrap() == before);
+}
+
+/// A training that is begun on `backend`, goes on on `other` and ends on `backend` takes the steps of one that never left.
+pub fn trainings_travel(backend: &dyn Backend, other: &dyn Backend, tolerance: f64) {
+    let case = common::case("residual3d");
+    let (graph, image, targets) = (case.graph(true), case.tensor("x"), labels_for(&case));
+    let batch = BatchRef { image: &image, targets: &targets };
+    let new = |backend: &dyn Backend| training(backend, &graph, 1, optimisers()[0]);
+    let mut at_home = new(backend);
+    let expected: Vec<f64> = steps(&mut *at_home, batch, 12).iter().map(|report| report.loss).collect();
+    let mut found = Vec::new();
+    let mut state = None;
+    for place in [backend, other, backend] {
+        let mut session = new(place);
+        if let Some(state) = state.take() {
+            session.import(state).unwrap();
+        }
+        found.extend(steps(&mut *session, batch, 4).iter().map(|report| report.loss));
+        state = Some(session.export().unwrap());
+    }
+    assert!(expected[11] < expected[0] - 0.05, "{expected:?}");
+    assert!(expected.iter().zip(&found).all(|(a, b)| close(*a, *b, tolerance)), "{expected:?} and {found:?}");
+    check_states(&state.unwrap(), &at_home.export().unwrap(), 10.0 * tolerance, "a training that travelled");
 }

@@ -1,7 +1,5 @@
 //! Cases of nnU-Net's own losses, made by tests/golden/loss/make.py.
-#![allow(dead_code)] // each test binary uses its own part
-
-use std::path::Path;
+#![allow(dead_code, unreachable_pub)] // each test binary uses its own part
 
 use nnunet_graph::Tensor;
 use nnunet_graph::loss::{LabelBatch, Loss, LossSpec, RegionBatch, ScaleLossSpec, Target, Targets};
@@ -31,7 +29,7 @@ pub fn regions(labels: &LabelBatch, channels: usize) -> RegionBatch {
 }
 
 pub fn cases() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exec-cpu/tests/golden/loss/goldens.json");
+    let path = crate::common::golden("loss").join("goldens.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
@@ -74,7 +72,11 @@ pub fn check_values_and_gradients(make: impl Fn(&LossSpec) -> std::sync::Arc<dyn
         let targets = Targets::new(vec![target]);
         let (value, gradients) = loss.value_and_gradient(std::slice::from_ref(&logits), &targets).unwrap();
         let expected = case["loss"].as_f64().unwrap();
-        assert!(((value.total - expected) / expected).abs() < 1e-6, "{}: {value:?}, {expected}", case["name"]);
+        assert!(
+            ((value.total - expected) / expected).abs() < 1e-6,
+            "{}: {value:?}, {expected}",
+            case["name"]
+        );
         assert_eq!(loss.value(std::slice::from_ref(&logits), &targets).unwrap(), value);
         let expected = numbers(&case["gradient"]);
         let largest = expected.iter().fold(0.0f64, |a, b| a.max(b.abs())).max(1e-30);

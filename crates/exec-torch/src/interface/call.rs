@@ -206,8 +206,9 @@ fn list(
 fn string(interface: &Interface, text: &str) -> Result<u64, TorchError> {
     let mut handle = std::ptr::null_mut();
     // SAFETY: the text has as many bytes as is said; they are copied.
-    let status =
-        unsafe { (interface.functions.torch_new_string_handle)(text.as_ptr().cast(), text.len(), &raw mut handle) };
+    let status = unsafe {
+        (interface.functions.torch_new_string_handle)(text.as_ptr().cast(), text.len(), &raw mut handle)
+    };
     interface.check("new_string", status)?;
     Ok(handle as u64)
 }

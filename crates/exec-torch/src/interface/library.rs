@@ -83,8 +83,11 @@ impl Interface {
         let library = load(core)?;
         let path = || core.to_owned();
         // SAFETY: the function takes nothing and returns a number in every version that has it. The library is never closed.
-        let versioned = unsafe { Versioned::load(&library) }
-            .map_err(|missing| OpenError::Functions { path: path(), version: None, missing: names(&missing) })?;
+        let versioned = unsafe { Versioned::load(&library) }.map_err(|missing| OpenError::Functions {
+            path: path(),
+            version: None,
+            missing: names(&missing),
+        })?;
         // SAFETY: as above.
         let version = Version::of_abi(unsafe { (versioned.aoti_torch_abi_version)() });
         if version < Version::OLDEST {
@@ -106,13 +109,15 @@ impl Interface {
             }
         };
         // SAFETY: the signature of libtorch's header since 2.13.
-        let allocate = unsafe { library.get(b"torch_new_stable_ivalue\0") }.map(|f| OptionalValues::Function(*f));
+        let allocate =
+            unsafe { library.get(b"torch_new_stable_ivalue\0") }.map(|f| OptionalValues::Function(*f));
         // SAFETY: the mangled name of `operator new(unsigned long)` in the C++ library that libtorch is linked with.
         let operator_new = || unsafe { library.get(b"_Znwm\0") }.map(|f| OptionalValues::OperatorNew(*f));
         let optional_values =
             allocate.or_else(|_| operator_new()).map_err(|_| incomplete(vec!["torch_new_stable_ivalue"]))?;
         // SAFETY: the signature of libtorch's header since 2.13.
-        let message = unsafe { library.get(b"torch_exception_get_what_without_backtrace\0") }.ok().map(|f| *f);
+        let message =
+            unsafe { library.get(b"torch_exception_get_what_without_backtrace\0") }.ok().map(|f| *f);
         // SAFETY: the signature of the OpenMP standard.
         let set_threads = unsafe { library.get(b"omp_set_num_threads\0") }.ok().map(|f| *f);
         // SAFETY: each function takes nothing and returns a number.
@@ -228,7 +233,9 @@ impl Interface {
             (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned())
         });
         let memory = text.as_deref().is_none_or(|text| {
-            ["out of memory", "can't allocate memory", "not enough memory"].iter().any(|part| text.contains(part))
+            ["out of memory", "can't allocate memory", "not enough memory"]
+                .iter()
+                .any(|part| text.contains(part))
         });
         let message = match text {
             Some(text) => text.lines().next().unwrap_or_default().trim().to_owned(),

@@ -19,9 +19,7 @@ pub(crate) use driver::{Driver, NoDriver};
 pub(crate) use library::Interface;
 #[cfg(test)]
 pub(crate) use operations::OPERATIONS;
-pub(crate) use operations::{
-    AdamStep, Moments, Normalised, SgdStep, Walk, adam, sgd,
-};
+pub(crate) use operations::{AdamStep, Moments, Normalised, SgdStep, Walk, adam, sgd};
 pub(crate) use tensor::{Device, Dtype, Element, Tensor};
 
 /// What libtorch refused, in its words.

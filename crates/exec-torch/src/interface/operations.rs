@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::call::Argument::{
-    Bool, Bools, Dtype as Type, Float, Int, Ints, None as Nothing, OptionalBool, OptionalDtype, OptionalInt, OptionalInts,
-    OptionalTensor, Tensor as One, Tensors, Text,
+    Bool, Bools, Dtype as Type, Float, Int, Ints, None as Nothing, OptionalBool, OptionalDtype, OptionalInt,
+    OptionalInts, OptionalTensor, Tensor as One, Tensors, Text,
 };
 use super::{Dtype, Interface, Operation, Tensor, TorchError};
 
@@ -278,8 +278,7 @@ impl Tensor {
 
     /// Gradient of [`Tensor::leaky_relu`] by its input: of `input` only the signs matter.
     pub(crate) fn leaky_relu_backward(&self, input: &Self, slope: &Self) -> Result<Self, TorchError> {
-        let [gradient, _] =
-            PRELU_BACKWARD.call(self.interface(), &[One(self), One(input), One(slope)])?;
+        let [gradient, _] = PRELU_BACKWARD.call(self.interface(), &[One(self), One(input), One(slope)])?;
         Ok(gradient)
     }
 
@@ -369,7 +368,10 @@ impl Tensor {
         if self.dtype() == Some(dtype) {
             return self.share();
         }
-        self.one(TO, &[One(self), OptionalDtype(Some(dtype)), Nothing, Nothing, Nothing, Bool(false), Nothing])
+        self.one(
+            TO,
+            &[One(self), OptionalDtype(Some(dtype)), Nothing, Nothing, Nothing, Bool(false), Nothing],
+        )
     }
 
     /// Logarithm of the softmax along `axis`.

@@ -276,7 +276,12 @@ impl Tensor {
         Self::made(&self.interface, "subtract", |new| {
             // SAFETY: both handles are valid.
             unsafe {
-                (self.interface.functions.aoti_torch_aten_subtract_Tensor)(self.handle, other.handle, -factor, new)
+                (self.interface.functions.aoti_torch_aten_subtract_Tensor)(
+                    self.handle,
+                    other.handle,
+                    -factor,
+                    new,
+                )
             }
         })
     }
@@ -285,7 +290,8 @@ impl Tensor {
     pub(crate) fn is_defined(&self) -> bool {
         let mut defined = false;
         // SAFETY: the handle is valid.
-        let status = unsafe { (self.interface.functions.aoti_torch_is_defined)(self.handle, &raw mut defined) };
+        let status =
+            unsafe { (self.interface.functions.aoti_torch_is_defined)(self.handle, &raw mut defined) };
         status == 0 && defined
     }
 

@@ -110,7 +110,12 @@ impl Term for MeanCrossEntropy {
         if divisor > 0.0 { values.iter().sum::<f64>() / divisor } else { 0.0 }
     }
 
-    fn add_gradient(&self, field: &Field, weight: f64, gradient: &mut FieldGradient) -> Result<(), TorchError> {
+    fn add_gradient(
+        &self,
+        field: &Field,
+        weight: f64,
+        gradient: &mut FieldGradient,
+    ) -> Result<(), TorchError> {
         gradient.add_by_logit(self.voxels.by_logit(field)?.scaled(weight * self.by_voxel)?)
     }
 }

@@ -203,7 +203,8 @@ fn check_labels(labels: &LabelBatch, shape: &[i64], ignore_label: Option<i16>) -
             return Err(LossError::Label { label, last: classes.saturating_sub(1) });
         }
     }
-    let ignored = ignore_label.map_or(0, |ignore| labels.data.iter().filter(|&&label| label == ignore).count());
+    let ignored =
+        ignore_label.map_or(0, |ignore| labels.data.iter().filter(|&&label| label == ignore).count());
     Ok(labels.data.len() - ignored)
 }
 
@@ -343,7 +344,9 @@ fn confusion(
 }
 
 fn of_confusion(confusion: &[i64], classes: usize) -> Vec<OverlapCounts> {
-    let at = |label: usize, predicted: usize| confusion.get(label * classes + predicted).copied().unwrap_or(0) as u64;
+    let at = |label: usize, predicted: usize| {
+        confusion.get(label * classes + predicted).copied().unwrap_or(0) as u64
+    };
     (1..classes)
         .map(|class| {
             let others = || (0..classes).filter(move |other| *other != class);

@@ -79,7 +79,12 @@ impl Term for Focal {
         weighted.sum::<f64>() * self.by_value
     }
 
-    fn add_gradient(&self, field: &Field, weight: f64, gradient: &mut FieldGradient) -> Result<(), TorchError> {
+    fn add_gradient(
+        &self,
+        field: &Field,
+        weight: f64,
+        gradient: &mut FieldGradient,
+    ) -> Result<(), TorchError> {
         let (p, t) = (&field.probabilities, &field.targets);
         let factors: Vec<f64> = self.weights.iter().map(|w| w * weight * self.by_value).collect();
         let factors = field.coefficients(&factors)?;

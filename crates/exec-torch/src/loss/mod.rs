@@ -19,7 +19,8 @@ use nnunet_graph::NetworkError;
 use nnunet_graph::Tensor as HostTensor;
 use nnunet_graph::backend::StepError;
 use nnunet_graph::loss::{
-    Ignored, Loss, LossError, LossSpec, LossValue, OverlapCounts, ScaleLossSpec, ScaleValue, Targets, TermSpec,
+    Ignored, Loss, LossError, LossSpec, LossValue, OverlapCounts, ScaleLossSpec, ScaleValue, Targets,
+    TermSpec,
 };
 
 use crate::error::during;
@@ -36,7 +37,12 @@ trait Term {
     fn finish(&mut self, numbers: &[f64], field: &Field) -> f64;
 
     /// Adds `weight` times the derivatives of the value.
-    fn add_gradient(&self, field: &Field, weight: f64, gradient: &mut FieldGradient) -> Result<(), TorchError>;
+    fn add_gradient(
+        &self,
+        field: &Field,
+        weight: f64,
+        gradient: &mut FieldGradient,
+    ) -> Result<(), TorchError>;
 }
 
 /// The loss of a training.
@@ -184,9 +190,9 @@ impl BatchLoss {
             gradients.push(match (&valid, factor) {
                 (None, _) => gradient,
                 (Some(_), None) => None,
-                (Some(samples), Some(_)) => {
-                    Some(spread(&self.runtime, gradient.as_ref(), &logits.shape(), samples).map_err(&computing)?)
-                }
+                (Some(samples), Some(_)) => Some(
+                    spread(&self.runtime, gradient.as_ref(), &logits.shape(), samples).map_err(&computing)?,
+                ),
             });
         }
         let total = scales.iter().map(|s| s.weight * s.sum()).sum();
@@ -231,7 +237,9 @@ impl Work {
         numbers: &mut &[f64],
         factor: Option<f64>,
     ) -> Result<ScaleResult, TorchError> {
-        let Some(field) = &self.field else { return Ok((ScaleValue { weight: 0.0, terms: Vec::new() }, None)) };
+        let Some(field) = &self.field else {
+            return Ok((ScaleValue { weight: 0.0, terms: Vec::new() }, None));
+        };
         let mut values = Vec::new();
         for ((term, sums), weighted) in self.terms.iter_mut().zip(&self.sums).zip(&loss.terms) {
             let count = sums.iter().map(|sum| sum.shape().iter().product::<i64>() as usize).sum();
@@ -345,7 +353,9 @@ impl ComparedLoss {
         let (value, gradients) =
             self.loss.on_device(loss, weights, &uploaded, targets, scale).map_err(failed)?;
         let download = |(gradient, logits): (Option<Tensor>, &HostTensor)| {
-            gradient.map(|gradient| Ok(HostTensor { shape: logits.shape, data: gradient.download()? })).transpose()
+            gradient
+                .map(|gradient| Ok(HostTensor { shape: logits.shape, data: gradient.download()? }))
+                .transpose()
         };
         let gradients = gradients.into_iter().zip(logits).map(download).collect::<Result<_, TorchError>>();
         Ok((value, gradients.map_err(|error| LossError::Device(error.to_string()))?))

@@ -1,6 +1,8 @@
 //! Losses of sums over classes: soft Dice and Tversky.
 
-use nnunet_exec_cpu::loss::overlap::{ClassDerivatives, ClassSums, Groups, Score, dice_score, overlap_loss, tversky_score};
+use nnunet_exec_cpu::loss::overlap::{
+    ClassDerivatives, ClassSums, Groups, Score, dice_score, overlap_loss, tversky_score,
+};
 use nnunet_graph::loss::{DiceSpec, TverskySpec};
 
 use super::Term;
@@ -47,11 +49,7 @@ impl<F: Fn(ClassSums) -> Score> Term for Overlap<F> {
             false => field.where_counted(p)?,
             true => field.where_counted(&p.times(p)?)?,
         };
-        Ok(vec![
-            field.sums(&p.times(&field.targets)?)?,
-            field.sums(&predicted)?,
-            field.sums(&field.targets)?,
-        ])
+        Ok(vec![field.sums(&p.times(&field.targets)?)?, field.sums(&predicted)?, field.sums(&field.targets)?])
     }
 
     fn finish(&mut self, numbers: &[f64], field: &Field) -> f64 {
@@ -67,9 +65,15 @@ impl<F: Fn(ClassSums) -> Score> Term for Overlap<F> {
         value
     }
 
-    fn add_gradient(&self, field: &Field, weight: f64, gradient: &mut FieldGradient) -> Result<(), TorchError> {
+    fn add_gradient(
+        &self,
+        field: &Field,
+        weight: f64,
+        gradient: &mut FieldGradient,
+    ) -> Result<(), TorchError> {
         let by = |of: fn(&ClassDerivatives) -> f64| {
-            let numbers: Vec<f64> = self.derivatives.iter().map(|derivatives| of(derivatives) * weight).collect();
+            let numbers: Vec<f64> =
+                self.derivatives.iter().map(|derivatives| of(derivatives) * weight).collect();
             field.coefficients(&numbers)
         };
         let hit = field.targets.times(&by(|d| d.intersection)?)?;

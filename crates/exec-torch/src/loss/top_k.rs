@@ -22,7 +22,12 @@ impl TopK {
         let values = field.voxels * if field.of_regions() { field.channels } else { 1 };
         // As Python's int(count * k / 100), but never none.
         let taken = ((values as f64 * spec.percent / 100.0) as usize).clamp(1, values.max(1));
-        Ok(Self { voxels: CrossEntropy::new(&spec.cross_entropy, field)?, taken, sides: None, shares: [0.0; 2] })
+        Ok(Self {
+            voxels: CrossEntropy::new(&spec.cross_entropy, field)?,
+            taken,
+            sides: None,
+            shares: [0.0; 2],
+        })
     }
 }
 
@@ -38,12 +43,8 @@ impl Term for TopK {
         let equal = values.equals(&threshold)?.to(Dtype::F32)?;
         // What is not a number is above every threshold.
         let above = below.not()?.to(Dtype::F32)?.plus(&equal, -1.0)?;
-        let sums = vec![
-            field.sums(&above.times(&values)?)?,
-            field.sums(&above)?,
-            field.sums(&equal)?,
-            threshold,
-        ];
+        let sums =
+            vec![field.sums(&above.times(&values)?)?, field.sums(&above)?, field.sums(&equal)?, threshold];
         self.sides = Some([above, equal]);
         Ok(sums)
     }
@@ -59,7 +60,12 @@ impl Term for TopK {
         (total(0) + rest) * share
     }
 
-    fn add_gradient(&self, field: &Field, weight: f64, gradient: &mut FieldGradient) -> Result<(), TorchError> {
+    fn add_gradient(
+        &self,
+        field: &Field,
+        weight: f64,
+        gradient: &mut FieldGradient,
+    ) -> Result<(), TorchError> {
         let Some([above, equal]) = &self.sides else { return Ok(()) };
         let [of_above, of_equal] = self.shares.map(|share| share * weight);
         let factors = above.scaled(of_above)?.plus(equal, of_equal)?;

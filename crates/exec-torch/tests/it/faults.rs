@@ -21,7 +21,8 @@ fn library(source: &str) -> Option<tempfile::TempDir> {
     let file = folder.path().join("fake.c");
     std::fs::write(&file, source).unwrap();
     let name = if cfg!(target_os = "macos") { "libtorch_cpu.dylib" } else { "libtorch_cpu.so" };
-    let built = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(folder.path().join(name)).arg(&file).status();
+    let built =
+        Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(folder.path().join(name)).arg(&file).status();
     if cfg!(windows) || !built.is_ok_and(|status| status.success()) {
         skip("a C compiler (cc) is needed to build a library that is not libtorch");
         return None;
@@ -79,10 +80,20 @@ fn every_missing_function_is_named() {
 #[test]
 fn every_missing_operation_is_named() {
     const NAMES: [&str; 11] = [
-        "dtype_bool", "dtype_int16", "dtype_int64", "dtype_float16", "dtype_bfloat16", "dtype_float32", "dtype_float64",
-        "device_type_cpu", "device_type_cuda", "device_type_mps", "layout_strided",
+        "dtype_bool",
+        "dtype_int16",
+        "dtype_int64",
+        "dtype_float16",
+        "dtype_bfloat16",
+        "dtype_float32",
+        "dtype_float64",
+        "device_type_cpu",
+        "device_type_cuda",
+        "device_type_mps",
+        "layout_strided",
     ];
-    let mut source = String::from("#include <stdlib.h>\n#include <string.h>\n#include <stdbool.h>\n") + &version(13);
+    let mut source =
+        String::from("#include <stdlib.h>\n#include <string.h>\n#include <stdbool.h>\n") + &version(13);
     for (i, name) in NAMES.iter().enumerate() {
         source += &format!("int aoti_torch_{name}(void) {{ return {i}; }}\n");
     }
@@ -117,7 +128,10 @@ const char *torch_exception_get_what_without_backtrace(void) { return "no such o
     let error = refusal(empty.path());
     let OpenError::Operations { faults, version, .. } = &error else { panic!("{error}") };
     assert_eq!(version, "2.13.0");
-    assert!(faults.len() > 10 && faults.iter().all(|fault| fault.contains("no such operation")), "{faults:?}");
+    assert!(
+        faults.len() > 10 && faults.iter().all(|fault| fault.contains("no such operation")),
+        "{faults:?}"
+    );
     assert!(!error.to_string().contains("and more"), "{error}");
 }
 

@@ -14,7 +14,8 @@ fn nnunets_own_losses() {
 #[test]
 fn losses_by_name() {
     let Some(backend) = backend(Arithmetic::F32) else { return };
-    let on_device = loss_cases::cases().iter().filter(|case| runs_on_device(&loss_cases::spec(case, 1))).count();
+    let on_device =
+        loss_cases::cases().iter().filter(|case| runs_on_device(&loss_cases::spec(case, 1))).count();
     assert_eq!(loss_cases::check_values_and_gradients(|spec| backend.loss(spec)), on_device);
     assert!(on_device > loss_cases::cases().len() / 2);
 }

@@ -9,10 +9,11 @@ mod backends;
 #[path = "../../../exec-cpu/tests/common/mod.rs"]
 mod common;
 mod faults;
-mod losses;
 #[path = "../../../exec-cpu/tests/common/loss_terms.rs"]
 mod loss_cases;
 #[path = "../../../exec-cpu/tests/common/loss_goldens.rs"]
 mod loss_golden_cases;
+mod losses;
 mod narrow;
+mod operations;
 mod torch;

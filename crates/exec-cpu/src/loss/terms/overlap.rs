@@ -3,8 +3,10 @@
 use nnunet_graph::loss::{DiceSpec, TverskySpec};
 
 use crate::loss::block::run_sum;
-use crate::loss::overlap::{ClassDerivatives, ClassSums, Groups, Score, dice_score, overlap_loss, tversky_score};
 use crate::loss::field::Field;
+use crate::loss::overlap::{
+    ClassDerivatives, ClassSums, Groups, Score, dice_score, overlap_loss, tversky_score,
+};
 use crate::loss::run::{Run, RunGradient};
 use crate::loss::sum_of_terms::Term;
 
