@@ -1,7 +1,7 @@
 """One row of networks.json through libtorch and in PyTorch's Python, in turn, with the ratio of the medians.
 
 PyTorch's side has the loss, deep supervision, clipping and optimiser of nnU-Net 2.8.1, as nnUNetTrainer.train_step has them.
-Usage: python compare_row.py BENCH NAME [threads] [rounds] [cuda]
+Usage: python compare_row.py BENCH NAME [threads] [rounds] [cuda] [--compile]
 BENCH: the program of `cargo bench -p nnunet-exec-torch --bench row --no-run`. Needs torch and nnunetv2.
 """
 import json
@@ -50,6 +50,8 @@ def reference():
     shape = row["shape"]
     image = torch.randn(shape if dimensions == 3 else shape[:2] + shape[3:])
     net.train(row["train"])
+    if "--compile" in sys.argv:
+        net = torch.compile(net)
     if row["train"]:
         with torch.no_grad():
             outputs = net(image.to(device))
@@ -104,4 +106,5 @@ for _ in range(rounds):
     words = [sys.executable, __file__, *sys.argv[1:], "--reference"]
     others.append(float(subprocess.run(words, check=True, capture_output=True, text=True).stdout.split()[-1]))
 a, b = statistics.median(own), statistics.median(others)
-print(f"{name} on {device}, {threads} threads, torch {torch.__version__}: {a:.4f} s, PyTorch's Python {b:.4f} s, ratio {b / a:.2f}")
+how = " with compile" if "--compile" in sys.argv else ""
+print(f"{name} on {device}, {threads} threads, torch {torch.__version__}: {a:.4f} s, PyTorch's Python{how} {b:.4f} s, ratio {b / a:.2f}")

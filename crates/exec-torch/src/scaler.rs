@@ -1,6 +1,8 @@
 //! The scale of the loss in f16 trainings, as PyTorch's `GradScaler` with its defaults moves it: halved after a step whose
 //! gradients overflowed, which is left out, and doubled after 2000 good ones in a row.
 
+use nnunet_graph::backend::GradientScale;
+
 /// First scale.
 const INITIAL: f64 = 65536.0;
 /// Good steps after which the scale is doubled.
@@ -10,39 +12,46 @@ const SMALLEST: f64 = 1.0 / 1024.0;
 
 /// The scale and how it came about.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct GradientScaler {
-    scale: f64,
-    good_steps: u32,
-}
+pub(crate) struct GradientScaler(GradientScale);
 
 impl Default for GradientScaler {
     fn default() -> Self {
-        Self { scale: INITIAL, good_steps: 0 }
+        Self(GradientScale { scale: INITIAL, good_steps: 0 })
     }
 }
 
 impl GradientScaler {
     /// What the loss is multiplied by.
     pub(crate) fn scale(&self) -> f64 {
-        self.scale
+        self.0.scale
+    }
+
+    /// All of it.
+    pub(crate) fn state(&self) -> GradientScale {
+        self.0
+    }
+
+    /// The scaler in another state; a scale that is none is left out.
+    pub(crate) fn restore(&mut self, state: GradientScale) {
+        if state.scale.is_finite() && state.scale > 0.0 {
+            self.0 = state;
+        }
     }
 
     /// Takes note of a step, and says whether it counts.
     pub(crate) fn accept(&mut self, finite: bool) -> bool {
-        if finite {
-            self.good_steps += 1;
-            if self.good_steps == INTERVAL {
-                (self.scale, self.good_steps) = (self.scale * 2.0, 0);
-            }
-        } else {
-            (self.scale, self.good_steps) = (self.scale / 2.0, 0);
-        }
+        let GradientScale { scale, good_steps } = self.0;
+        self.0 = match finite {
+            false => GradientScale { scale: scale / 2.0, good_steps: 0 },
+            true if good_steps + 1 >= INTERVAL => GradientScale { scale: scale * 2.0, good_steps: 0 },
+            true => GradientScale { scale, good_steps: good_steps + 1 },
+        };
         finite
     }
 
     /// Whether smaller scales are of no use.
     pub(crate) fn is_exhausted(&self) -> bool {
-        self.scale < SMALLEST
+        self.0.scale < SMALLEST
     }
 }
 

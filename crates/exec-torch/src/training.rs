@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nnunet_graph::backend::{
-    BatchRef, EvaluationReport, InferenceSession, MemoryEstimate, Snapshot, StepError, StepReport, StepSpec,
-    TrainingMemory, TrainingSession,
+    BatchRef, EvaluationReport, GradientScale, InferenceSession, MemoryEstimate, Snapshot, StepError,
+    StepReport, StepSpec, TrainingMemory, TrainingSession,
 };
 use nnunet_graph::graph::NodeId;
 use nnunet_graph::optimiser::Rates;
@@ -204,6 +204,16 @@ impl TrainingSession for TorchTraining {
             self.optimiser = optimiser;
         }
         Ok(())
+    }
+
+    fn gradient_scale(&self) -> Option<GradientScale> {
+        self.scaler.as_ref().map(GradientScaler::state)
+    }
+
+    fn set_gradient_scale(&mut self, scale: GradientScale) {
+        if let Some(scaler) = &mut self.scaler {
+            scaler.restore(scale);
+        }
     }
 
     fn inference(&mut self) -> &mut dyn InferenceSession {

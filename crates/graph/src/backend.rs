@@ -128,6 +128,14 @@ pub trait TrainingSession: Send {
     /// A state of another graph or optimiser; the session is as before then.
     fn import(&mut self, state: Snapshot) -> Result<(), NetworkError>;
 
+    /// What the loss is multiplied by, where small gradients would vanish in narrow numbers otherwise.
+    fn gradient_scale(&self) -> Option<GradientScale> {
+        None
+    }
+
+    /// Goes on with such a scale. Sessions that scale nothing ignore it.
+    fn set_gradient_scale(&mut self, _scale: GradientScale) {}
+
     /// The network with its present weights, to predict whole images between or after steps.
     fn inference(&mut self) -> &mut dyn InferenceSession;
 
@@ -136,6 +144,15 @@ pub trait TrainingSession: Send {
     /// # Errors
     /// A shape that the network does not take.
     fn memory(&self, input: [usize; 5]) -> Result<TrainingMemory, NetworkError>;
+}
+
+/// The state of PyTorch's `GradScaler`: the factor of the loss, and the steps without overflow since it last changed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GradientScale {
+    /// The factor.
+    pub scale: f64,
+    /// Steps since it last changed.
+    pub good_steps: u32,
 }
 
 /// Everything about a step but the weights and the batch.

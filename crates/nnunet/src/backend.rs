@@ -193,7 +193,7 @@ mod tests {
         let best = registry.device(AUTO, &options).unwrap();
         assert_eq!((best.name(), best.host_threads()), ("cpu", 3));
         let error = registry.device("cudo", &options).unwrap_err();
-        let expected = "this build has no cudo (did you mean cuda?); it has: cuda, mps, cpu, torch-cpu";
+        let expected = "this build has no cudo (did you mean cuda?); it has: cuda, cpu, mps, torch-cpu";
         assert_eq!(error.to_string(), expected);
         let error = registry.device("cuda:one", &options).unwrap_err();
         assert!(error.to_string().contains("as in cuda:1"), "{error}");

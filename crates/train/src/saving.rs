@@ -152,6 +152,7 @@ impl Training {
             average,
             &setup.step.optimiser,
             rates,
+            self.session.gradient_scale(),
             &self.state,
             &setup.identity,
         );

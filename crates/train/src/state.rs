@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use nnunet_checkpoint::{Checkpoint, CheckpointError, SavedOptimiser, StateDict};
-use nnunet_graph::backend::{Snapshot, TrainingSession};
+use nnunet_graph::backend::{GradientScale, Snapshot, TrainingSession};
 use nnunet_graph::loss::OverlapCounts;
 use nnunet_graph::optimiser::OptimiserSpec;
 use nnunet_graph::{Graph, Parameters};
@@ -91,6 +91,7 @@ pub(super) fn save(
     average: Option<Parameters>,
     optimiser: &OptimiserSpec,
     rates: Rates,
+    scale: Option<GradientScale>,
     progress: &Progress,
     identity: &Identity,
 ) -> Result<(), CheckpointError> {
@@ -108,6 +109,7 @@ pub(super) fn save(
         graph.parameters().len(),
         snapshot.optimiser.unwrap_or_default(),
     ));
+    checkpoint.grad_scaler = scale.map_or(Value::None, scale_value);
     checkpoint.logging = history_value(&progress.history).into();
     checkpoint.best_ema = progress.best_ema;
     checkpoint.current_epoch = progress.epoch;
@@ -144,6 +146,9 @@ pub(super) fn load(
         None => (weights, None),
     };
     session.import(Snapshot { parameters, optimiser: Some(optimiser.state) })?;
+    if let Some(scale) = scale_from(&checkpoint.grad_scaler) {
+        session.set_gradient_scale(scale);
+    }
     let history = history_from(&checkpoint.logging)
         .ok_or_else(|| problem("the curves of the training (logging) are incomplete".to_owned()))?;
     let epoch = checkpoint.current_epoch;
@@ -159,6 +164,24 @@ pub(super) fn load(
     history.truncate(epoch);
     let progress = Progress { epoch, epoch_losses, evaluation, history, best_ema: checkpoint.best_ema };
     Ok(Loaded { progress, average })
+}
+
+/// What PyTorch's `GradScaler.state_dict()` holds, with its defaults for what never changes.
+fn scale_value(scale: GradientScale) -> Value {
+    let mut dict = Dict::new();
+    dict.insert("scale", Value::Float(scale.scale));
+    dict.insert("growth_factor", Value::Float(2.0));
+    dict.insert("backoff_factor", Value::Float(0.5));
+    dict.insert("growth_interval", Value::Int(2000));
+    dict.insert("_growth_tracker", Value::Int(i64::from(scale.good_steps)));
+    dict.into()
+}
+
+/// The scale in [`scale_value`]; `None` where there is none, as on the CPU.
+fn scale_from(value: &Value) -> Option<GradientScale> {
+    let scale = value.get("scale")?.as_f64()?;
+    let good_steps = value.get("_growth_tracker").and_then(Value::as_f64).unwrap_or(0.0);
+    Some(GradientScale { scale, good_steps: good_steps as u32 })
 }
 
 /// The state within an epoch.

@@ -1,5 +1,6 @@
 //! What every backend has to show: the goldens of networks, losses and training steps, and sessions whose state comes out and
 //! goes in again. Each backend's tests call these functions.
+#![allow(dead_code, unreachable_pub)] // each test binary uses its own part
 
 use std::sync::{Arc, Mutex};
 
@@ -60,7 +61,7 @@ fn still(backend: &dyn Backend, case: &Case) -> (Arc<Given>, Box<dyn TrainingSes
 }
 
 /// The parameters with the gradients of a pass with the golden gradients of the outputs.
-pub(crate) fn golden_gradients(backend: &dyn Backend, case: &Case) -> Parameters {
+pub fn golden_gradients(backend: &dyn Backend, case: &Case) -> Parameters {
     let (_, mut session) = still(backend, case);
     let (x, targets) = (case.tensor("x"), labels_for(case));
     // In f16 the first steps are left out until their scale is small enough for gradients as large as these.
@@ -73,7 +74,7 @@ pub(crate) fn golden_gradients(backend: &dyn Backend, case: &Case) -> Parameters
 
 /// Outputs, gradients and running statistics of the small networks. `tolerance` is that of single elements relative to the
 /// largest.
-pub(crate) fn small_networks(backend: &dyn Backend, tolerance: f64) {
+pub fn small_networks(backend: &dyn Backend, tolerance: f64) {
     for name in common::CASES {
         let case = common::case(name);
         let x = case.tensor("x");
@@ -137,7 +138,7 @@ fn check_gradients(what: &str, case: &Case, found: &Parameters, tolerance: f64) 
 }
 
 /// Dropouts change nothing in prediction.
-pub(crate) fn dropouts_in_prediction(backend: &dyn Backend, tolerance: f64) {
+pub fn dropouts_in_prediction(backend: &dyn Backend, tolerance: f64) {
     for name in common::DROPOUT_CASES {
         let case = common::case(name);
         let mut output = Tensor::zeros([0; 5]);
@@ -149,7 +150,7 @@ pub(crate) fn dropouts_in_prediction(backend: &dyn Backend, tolerance: f64) {
 }
 
 /// Checkpoints of the reference, read as they are: every head.
-pub(crate) fn reference_models(backend: &dyn Backend, tolerance: f64) {
+pub fn reference_models(backend: &dyn Backend, tolerance: f64) {
     let names =
         ["plain3d", "plain2d", "resenc3d", "regions3d", "ignore3d", "cascade_lowres", "cascade_fullres"];
     for name in names {
@@ -191,7 +192,7 @@ fn target(array: &Array) -> Target {
 ///
 /// The tolerance of a gradient, relative to the norm of all, and that of the norm are the reference's own distance from the same
 /// step in f64 and a little (see `training_steps_of_the_reference`).
-pub(crate) fn reference_training_steps(backend: &dyn Backend) {
+pub fn reference_training_steps(backend: &dyn Backend) {
     for (name, tolerance, norm_tolerance) in [
         ("plain3d", 8e-5, 1e-5),
         ("plain2d", 1.2e-3, 2.5e-4),
@@ -270,7 +271,7 @@ pub(crate) fn reference_training_steps(backend: &dyn Backend) {
 }
 
 /// Labels at the resolution of each output of a golden network.
-pub(crate) fn labels_for(case: &Case) -> Targets {
+pub fn labels_for(case: &Case) -> Targets {
     let (graph, image) = (case.graph(true), case.tensor("x"));
     let shapes = shapes::infer(&graph, image.shape).unwrap();
     let target = |node: &nnunet_graph::graph::NodeId| {
@@ -282,7 +283,7 @@ pub(crate) fn labels_for(case: &Case) -> Targets {
 }
 
 /// All optimisers, as a training may choose them.
-pub(crate) fn optimisers() -> Vec<OptimiserSpec> {
+pub fn optimisers() -> Vec<OptimiserSpec> {
     let sgd = SgdOptions { momentum: 0.99, weight_decay: 3e-5, nesterov: true };
     vec![
         OptimiserSpec::Sgd(sgd),
@@ -296,7 +297,7 @@ pub(crate) fn optimisers() -> Vec<OptimiserSpec> {
 }
 
 /// A training of `graph` by nnU-Net's loss with an ignored label.
-pub(crate) fn training(
+pub fn training(
     backend: &dyn Backend,
     graph: &Graph,
     seed: u64,
@@ -309,13 +310,13 @@ pub(crate) fn training(
 }
 
 /// Some steps.
-pub(crate) fn steps(session: &mut dyn TrainingSession, batch: BatchRef<'_>, count: usize) -> Vec<StepReport> {
+pub fn steps(session: &mut dyn TrainingSession, batch: BatchRef<'_>, count: usize) -> Vec<StepReport> {
     (0..count).map(|_| session.step(batch, 0.01.into()).unwrap()).collect()
 }
 
 /// A session goes on from the state that another has exported, whatever the optimiser: exactly where `other` is the backend that
 /// exported it, else as far as `tolerance` says.
-pub(crate) fn states_go_over(backend: &dyn Backend, other: &dyn Backend, tolerance: f64) {
+pub fn states_go_over(backend: &dyn Backend, other: &dyn Backend, tolerance: f64) {
     for name in ["plain3d", "plain3d_batch"] {
         let case = common::case(name);
         let (graph, image, targets) = (case.graph(true), case.tensor("x"), labels_for(&case));
@@ -388,7 +389,7 @@ fn check_states(a: &Snapshot, b: &Snapshot, tolerance: f64, what: &str) {
 }
 
 /// Counts, losses and steps leave out samples that were not annotated.
-pub(crate) fn samples_without_annotations(backend: &dyn Backend) {
+pub fn samples_without_annotations(backend: &dyn Backend) {
     let case = common::case("plain3d");
     let (graph, image, targets) = (case.graph(true), case.tensor("x"), labels_for(&case));
     let [samples, ..] = image.shape;
@@ -423,7 +424,7 @@ pub(crate) fn samples_without_annotations(backend: &dyn Backend) {
 }
 
 /// Frozen parameters stay, others learn at their own rates, and adjusted gradients are the ones that count.
-pub(crate) fn rates_and_adjustments(backend: &dyn Backend, other: &dyn Backend, tolerance: f64) {
+pub fn rates_and_adjustments(backend: &dyn Backend, other: &dyn Backend, tolerance: f64) {
     let case = common::case("plain3d");
     let (graph, image, targets) = (case.graph(true), case.tensor("x"), labels_for(&case));
     let batch = BatchRef { image: &image, targets: &targets };
@@ -459,7 +460,7 @@ pub(crate) fn rates_and_adjustments(backend: &dyn Backend, other: &dyn Backend, 
 }
 
 /// What does not fit is refused, and the session is as before.
-pub(crate) fn misfits_change_nothing(backend: &dyn Backend) {
+pub fn misfits_change_nothing(backend: &dyn Backend) {
     let case = common::case("plain3d");
     let (graph, mut image, targets) = (case.graph(true), case.tensor("x"), labels_for(&case));
     let mut session = training(backend, &graph, 1, optimisers()[0]);
@@ -497,4 +498,27 @@ pub(crate) fn misfits_change_nothing(backend: &dyn Backend) {
         assert!(matches!(error, StepError::NotFinite { what: "loss", .. }), "{error}");
     }
     assert!(session.export().unwrap() == before);
+}
+
+/// A training that is begun on `backend`, goes on on `other` and ends on `backend` takes the steps of one that never left.
+pub fn trainings_travel(backend: &dyn Backend, other: &dyn Backend, tolerance: f64) {
+    let case = common::case("residual3d");
+    let (graph, image, targets) = (case.graph(true), case.tensor("x"), labels_for(&case));
+    let batch = BatchRef { image: &image, targets: &targets };
+    let new = |backend: &dyn Backend| training(backend, &graph, 1, optimisers()[0]);
+    let mut at_home = new(backend);
+    let expected: Vec<f64> = steps(&mut *at_home, batch, 12).iter().map(|report| report.loss).collect();
+    let mut found = Vec::new();
+    let mut state = None;
+    for place in [backend, other, backend] {
+        let mut session = new(place);
+        if let Some(state) = state.take() {
+            session.import(state).unwrap();
+        }
+        found.extend(steps(&mut *session, batch, 4).iter().map(|report| report.loss));
+        state = Some(session.export().unwrap());
+    }
+    assert!(expected[11] < expected[0] - 0.05, "{expected:?}");
+    assert!(expected.iter().zip(&found).all(|(a, b)| close(*a, *b, tolerance)), "{expected:?} and {found:?}");
+    check_states(&state.unwrap(), &at_home.export().unwrap(), 10.0 * tolerance, "a training that travelled");
 }

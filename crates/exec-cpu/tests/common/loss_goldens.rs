@@ -1,7 +1,5 @@
 //! Cases of nnU-Net's own losses, made by tests/golden/loss/make.py.
-#![allow(dead_code)] // each test binary uses its own part
-
-use std::path::Path;
+#![allow(dead_code, unreachable_pub)] // each test binary uses its own part
 
 use nnunet_graph::Tensor;
 use nnunet_graph::loss::{LabelBatch, Loss, LossSpec, RegionBatch, ScaleLossSpec, Target, Targets};
@@ -31,7 +29,7 @@ pub fn regions(labels: &LabelBatch, channels: usize) -> RegionBatch {
 }
 
 pub fn cases() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exec-cpu/tests/golden/loss/goldens.json");
+    let path = crate::common::golden("loss").join("goldens.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 

@@ -1,9 +1,8 @@
 //! Cases of losses by name, made by tests/golden/loss_terms/make.py.
 //!
 //! Tolerances: losses 1e-6 relative, gradients 2e-6 of the largest element.
-#![allow(dead_code)] // each test binary uses its own part
+#![allow(dead_code, unreachable_pub)] // each test binary uses its own part
 
-use std::path::Path;
 use std::sync::Arc;
 
 use nnunet_base::parts::Choice;
@@ -53,7 +52,7 @@ pub fn regions(labels: &LabelBatch, ignore: bool) -> RegionBatch {
 }
 
 pub fn cases() -> Vec<Value> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exec-cpu/tests/golden/loss_terms/goldens.json");
+    let path = crate::common::golden("loss_terms").join("goldens.json");
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 

@@ -39,12 +39,20 @@ pub struct Case {
 }
 
 pub fn case(name: &str) -> Case {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../exec-cpu/tests/golden/networks");
+    let folder = golden("networks");
     let description = std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap();
     Case {
         description: serde_json::from_str(&description).unwrap(),
         arrays: read_npz(folder.join(format!("{name}.npz"))),
     }
+}
+
+/// A folder of goldens: in the repository, or in `NNUNET_GOLDENS` where the program was carried elsewhere.
+pub fn golden(folder: &str) -> std::path::PathBuf {
+    let carried = std::env::var_os("NNUNET_GOLDENS").map(std::path::PathBuf::from);
+    carried
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../exec-cpu/tests/golden"))
+        .join(folder)
 }
 
 impl Case {

@@ -38,6 +38,12 @@ fn states_go_over_to_the_cpu_and_back() {
 }
 
 #[test]
+fn trainings_begin_on_the_cpu_go_on_through_libtorch_and_end_on_the_cpu() {
+    let Some(backend) = backend(Arithmetic::F32) else { return };
+    backends::trainings_travel(&cpu(), &backend, 1e-4);
+}
+
+#[test]
 fn sessions_honour_masks_rates_and_adjustments() {
     let Some(backend) = backend(Arithmetic::F32) else { return };
     backends::samples_without_annotations(&backend);

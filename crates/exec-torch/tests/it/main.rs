@@ -15,4 +15,5 @@ mod loss_cases;
 mod loss_golden_cases;
 mod losses;
 mod narrow;
+mod operations;
 mod torch;

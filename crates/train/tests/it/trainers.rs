@@ -11,6 +11,7 @@ use nnunet_base::parts::Choice;
 use nnunet_data::plan::Plans;
 use nnunet_dataset::{DatasetJson, LabelManager};
 use nnunet_exec_cpu::{CpuBackend, CpuOptions, Precision};
+use nnunet_exec_torch::{Arithmetic, Places, TorchBackend, TorchDevice, TorchOptions};
 use nnunet_graph::architectures::architectures;
 use nnunet_graph::backend::{Backend, StepSpec};
 use nnunet_graph::loss::{LabelBatch, LossFacts, Target, Targets};
@@ -18,6 +19,7 @@ use nnunet_graph::{Graph, Parameters, Tensor};
 use nnunet_infer::model::{network_graph, with_network};
 use nnunet_recipe::{Recipe, recipes};
 use nnunet_testkit::npy::{Array, read_npz};
+use nnunet_testkit::skip::skip;
 use nnunet_train::Parts;
 use nnunet_train::batch::Batch;
 use serde_json::Value;
@@ -72,10 +74,28 @@ fn parameters(graph: &Graph, array: impl Fn(&str) -> Array) -> Parameters {
 
 #[test]
 fn two_steps_are_those_of_the_reference() {
+    let options = CpuOptions { threads: 1, precision: Precision::Exact, ..CpuOptions::default() };
+    check_steps(&CpuBackend::new(options));
+}
+
+/// The same through libtorch, where there is one (`NNUNET_LIBTORCH`, or that of `python3`).
+#[test]
+fn two_steps_through_libtorch_are_those_of_the_reference() {
+    let places = Places {
+        asked_for: std::env::var_os("NNUNET_LIBTORCH").map(PathBuf::from),
+        python: Some("python3".into()),
+        ..Places::default()
+    };
+    if let Err(error) = places.find() {
+        return skip(&format!("{error} (NNUNET_LIBTORCH, or `pip install torch`)"));
+    }
+    let options = TorchOptions { device: TorchDevice::Cpu, places, arithmetic: Arithmetic::F32, threads: 1 };
+    check_steps(&TorchBackend::open(&options).unwrap());
+}
+
+fn check_steps(backend: &dyn Backend) {
     let arrays: BTreeMap<String, Array> = read_npz(golden("weights.npz")).into_iter().collect();
     let steps: BTreeMap<String, Array> = read_npz(golden("steps.npz")).into_iter().collect();
-    let backend =
-        CpuBackend::new(CpuOptions { threads: 1, precision: Precision::Exact, ..CpuOptions::default() });
     let parts = Parts::default();
     for (name, expected) in trainers() {
         let recipe = Recipe::by_name(&name).unwrap();
