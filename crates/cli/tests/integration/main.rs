@@ -1,7 +1,7 @@
 //! What surrounds the verbs: 3D Slicer, shells, manual pages, `doctor`, logs, and the flags of `evaluate`.
 
-// Helpers of tests fail the test by panicking.
-#![allow(clippy::unwrap_used, clippy::panic)]
+// Helpers of tests fail the test by panicking; trainings show what they have reached.
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stderr)]
 
 #[path = "../common/mod.rs"]
 mod common;
