@@ -40,7 +40,7 @@ impl Place {
     }
 
     fn labels(&self, file: impl AsRef<Path>) -> Vec<i32> {
-        let read = nifti::read(&self.root.path().join(file)).unwrap();
+        let read = nifti::read(self.root.path().join(file)).unwrap();
         let mut values: Vec<i32> = read.volume.data().iter().map(|&value| value as i32).collect();
         values.sort_unstable();
         values.dedup();

@@ -9,9 +9,7 @@ use nnunet_exec_cpu::loss::{
     DeepSupervision, DiceAndBinaryCrossEntropy, DiceAndCrossEntropy, Gradient, ScaleLoss, SumOfTerms,
 };
 use nnunet_graph::Tensor;
-use nnunet_graph::loss::{
-    DICE_SMOOTH, LabelBatch, Loss, LossError, RegionBatch, ScaleLossSpec, Target, Targets,
-};
+use nnunet_graph::loss::{DICE_SMOOTH, LabelBatch, Loss, LossError, RegionBatch, Target, Targets};
 use nnunet_testkit::npy::{Array, read_npy};
 use nnunet_testkit::shared::shared_path;
 use serde_json::Value;

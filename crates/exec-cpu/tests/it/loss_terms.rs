@@ -5,7 +5,6 @@
 use std::sync::Arc;
 
 use nnunet_exec_cpu::loss::host_loss;
-use nnunet_graph::Tensor;
 use nnunet_graph::loss::{
     CrossEntropySpec, LabelBatch, Loss, LossError, LossSpec, RegionBatch, ScaleLossSpec, Target, Targets,
     TermSpec, deep_supervision_weights,
@@ -13,8 +12,7 @@ use nnunet_graph::loss::{
 use serde_json::Value;
 
 use crate::loss_cases::{
-    CLASSES, IGNORE, cases, check_values_and_gradients, evaluate, inputs, labels, largest, logits, numbers,
-    regions, spec, value,
+    CLASSES, IGNORE, cases, check_values_and_gradients, evaluate, inputs, largest, logits, spec, value,
 };
 
 fn loss(case: &Value, outputs: usize) -> Arc<dyn Loss> {

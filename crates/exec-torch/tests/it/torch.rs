@@ -6,7 +6,7 @@ use nnunet_exec_torch::{Arithmetic, Places, TorchBackend, TorchDevice, TorchOpti
 use nnunet_testkit::skip::skip;
 
 /// Where tests look for libtorch: `NNUNET_LIBTORCH`, the environment that is active, `python3`.
-pub fn places() -> Places {
+pub(crate) fn places() -> Places {
     let folder = |name: &str| std::env::var_os(name).map(|folder| (name.to_owned(), PathBuf::from(folder)));
     Places {
         asked_for: std::env::var_os("NNUNET_LIBTORCH").map(PathBuf::from),
@@ -16,7 +16,7 @@ pub fn places() -> Places {
 }
 
 /// The device that tests run on: `NNUNET_TEST_DEVICE` (cuda, mps), else libtorch's CPU.
-pub fn device() -> TorchDevice {
+pub(crate) fn device() -> TorchDevice {
     match std::env::var("NNUNET_TEST_DEVICE").as_deref() {
         Ok("cuda") => TorchDevice::Cuda(0),
         Ok("mps") => TorchDevice::Mps,
@@ -25,7 +25,7 @@ pub fn device() -> TorchDevice {
 }
 
 /// libtorch with this arithmetic. `None` where there is none; the check is then recorded as skipped.
-pub fn backend(arithmetic: Arithmetic) -> Option<TorchBackend> {
+pub(crate) fn backend(arithmetic: Arithmetic) -> Option<TorchBackend> {
     if let Err(error) = places().find() {
         skip(&format!("{error} (NNUNET_LIBTORCH, or `pip install torch`)"));
         return None;
