@@ -197,6 +197,22 @@ pub enum Problem {
         /// Declared values.
         expected: Vec<i32>,
     },
+    /// Labels in a case that has others annotated.
+    #[error(
+        "has the values {found}, but annotated_labels says that only {annotated} was annotated; they count as background"
+    )]
+    UnannotatedLabels {
+        /// The values.
+        found: String,
+        /// Names of what was annotated.
+        annotated: String,
+    },
+    /// `annotated_labels` names cases that are not there.
+    #[error("annotated_labels names cases that do not exist: {found}")]
+    UnknownAnnotatedCases {
+        /// The first of them.
+        found: String,
+    },
     /// Label values that are no integers.
     #[error("{count} voxels are not integers, e.g. {example}; was the label resampled with interpolation?")]
     NonIntegerLabels {
@@ -243,6 +259,7 @@ impl Problem {
             | Self::Direction { .. }
             | Self::Affine { .. }
             | Self::RealLabels { .. }
+            | Self::UnannotatedLabels { .. }
             | Self::OnlyBackground => Severity::Warning,
             _ => Severity::Error,
         }

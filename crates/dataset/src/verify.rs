@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use super::cases::{Case, channel_of, discover, files_with_ending, found_training_cases};
 pub use super::fault::{Fault, Problem, Report, Severity};
 use super::image_geometry::ImageGeometry;
+use super::json::LabelValue;
 use super::non_finite::NonFinite;
 use super::patients::Patients;
 use super::placement::{Displacement, displacements};
@@ -96,6 +97,7 @@ fn verify_dataset(
         Some(_) => {}
     }
     check_patients(folder, &cases, report);
+    check_annotated_cases(json, &cases, report);
     if json.dataset.is_none() {
         check_strays(folder, json, &cases, report);
     }
@@ -157,6 +159,19 @@ fn check_patients(folder: &Path, cases: &[Case], report: &mut Report) {
         .and_then(|patients| patients.map_or(Ok(()), |patients| patients.groups(&identifiers).map(drop)));
     if let Err(error) = checked {
         report.add(folder, Problem::Dataset(error));
+    }
+}
+
+/// A misspelt case would count as one in which everything was annotated.
+fn check_annotated_cases(json: &DatasetJson, cases: &[Case], report: &mut Report) {
+    let named = json.annotated_labels.iter().flat_map(|annotated| annotated.cases.keys());
+    let unknown: Vec<&str> = named
+        .map(String::as_str)
+        .filter(|name| !cases.iter().any(|case| case.identifier == *name))
+        .take(Problem::SHOWN_LABELS)
+        .collect();
+    if !unknown.is_empty() {
+        report.add(json.path(), Problem::UnknownAnnotatedCases { found: unknown.join(", ") });
     }
 }
 
@@ -266,6 +281,9 @@ impl<'a> CaseCheck<'a> {
         if let Some(expected) = labels {
             self.check_labels(label, &image, expected);
         }
+        if let Some(names) = json.annotated_in(&case.identifier) {
+            self.check_annotated(label, &image, names, json);
+        }
     }
 
     fn check_channels(&mut self, json: &DatasetJson) {
@@ -333,6 +351,30 @@ impl<'a> CaseCheck<'a> {
                     Displacement::Affine { found, expected } => Problem::Affine { found, other, expected },
                 },
             );
+        }
+    }
+
+    /// Labels of what was not annotated are probably a mistake in `annotated_labels`.
+    fn check_annotated(&mut self, path: &Path, image: &ReadImage, names: &[String], json: &DatasetJson) {
+        let values = |name: &str| json.labels.get(name).map(LabelValue::values).unwrap_or_default();
+        let allowed: Vec<i32> = names
+            .iter()
+            .map(String::as_str)
+            .chain(["background", "ignore"])
+            .flat_map(values)
+            .copied()
+            .collect();
+        let declared: Vec<i32> = json.labels.values().flat_map(LabelValue::values).copied().collect();
+        let mut found = BTreeSet::new();
+        for value in image.volume.data().iter().map(|&value| value as i32) {
+            if !allowed.contains(&value) && declared.contains(&value) {
+                found.insert(value);
+            }
+        }
+        if !found.is_empty() {
+            let found = found.iter().map(i32::to_string).collect::<Vec<_>>().join(", ");
+            let annotated = if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+            self.add(path, Problem::UnannotatedLabels { found, annotated });
         }
     }
 

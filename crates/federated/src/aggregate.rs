@@ -88,7 +88,7 @@ pub fn aggregate(answers: &Path, output: &Path, key: Option<&Key>) -> Result<Agg
         round,
         sites: taking_part.iter().map(|answer| answer.site.clone()).collect(),
         left_out,
-        cases: taking_part.iter().map(|answer| answer.update.cases).sum(),
+        cases: taking_part.iter().fold(0, |sum: usize, answer| sum.saturating_add(answer.update.cases)),
         digest: digest_of(&tensors),
     };
     let shares = shares(&taking_part, settings.weights);

@@ -168,5 +168,9 @@ fn averaged(messages: &[Message]) -> SiteValidation {
         .collect();
     let defined: Vec<f64> = classes.iter().filter_map(|class| class.dice).collect();
     let dice = (!defined.is_empty()).then(|| defined.iter().sum::<f64>() / defined.len() as f64);
-    SiteValidation { cases: sites.iter().map(|site| site.cases).sum(), classes, dice }
+    SiteValidation {
+        cases: sites.iter().fold(0, |sum: usize, site| sum.saturating_add(site.cases)),
+        classes,
+        dice,
+    }
 }

@@ -22,6 +22,7 @@ mod find_best_configuration;
 mod fingerprint;
 mod install_links;
 mod install_model;
+mod job_flags;
 mod man;
 mod merge_datasets;
 mod models;

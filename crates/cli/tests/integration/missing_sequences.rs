@@ -47,8 +47,7 @@ fn patterns_of(place: &Place, recipe: &str, text: &str, schedule: &str) -> Value
     place.succeed(&format!("train 9 3d_fullres all -p tiny -tr {recipe}.toml --threads 2"));
     let model = format!("res/{NAME}/{recipe}__tiny__3d_fullres");
     place.succeed(&format!("predict -i test -o {recipe} -m {model} -f all --missing-patterns"));
-    let table = place.succeed(&format!("evaluate truth {recipe} --missing-patterns --tsv {recipe}.tsv"));
-    eprintln!("{recipe}\n{table}");
+    place.succeed(&format!("evaluate truth {recipe} --missing-patterns --tsv {recipe}.tsv"));
     read(&place.path(&format!("{recipe}/missing_patterns.json")))
 }
 
@@ -72,8 +71,8 @@ fn compare(schedule: &str, features: [usize; 2], [high, low]: [f64; 2]) {
         assert!(dice(table, &["T1ce"], "core") < low, "nothing shows the core");
         assert!(dice(table, &["T2", "FLAIR"], "edema") < low, "nothing shows the edema");
     }
-    assert!(dice(&plain, &["FLAIR"], "edema") < low, "T2 would be enough, but that was not learnt");
-    for missing in [&["T1"][..], &["T2"], &["FLAIR"], &["T1", "T2"], &["T1", "FLAIR"]] {
+    assert!(dice(&plain, &["T1ce"], "edema") < low, "T2 and FLAIR show it as ever, but that was not learnt");
+    for missing in [&["T1"][..], &["T1ce"], &["T2"], &["FLAIR"], &["T1", "T2"], &["T1", "FLAIR"]] {
         assert!(dice(&sparse, missing, "edema") > high, "the edema without {missing:?}");
     }
     for missing in [&["T1"][..], &["T2"], &["FLAIR"]] {
@@ -86,7 +85,7 @@ fn compare(schedule: &str, features: [usize; 2], [high, low]: [f64; 2]) {
 /// The demonstration of docs/src/missing-sequences.md in short.
 #[test]
 fn sparsified_training_loses_a_class_only_with_the_channel_that_shows_it() {
-    compare("epochs = 4\niterations_per_epoch = 150\nvalidation_iterations = 5\n", [8, 16], [0.8, 0.7]);
+    compare("epochs = 4\niterations_per_epoch = 150\nvalidation_iterations = 5\n", [8, 16], [0.75, 0.65]);
 }
 
 /// The numbers of docs/src/missing-sequences.md: `cargo test -p nnunet-cli --test integration -- --ignored --nocapture
@@ -95,7 +94,7 @@ fn sparsified_training_loses_a_class_only_with_the_channel_that_shows_it() {
 #[ignore = "trains for some minutes"]
 fn long_sparsified_training() {
     let schedule = "epochs = 10\niterations_per_epoch = 250\nvalidation_iterations = 5\n";
-    compare(schedule, [16, 32], [0.85, 0.7]);
+    compare(schedule, [16, 32], [0.8, 0.65]);
 }
 
 #[test]
@@ -156,6 +155,6 @@ fn cases_without_files_are_planned_trained_and_predicted() {
     let output = place.run("verify -d 9");
     assert!(!output.status.success());
     let said = text(&output.stdout) + &text(&output.stderr);
-    assert!(said.contains("head_003_0000.nii.gz: channel 0 is missing"), "{said}");
+    assert!(said.contains("head_003_0000.nii.gz  channel 0 is missing"), "{said}");
     assert!(!said.contains("head_000_0002"), "{said}");
 }

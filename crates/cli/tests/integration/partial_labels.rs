@@ -116,3 +116,65 @@ fn a_dataset_that_was_preprocessed_with_other_annotations_is_not_trained_on() {
     let said = text(&output.stderr);
     assert!(said.contains("preprocessed with these labels annotated: all; dataset.json says"), "{said}");
 }
+
+/// Dice of shell and core on new balls, after a training on the raw dataset `id`.
+fn dice_after(place: &Place, id: u32, name: &str, loss: &str) -> [f64; 2] {
+    place.succeed(&format!("plan-and-preprocess -d {id} -c 3d_fullres"));
+    let folder = place.path("pre").join(name);
+    let mut plans = read(&folder.join("nnUNetPlans.json"));
+    plans["plans_name"] = json!("tiny");
+    nnunet_testkit::plans::shrink(&mut plans["configurations"]["3d_fullres"]);
+    std::fs::write(folder.join("tiny.json"), plans.to_string()).unwrap();
+    let recipe = format!(
+        "epochs = 2\niterations_per_epoch = 150\nvalidation_iterations = 4\naugmentation = \"no_mirroring\"\nloss = \"{loss}\"\n"
+    );
+    std::fs::write(place.path(&format!("{loss}.toml")), recipe).unwrap();
+    place.succeed(&format!("train {id} 3d_fullres all -p tiny -tr {loss}.toml --threads 2"));
+    let model = format!("res/{name}/{loss}__tiny__3d_fullres");
+    place.succeed(&format!("predict -i test -o {name} -m {model} -f all"));
+    place.succeed(&format!("evaluate truth {name} -l 1 2"));
+    let summary = read(&place.path(&format!("{name}/summary.json")));
+    ["1", "2"].map(|class| summary["mean"][class]["Dice"].as_f64().unwrap())
+}
+
+#[test]
+fn the_marginal_loss_learns_from_halves_what_the_naive_one_does_not() {
+    let place = Place { folder: tempfile::tempdir().unwrap() };
+    let phantom = PhantomDataset { cases: 6, ..Default::default() };
+    for (name, seeds) in [("Dataset007_Balls", 0..6), ("Dataset008_Cores", 50..56)] {
+        let folder = phantom.write(&place.path("raw"), name);
+        for (case, seed) in seeds.enumerate() {
+            let (images, labels) = (folder.join("imagesTr"), folder.join("labelsTr"));
+            phantom.write_case(&images, &labels, &format!("ball_{case:03}"), seed);
+        }
+    }
+    for seed in 100..104 {
+        phantom.write_case(&place.path("test"), &place.path("truth"), &format!("new_{seed}"), seed);
+    }
+    let halves =
+        [["shell = \"shell\"", "core = \"background\""], ["shell = \"background\"", "core = \"core\""]];
+    let merge = |name: &str, labels: &dyn Fn(usize) -> String| {
+        let sources =
+            [7, 8].iter().enumerate().map(|(i, id)| format!("[[source]]\ndataset = {id}\n{}\n", labels(i)));
+        let text = format!("name = \"{name}\"\n{}", sources.collect::<String>());
+        std::fs::write(place.path("merge.toml"), text).unwrap();
+        place.succeed("merge-datasets merge.toml");
+    };
+    let half = |source: usize| format!("labels = {{ {} }}", halves[source].join(", "));
+    merge("Dataset021_Full", &|_| String::new());
+    merge("Dataset022_Marginal", &half);
+    merge("Dataset023_Naive", &half);
+    let path = place.path("raw/Dataset023_Naive/dataset.json");
+    let mut naive = read(&path);
+    naive.as_object_mut().unwrap().remove("annotated_labels").unwrap();
+    std::fs::write(path, naive.to_string()).unwrap();
+
+    let full = dice_after(&place, 21, "Dataset021_Full", "dice_ce");
+    let marginal = dice_after(&place, 22, "Dataset022_Marginal", "marginal");
+    let naive = dice_after(&place, 23, "Dataset023_Naive", "dice_ce");
+    eprintln!("full {full:.3?}, marginal {marginal:.3?}, naive {naive:.3?}");
+    for class in [0, 1] {
+        assert!(marginal[class] > full[class] - 0.05, "{full:?} {marginal:?}");
+    }
+    assert!((0..2).any(|class| naive[class] < marginal[class] - 0.1), "{marginal:?} {naive:?}");
+}

@@ -5,5 +5,6 @@
 
 mod convert;
 mod dataset;
+mod merge;
 mod repair;
 mod verify;

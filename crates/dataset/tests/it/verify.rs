@@ -345,3 +345,42 @@ fn many_missing_spacing_files_are_one_row_and_a_few_one_each() {
         "{said:?}"
     );
 }
+
+/// The dataset with further entries in its dataset.json.
+fn with_entries(folder: &Path, entries: &str) {
+    let path = folder.join("dataset.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(path, text.replacen('{', &format!("{{{entries}, "), 1)).unwrap();
+}
+
+#[test]
+fn optional_channels_may_lack_files_and_the_others_may_not() {
+    let (_root, folder) = dataset();
+    with_entries(&folder, r#""optional_channels": ["MR1"]"#);
+    for (case, channel) in [(0, 1), (1, 0)] {
+        fs::remove_file(folder.join(format!("imagesTr/ball_{case:03}_{channel:04}.nii.gz"))).unwrap();
+    }
+    let report = check(&folder);
+    assert_eq!(messages(&report).len(), 1, "{:?}", messages(&report));
+    assert!(of(&report, "ball_001")[0].contains("ball_001_0000.nii.gz: channel 0 is missing"));
+}
+
+#[test]
+fn labels_that_were_not_annotated_and_cases_that_are_not_there_are_named() {
+    let (_root, folder) = dataset();
+    let entry =
+        r#""annotated_labels": {"cases": {"ball_002": ["core"], "ball_2": ["core"], "ball_003": []}}"#;
+    with_entries(&folder, entry);
+    let report = check(&folder);
+    assert!(of(&report, "")[0].contains("annotated_labels names cases that do not exist: ball_2"));
+    let only = |what: &str| {
+        format!("annotated_labels says that only {what} was annotated; they count as background")
+    };
+    let [core, none] = [of(&report, "ball_002"), of(&report, "ball_003")];
+    assert!(
+        core[0].starts_with("warning") && core[0].ends_with(&format!("the values 1, but {}", only("core"))),
+        "{core:?}"
+    );
+    assert!(none[0].ends_with(&format!("the values 1, 2, but {}", only("nothing"))), "{none:?}");
+    assert_eq!(messages(&report).len(), 3);
+}

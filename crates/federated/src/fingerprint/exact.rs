@@ -82,7 +82,8 @@ fn samples_of(tensor: &StateTensor) -> Option<Samples> {
         |value: f32| (value >= 0.0 && value < HIGH as f32 && value.fract() == 0.0).then_some(value as u32);
     let counts = (0..distinct).map(|at| {
         let count = digit(tensor.data[distinct + at])? * HIGH + digit(tensor.data[2 * distinct + at])?;
-        Some((tensor.data[at], count))
+        // Each value that is listed was drawn.
+        (count > 0).then_some((tensor.data[at], count))
     });
     counts.collect::<Option<Vec<_>>>().map(Samples::from_counts)
 }

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use nnunet::checkpoint::StateDict;
 use nnunet::dataset::DatasetJson;
-use nnunet::fingerprint::{Fingerprint, IntensityStatistics};
+use nnunet::fingerprint::{Fingerprint, FingerprintError, IntensityStatistics};
 use serde::{Deserialize, Serialize};
 
 use crate::error::FederatedError;
@@ -249,10 +249,17 @@ pub(crate) fn merge(sites: &[Message]) -> Result<MergedFingerprint, FederatedErr
     }
     let dataset =
         DatasetIdentity::total(described.iter().map(|site| (site.site, &site.fingerprint.dataset)))?;
-    match described.first().map(|site| &site.fingerprint.content) {
+    let merged = match described.first().map(|site| &site.fingerprint.content) {
         Some(SiteContent::Exact { .. }) => exact::merge(dataset, &described),
         Some(SiteContent::Private { .. }) => private::merge(dataset, &described),
         Some(SiteContent::Paper { .. }) | None => paper::merge(dataset, &described),
+    }?;
+    // Averages over no cases are no numbers.
+    let is_number = |found: &Intensity| found.mean.is_finite() && found.std.is_finite();
+    if merged.intensities.iter().all(is_number) {
+        Ok(merged)
+    } else {
+        Err(FingerprintError::NoForeground.into())
     }
 }
 

@@ -66,6 +66,6 @@ fn averaged(sites: &[(f64, &Intensity)]) -> Intensity {
                 [low.min(*min), high.max(*max)]
             })
         }),
-        cases: sites.iter().map(|(_, site)| site.cases).sum(),
+        cases: sites.iter().fold(0, |sum: u64, (_, site)| sum.saturating_add(site.cases)),
     }
 }

@@ -86,6 +86,6 @@ fn pooled(sites: &[(f64, &Intensity)]) -> Intensity {
         percentile_00_5: pooled(&|site| site.percentile_00_5),
         percentile_99_5: pooled(&|site| site.percentile_99_5),
         extremes: None,
-        cases: sites.iter().map(|(_, site)| site.cases).sum(),
+        cases: sites.iter().fold(0, |sum: u64, (_, site)| sum.saturating_add(site.cases)),
     }
 }

@@ -30,6 +30,14 @@ fn fold(place: &Place, site: &str, trainer: &str) -> PathBuf {
     place.path(&format!("{site}/res")).join(NAME).join(model)
 }
 
+/// Copies a message.
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for file in ["message.json", "tensors.safetensors"] {
+        std::fs::copy(from.join(file), to.join(file)).unwrap();
+    }
+}
+
 fn global(place: &Place, folder: &Path) -> GlobalWeights {
     match place.message(folder).body {
         Body::Global(global) => global,
@@ -179,10 +187,7 @@ fn a_site_that_was_away_is_left_out_and_comes_back_at_the_learning_rate_of_the_o
     assert_eq!((left_out.site.as_str(), left_out.why.as_str()), ("b", "no answer"));
     // An answer of an earlier round is late.
     place.at("a", |site, ctx| site.round(&second, &place.path("round_3/a"), ctx)).unwrap();
-    std::fs::create_dir_all(place.path("round_3/b")).unwrap();
-    for file in ["message.json", "tensors.safetensors"] {
-        std::fs::copy(place.path("round_1/b").join(file), place.path("round_3/b").join(file)).unwrap();
-    }
+    copy(&place.path("round_1/b"), &place.path("round_3/b"));
     let third = place.path("global_3");
     let aggregated = aggregate(&place.path("round_3"), &third, None).unwrap();
     assert_eq!(aggregated.global.left_out[0].why, "its weights are of round 1");
@@ -216,7 +221,7 @@ fn too_few_sites_make_no_round() {
 #[test]
 fn a_round_that_was_trained_is_sent_again_and_one_that_began_with_other_weights_is_refused() {
     let place = prepared(&["a", "b"]);
-    let settings = place.settings(&["a", "b"], "rounds = 2");
+    let settings = place.settings(&["a", "b"], "rounds = 2\nmin_sites = 1");
     let begin = place.round(&["a", "b"], 0, &settings);
     let first = place.round(&["a", "b"], 1, &begin);
     let sent = place.message(&place.path("round_1/a"));
@@ -224,14 +229,13 @@ fn a_round_that_was_trained_is_sent_again_and_one_that_began_with_other_weights_
     assert_eq!(place.message(&place.path("again")).tensors, sent.tensors);
 
     // Weights of the same round from elsewhere: those of site a alone.
+    copy(&place.path("round_1/a"), &place.path("alone/a"));
+    let alone = place.path("other_global_1");
+    aggregate(&place.path("alone"), &alone, None).unwrap();
     place.at("a", |site, ctx| site.round(&first, &place.path("round_2/a"), ctx)).unwrap();
-    let folder = place.path("elsewhere");
-    std::fs::create_dir_all(folder.join("a")).unwrap();
-    for file in ["message.json", "tensors.safetensors"] {
-        std::fs::copy(place.path("round_1/a").join(file), folder.join("a").join(file)).unwrap();
-    }
-    let error = aggregate(&folder, &place.path("other"), None).unwrap_err().to_string();
-    assert!(error.contains("no answer of b"), "{error}");
+    place.at("b", |site, ctx| site.round(&alone, &place.path("round_2/b"), ctx)).unwrap();
+    let error = aggregate(&place.path("round_2"), &place.path("other"), None).unwrap_err().to_string();
+    assert!(error.contains("its round began with other weights than that of site a"), "{error}");
     // A trained site does not go back.
     let error =
         place.at("a", |site, ctx| site.round(&begin, &place.path("back"), ctx)).unwrap_err().to_string();

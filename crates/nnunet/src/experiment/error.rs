@@ -68,6 +68,14 @@ pub enum ExperimentError {
         /// The key.
         key: &'static str,
     },
+    /// A training that the experiment does not have.
+    #[error("the experiment has no training {name}; it has {known}")]
+    UnknownRun {
+        /// What was asked for.
+        name: String,
+        /// The experiment's.
+        known: String,
+    },
     /// A recipe has the name of a trainer that is another one.
     #[error(
         "{path}: {name:?} is the name of a trainer already, whose results would be mixed with these; choose another name",

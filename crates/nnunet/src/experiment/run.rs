@@ -52,6 +52,13 @@ impl RunState {
     }
 }
 
+impl ExperimentRun {
+    /// What names it among the runs of its experiment: `RECIPE/CONFIGURATION/FOLD`.
+    pub fn address(&self) -> String {
+        format!("{}/{}/{}", self.recipe.name, self.configuration, self.fold)
+    }
+}
+
 impl std::fmt::Display for ExperimentRun {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {} fold {}", self.recipe.name, self.configuration, self.fold)

@@ -10,13 +10,16 @@ use super::train::{Phases, TrainJob};
 use super::{Project, check_writable_folder};
 use crate::compare::{CompareError, CompareRequest, Comparison};
 use crate::error::{During, Error};
-use crate::experiment::{Experiment, ExperimentRun, RunState, runs};
+use crate::experiment::{Experiment, ExperimentError, ExperimentRun, RunState, runs};
+use crate::submit::{ExperimentTasks, JobGraph, experiment_graph};
 
 /// An experiment to run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExperimentJob {
     /// The recipes and what they are trained on.
     pub experiment: Experiment,
+    /// The [address](ExperimentRun::address) of the only training to run; all of them, and the comparison, if absent.
+    pub only: Option<String>,
 }
 
 /// What became of an experiment.
@@ -26,7 +29,7 @@ pub struct ExperimentOutcome {
     pub runs: usize,
     /// The trainings that failed.
     pub failures: Vec<Failure>,
-    /// The recipes side by side, in comparison with the base; `None` if no training has results.
+    /// The recipes side by side, in comparison with the base; `None` if no training has results, or only one was to run.
     pub comparison: Option<Comparison>,
 }
 
@@ -64,14 +67,15 @@ impl Project {
     /// its recipe and configuration are left out.
     ///
     /// # Errors
-    /// Those of [`experiment_runs`](Self::experiment_runs) and [`compare`](Self::compare); interrupted.
+    /// Those of [`experiment_runs`](Self::experiment_runs) and [`compare`](Self::compare); a training to run that the experiment
+    /// does not have; interrupted.
     ///
     /// ```no_run
     /// # use nnunet::{Ctx, ExperimentJob, Folders, Project, experiment::Experiment, progress::{Cancel, Silent}};
     /// # let (project, cancel) = (Project::new(Folders::default()), Cancel::new());
     /// # let ctx = Ctx::new(&Silent, &cancel);
     /// let experiment = Experiment::read("losses.toml".as_ref(), project.registry())?;
-    /// let outcome = project.experiment(&ExperimentJob { experiment }, ctx)?;
+    /// let outcome = project.experiment(&ExperimentJob { experiment, only: None }, ctx)?;
     /// if let Some(comparison) = outcome.comparison {
     ///     println!("{}", comparison.to_text());
     /// }
@@ -79,7 +83,16 @@ impl Project {
     /// ```
     pub fn experiment(&self, job: &ExperimentJob, ctx: Ctx<'_>) -> Result<ExperimentOutcome, Error> {
         check_writable_folder(self.folders.results()?)?;
-        let runs = self.experiment_runs(&job.experiment)?;
+        let mut runs = self.experiment_runs(&job.experiment)?;
+        if let Some(only) = &job.only {
+            let known: Vec<String> = runs.iter().map(ExperimentRun::address).collect();
+            runs.retain(|run| run.address() == *only);
+            if runs.is_empty() {
+                return Err(
+                    ExperimentError::UnknownRun { name: only.clone(), known: known.join(", ") }.into()
+                );
+            }
+        }
         let count = runs.len();
         let mut failures: Vec<Failure> = Vec::new();
         for (number, run) in (1..).zip(runs) {
@@ -104,6 +117,9 @@ impl Project {
                 }
             }
         }
+        if job.only.is_some() {
+            return Ok(ExperimentOutcome { runs: count, failures, comparison: None });
+        }
         let comparison = match self.compare(&self.experiment_comparison(&job.experiment)?, ctx) {
             Ok(comparison) => Some(comparison),
             Err(error) => match error.root() {
@@ -112,6 +128,29 @@ impl Project {
             },
         };
         Ok(ExperimentOutcome { runs: count, failures, comparison })
+    }
+
+    /// The trainings that an experiment lacks as jobs, and after them the comparison.
+    ///
+    /// # Errors
+    /// Those of [`experiment_runs`](Self::experiment_runs); plans that cannot be read, or lack a configuration.
+    ///
+    /// ```no_run
+    /// # use nnunet::{Folders, Project, experiment::Experiment, submit::ExperimentTasks};
+    /// # let project = Project::new(Folders::default());
+    /// let file = std::path::absolute("losses.toml").unwrap();
+    /// let experiment = Experiment::read(&file, project.registry())?;
+    /// let jobs = project.experiment_jobs(&experiment, ExperimentTasks { file: &file, training: &[], common: &[] })?;
+    /// # Ok::<(), nnunet::Error>(())
+    /// ```
+    pub fn experiment_jobs(
+        &self,
+        experiment: &Experiment,
+        tasks: ExperimentTasks<'_>,
+    ) -> Result<JobGraph, Error> {
+        let folder = self.folders.preprocessed()?.join(&self.dataset(&experiment.dataset)?);
+        let plans = folder.join(format!("{}.json", experiment.plans));
+        Ok(experiment_graph(&self.experiment_runs(experiment)?, &plans, tasks)?)
     }
 
     fn experiment_training(

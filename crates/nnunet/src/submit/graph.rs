@@ -66,7 +66,7 @@ pub struct Task {
 }
 
 impl JobGraph {
-    fn add(&mut self, name: String, needs: Vec<usize>, resumes: bool, tasks: Vec<Task>) -> usize {
+    pub(super) fn add(&mut self, name: String, needs: Vec<usize>, resumes: bool, tasks: Vec<Task>) -> usize {
         self.jobs.push(Job { name, tasks, needs, resumes });
         self.jobs.len() - 1
     }
@@ -166,7 +166,7 @@ fn stages(names: &[String], plans: Option<&Plans>, file: &Path) -> Result<Vec<St
 }
 
 /// The letters, digits and underscores of a name.
-fn identifier(name: &str) -> String {
+pub(super) fn identifier(name: &str) -> String {
     name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use nnunet::experiment::{Experiment, RunState};
+use nnunet::submit::ExperimentTasks;
 use nnunet::{
     Ctx, Error, ExperimentJob, ExperimentOutcome, Folders, PlanAndPreprocessJob, Project, Registry,
 };
@@ -59,7 +60,7 @@ impl Place {
         progress: &dyn Progress,
         cancel: &Cancel,
     ) -> Result<ExperimentOutcome, Error> {
-        let job = ExperimentJob { experiment: self.read(variants) };
+        let job = ExperimentJob { experiment: self.read(variants), only: None };
         self.project().experiment(&job, Ctx::new(progress, cancel))
     }
 
@@ -131,4 +132,41 @@ fn what_is_missing_is_trained_and_compared() {
         error.contains("fold_0: there are results of another training: loss was ce, is focal"),
         "{error}"
     );
+}
+
+#[test]
+fn the_trainings_of_an_experiment_can_be_jobs() {
+    let place = Place::new();
+    let (project, experiment) = (place.project(), place.read(CE));
+    let only = |name: &str| {
+        let job = ExperimentJob { experiment: experiment.clone(), only: Some(name.to_owned()) };
+        project.experiment(&job, Ctx::new(&place.warnings, &Cancel::new()))
+    };
+    let outcome = only("only_ce/3d_fullres/1").unwrap();
+    assert!(outcome.runs == 1 && outcome.comparison.is_none());
+    let [done, new] = [RunState::Done, RunState::New];
+    assert_eq!(place.states(CE), [new, new, new, done]);
+    let error = only("only_ce/3d_fullres/2").unwrap_err().to_string();
+    let expected = "the experiment has no training only_ce/3d_fullres/2; it has small/3d_fullres/0, ";
+    assert!(error.starts_with(expected), "{error}");
+
+    let file = Path::new("/experiments/small.toml");
+    let (training, common) =
+        (["--precision".to_owned(), "exact".to_owned()], ["--raw".to_owned(), "/raw".to_owned()]);
+    let tasks = ExperimentTasks { file, training: &training, common: &common };
+    let jobs = project.experiment_jobs(&experiment, tasks).unwrap().jobs;
+    let names: Vec<_> =
+        jobs.iter().map(|job| (job.name.as_str(), job.needs.as_slice(), job.resumes)).collect();
+    assert_eq!(names, [("train_3d_fullres", &[][..], true), ("compare", &[0][..], false)]);
+    let lines: Vec<String> =
+        jobs.iter().flat_map(|job| &job.tasks).map(|task| task.arguments.join(" ")).collect();
+    let training =
+        |name: &str| format!("experiment /experiments/small.toml --only {name} --precision exact --raw /raw");
+    let expected = [
+        training("small/3d_fullres/0"),
+        training("only_ce/3d_fullres/0"),
+        training("small/3d_fullres/1"),
+        "experiment /experiments/small.toml --raw /raw".to_owned(),
+    ];
+    assert_eq!(lines, expected);
 }
