@@ -283,7 +283,10 @@ fn quality_control_lists_the_cases_to_look_at_first() {
     place.succeed("report evaluation out/summary.json");
     let page = read("out/report.html");
     assert!(page.contains("Warning score") && page.contains("Quality control"), "there is the score");
-    assert!(page.len() < 1_000_000 && !page.contains("viewer-canvas"), "no volumes unless they are asked for");
+    assert!(
+        page.len() < 1_000_000 && !page.contains("viewer-canvas"),
+        "no volumes unless they are asked for"
+    );
     place.succeed("report evaluation out/summary.json -images images_all --viewer -o viewer.html");
     let page = read("viewer.html");
     assert!(page.contains("viewer-canvas") && page.contains("connect-src data: blob:"));
