@@ -2,8 +2,8 @@
 //!
 //! Blocks of a page fenced as `sh` run one after the other, as one script, in a place of their own with phantoms (see [`write_data`]).
 //! The lines of a block fenced as `console` must be in the output of the block before it; `...` stands for lines that are left out.
-//! Three kinds of blocks do not run here, and say so: `sh download` needs the network, `sh cluster` a cluster or a container engine,
-//! `sh hippocampus` the folder of large references. Of these, verbs and flags are checked.
+//! Four kinds of blocks do not run here, and say so: `sh download` needs the network, `sh cluster` a cluster or a container engine,
+//! `sh data` data that the phantoms are not, `sh hippocampus` the folder of large references. Of these, verbs and flags are checked.
 //!
 //! The program is called through a script that shortens what takes hours: trainings to one epoch of two iterations.
 
@@ -259,7 +259,7 @@ fn run_page(name: &str, page: &str) -> Vec<String> {
             "sh" | "sh hippocampus" => {
                 before = said.iter().find(|(of, _)| *of == number).map(|(_, said)| *said)
             }
-            "sh download" | "sh cluster" => {
+            "sh download" | "sh cluster" | "sh data" => {
                 before = None;
                 faults.extend(unknown_words(block).map(|fault| format!("{at}: {fault}")));
             }
