@@ -3,6 +3,7 @@
 mod class_locations;
 mod crop;
 mod error;
+mod geometry_entries;
 mod leftovers;
 mod made_from;
 mod memory;

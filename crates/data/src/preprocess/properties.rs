@@ -5,16 +5,13 @@
 
 use std::path::Path;
 
-use nnunet_image_io::nifti::nibabel::Affine;
-use nnunet_pyformats::pickle::{
-    Dict, NdArray, Protocol, Scalar, Value, pickle, read_pickle_file, write_pickle_file,
-};
-use nnunet_volume::{Geometry, SpacingMm};
+use nnunet_pyformats::pickle::{Dict, NdArray, Protocol, Value, pickle, read_pickle_file, write_pickle_file};
+use nnunet_volume::SpacingMm;
 
 use super::class_locations::ClassLocations;
 use super::error::PreprocessError;
+use super::geometry_entries::{geometry_entry, nibabel_geometry, sitk_geometry, spacing_entry};
 use crate::fingerprint::crop::CropBox;
-use nnunet_dataset::image_geometry::PICTURE_SPACING;
 use nnunet_dataset::{ImageGeometry, LabelOrRegion};
 
 /// Properties of a preprocessed case.
@@ -160,58 +157,6 @@ impl Properties {
     }
 }
 
-/// What the reader of the image keeps beside the spacing.
-fn geometry_entry(geometry: &ImageGeometry) -> Option<(&'static str, Value)> {
-    let mut entries = Dict::new();
-    match geometry {
-        ImageGeometry::Itk(Geometry { dimension, spacing, origin, direction }) => {
-            let floats = |values: &[f64]| Value::Tuple(values.iter().map(|&v| Value::Float(v)).collect());
-            let flat = *dimension == 2;
-            let axes = if flat { 2 } else { 3 };
-            entries.insert("spacing", floats(&spacing[..axes]));
-            entries.insert("origin", floats(&origin[..axes]));
-            let [a, b, _, c, d, ..] = *direction;
-            entries.insert("direction", if flat { floats(&[a, b, c, d]) } else { floats(direction) });
-            Some(("sitk_stuff", Value::Dict(entries)))
-        }
-        ImageGeometry::Nibabel { original, reoriented, .. } => {
-            let affines = [("original_affine", Some(original)), ("reoriented_affine", reoriented.as_ref())];
-            for (key, affine) in affines {
-                let array = affine.and_then(|m| NdArray::from_f64s(vec![4, 4], m.as_flattened()));
-                if let Some(array) = array {
-                    entries.insert(key, Value::NdArray(array));
-                }
-            }
-            Some(("nibabel_stuff", Value::Dict(entries)))
-        }
-        ImageGeometry::Spacing(_) => None,
-    }
-}
-
-/// The spacing in the Python types of each reader: NumPy's, Python's, whole numbers where none is given.
-fn spacing_entry(geometry: &ImageGeometry, spacing: SpacingMm) -> Value {
-    match geometry {
-        ImageGeometry::Itk(_) => {
-            Value::List(spacing.along_axes().map(|v| Value::Scalar(Scalar::f64(v))).to_vec())
-        }
-        ImageGeometry::Spacing(stored) if [SpacingMm::UNIT, PICTURE_SPACING].contains(stored) => {
-            Value::Tuple(spacing.along_axes().map(|v| Value::Int(v as i64)).to_vec())
-        }
-        _ => Value::List(spacing.along_axes().map(Value::Float).to_vec()),
-    }
-}
-
-fn nibabel_geometry(value: &Value, spacing_zyx: SpacingMm) -> Result<ImageGeometry, (&'static str, String)> {
-    let affine = |key: &str| -> Option<Affine> {
-        let array = value.get(key)?.as_array()?;
-        let rows: [f64; 16] = array.to_f64s().try_into().ok().filter(|_| array.shape() == [4, 4])?;
-        rows.as_chunks::<4>().0.try_into().ok()
-    };
-    let fault = || ("nibabel_stuff", "has no original_affine of 4 x 4 numbers".to_owned());
-    let original = affine("original_affine").ok_or_else(fault)?;
-    Ok(ImageGeometry::Nibabel { spacing_zyx, original, reoriented: affine("reoriented_affine") })
-}
-
 fn class_key(class: &LabelOrRegion) -> Value {
     let int = |label: &i32| Value::Int(i64::from(*label));
     match class {
@@ -281,21 +226,6 @@ fn array_of_voxels(array: &NdArray) -> Option<Vec<[u32; 3]>> {
         .collect()
 }
 
-fn sitk_geometry(value: &Value) -> Result<Geometry, (&'static str, String)> {
-    let fault = || ("sitk_stuff", "has no spacing, origin and direction of 2 or 3 dimensions".to_owned());
-    let list = |key: &str| value.get(key).and_then(Value::as_f64s).ok_or_else(fault);
-    match (list("spacing")?.as_slice(), list("origin")?.as_slice(), list("direction")?.as_slice()) {
-        (&[sx, sy], &[ox, oy], &[a, b, c, d]) => Ok(Geometry::flat([sx, sy], [ox, oy], [a, b, c, d])),
-        (&[sx, sy, sz], &[ox, oy, oz], direction) => Ok(Geometry {
-            dimension: 3,
-            spacing: [sx, sy, sz],
-            origin: [ox, oy, oz],
-            direction: direction.try_into().map_err(|_| fault())?,
-        }),
-        _ => Err(fault()),
-    }
-}
-
 fn triple_of_floats(value: &Value, key: &'static str) -> Result<[f64; 3], (&'static str, String)> {
     let numbers = value.as_f64s().and_then(|list| <[f64; 3]>::try_from(list).ok());
     numbers
@@ -332,6 +262,9 @@ fn crop_box(value: &Value, shape: [usize; 3]) -> Result<CropBox, (&'static str, 
 
 #[cfg(test)]
 mod tests {
+    use nnunet_dataset::image_geometry::PICTURE_SPACING;
+    use nnunet_volume::Geometry;
+
     use super::*;
 
     fn properties(geometry: impl Into<ImageGeometry>) -> Properties {

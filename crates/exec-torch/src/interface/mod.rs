@@ -9,9 +9,11 @@
 
 mod call;
 mod driver;
+mod elementwise;
 mod functions;
 mod library;
 mod operations;
+mod optimiser_steps;
 mod tensor;
 
 pub(crate) use call::{Argument, Operation};
@@ -19,7 +21,8 @@ pub(crate) use driver::{Driver, NoDriver};
 pub(crate) use library::Interface;
 #[cfg(test)]
 pub(crate) use operations::OPERATIONS;
-pub(crate) use operations::{AdamStep, Moments, Normalised, SgdStep, Walk, adam, sgd};
+pub(crate) use operations::{Normalised, Walk};
+pub(crate) use optimiser_steps::{AdamStep, Moments, SgdStep, adam, sgd};
 pub(crate) use tensor::{Device, Dtype, Element, Tensor};
 
 /// What libtorch refused, in its words.

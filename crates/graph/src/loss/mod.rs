@@ -5,6 +5,7 @@
 //! names and options.
 
 mod built_in;
+mod loss_options;
 mod overlap_counts;
 mod partly_labelled;
 mod targets;

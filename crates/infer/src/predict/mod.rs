@@ -73,6 +73,7 @@ mod in_memory;
 mod memory;
 pub mod mirror;
 mod model_folder;
+mod networks;
 mod pipeline;
 mod predictor;
 mod probabilities;
@@ -80,6 +81,7 @@ pub mod quality;
 mod run;
 mod slab_stream;
 pub mod sliding_window;
+mod sliding_window_error;
 pub mod tiles;
 
 pub use bands::LogitSink;

@@ -7,15 +7,16 @@
 //! memory is enough. Finished slices are handed out while the tiles behind them are computed.
 
 use half::f16;
+use nnunet_graph::Tensor;
 use nnunet_graph::backend::InferenceSession;
-use nnunet_graph::{NetworkError, Tensor};
 use nnunet_volume::ChannelVolume;
 
-use super::bands::{Bands, HandOut, JointSink, LogitSink, Placement};
-use super::export::ExportError;
+use super::bands::{Bands, JointSink, LogitSink, Placement};
 use super::mirror;
+pub use super::networks::{Networks, Single};
 use super::quality::{Agreement, PassSums};
 use super::slab_stream::Collected;
+pub use super::sliding_window_error::SlidingWindowError;
 use super::tiles::{axis_padding, tile_starts};
 use nnunet_base::progress::{Cancel, Interrupted};
 
@@ -32,65 +33,6 @@ pub struct SlidingWindow {
     pub mirror_axes: Vec<usize>,
     /// Tiles that go through the network together.
     pub batch: usize,
-}
-
-/// The networks whose logits are averaged, of which one at a time is ready to run.
-pub trait Networks {
-    /// How many there are.
-    fn count(&self) -> usize;
-
-    /// Makes network `number` ready.
-    ///
-    /// # Errors
-    /// When its weights are not those of the network, or the device fails.
-    fn select(&mut self, number: usize) -> Result<&mut dyn InferenceSession, NetworkError>;
-}
-
-/// One network alone.
-pub struct Single<'a>(pub &'a mut dyn InferenceSession);
-
-impl Networks for Single<'_> {
-    fn count(&self) -> usize {
-        1
-    }
-
-    fn select(&mut self, _number: usize) -> Result<&mut dyn InferenceSession, NetworkError> {
-        Ok(self.0)
-    }
-}
-
-/// Why a sliding window ended early.
-#[derive(Debug, thiserror::Error)]
-pub enum SlidingWindowError {
-    /// The network failed.
-    #[error("the network failed on a tile: {0}")]
-    Network(#[source] NetworkError),
-    /// The network returned another shape than its input's.
-    #[error("the network returned logits of shape {found:?} for tiles of shape {expected:?}")]
-    Shape {
-        /// (z, y, x) of the logits.
-        found: [usize; 3],
-        /// (z, y, x) of the tile.
-        expected: [usize; 3],
-    },
-    /// Logits are infinite or not a number.
-    #[error("the network's logits are not finite numbers: the weights or the image are damaged")]
-    NotFinite,
-    /// Whoever takes the logits failed.
-    #[error(transparent)]
-    Export(ExportError),
-    /// The user asked to stop.
-    #[error("interrupted")]
-    Interrupted(#[from] Interrupted),
-}
-
-impl From<HandOut> for SlidingWindowError {
-    fn from(error: HandOut) -> Self {
-        match error {
-            HandOut::NotFinite => Self::NotFinite,
-            HandOut::Sink(error) => Self::Export(error),
-        }
-    }
 }
 
 /// Tensors that are used again from tile to tile.
@@ -319,8 +261,8 @@ fn deepest(rounds: &[Vec<&[[usize; 3]]>], tile: [usize; 3]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use nnunet_graph::Parameters;
     use nnunet_graph::backend::MemoryEstimate;
+    use nnunet_graph::{NetworkError, Parameters};
 
     use super::*;
 
