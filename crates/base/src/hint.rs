@@ -225,7 +225,7 @@ impl fmt::Display for Hint {
             Self::NameTrainedModels => "Name a trained model, or leave out what is missing",
             Self::ReplaceModels => "Move them away, or allow them to be replaced",
             Self::InstallTorch => "Install it with `pip install torch`, or name its folder",
-            Self::UpdateTorch => "Install another one with `pip install --upgrade torch`",
+            Self::UpdateTorch => "Install a newer one with pip",
             Self::AnotherDevice => "Use the device cpu",
         };
         f.write_str(text)

@@ -1,9 +1,9 @@
 //! Where libtorch is. The places come from the program, which alone reads environment variables.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::error::OpenError;
+use crate::python::of_python;
 
 /// Where to look for libtorch, in this order; the first place that has it wins. A place that was named outright must have it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -102,23 +102,6 @@ fn in_folder(folder: &Path) -> Option<PathBuf> {
         pythons
     });
     near.into_iter().chain(packages).chain(versioned).find(|candidate| has(candidate))
-}
-
-/// The folder of Python's package `torch`, without importing it.
-fn of_python(python: &Path) -> Result<PathBuf, String> {
-    const ASK: &str = "import importlib.util as u; s = u.find_spec('torch'); print(list(s.submodule_search_locations)[0] if s else '')";
-    let output =
-        Command::new(python).args(["-c", ASK]).stdin(Stdio::null()).stderr(Stdio::null()).output().map_err(
-            |error| match error.kind() {
-                std::io::ErrorKind::NotFound => "no such program".to_owned(),
-                _ => error.to_string(),
-            },
-        )?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    match text.trim() {
-        "" => Err("has no torch".to_owned()),
-        folder => Ok(PathBuf::from(folder)),
-    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod loss;
 mod memory;
 mod network;
 mod optimiser;
+mod python;
 mod runtime;
 mod scaler;
 mod training;

@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 
 /// Crates that are no libraries of the pipeline: the program itself, and tools of tests.
 const EXEMPT_CRATES: [&str; 2] = ["cli", "testkit"];
-/// Files and folders whose purpose are command lines: instructions to read, and jobs to run.
-const COMMAND_LINES: [&str; 2] = ["nnunet/src/select/instructions.rs", "nnunet/src/submit/"];
+/// Files and folders whose purpose are command lines: instructions to read, and programs to run.
+const COMMAND_LINES: [&str; 4] = [
+    "nnunet/src/select/instructions.rs",
+    "nnunet/src/submit/",
+    "federated/src/simulate/",
+    "exec-torch/src/python.rs",
+];
 /// What looks like a flag and is none of ours: numbers in JSON and messages, the limits of a shell, ends of file names, a colour.
 const NO_FLAGS: [&str; 8] = ["-infinity", "-Infinity", "-v", "-d", "-byte", "-ref", "-pred", "--paper"];
 

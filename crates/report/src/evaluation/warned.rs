@@ -21,7 +21,7 @@ pub(super) fn warned_section(warned: &[Warned], summary: &Summary) -> Option<Mar
         vec![one.case.as_str().into(), score, dice, one.reasons.as_str().into()]
     };
     let table = Table {
-        caption: "Cases to look at first, as predict --qc ranked them without a reference".to_owned(),
+        caption: "Cases to look at first, ranked by quality control without a reference".to_owned(),
         columns: ["Case", "Warning score", "Mean Dice", "Why"].map(str::to_owned).into(),
         rows: warned.iter().map(row).collect(),
     };
