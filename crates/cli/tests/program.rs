@@ -40,7 +40,7 @@ fn wrong_usage_ends_with_2_and_says_why() {
         ("fingerprint -d 7 --num-parts 2 --part-id 2", "part 2 of 2: parts count from 0"),
         ("preprocess -d 7 --max-ram 0", "a number of gigabytes above 0"),
         ("report", "the following arguments are required: KIND"),
-        ("report fish", "argument KIND: found \"fish\", expected dataset, evaluation or training"),
+        ("report fish", "argument KIND: found \"fish\", expected dataset, evaluation, training or compare"),
         ("report dataset", "the argument -d is required"),
         ("report dataset 7", "give the dataset with -d"),
         ("report training", "report training: expected the FOLDER"),

@@ -187,20 +187,21 @@ fn target(array: &Array) -> Target {
     Target::Labels(LabelBatch { shape: [n, z, y, x], data: array.data.iter().map(|v| *v as i16).collect() })
 }
 
-/// Three training steps from the reference's weights, of every kind of target: losses, gradient norms, clipped gradients,
-/// weights after one and three.
-///
-/// The tolerance of a gradient, relative to the norm of all, and that of the norm are the reference's own distance from the same
-/// step in f64 and a little (see `training_steps_of_the_reference`).
-pub fn reference_training_steps(backend: &dyn Backend) {
-    for (name, tolerance, norm_tolerance) in [
-        ("plain3d", 8e-5, 1e-5),
-        ("plain2d", 1.2e-3, 2.5e-4),
-        ("resenc3d", 3e-6, 1e-6),
-        ("lowres_nobatchdice", 3e-6, 2e-5),
-        ("ignore3d", 8e-5, 2e-5),
-        ("regions3d", 8e-5, 2e-5),
-    ] {
+/// Steps with the tolerance of a gradient, relative to the norm of all, and that of the norm: the reference's own distance from
+/// the same step in f64 and a little (see `training_steps_of_the_reference`).
+pub const LABEL_STEPS: [(&str, f64, f64); 4] = [
+    ("plain3d", 8e-5, 1e-5),
+    ("plain2d", 1.2e-3, 2.5e-4),
+    ("resenc3d", 3e-6, 1e-6),
+    ("lowres_nobatchdice", 3e-6, 2e-5),
+];
+/// Steps whose distance from f64 is not known, with tolerances that PyTorch's own kernels keep. Other sums fall on the other
+/// side of a leaky ReLU here and there; the CPU's are held to these steps by the tests of trainings.
+pub const OTHER_STEPS: [(&str, f64, f64); 2] = [("ignore3d", 8e-5, 2e-5), ("regions3d", 8e-5, 2e-5)];
+
+/// Three training steps from the reference's weights: losses, gradient norms, clipped gradients, weights after one and three.
+pub fn reference_training_steps(backend: &dyn Backend, steps: &[(&str, f64, f64)]) {
+    for &(name, tolerance, norm_tolerance) in steps {
         let Some(step) = common::train_step(name) else { continue };
         let read = |file: &str| read_npz(step.folder.join(file));
         let json = |file: &str| -> Value {
@@ -393,7 +394,7 @@ pub fn samples_without_annotations(backend: &dyn Backend) {
     let case = common::case("plain3d");
     let (graph, image, targets) = (case.graph(true), case.tensor("x"), labels_for(&case));
     let [samples, ..] = image.shape;
-    let classes = 2;
+    let classes = 3;
     let masked = |rows: &[bool]| {
         let data = rows.iter().flat_map(|row| vec![*row; classes]).collect();
         Targets { validity: Some(Validity { shape: [samples, classes], data }), ..targets.clone() }
@@ -420,7 +421,7 @@ pub fn samples_without_annotations(backend: &dyn Backend) {
     let data: Vec<bool> = (0..samples * classes).map(|i| i % classes == 0).collect();
     let part = Targets { validity: Some(Validity { shape: [samples, classes], data }), ..targets.clone() };
     let error = new().evaluate(BatchRef { image: &image, targets: &part }).unwrap_err().to_string();
-    assert!(error.contains("1 of 2 classes annotated"), "{error}");
+    assert!(error.contains("1 of 3 classes annotated"), "{error}");
 }
 
 /// Frozen parameters stay, others learn at their own rates, and adjusted gradients are the ones that count.

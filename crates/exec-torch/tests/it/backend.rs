@@ -26,7 +26,8 @@ fn models_of_the_reference() {
 #[test]
 fn training_steps_of_the_reference() {
     let Some(backend) = backend(Arithmetic::F32) else { return };
-    backends::reference_training_steps(&backend);
+    backends::reference_training_steps(&backend, &backends::LABEL_STEPS);
+    backends::reference_training_steps(&backend, &backends::OTHER_STEPS);
 }
 
 #[test]
