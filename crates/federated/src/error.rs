@@ -31,6 +31,17 @@ pub enum FederatedError {
         /// What is wrong.
         problem: String,
     },
+    /// Something that a message would replace.
+    #[error(
+        "{path}: found {found}, expected a new or empty folder, or an earlier message to replace; nothing was written",
+        path = path.display()
+    )]
+    Occupied {
+        /// Where the message was to be written.
+        path: PathBuf,
+        /// What is there.
+        found: String,
+    },
     /// A message of another step.
     #[error("{path}: found {found}, expected {expected}", path = path.display())]
     OtherMessage {

@@ -36,6 +36,7 @@ pub use keys::shared_keys;
 pub use merge::{Merged, merge};
 pub use message::{
     Body, GlobalWeights, LeftOut, Message, PlanMade, SiteValidation, TensorFact, Update, ValidatedClass,
+    check_output,
 };
 pub use seal::Key;
 pub use sent_log::SENT_LOG;

@@ -239,8 +239,10 @@ impl Message {
         Ok(Self { settings: facts.settings, sender: facts.sender, body: facts.body, tensors })
     }
 
-    /// Writes the message as `folder`, whole or not at all, and says what was written.
+    /// Writes the message as `folder`, whole or not at all, and says what was written. An earlier message there is replaced,
+    /// anything else is not.
     pub(crate) fn write(&self, folder: &Path, key: Option<&Key>) -> Result<Vec<SentFile>, FederatedError> {
+        check_output(folder)?;
         let failed = || FederatedError::io(folder);
         let temporary = TemporaryFolder::beside(folder).map_err(failed())?;
         let mut files = Vec::new();
@@ -278,6 +280,27 @@ impl Message {
             expected: expected.to_owned(),
         }
     }
+}
+
+/// Checks that a message can be written as `folder`: there is nothing, an empty folder, or an earlier message.
+///
+/// # Errors
+/// Anything else that a message would replace.
+pub fn check_output(folder: &Path) -> Result<(), FederatedError> {
+    let occupied = |found: String| FederatedError::Occupied { path: folder.to_owned(), found };
+    match std::fs::metadata(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(FederatedError::io(folder)(error)),
+        Ok(there) if !there.is_dir() => return Err(occupied("a file".to_owned())),
+        Ok(_) => {}
+    }
+    for entry in std::fs::read_dir(folder).map_err(FederatedError::io(folder))? {
+        let name = entry.map_err(FederatedError::io(folder))?.file_name();
+        if name != FACTS && name != TENSORS {
+            return Err(occupied(name.to_string_lossy().into_owned()));
+        }
+    }
+    Ok(())
 }
 
 /// Names and bytes of the files of the message in `folder`.

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use nnunet_federated::{
-    Body, Key, Settings, SimulateJob, Simulated, Site, SiteScore, SiteValidation, aggregate, merge, simulate,
+    Body, Key, Settings, SimulateJob, Simulated, Site, SiteScore, SiteValidation, aggregate, check_output,
+    merge, simulate,
 };
 
 use super::Entry;
@@ -82,6 +83,15 @@ fn run(matches: &Matches, session: &Session) -> anyhow::Result<()> {
     if action != "simulate" && matches.has("--at-once") {
         return Err(UsageError("--at-once belongs to simulate".to_owned()).into());
     }
+    // Before the work, which may take hours.
+    if action != "simulate" {
+        check_output(&output)?;
+        if std::path::absolute(&input)? == std::path::absolute(&output)? {
+            return Err(
+                UsageError("IN and OUT are the same folder; name another one for OUT".to_owned()).into()
+            );
+        }
+    }
     match action {
         "merge" => {
             refuse(matches, &[&OF_A_SITE[..], &["-d"]].concat(), action)?;
@@ -154,6 +164,10 @@ fn simulated(
         if let Some(value) = matches.text(flag) {
             network_arguments.extend([flag.to_owned(), value.to_owned()]);
         }
+    }
+    if let Some(libtorch) = matches.path("--libtorch") {
+        let libtorch = std::path::absolute(libtorch)?;
+        network_arguments.extend(["--libtorch".to_owned(), libtorch.display().to_string()]);
     }
     if matches.has("--recompute") {
         network_arguments.push("--recompute".to_owned());

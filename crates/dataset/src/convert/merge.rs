@@ -184,6 +184,12 @@ impl Merged {
                 let found = &source.json.file_ending;
                 return fault(format!("files end in {found}, those of the first dataset in {file_ending}"));
             }
+            if !is_plain(&source.asked.name) {
+                return fault(format!(
+                    "the source's name is {:?}; expected letters, digits, _ and -, since cases are called by it",
+                    source.asked.name
+                ));
+            }
             if sources[..place].iter().any(|other| other.asked.name == source.asked.name) {
                 return fault(format!("two sources are called {:?}; names must differ", source.asked.name));
             }
@@ -305,4 +311,9 @@ impl Step<'_> {
         let volume = volume.ok_or_else(|| DatasetError::Labels("as many labels as voxels".to_owned()))?;
         Ok(source.reader.write_labels(&self.to, &volume, &read.geometry)?)
     }
+}
+
+/// Whether a name can begin those of cases, which are names of files.
+fn is_plain(name: &str) -> bool {
+    !name.is_empty() && name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-')
 }

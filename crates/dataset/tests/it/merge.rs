@@ -26,12 +26,17 @@ impl Place {
     }
 
     fn merge(&self, labels: &[(&str, &str)]) -> Result<PathBuf, String> {
+        self.merge_as("a", labels)
+    }
+
+    /// Merges with this name of the first source.
+    fn merge_as(&self, first: &str, labels: &[(&str, &str)]) -> Result<PathBuf, String> {
         let source = |dataset: &str, name: &str, labels: Option<&[(&str, &str)]>| MergeSource {
             dataset: DatasetName::new(dataset).unwrap(),
             name: name.to_owned(),
             labels: labels.map(|l| l.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()),
         };
-        let sources = [source("Dataset001_One", "a", Some(labels)), source("Dataset002_Two", "b", None)];
+        let sources = [source("Dataset001_One", first, Some(labels)), source("Dataset002_Two", "b", None)];
         let folders = Folders { raw: Some(self.root.path().to_owned()), ..Folders::default() };
         let cancel = Cancel::new();
         let ctx = Ctx::new(&Silent, &cancel);
@@ -87,4 +92,16 @@ fn a_value_that_the_source_does_not_declare_makes_no_dataset() {
         "{error}"
     );
     assert!(!place.root.path().join("Dataset003_Both").exists());
+}
+
+#[test]
+fn a_name_that_leads_elsewhere_is_refused_before_anything_is_written() {
+    let place = Place::new();
+    let everything = || std::fs::read_dir(place.root.path()).unwrap().count();
+    let before = everything();
+    for name in ["", "../a", "sub/a", "/a", "a b", "."] {
+        let error = place.merge_as(name, &[("shell", "shell"), ("core", "core")]).unwrap_err();
+        assert!(error.contains(&format!("the source's name is {name:?}; expected letters")), "{error}");
+        assert_eq!(everything(), before, "{name:?}");
+    }
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nnunet::progress::{Cancel, Silent};
 use nnunet::{Ctx, DatasetName};
-use nnunet_federated::{Key, Message, Settings, Site};
+use nnunet_federated::{Key, Message, Settings, Site, check_output};
 use serde_json::Value;
 
 use crate::common::{NAME, Place};
@@ -120,4 +120,21 @@ fn other_settings_sites_and_steps_are_refused() {
     let error = site.validate(&place.path("federation.toml"), &place.path("x"), ctx).unwrap_err().to_string();
     assert!(error.contains("found the settings, expected weights of all sites"), "{error}");
     assert!(!place.path("x").exists());
+}
+
+#[test]
+fn a_message_replaces_nothing_but_an_earlier_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    check_output(&at("new")).unwrap();
+    std::fs::write(at("file"), "precious").unwrap();
+    std::fs::create_dir(at("message")).unwrap();
+    check_output(&at("message")).unwrap();
+    std::fs::write(at("message/message.json"), "{}").unwrap();
+    check_output(&at("message")).unwrap();
+    std::fs::write(at("message/mine.txt"), "precious").unwrap();
+    for (name, found) in [("file", "found a file, expected"), ("message", "found mine.txt, expected")] {
+        let error = check_output(&at(name)).unwrap_err().to_string();
+        assert!(error.contains(found), "{error}");
+    }
 }
