@@ -106,6 +106,9 @@ pub fn predict_cases(
     reader.check(&missing)?;
     if !missing.is_empty() {
         warn_of_missing_spacing_files(reader.reader(), cases, ctx.progress);
+        if quality.is_none() {
+            remove_outdated_quality(request, ctx)?;
+        }
     }
     let pipeline = Pipeline {
         verb: "predict",
@@ -118,6 +121,19 @@ pub fn predict_cases(
     let cases = RawCases { reader, cases: missing };
     let made = pipeline.run_with_quality(predictor, &cases, quality.as_ref(), ctx)?;
     Ok(Predicted { made, kept: kept.len() })
+}
+
+/// Removes the table of quality control of earlier predictions, some of which are about to be replaced.
+fn remove_outdated_quality(request: &PredictRequest, ctx: Ctx<'_>) -> Result<(), PredictError> {
+    let path = request.output.join(quality_file_name(request.part_id, request.num_parts));
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(source) => Err(PredictError::Io { path, source }),
+        Ok(()) => {
+            ctx.warning(&format!("{}: removed, it is about earlier segmentations", path.display()));
+            Ok(())
+        }
+    }
 }
 
 /// Cases as the user has them.

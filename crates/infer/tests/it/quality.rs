@@ -147,6 +147,10 @@ fn segmentations_are_the_same_with_and_without_and_a_run_is_resumed() {
         predict(2, &PredictRequest { overwrite: false, ..request });
         assert_eq!(table(&out), written);
         assert_eq!(std::fs::read(&kept).unwrap(), b"kept");
+
+        // New segmentations without quality control leave no table about the old ones.
+        predict(2, &PredictRequest::new(&images, &out));
+        assert!(!out.join("qc.tsv").exists());
     }
 }
 
