@@ -46,7 +46,9 @@ fuzz_target!(|bytes: &[u8]| {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let job = MergeJob { identifier: format!("{name}-merged"), probabilities: vec![path.to_owned()] };
         let jobs = [job];
-        let workers = Workers::within_available(&merger.needs(&jobs));
-        let _ = merger.merge_all(&jobs, &workers, Ctx::new(&Silent, &Cancel::new()));
+        let cancel = Cancel::new();
+        let ctx = Ctx::new(&Silent, &cancel);
+        let workers = Workers::within_available(&merger.needs(&jobs), ctx);
+        let _ = merger.merge_all(&jobs, &workers, ctx);
     });
 });
