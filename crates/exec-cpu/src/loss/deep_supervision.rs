@@ -6,6 +6,40 @@ use nnunet_graph::loss::{Loss, LossError, LossValue, ScaleValue, Target, Targets
 use super::validity::{select, select_target, spread, valid_samples};
 use super::{Gradient, ScaleLoss};
 
+/// Checks that there are a target and a weight for each output.
+pub(super) fn check_outputs(logits: &[Tensor], targets: &Targets, weights: &[f64]) -> Result<(), LossError> {
+    let (logits, targets, weights) = (logits.len(), targets.scales.len(), weights.len());
+    match logits == targets && logits == weights {
+        true => Ok(()),
+        false => Err(LossError::Outputs { logits, targets, weights }),
+    }
+}
+
+/// The sum over the outputs of what `evaluate` makes of each, times its weight, and the gradient of each. Outputs of weight zero
+/// are not evaluated.
+pub(super) fn weighted_sum(
+    logits: &[Tensor],
+    targets: &Targets,
+    weights: &[f64],
+    with_gradient: bool,
+    evaluate: impl Fn(&Tensor, &Target, Gradient) -> Result<(ScaleValue, Option<Tensor>), LossError>,
+) -> Result<(LossValue, Vec<Option<Tensor>>), LossError> {
+    let (mut scales, mut gradients) = (Vec::new(), Vec::new());
+    for ((logits, target), &weight) in logits.iter().zip(&targets.scales).zip(weights) {
+        if weight == 0.0 {
+            gradients.push(None);
+            continue;
+        }
+        let wanted = if with_gradient { Gradient::Times(weight) } else { Gradient::Omitted };
+        let (mut value, gradient) = evaluate(logits, target, wanted)?;
+        value.weight = weight;
+        scales.push(value);
+        gradients.push(gradient);
+    }
+    let total = scales.iter().map(|scale| scale.weight * scale.sum()).sum();
+    Ok((LossValue { total, scales }, gradients))
+}
+
 /// A loss of one output applied to each output of a network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeepSupervision<L> {
@@ -27,30 +61,13 @@ impl<L: ScaleLoss> DeepSupervision<L> {
         targets: &Targets,
         with_gradient: bool,
     ) -> Result<(LossValue, Vec<Option<Tensor>>), LossError> {
-        if logits.len() != targets.scales.len() || logits.len() != self.weights.len() {
-            let (logits, targets) = (logits.len(), targets.scales.len());
-            return Err(LossError::Outputs { logits, targets, weights: self.weights.len() });
-        }
+        check_outputs(logits, targets, &self.weights)?;
         let samples = logits.first().map_or(0, |logits| logits.shape[0]);
         let valid = valid_samples(targets, samples)?;
-        let mut scales = Vec::new();
-        let mut gradients = Vec::new();
-        for ((logits, target), &weight) in logits.iter().zip(&targets.scales).zip(&self.weights) {
-            if weight == 0.0 {
-                gradients.push(None);
-                continue;
-            }
-            let wanted = if with_gradient { Gradient::Times(weight) } else { Gradient::Omitted };
-            let (mut value, gradient) = match &valid {
-                None => self.loss.evaluate(logits, target, wanted)?,
-                Some(samples) => self.evaluate_some(logits, target, wanted, samples)?,
-            };
-            value.weight = weight;
-            scales.push(value);
-            gradients.push(gradient);
-        }
-        let total = scales.iter().map(|s| s.weight * s.sum()).sum();
-        Ok((LossValue { total, scales }, gradients))
+        weighted_sum(logits, targets, &self.weights, with_gradient, |logits, target, wanted| match &valid {
+            None => self.loss.evaluate(logits, target, wanted),
+            Some(samples) => self.evaluate_some(logits, target, wanted, samples),
+        })
     }
 
     /// The loss of these samples alone.

@@ -17,6 +17,7 @@ use nnunet_graph::loss::{
     Targets,
 };
 
+use super::deep_supervision::{check_outputs, weighted_sum};
 use super::validity::annotated_rows;
 use super::{Gradient, host_loss};
 
@@ -51,10 +52,7 @@ impl PartlyLabelled {
         targets: &Targets,
         with_gradient: bool,
     ) -> Result<(LossValue, Vec<Option<Tensor>>), LossError> {
-        if logits.len() != targets.scales.len() || logits.len() != self.weights.len() {
-            let (logits, targets) = (logits.len(), targets.scales.len());
-            return Err(LossError::Outputs { logits, targets, weights: self.weights.len() });
-        }
+        check_outputs(logits, targets, &self.weights)?;
         let [samples, classes, ..] = logits.first().map_or([0; 5], |logits| logits.shape);
         let all = vec![true; classes];
         let rows = match annotated_rows(targets, samples, classes)? {
@@ -70,20 +68,9 @@ impl PartlyLabelled {
                 false => complete.value(logits, &targets).map(|value| (value, Vec::new())),
             };
         }
-        let (mut scales, mut gradients) = (Vec::new(), Vec::new());
-        for ((logits, target), &weight) in logits.iter().zip(&targets.scales).zip(&self.weights) {
-            if weight == 0.0 {
-                gradients.push(None);
-                continue;
-            }
-            let wanted = if with_gradient { Gradient::Times(weight) } else { Gradient::Omitted };
-            let (mut value, gradient) = self.evaluate_scale(logits, target, &rows, wanted)?;
-            value.weight = weight;
-            scales.push(value);
-            gradients.push(gradient);
-        }
-        let total = scales.iter().map(|scale| scale.weight * scale.sum()).sum();
-        Ok((LossValue { total, scales }, gradients))
+        weighted_sum(logits, targets, &self.weights, with_gradient, |logits, target, wanted| {
+            self.evaluate_scale(logits, target, &rows, wanted)
+        })
     }
 
     fn evaluate_scale(
