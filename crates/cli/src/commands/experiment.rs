@@ -12,7 +12,7 @@ use super::compare::{Form, TABLE_FLAGS};
 use super::job_flags::{
     PLACE_FLAGS, Place, SLURM_FLAGS, absolute, folder, folder_arguments, place, print_jobs, run_jobs,
 };
-use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, STEP_MAX_RAM, backend};
+use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, STEP_MAX_RAM, backend, network_arguments};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Matches, Positional};
 use crate::messages::UsageError;
@@ -106,22 +106,11 @@ fn run_as_jobs(
     }
     let project = &session.project;
     let folder = folder(matches, session, &project.dataset(&experiment.dataset)?, "experiment")?;
-    let (training, common) = (training_arguments(matches), folder_arguments(session)?);
+    let (training, common) = (network_arguments(matches)?, folder_arguments(session)?);
     let tasks = ExperimentTasks { file, training: &training, common: &common };
     let jobs = project.experiment_jobs(experiment, tasks)?;
     match matches.has("--dry-run") {
         true => print_jobs(&jobs, Some(&place), &folder, session),
         false => run_jobs(&jobs, place, &folder, session),
     }
-}
-
-/// The arguments on device, precision and memory as they were given.
-fn training_arguments(matches: &Matches) -> Vec<String> {
-    let flags = NETWORK_FLAGS.iter().chain([&RECOMPUTE, &STEP_MAX_RAM]);
-    let given = flags.filter(|flag| matches.has(flag.key()));
-    given
-        .flat_map(|flag| {
-            [flag.key().to_owned()].into_iter().chain(matches.text(flag.key()).map(str::to_owned))
-        })
-        .collect()
 }

@@ -8,7 +8,7 @@ use nnunet_federated::{
 };
 
 use super::Entry;
-use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, backend};
+use super::network_flags::{NETWORK_FLAGS, RECOMPUTE, backend, network_arguments};
 use crate::environment::FOLDER_FLAGS;
 use crate::flags::{Command, Flag, Group, Matches, Positional};
 use crate::messages::UsageError;
@@ -159,19 +159,6 @@ fn simulated(
 ) -> anyhow::Result<()> {
     // The flags of the processes are checked before the first one starts.
     backend(matches, session, matches.has("--recompute"))?;
-    let mut network_arguments = Vec::new();
-    for flag in ["-device", "--precision"] {
-        if let Some(value) = matches.text(flag) {
-            network_arguments.extend([flag.to_owned(), value.to_owned()]);
-        }
-    }
-    if let Some(libtorch) = matches.path("--libtorch") {
-        let libtorch = std::path::absolute(libtorch)?;
-        network_arguments.extend(["--libtorch".to_owned(), libtorch.display().to_string()]);
-    }
-    if matches.has("--recompute") {
-        network_arguments.push("--recompute".to_owned());
-    }
     let at_once = matches.at_least_one("--at-once")?.unwrap_or(1);
     let threads = (session.threads.get() / at_once).max(1);
     let job = SimulateJob {
@@ -181,7 +168,7 @@ fn simulated(
         program: std::env::current_exe()?,
         at_once,
         arguments: ["--threads", &threads.to_string(), "--progress", "plain"].map(str::to_owned).to_vec(),
-        network_arguments,
+        network_arguments: network_arguments(matches)?,
         key: matches.path("--key").map(std::path::absolute).transpose()?,
     };
     let Simulated { sites, all } = simulate(&session.project, &job, session.ctx())?;

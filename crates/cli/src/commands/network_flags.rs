@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use nnunet::backend::{Backend, BackendOptions, DeviceError, Precision};
 
+use super::job_flags::absolute;
 use crate::environment::{cpu_level, torch_places};
 use crate::flags::{Flag, Group, Matches};
 use crate::messages::UsageError;
@@ -64,6 +65,26 @@ pub(crate) const PRECISIONS: [(&str, Precision); 4] = [
     ("relaxed", Precision::Relaxed),
     ("bf16", Precision::Bf16),
 ];
+
+/// The arguments on device, precision and memory as they were given, for other processes, which may run in other folders.
+pub(super) fn network_arguments(matches: &Matches) -> anyhow::Result<Vec<String>> {
+    let mut arguments = Vec::new();
+    for flag in NETWORK_FLAGS.iter().chain([&RECOMPUTE, &STEP_MAX_RAM]).map(Flag::key) {
+        if !matches.has(flag) {
+            continue;
+        }
+        arguments.push(flag.to_owned());
+        arguments.extend(match flag {
+            "--libtorch" => matches
+                .path(flag)
+                .map(|path| absolute(&path))
+                .transpose()?
+                .map(|path| path.display().to_string()),
+            _ => matches.text(flag).map(str::to_owned),
+        });
+    }
+    Ok(arguments)
+}
 
 /// The device that is asked for, or the best one. `recompute`: whether a training is to take less memory and more time.
 pub(super) fn backend(
